@@ -1,0 +1,8 @@
+"""How a vision model learns: every feature image of every training checkpoint in one Zarr store."""
+
+from importlib.metadata import version as _version
+
+from dvis.store import open, runs, variants  # noqa: A004
+
+__all__ = ["open", "runs", "variants"]
+__version__ = _version("dvis")

@@ -1,0 +1,206 @@
+"""The files that hold feature images: blocks of checkpoints x one layer x channels.
+
+A block is one Zarr chunk (codec `dvis.jpeg`) or one Zarr shard of raw pixels. Writing it here, whole
+and by one rename, keeps jpg bytes as they came and never moves a raw image that is already in the
+file, so that a reader who has just read the old index still finds the image that it points to.
+"""
+
+import contextlib
+import errno
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import google_crc32c
+import numpy as np
+import zarr
+from zarr.codecs import BytesCodec, ShardingCodec
+
+from dvis.codec import BlockError, JpegCodec, pack, sound_pictures, unpack
+from dvis.schema import BLOCK_CHANNELS, block_checkpoints
+
+_ABSENT = np.uint64(2**64 - 1)
+_CRC_BYTES = 4
+
+Position = tuple[int, int]  # checkpoint and channel, counted from the block's corner
+
+
+class DiskFullError(OSError):
+    """No space is left for what is being written; what was committed before is safe."""
+
+
+def write_atomically(path: Path, data: bytes) -> None:
+    """Write a file so that it holds all of the data or is not touched, whenever the writer dies."""
+    partial = path.with_name(path.name + ".partial")
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        partial.write_bytes(data)
+        partial.replace(path)
+    except OSError as err:
+        with contextlib.suppress(OSError):
+            partial.unlink(missing_ok=True)
+        raise explain_full_disk(err, path) from err
+
+
+def explain_full_disk(err: OSError, path: Path) -> OSError:
+    """The same error, or a DiskFullError where there is no space for it."""
+    if err.errno not in (errno.ENOSPC, errno.EDQUOT, errno.EFBIG) or isinstance(err, DiskFullError):
+        return err
+    return DiskFullError(
+        err.errno,
+        f"{os.strerror(err.errno or 0)}: what was committed before is safe. Make space and run "
+        "the same command again; it goes on where it stopped",
+        str(path),
+    )
+
+
+def image_layout(height: int, width: int, codec: str, *, checkpoints: int | None = None) -> dict:
+    """Arguments of `zarr.Group.create_array` that make an image array of blocks.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the images in pixels.
+    codec : {"jpeg", "raw"}
+        What a block keeps of an image: its file's bytes, or its pixels.
+    checkpoints : int, optional
+        Checkpoints that a block spans. By default that of the read layout; a sweep that writes
+        one checkpoint at a time takes 1.
+    """
+    span = checkpoints or block_checkpoints(height, width, codec)
+    block = (span, 1, BLOCK_CHANNELS, height, width, 3)
+    if codec == "jpeg":
+        return {
+            "chunks": block,
+            "serializer": JpegCodec(),
+            "compressors": None,
+            "filters": None,
+        }
+    inner = (span, 1, 1, height, width, 3)
+    return {
+        "chunks": inner,
+        "shards": block,
+        "serializer": BytesCodec(),
+        "compressors": None,
+        "filters": None,
+    }
+
+
+@dataclass(frozen=True)
+class ImageBlocks:
+    """The blocks of one image array on a local disk."""
+
+    folder: Path
+    separator: str
+    checkpoints: int
+    channels: int
+    height: int
+    width: int
+    codec: str
+
+    @classmethod
+    def of(cls, array: zarr.Array[Any], folder: Path) -> Self:
+        """Blocks of an image array whose files lie in `folder`."""
+        block = array.shards or array.chunks
+        codec = array.metadata.codecs[0]  # type: ignore[union-attr]  # Zarr v3 only
+        if not isinstance(codec, JpegCodec | ShardingCodec):
+            raise BlockError(f"{folder} is written by {codec}, which dvis does not write")
+        return cls(
+            folder,
+            array.metadata.chunk_key_encoding.separator,  # type: ignore[union-attr]
+            block[0],
+            block[2],
+            block[3],
+            block[4],
+            "jpeg" if isinstance(codec, JpegCodec) else "raw",
+        )
+
+    def path(self, row: int, layer: int, column: int) -> Path:
+        """File of the block in that row of blocks, layer and column of blocks."""
+        key = self.separator.join(["c", *map(str, (row, layer, column, 0, 0, 0))])
+        return self.folder / key
+
+    def read(self, path: Path) -> dict[Position, bytes]:
+        """What a block holds by position: encoded pictures, or raw pixels.
+
+        A raw block cannot tell a black image from none; its caller asks `status`.
+
+        Raises
+        ------
+        BlockError
+            When the file is damaged.
+        """
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        if self.codec == "raw":
+            return self._read_raw(data)
+        return {
+            divmod(position, self.channels): picture
+            for position, picture in unpack(data, self.checkpoints * self.channels).items()
+        }
+
+    def merge(self, path: Path, images: Mapping[Position, bytes]) -> None:
+        """Put images into a block, beside those that it holds, by one rename.
+
+        A damaged picture that is not replaced is dropped, for its checksum says that it is lost.
+        """
+        old = path.read_bytes() if path.exists() else b""
+        if self.codec == "raw":
+            write_atomically(path, self._merge_raw(old, images))
+            return
+        # Channel by channel: the images of one unit over checkpoints lie side by side.
+        n_positions = self.checkpoints * self.channels
+        pictures = sound_pictures(old, n_positions) if old else {}
+        for (checkpoint, channel), data in images.items():
+            pictures[checkpoint * self.channels + channel] = data
+        order = sorted(pictures, key=lambda position: divmod(position, self.channels)[::-1])
+        write_atomically(path, pack({p: pictures[p] for p in order}, n_positions))
+
+    @property
+    def _image_bytes(self) -> int:
+        return self.height * self.width * 3
+
+    @property
+    def _index_bytes(self) -> int:
+        return self.channels * 16 + _CRC_BYTES
+
+    def _raw_index(self, data: bytes) -> np.ndarray:
+        """Offset and size of each channel's inner chunk, (channel, 2) uint64."""
+        if not data:
+            return np.full((self.channels, 2), _ABSENT, np.uint64)
+        tail = data[-self._index_bytes :]
+        index, crc = tail[:-_CRC_BYTES], int.from_bytes(tail[-_CRC_BYTES:], "little")
+        if len(tail) != self._index_bytes or google_crc32c.value(index) != crc:
+            raise BlockError("the index of a shard is cut short or damaged")
+        return np.frombuffer(index, "<u8").reshape(-1, 2).copy()
+
+    def _read_raw(self, data: bytes) -> dict[Position, bytes]:
+        size = self._image_bytes
+        images = {}
+        for channel, (offset, _) in enumerate(self._raw_index(data)):
+            if offset == _ABSENT:
+                continue
+            for checkpoint in range(self.checkpoints):
+                start = int(offset) + checkpoint * size
+                images[checkpoint, channel] = data[start : start + size]
+        return images
+
+    def _merge_raw(self, old: bytes, images: Mapping[Position, bytes]) -> bytes:
+        try:
+            index = self._raw_index(old)
+        except BlockError:
+            old, index = b"", self._raw_index(b"")
+        body = bytearray(old[: -self._index_bytes] if old else b"")
+        size = self._image_bytes
+        for (checkpoint, channel), pixels in images.items():
+            if index[channel, 0] == _ABSENT:
+                index[channel] = len(body), self.checkpoints * size
+                body.extend(bytes(self.checkpoints * size))
+            start = int(index[channel, 0]) + checkpoint * size
+            body[start : start + size] = pixels
+        encoded = index.astype("<u8").tobytes()
+        return bytes(body + encoded + google_crc32c.value(encoded).to_bytes(4, "little"))

@@ -1,0 +1,142 @@
+"""Encoded pictures: what their bytes claim, whether they are whole, and their pixels.
+
+Bytes in, facts or pixels out. Only jpg and png are ever decoded, and never one whose header claims
+more than `dvis.schema.MAX_IMAGE_SIDE` pixels a side.
+"""
+
+import io
+import warnings
+from dataclasses import dataclass
+
+import numpy as np
+from PIL import Image
+
+from dvis.schema import MAX_IMAGE_SIDE
+
+_FORMATS = ("JPEG", "PNG")
+_PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+# Frame headers of the jpgs that every decoder reads: baseline, extended and progressive Huffman.
+_FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
+
+
+class PictureError(ValueError):
+    """Bytes that are no whole picture which dvis can keep."""
+
+
+@dataclass(frozen=True)
+class Picture:
+    """What a picture's header says, and a remark where it is not a plain jpg."""
+
+    height: int
+    width: int
+    remark: str = ""
+
+
+def inspect(data: bytes) -> Picture:
+    """Size of a whole picture, without decoding its pixels where the bytes allow that.
+
+    A jpg is taken as whole when its segments are in order up to the scan and it ends in the
+    end-of-image marker; anything else is decoded once to find out.
+
+    Raises
+    ------
+    PictureError
+        When the bytes are cut short, are no jpg or png, hold more than 8 bits a colour or
+        claim too many pixels.
+    """
+    frame = _jpeg_frame(data)
+    if frame is None:
+        return _inspect_by_decoding(data)
+    precision, height, width, components = frame
+    _check_size(height, width)
+    if precision != 8:
+        raise PictureError(f"has {precision} bits a colour; 8 can be kept")
+    if components not in (1, 3) or not data.endswith(b"\xff\xd9"):
+        return _inspect_by_decoding(data)
+    return Picture(height, width)
+
+
+def decode(data: bytes) -> np.ndarray:
+    """Pixels of a jpg or png as (y, x, rgb) uint8; grey becomes RGB.
+
+    Raises
+    ------
+    PictureError
+        When the bytes cannot be decoded.
+    """
+    try:
+        with _open(data) as picture:
+            return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
+    except (OSError, SyntaxError, ValueError) as err:
+        raise PictureError(f"does not decode: {err}") from err
+
+
+def encode_png(pixels: np.ndarray) -> bytes:
+    """Lossless png of (y, x, rgb) uint8 pixels."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "PNG", compress_level=1)
+    return buffer.getvalue()
+
+
+def _open(data: bytes) -> Image.Image:
+    with warnings.catch_warnings():
+        # The size is checked against our own, smaller limit right after.
+        warnings.simplefilter("ignore", Image.DecompressionBombWarning)
+        try:
+            picture = Image.open(io.BytesIO(data), formats=_FORMATS)
+        except Image.DecompressionBombError as err:
+            raise PictureError(f"claims more pixels than can be kept: {err}") from err
+        except OSError as err:
+            raise PictureError("is no jpg or png, or its header is cut short") from err
+    _check_size(picture.height, picture.width)
+    return picture
+
+
+def _inspect_by_decoding(data: bytes) -> Picture:
+    if data.startswith(_PNG_SIGNATURE) and len(data) > 24 and data[24] == 16:
+        raise PictureError("is a png of 16 bits a colour; 8 can be kept")
+    with _open(data) as picture:
+        kind, mode = picture.format, picture.mode
+        height, width = picture.height, picture.width
+    decode(data)
+    remark = ""
+    if kind == "PNG":
+        remark = f"is a png ({mode}) by another name; kept as it is, read as RGB"
+    elif mode not in ("RGB", "L"):
+        remark = f"is a {mode} jpg; kept as it is, its colours as RGB are approximate"
+    return Picture(height, width, remark)
+
+
+def _check_size(height: int, width: int) -> None:
+    if not (0 < height <= MAX_IMAGE_SIDE and 0 < width <= MAX_IMAGE_SIDE):
+        raise PictureError(
+            f"claims {width} x {height} pixels; at most {MAX_IMAGE_SIDE} a side can be kept"
+        )
+
+
+def _jpeg_frame(data: bytes) -> tuple[int, int, int, int] | None:
+    """Precision, height, width and components of a jpg whose segments are in order, else None."""
+    if data[:2] != b"\xff\xd8":
+        return None
+    position, frame, tables = 2, None, 0
+    while position + 4 <= len(data) and data[position] == 0xFF:
+        marker = data[position + 1]
+        length = int.from_bytes(data[position + 2 : position + 4], "big")
+        if length < 2 or position + 2 + length > len(data):
+            return None
+        if marker in _FRAME_MARKERS and length >= 8:
+            body = data[position + 4 : position + 10]
+            frame = (
+                body[0],
+                int.from_bytes(body[1:3], "big"),
+                int.from_bytes(body[3:5], "big"),
+                body[5],
+            )
+        elif marker == 0xDB:  # quantisation tables
+            tables |= 1
+        elif marker == 0xC4:  # Huffman tables
+            tables |= 2
+        elif marker == 0xDA:  # start of scan: the coded pixels follow
+            return frame if tables == 3 else None
+        position += 2 + length
+    return None

@@ -1,0 +1,134 @@
+"""What a store holds, counted, and what is wrong with it: the table and list of `dvis info`.
+
+A store in, counts and problems out. Counts read `status` alone.
+"""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+
+from dvis.schema import SCALAR_CHUNK, SchemaError, Status
+from dvis.store import Contents, FeatureEntry, contents, open_group
+
+
+@dataclass(frozen=True)
+class VariantCounts:
+    """How much a variant of a run holds."""
+
+    run: str
+    variant: str
+    n_checkpoints: int
+    n_layers: int
+    n_complete: int
+    n_incomplete: int
+    n_failed: int
+
+
+def count_units(store: str | Path) -> list[VariantCounts]:
+    """Units of each run and variant by status.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        As `dvis.open` does.
+    """
+    found = contents(store)
+    return [_count(Path(store), entry) for entry in sorted_entries(found)]
+
+
+def sorted_entries(found: Contents) -> list[FeatureEntry]:
+    """Feature groups by run and variant."""
+    return [
+        entry
+        for run in found.runs
+        for variant in found.variants(run)
+        for entry in found.features
+        if (entry.run, entry.variant) == (run, variant)
+    ]
+
+
+def _count(store: Path, entry: FeatureEntry) -> VariantCounts:
+    status = open_group(store, entry)["status"]
+    counts = np.zeros(max(Status) + 1, np.int64)
+    for layer in range(status.shape[1]):  # type: ignore[union-attr]
+        counts += np.bincount(
+            np.asarray(status[:, layer, :]).ravel(),  # type: ignore[index]
+            minlength=len(counts),
+        )
+    return VariantCounts(
+        entry.run,
+        entry.variant,
+        status.shape[0],  # type: ignore[union-attr]
+        status.shape[1],  # type: ignore[union-attr]
+        int(counts[Status.COMPLETE]),
+        int(counts[Status.INCOMPLETE]),
+        int(counts[Status.FAILED]),
+    )
+
+
+def list_problems(store: str | Path) -> list[str]:
+    """Problems that imports met, each with the path of its file below the model's folder's parent.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        As `dvis.open` does.
+    """
+    found = contents(store)
+    model = found.attrs["model"]
+    problems = [
+        f"{model}/{entry.run}/{text}"
+        for entry in sorted_entries(found)
+        for text in _unit_problems(Path(store), entry)
+    ]
+    return sorted(problems) + _tree_problems(found)
+
+
+def _tree_problems(found: Contents) -> list[str]:
+    listed = list(found.attrs.get("import_problems", []))
+    hidden = int(found.attrs.get("n_import_problems", 0)) - len(listed)
+    return [*listed, f"... and {hidden} more like these"] if hidden > 0 else listed
+
+
+def _unit_problems(store: Path, entry: FeatureEntry) -> Iterator[str]:
+    group = open_group(store, entry)
+    labels = np.asarray(group["checkpoint"][:]).tolist()  # type: ignore[index]
+    problem = group["source/problem"]
+    for layer in range(problem.shape[1]):  # type: ignore[union-attr]
+        for start in range(0, len(labels), SCALAR_CHUNK[0]):
+            texts = np.asarray(problem[start : start + SCALAR_CHUNK[0], layer, :])  # type: ignore[index]
+            for row, channel in zip(*np.nonzero(texts != ""), strict=True):
+                yield f"{labels[start + row]}/{texts[row, channel]}"
+
+
+def render_counts(counts: list[VariantCounts]) -> str:
+    """The counts as a table of text."""
+    if not counts:
+        raise SchemaError("the store holds no feature images yet")
+    header = ("run", "variant", "checkpoints", "layers", "complete", "incomplete", "failed")
+    rows = [
+        (
+            c.run,
+            c.variant,
+            *map(str, (c.n_checkpoints, c.n_layers, c.n_complete, c.n_incomplete, c.n_failed)),
+        )
+        for c in counts
+    ]
+    if len(rows) > 1:
+        totals = [sum(column) for column in zip(*(_totals(c) for c in counts), strict=True)]
+        rows.append(("all", "", "", "", *map(str, totals)))
+    widths = [max(map(len, column)) for column in zip(header, *rows, strict=True)]
+    lines = [
+        "  ".join(
+            cell.ljust(width) if i < 2 else cell.rjust(width)
+            for i, (cell, width) in enumerate(zip(row, widths, strict=True))
+        ).rstrip()
+        for row in (header, tuple("-" * width for width in widths), *rows)
+    ]
+    return "\n".join(lines)
+
+
+def _totals(counts: VariantCounts) -> tuple[int, int, int]:
+    return counts.n_complete, counts.n_incomplete, counts.n_failed

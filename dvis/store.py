@@ -1,0 +1,305 @@
+"""The reading side of a store: what is in it, and one variant of one run as a lazy Dataset.
+
+A path, a URL or a Zarr store in, an xarray Dataset out. Nothing here writes.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+import zarr
+from zarr.abc.store import Store
+from zarr.core.group import ConsolidatedMetadata, GroupMetadata
+
+from dvis.schema import (
+    CHECKPOINT,
+    DEFAULT_VARIANT,
+    FEATURES,
+    LAYER,
+    SCHEMA_VERSION,
+    SchemaError,
+    did_you_mean,
+)
+from dvis.tree import CheckpointName, natural_key
+
+StoreLike = str | Path | Store
+
+
+@dataclass(frozen=True)
+class FeatureEntry:
+    """A variant of a run: its labels and the path of its group."""
+
+    run: str
+    variant: str
+    group: str
+
+
+@dataclass(frozen=True)
+class Contents:
+    """What the metadata at a store's root say that it holds."""
+
+    name: str
+    attrs: dict[str, Any]
+    features: list[FeatureEntry]
+
+    @property
+    def runs(self) -> list[str]:
+        """Runs that hold feature images."""
+        return sorted({entry.run for entry in self.features}, key=natural_key)
+
+    def variants(self, run: str) -> list[str]:
+        """Variants of a run."""
+        return sorted(
+            (entry.variant for entry in self.features if entry.run == run), key=natural_key
+        )
+
+    def choose(self, run: str | None, variant: str | None) -> FeatureEntry:
+        """The asked-for run and variant, or the default ones.
+
+        Raises
+        ------
+        KeyError
+            When there is no such run or variant.
+        SchemaError
+            When the store holds no feature images at all.
+        """
+        if not self.features:
+            raise SchemaError(
+                f"{self.name} holds no feature images yet; import some with `dvis ingest`"
+            )
+        if run is None:
+            run = self.attrs.get("default_run") or self.runs[0]
+        if run not in self.runs:
+            raise KeyError(did_you_mean("run", run, self.runs, self.name))
+        variants = self.variants(run)
+        if variant is None:
+            variant = self.default_variant(run)
+        if variant not in variants:
+            raise KeyError(did_you_mean("variant", variant, variants, f"{self.name}, run {run!r}"))
+        return next(e for e in self.features if (e.run, e.variant) == (run, variant))
+
+    def default_variant(self, run: str) -> str:
+        """The run's default variant, or the first where its import has not ended."""
+        variants = self.variants(run)
+        chosen = self.attrs.get("default_variants", {}).get(run)
+        return chosen if chosen in variants else next(
+            (v for v in variants if v == DEFAULT_VARIANT), variants[0]
+        )
+
+
+def open(  # noqa: A001  # dvis.open reads like the builtin that it stands for
+    path_or_url: StoreLike,
+    run: str | None = None,
+    variant: str | None = None,
+    *,
+    chunks: Any = None,
+    storage_options: dict[str, Any] | None = None,
+) -> xr.Dataset:
+    """One variant of one run of a store as a lazy Dataset, in training order.
+
+    Parameters
+    ----------
+    path_or_url : str, Path or zarr Store
+        A folder (`stores/resnet50.zarr`), a URL that fsspec or obstore understands (`http://`,
+        `s3://`, `memory://`), or a Zarr store object.
+    run : str, optional
+        Training run; by default the one with the most checkpoints whose time is known.
+    variant : str, optional
+        Which feature image of a unit (`"average-0"`, `"neuron_3_4-1"`); by default `average-0`,
+        or the fullest where there is none.
+    chunks : optional
+        None reads lazily without a dask graph. `{}` gives dask arrays of whole image blocks, and
+        whatever else `xarray.open_zarr` takes for them.
+    storage_options : dict, optional
+        For a URL: credentials and other options of its file system.
+
+    Returns
+    -------
+    Dataset
+        Dims (checkpoint, layer, channel, y, x, rgb, step_in_run) with
+
+        - `image` (checkpoint, layer, channel, y, x, rgb), uint8 0-255;
+        - `activation`, `value_min`, `value_max` (checkpoint, layer, channel), float32, NaN where
+          unknown;
+        - `stop_step`, `seed`, `params` (checkpoint, layer, channel), int32, -1 where unknown;
+        - `loss` (checkpoint, layer, channel, step_in_run), float32, NaN after the last step;
+        - `status` (checkpoint, layer, channel), uint8: 0 absent, 1 complete, 2 incomplete, 3 failed;
+        - coordinates `epoch`, `batch`, `step`, `time`, `phase` (checkpoint) and `n_channels`
+          (layer). Where some epoch, batch or step is unknown these are float64 with NaN.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no store at the path.
+    KeyError
+        When the store has no such run or variant.
+    SchemaError
+        When what is there is no dvis store, or one of a newer schema.
+    ImportError
+        When a URL needs a package that is not installed.
+
+    Examples
+    --------
+    >>> import dvis
+    >>> dvis.open("stores/none.zarr")
+    Traceback (most recent call last):
+    FileNotFoundError: No store at stores/none.zarr. There is no folder stores/none.zarr
+    """
+    store = _resolve(path_or_url, storage_options)
+    entry = _read_contents(store, str(path_or_url)).choose(run, variant)
+    dataset = xr.open_zarr(store, group=entry.group, chunks=chunks, consolidated=True)
+    return _ready(dataset)
+
+
+def runs(path_or_url: StoreLike, *, storage_options: dict[str, Any] | None = None) -> list[str]:
+    """Training runs of a store that hold feature images.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError, ImportError
+        As `open` does.
+    """
+    return contents(path_or_url, storage_options=storage_options).runs
+
+
+def variants(
+    path_or_url: StoreLike,
+    run: str | None = None,
+    *,
+    storage_options: dict[str, Any] | None = None,
+) -> list[str]:
+    """Variants of a run of a store; of the default run unless another is named.
+
+    Raises
+    ------
+    FileNotFoundError, KeyError, SchemaError, ImportError
+        As `open` does.
+    """
+    found = contents(path_or_url, storage_options=storage_options)
+    return found.variants(found.choose(run, None).run)
+
+
+def contents(
+    path_or_url: StoreLike, *, storage_options: dict[str, Any] | None = None
+) -> Contents:
+    """What a store holds, read from its root alone.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError, ImportError
+        As `open` does.
+    """
+    return _read_contents(_resolve(path_or_url, storage_options), str(path_or_url))
+
+
+def open_group(store: Path, entry: FeatureEntry) -> zarr.Group:
+    """A variant's Zarr group, for whoever needs what a Dataset does not show."""
+    return zarr.open_group(store, path=entry.group, mode="r", use_consolidated=False)
+
+
+def _read_contents(store: StoreLike, name: str) -> Contents:
+    try:
+        root = zarr.open_group(store, mode="r", use_consolidated=None)
+    except FileNotFoundError as err:
+        raise FileNotFoundError(f"No store at {name}") from err
+    version = root.attrs.get("dvis_schema")
+    if version is None:
+        raise SchemaError(f"{name} is a Zarr group, but no dvis store: it has no `dvis_schema`")
+    if version != SCHEMA_VERSION:
+        raise SchemaError(
+            f"{name} has schema {version!r}; this dvis reads {SCHEMA_VERSION}. Update dvis"
+        )
+    metadata = root.metadata.consolidated_metadata or ConsolidatedMetadata(metadata={})
+    nodes = metadata.flattened_metadata
+    features = [
+        FeatureEntry(str(node.attributes["run"]), str(node.attributes["variant"]), path)
+        for path, node in nodes.items()
+        if isinstance(node, GroupMetadata) and node.attributes.get("dvis_kind") == FEATURES
+    ]
+    default_variants = {
+        node.attributes["run"]: node.attributes["default_variant"]
+        for node in nodes.values()
+        if isinstance(node, GroupMetadata) and "default_variant" in node.attributes
+    }
+    attrs = {**dict(root.attrs), "default_variants": default_variants}
+    return Contents(name, attrs, features)
+
+
+def _resolve(path_or_url: StoreLike, storage_options: dict[str, Any] | None) -> StoreLike:
+    """Something that Zarr opens, after a look that gives a clear error where it cannot."""
+    if isinstance(path_or_url, Store):
+        return path_or_url
+    text = str(path_or_url)
+    if "://" in text:
+        return _remote_store(text, storage_options)
+    path = Path(text).expanduser()
+    if not (path / "zarr.json").is_file():
+        raise FileNotFoundError(f"No store at {text}. {_what_is_there(path)}")
+    return path
+
+
+def _remote_store(url: str, storage_options: dict[str, Any] | None) -> Store:
+    try:
+        return zarr.storage.FsspecStore.from_url(
+            url, storage_options=storage_options, read_only=True
+        )
+    except (ImportError, ValueError) as missing:
+        try:
+            from obstore.store import from_url
+        except ImportError:
+            raise ImportError(
+                f"{url} needs fsspec and the package for its kind of storage, or obstore "
+                f"({missing}): pip install 'dvis[remote]', and s3fs for s3://"
+            ) from missing
+        options = storage_options or {}
+        return zarr.storage.ObjectStore(from_url(url, **options), read_only=True)
+
+
+def _what_is_there(path: Path) -> str:
+    if path.is_dir():
+        return f"{path} is a folder, but no Zarr group; a jpg/json tree goes in by `dvis ingest`"
+    parent = path.parent
+    if not parent.is_dir():
+        return f"There is no folder {path}"
+    stores = sorted(child.name for child in parent.glob("*.zarr"))
+    if not stores:
+        return f"There is no folder {path}"
+    return did_you_mean("store", path.name, stores, str(parent))
+
+
+def _ready(dataset: xr.Dataset) -> xr.Dataset:
+    """Labels that plot, unknown numbers as NaN, checkpoints in training and layers in name order."""
+    # Text comes back as StringDType, on which `.plot()` raises.
+    text = {
+        name: (coord.dims, np.array(coord.values.tolist(), dtype=str), coord.attrs)
+        for name, coord in dataset.coords.items()
+        if coord.dtype.kind == "T"
+    }
+    dataset = dataset.assign_coords(text)
+    order = _training_order(dataset)
+    unknown = {
+        name: dataset[name].where(dataset[name] != -1)
+        for name in ("epoch", "batch", "step")
+        if (dataset[name] == -1).any()
+    }
+    dataset = dataset.assign_coords(unknown)
+    layers = dataset[LAYER].values.tolist()
+    by_name = sorted(range(len(layers)), key=lambda i: natural_key(layers[i]))
+    moved = {
+        dim: indices
+        for dim, indices in ((CHECKPOINT, order), (LAYER, by_name))
+        if indices != sorted(indices)
+    }
+    return dataset.isel(moved) if moved else dataset
+
+
+def _training_order(dataset: xr.Dataset) -> list[int]:
+    """Rows in training order; checkpoints without a place in it come last, by name."""
+    columns = (dataset[name].values for name in (CHECKPOINT, "time", "epoch", "phase", "batch"))
+    names = [
+        CheckpointName(str(label), time.astype("datetime64[s]"), int(epoch), str(phase), int(batch))
+        for label, time, epoch, phase, batch in zip(*columns, strict=True)
+    ]
+    return sorted(range(len(names)), key=lambda row: names[row].sort_key)

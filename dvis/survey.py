@@ -1,0 +1,241 @@
+"""What a jpg/json tree holds, from the names in its folders: the plan of an import.
+
+Folders in, runs, variants, layers and units out. No file is opened, and links are not followed.
+"""
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from dvis.schema import MAX_CHANNELS, Form, Variant
+from dvis.tree import (
+    IMAGE_SUFFIX,
+    CheckpointName,
+    FeatureName,
+    ModelTree,
+    parse_checkpoint,
+    parse_stem,
+    split_feature_file,
+    stem_of,
+)
+
+
+@dataclass
+class VariantSurvey:
+    """A variant as its names show it: layers with their channels, and a picture a checkpoint."""
+
+    n_channels: dict[str, int] = field(default_factory=dict)
+    samples: list[Path] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RunSurvey:
+    """A run as its folders and names show it."""
+
+    run: str
+    folders: dict[str, Path] = field(default_factory=dict)
+    variants: dict[str, VariantSurvey] = field(default_factory=dict)
+    n_units: int = 0
+
+    @property
+    def checkpoints(self) -> list[CheckpointName]:
+        """Its checkpoints in training order."""
+        return sorted(map(parse_checkpoint, self.folders), key=lambda name: name.sort_key)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the tree that was not taken, or not as it is."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True)
+class UnitFiles:
+    """A unit's files in a folder, by their names, sizes and times."""
+
+    channel: int
+    form: int
+    fingerprint: int
+    note: str = ""
+
+
+def survey(tree: ModelTree) -> tuple[list[RunSurvey], list[Problem]]:
+    """Runs of a model's tree, and what in its folders cannot be taken."""
+    runs: dict[str, RunSurvey] = {}
+    problems: list[Problem] = []
+    for folder, names in _walk(tree.start, tree.root, problems):
+        features = {name for name in map(_feature_of, names) if name is not None}
+        units = {n for n in features if n.channel < MAX_CHANNELS and _is_text(n.layer)}
+        if not units:
+            if features:
+                list_units(folder, tree.root, problems)
+            continue
+        if not _is_text(str(folder.relative_to(tree.root))):
+            problems.append(_problem(tree.root, folder, "its name is not UTF-8; rename it"))
+            continue
+        if folder == tree.root:
+            problems.append(
+                _problem(tree.root, folder, "holds features, but belongs to no checkpoint")
+            )
+            continue
+        run = runs.setdefault(tree.run_of(folder), RunSurvey(tree.run_of(folder)))
+        _add_folder(run, folder, units, set(names))
+    return [runs[name] for name in sorted(runs)], problems
+
+
+def _add_folder(run: RunSurvey, folder: Path, units: set[FeatureName], names: set[str]) -> None:
+    run.folders[folder.name] = folder
+    run.n_units += len({(u.layer, u.channel, u.variant) for u in units})
+    sampled: dict[str, str] = {}
+    for unit in units:
+        variant = run.variants.setdefault(unit.variant, VariantSurvey())
+        wide = variant.n_channels.get(unit.layer, 0)
+        variant.n_channels[unit.layer] = max(wide, unit.channel + 1)
+        form = Form.NUMBERED_NAME if unit.is_numbered else 0
+        stem = stem_of(unit.layer, unit.channel, Variant.parse(unit.variant), form)
+        if stem + IMAGE_SUFFIX in names:
+            sampled[unit.variant] = min(sampled.get(unit.variant, stem), stem)
+    for name in {unit.variant for unit in units}:
+        run.variants[name].labels.append(folder.name)
+    for name, stem in sampled.items():
+        run.variants[name].samples.append(folder / (stem + IMAGE_SUFFIX))
+
+
+def list_units(
+    folder: Path, root: Path, problems: list[Problem]
+) -> dict[tuple[str, str], list[UnitFiles]]:
+    """Units in a checkpoint's folder by variant and layer, with the stamps of their files."""
+    found: dict[tuple[str, str, int], dict[bool, _Stamps]] = {}
+    for entry in _entries(folder, root, problems):
+        parts = split_feature_file(entry.name)
+        name = parse_stem(parts[0]) if parts else None
+        if name is None or parts is None:
+            continue
+        fault = _fault(entry, name, parts[0])
+        if fault:
+            problems.append(_problem(root, Path(entry.path), fault))
+            continue
+        try:
+            stat = entry.stat(follow_symlinks=False)
+        except OSError as err:
+            problems.append(_problem(root, Path(entry.path), str(err.strerror)))
+            continue
+        unit = found.setdefault((name.variant, name.layer, name.channel), {})
+        stamps = unit.setdefault(name.is_numbered, _Stamps())
+        stamps.add(parts[1], stat.st_size, stat.st_mtime_ns)
+    units: dict[tuple[str, str], list[UnitFiles]] = {}
+    for (variant, layer, channel), forms in found.items():
+        is_numbered = max(forms, key=lambda numbered: (forms[numbered].newest, numbered))
+        note = ""
+        if len(forms) == 2:
+            kept = stem_of(
+                layer, channel, Variant.parse(variant), Form.NUMBERED_NAME if is_numbered else 0
+            )
+            note = f"{kept}: the same unit is here with and without image number; this is newer"
+        units.setdefault((variant, layer), []).append(
+            forms[is_numbered].unit(channel, is_numbered, note)
+        )
+    return units
+
+
+class _Stamps:
+    """Sizes and times of a unit's two files."""
+
+    __slots__ = ("files",)
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[int, int]] = {}
+
+    def add(self, suffix: str, size: int, mtime_ns: int) -> None:
+        self.files[suffix] = (size, mtime_ns)
+
+    @property
+    def newest(self) -> int:
+        return max(mtime_ns for _, mtime_ns in self.files.values())
+
+    def unit(self, channel: int, is_numbered: bool, note: str) -> UnitFiles:
+        form = Form.NUMBERED_NAME if is_numbered else 0
+        stamp = hashlib.blake2b(note.encode(), digest_size=8)
+        for suffix, (size, mtime_ns) in sorted(self.files.items()):
+            form |= Form.HAS_IMAGE if suffix == IMAGE_SUFFIX else Form.HAS_INFO
+            stamp.update(struct.pack("<cQq", suffix[1:2].encode(), size, mtime_ns))
+        stamp.update(bytes([form]))
+        # 0 stands for no fingerprint, which never equals one.
+        fingerprint = int.from_bytes(stamp.digest(), "little") or 1
+        return UnitFiles(channel, form, fingerprint, note)
+
+
+def _walk(
+    folder: Path, root: Path, problems: list[Problem]
+) -> Iterator[tuple[Path, list[str]]]:
+    """Folders below one, parents first, each with the names of its files."""
+    names, below = [], []
+    for entry in _entries(folder, root, problems):
+        if entry.is_symlink():
+            if entry.is_dir():
+                problems.append(
+                    _problem(
+                        root,
+                        Path(entry.path),
+                        "is a symbolic link to a folder; links are not followed",
+                    )
+                )
+        elif entry.is_dir(follow_symlinks=False):
+            below.append(Path(entry.path))
+        else:
+            names.append(entry.name)
+    yield folder, names
+    for child in sorted(below):
+        yield from _walk(child, root, problems)
+
+
+def _entries(folder: Path, root: Path, problems: list[Problem]) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as err:
+        problems.append(_problem(root, folder, f"cannot be listed: {err.strerror}"))
+
+
+def _feature_of(name: str) -> FeatureName | None:
+    parts = split_feature_file(name)
+    return parse_stem(parts[0]) if parts else None
+
+
+def _fault(entry: os.DirEntry[str], name: FeatureName, stem: str) -> str:
+    """Why a file that is called like a feature file is not taken, or nothing."""
+    if entry.is_symlink():
+        return "is a symbolic link; links are not followed"
+    if not entry.is_file(follow_symlinks=False):
+        return "is called like a feature file, but is none"
+    if not _is_text(stem):
+        return "its name is not UTF-8; rename it"
+    if name.channel >= MAX_CHANNELS:
+        return f"channel {name.channel} is beyond what a layer can have ({MAX_CHANNELS - 1})"
+    form = Form.NUMBERED_NAME if name.is_numbered else 0
+    written = stem_of(name.layer, name.channel, Variant.parse(name.variant), form)
+    if written != stem:
+        return f"its name has zeros before a number; rename it to {written}"
+    return ""
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _problem(root: Path, path: Path, message: str) -> Problem:
+    shown = str(path.relative_to(root.parent))
+    return Problem(shown.encode(errors="backslashreplace").decode(), message)
