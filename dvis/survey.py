@@ -8,6 +8,7 @@ import os
 import struct
 from collections.abc import Iterator
 from dataclasses import dataclass, field
+from functools import lru_cache
 from pathlib import Path
 
 from dvis.schema import MAX_CHANNELS, Form, Variant
@@ -60,7 +61,7 @@ class Problem:
 
 @dataclass(frozen=True)
 class UnitFiles:
-    """A unit's files in a folder, by their names, sizes and times."""
+    """A unit's files in a folder: their form, and a hash of their sizes and times."""
 
     channel: int
     form: int
@@ -73,10 +74,10 @@ def survey(tree: ModelTree) -> tuple[list[RunSurvey], list[Problem]]:
     runs: dict[str, RunSurvey] = {}
     problems: list[Problem] = []
     for folder, names in _walk(tree.start, tree.root, problems):
-        features = {name for name in map(_feature_of, names) if name is not None}
-        units = {n for n in features if n.channel < MAX_CHANNELS and _is_text(n.layer)}
+        read = [found for found in map(_read_name, names) if found]
+        units = {feature for feature, _, fault in read if not fault}
         if not units:
-            if features:
+            if read:
                 list_units(folder, tree.root, problems)
             continue
         if not _is_text(str(folder.relative_to(tree.root))):
@@ -116,11 +117,14 @@ def list_units(
     """Units in a checkpoint's folder by variant and layer, with the stamps of their files."""
     found: dict[tuple[str, str, int], dict[bool, _Stamps]] = {}
     for entry in _entries(folder, root, problems):
-        parts = split_feature_file(entry.name)
-        name = parse_stem(parts[0]) if parts else None
-        if name is None or parts is None:
+        read = _read_name(entry.name)
+        if read is None:
             continue
-        fault = _fault(entry, name, parts[0])
+        name, suffix, fault = read
+        if entry.is_symlink():
+            fault = "is a symbolic link; links are not followed"
+        elif not entry.is_file(follow_symlinks=False):
+            fault = "is called like a feature file, but is none"
         if fault:
             problems.append(_problem(root, Path(entry.path), fault))
             continue
@@ -131,12 +135,12 @@ def list_units(
             continue
         unit = found.setdefault((name.variant, name.layer, name.channel), {})
         stamps = unit.setdefault(name.is_numbered, _Stamps())
-        stamps.add(parts[1], stat.st_size, stat.st_mtime_ns)
+        stamps.add(suffix, stat.st_size, stat.st_mtime_ns)
     units: dict[tuple[str, str], list[UnitFiles]] = {}
     for (variant, layer, channel), forms in found.items():
-        is_numbered = max(forms, key=lambda numbered: (forms[numbered].newest, numbered))
-        note = ""
+        is_numbered, note = next(iter(forms)), ""
         if len(forms) == 2:
+            is_numbered = max(forms, key=lambda numbered: (forms[numbered].newest, numbered))
             kept = stem_of(
                 layer, channel, Variant.parse(variant), Form.NUMBERED_NAME if is_numbered else 0
             )
@@ -206,26 +210,24 @@ def _entries(folder: Path, root: Path, problems: list[Problem]) -> Iterator[os.D
         problems.append(_problem(root, folder, f"cannot be listed: {err.strerror}"))
 
 
-def _feature_of(name: str) -> FeatureName | None:
+# The same names recur in every checkpoint's folder.
+@lru_cache(maxsize=32_768)
+def _read_name(name: str) -> tuple[FeatureName, str, str] | None:
+    """Unit and suffix that a feature file's name tells, and why it cannot be taken, or ""."""
     parts = split_feature_file(name)
-    return parse_stem(parts[0]) if parts else None
-
-
-def _fault(entry: os.DirEntry[str], name: FeatureName, stem: str) -> str:
-    """Why a file that is called like a feature file is not taken, or nothing."""
-    if entry.is_symlink():
-        return "is a symbolic link; links are not followed"
-    if not entry.is_file(follow_symlinks=False):
-        return "is called like a feature file, but is none"
-    if not _is_text(stem):
-        return "its name is not UTF-8; rename it"
-    if name.channel >= MAX_CHANNELS:
-        return f"channel {name.channel} is beyond what a layer can have ({MAX_CHANNELS - 1})"
-    form = Form.NUMBERED_NAME if name.is_numbered else 0
-    written = stem_of(name.layer, name.channel, Variant.parse(name.variant), form)
-    if written != stem:
-        return f"its name has zeros before a number; rename it to {written}"
-    return ""
+    feature = parse_stem(parts[0]) if parts else None
+    if feature is None or parts is None:
+        return None
+    form = Form.NUMBERED_NAME if feature.is_numbered else 0
+    written = stem_of(feature.layer, feature.channel, Variant.parse(feature.variant), form)
+    fault = ""
+    if not _is_text(name):
+        fault = "its name is not UTF-8; rename it"
+    elif feature.channel >= MAX_CHANNELS:
+        fault = f"channel {feature.channel} is beyond what a layer can have ({MAX_CHANNELS - 1})"
+    elif written != parts[0]:
+        fault = f"its name has zeros before a number; rename it to {written}{parts[1]}"
+    return feature, parts[1], fault
 
 
 def _is_text(name: str) -> bool:

@@ -196,11 +196,10 @@ def rebuild_info(
 
 
 def _read_file(path: str, limit: int, refusal: type[ValueError]) -> bytes:
-    with open(path, "rb") as file:
-        data = file.read(limit + 1)
-    if len(data) > limit:
-        raise refusal(f"is larger than {limit // 2**20} MB; such a file is not read")
-    return data
+    with open(path, "rb", buffering=0) as file:
+        if os.fstat(file.fileno()).st_size > limit:
+            raise refusal(f"is larger than {limit // 2**20} MB; such a file is not read")
+        return file.read()
 
 
 def _parse_json(text: bytes) -> Any:
@@ -236,17 +235,19 @@ def _loss(values: Any) -> tuple[np.ndarray, bool]:
     """Loss curve, and whether it is held exactly; an odd one is kept verbatim alone."""
     if not isinstance(values, list) or len(values) > MAX_LOSS_STEPS:
         return _EMPTY, False
-    try:
-        exact = np.array(values or [], dtype=np.float64)
-    except (TypeError, ValueError, OverflowError):
+    if not set(map(type, values)) <= {float, int}:
         return _EMPTY, False
-    if exact.ndim != 1 or not all(type(value) in (float, int) for value in values):
+    try:
+        exact = np.array(values, np.float64)
+    except OverflowError:  # an integer beyond every float
         return _EMPTY, False
     with np.errstate(over="ignore"):
         loss = exact.astype(np.float32)
     # NaN pads the end of a curve in the store, so one that ends in NaN would come back shorter.
-    ends_in_nan = len(loss) > 0 and bool(np.isnan(loss[-1]))
-    return loss, not ends_in_nan and np.array_equal(loss, exact, equal_nan=True)
+    if len(loss) and math.isnan(loss[-1]):
+        return loss, False
+    same = loss == exact
+    return loss, bool(same.all() or (same | np.isnan(exact)).all())
 
 
 def _parameters(parameters: Any) -> tuple[bytes | None, int]:

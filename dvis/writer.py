@@ -363,10 +363,10 @@ class FeatureGroup:
             )
             block = np.array(array[region])
             for i in reaching:
-                row, channel = rows[i] - region[0].start, channels[i] - region[2].start
+                curve = block[rows[i] - region[0].start, channels[i] - region[2].start]
                 part = losses[i][start:stop]
-                block[row, channel] = np.nan
-                block[row, channel, : len(part)] = part
+                curve[: len(part)] = part
+                curve[len(part) :] = np.nan
             array[region] = block
 
     def _put(
