@@ -71,6 +71,7 @@ class PlannedTask:
     """A task, and what of its units only the process that commits needs."""
 
     task: BlockTask
+    block: tuple[str, str, int, int]  # variant, layer, row and column of blocks
     labels: tuple[str, ...]  # of the task's folders
     fingerprint: np.ndarray  # (unit,) uint64
     notes: dict[int, str]
@@ -163,7 +164,7 @@ def ingest_tree(
             target = _store_path(store, tree.model, several=len(trees) > 1)
             report = ImportReport(target, tree.model, problems=problems)
             importer = _Importer(
-                tree, codec, batches_per_epoch, report, pool, 2 * n_workers, progress
+                tree, codec, batches_per_epoch, report, pool, 3 * n_workers, progress
             )
             try:
                 if overwrite:
@@ -219,20 +220,25 @@ class _RunImport:
         """Import the run's variants."""
         for variant in sorted(self.survey.variants):
             self._open_group(variant)
-        labels = [name.label for name in self.survey.checkpoints]
         pending: deque[tuple[PlannedTask, Future[UnitReads]]] = deque()
-        for start in range(0, len(labels), BLOCK_MAX_CHECKPOINTS):
-            for planned in self._plan(tuple(labels[start : start + BLOCK_MAX_CHECKPOINTS])):
-                if self.parent.pool is None:
-                    self._finish(planned, read_block(planned.task))
-                    continue
-                pending.append((planned, self.parent.pool.submit(read_block, planned.task)))
-                if len(pending) >= self.parent.n_in_flight:
-                    self._finish_next(pending)
-            # The next checkpoints may share blocks with these: a block has one owner at a time.
-            while pending:
+        for planned in self._plan_all():
+            if self.parent.pool is None:
+                self._finish(planned, read_block(planned.task))
+                continue
+            # A block has one owner at a time: a task waits for the one that holds its block.
+            while any(planned.block == other.block for other, _ in pending):
                 self._finish_next(pending)
+            pending.append((planned, self.parent.pool.submit(read_block, planned.task)))
+            if len(pending) >= self.parent.n_in_flight:
+                self._finish_next(pending)
+        while pending:
+            self._finish_next(pending)
         self._write_steps()
+
+    def _plan_all(self) -> Iterator[PlannedTask]:
+        labels = [name.label for name in self.survey.checkpoints]
+        for start in range(0, len(labels), BLOCK_MAX_CHECKPOINTS):
+            yield from self._plan(tuple(labels[start : start + BLOCK_MAX_CHECKPOINTS]))
 
     def _finish_next(self, pending: deque[tuple[PlannedTask, Future[UnitReads]]]) -> None:
         planned, future = pending.popleft()
@@ -315,6 +321,7 @@ class _RunImport:
             notes = ((i, units[m][1].note) for i, m in enumerate(members.tolist()))
             yield PlannedTask(
                 task=task,
+                block=(variant.base, layer, *each.tolist()),
                 labels=labels,
                 fingerprint=fingerprint[members],
                 notes={i: note for i, note in notes if note},

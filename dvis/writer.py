@@ -372,9 +372,16 @@ class FeatureGroup:
     def _put(
         self, name: str, rows: np.ndarray, layer: int, channels: np.ndarray, data: np.ndarray
     ) -> None:
-        array = self.array(name)
-        layers = np.full(len(rows), layer)
-        array.set_coordinate_selection((rows, layers, channels), data.astype(array.dtype))
+        array, data = self.array(name), data.astype(self.array(name).dtype)
+        first, stop = rows.min(), rows.max() + 1
+        left, right = channels.min(), channels.max() + 1
+        if len(data) == (stop - first) * (right - left):  # a whole rectangle: twice as fast
+            block = np.empty((stop - first, right - left), data.dtype)
+            block[rows - first, channels - left] = data
+            array[first:stop, layer, left:right] = block
+        else:
+            layers = np.full(len(rows), layer)
+            array.set_coordinate_selection((rows, layers, channels), data)
 
     def _resize(self, sizes: Mapping[str, int]) -> None:
         specs = _array_specs()
