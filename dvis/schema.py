@@ -89,13 +89,13 @@ TIME_ATTRS = {
 
 COORDINATES: dict[str, VariableSpec] = {
     CHECKPOINT: _spec((CHECKPOINT,), TEXT, "", "checkpoint"),
-    "epoch": _spec((CHECKPOINT,), "int64", -1, "epoch", units="1"),
+    "epoch": _spec((CHECKPOINT,), "int64", -1, "epoch"),
     "phase": _spec((CHECKPOINT,), TEXT, "", "phase of the epoch"),
-    "batch": _spec((CHECKPOINT,), "int64", -1, "batch in the epoch", units="1"),
-    "step": _spec((CHECKPOINT,), "int64", -1, "training step", units="1"),
+    "batch": _spec((CHECKPOINT,), "int64", -1, "batch in the epoch"),
+    "step": _spec((CHECKPOINT,), "int64", -1, "training step"),
     "time": _spec((CHECKPOINT,), "int64", -(2**63), "time of saving", **TIME_ATTRS),
     LAYER: _spec((LAYER,), TEXT, "", "layer"),
-    "n_channels": _spec((LAYER,), "int32", 0, "channels seen of the layer", units="1"),
+    "n_channels": _spec((LAYER,), "int32", 0, "channels seen of the layer"),
     CHANNEL: _spec((CHANNEL,), "int32", -1, "channel"),
 }
 

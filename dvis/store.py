@@ -23,6 +23,7 @@ from dvis.schema import (
     did_you_mean,
 )
 from dvis.tree import CheckpointName, natural_key
+from dvis.ticks import show_names_readably
 
 StoreLike = str | Path | Store
 
@@ -148,9 +149,13 @@ def open(  # noqa: A001  # dvis.open reads like the builtin that it stands for
     FileNotFoundError: No store at stores/none.zarr. There is no folder stores/none.zarr
     """
     store = _resolve(path_or_url, storage_options)
-    entry = _read_contents(store, str(path_or_url)).choose(run, variant)
+    found = _read_contents(store, str(path_or_url))
+    entry = found.choose(run, variant)
     dataset = xr.open_zarr(store, group=entry.group, chunks=chunks, consolidated=True)
-    return _ready(dataset)
+    dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
+    dataset = _ready(dataset)
+    show_names_readably(dataset[CHECKPOINT].values.tolist())
+    return dataset
 
 
 def runs(path_or_url: StoreLike, *, storage_options: dict[str, Any] | None = None) -> list[str]:
