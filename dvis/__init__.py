@@ -3,7 +3,7 @@
 from importlib.metadata import version as _version
 
 from dvis.accessor import DvisAccessor
-from dvis.store import open, runs, variants  # noqa: A004
+from dvis.store import open, runs, variants
 
 __all__ = ["DvisAccessor", "open", "runs", "variants"]
 __version__ = _version("dvis")

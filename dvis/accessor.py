@@ -25,7 +25,7 @@ def _documented_by(function: Callable[..., Any]) -> Callable[[Method], Method]:
     return document
 
 
-@xr.register_dataset_accessor("dvis")
+@xr.register_dataset_accessor("dvis")  # type: ignore[no-untyped-call]  # xarray gives no types
 class DvisAccessor:
     """Methods for a Dataset that `dvis.open` gave; each says on what it works when it is called."""
 
@@ -42,9 +42,7 @@ class DvisAccessor:
         variable: str = "activation",
         path: str | Path | None = None,
     ) -> "Figure":
-        return plots.trajectory(
-            self._dataset, layer, channel, x=x, variable=variable, path=path
-        )
+        return plots.trajectory(self._dataset, layer, channel, x=x, variable=variable, path=path)
 
     @_documented_by(plots.timeline)
     def timeline(

@@ -1,8 +1,8 @@
 """The files that hold feature images: blocks of checkpoints x one layer x channels.
 
-A block is one Zarr chunk (codec `dvis.jpeg`) or one Zarr shard of raw pixels. Writing it here, whole
-and by one rename, keeps jpg bytes as they came and never moves a raw image that is already in the
-file, so that a reader who has just read the old index still finds the image that it points to.
+A block is one Zarr chunk (codec `dvis.jpeg`) or one Zarr shard of raw pixels. Writing it here,
+whole and by one rename, keeps jpg bytes as they came and never moves a raw image that is already
+in the file: a reader who has just read the old index still finds the image that it points to.
 """
 
 import contextlib
@@ -56,7 +56,9 @@ def explain_full_disk(err: OSError, path: Path) -> OSError:
     )
 
 
-def image_layout(height: int, width: int, codec: str, *, checkpoints: int | None = None) -> dict:
+def image_layout(
+    height: int, width: int, codec: str, *, checkpoints: int | None = None
+) -> dict[str, Any]:
     """Arguments of `zarr.Group.create_array` that make an image array of blocks.
 
     Parameters

@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 import orjson
-from tqdm.auto import tqdm
 
 from dvis.blocks import explain_full_disk
 from dvis.locks import write_lock
 from dvis.pictures import PictureError, inspect
+from dvis.progress import progress_bar
 from dvis.reading import BlockTask, UnitReads, read_block, reading_pool, write_images
 from dvis.schema import (
     BLOCK_MAX_CHECKPOINTS,
@@ -48,7 +48,8 @@ from dvis.writer import (
     batches_per_epoch,
     create_store,
     finish_import,
-    note_batches_per_epoch,
+    note_run,
+    restructuring,
 )
 
 _DEFAULT_SIZE = (224, 224)
@@ -87,9 +88,7 @@ class PlannedTask:
             layer_index=group.layers[self.task.layer],
             blocks=group.blocks,
         )
-        notes = {
-            i: self.notes[m] for i, m in enumerate(members.tolist()) if m in self.notes
-        }
+        notes = {i: self.notes[m] for i, m in enumerate(members.tolist()) if m in self.notes}
         return replace(self, task=task, fingerprint=self.fingerprint[members], notes=notes)
 
 
@@ -196,12 +195,9 @@ class _Importer:
     def run(self, runs: Sequence[RunSurvey]) -> None:
         """Import the runs, one after the other, each under its lock."""
         create_store(self.store, self.tree.model)
-        with tqdm(
-            total=sum(run.n_units for run in runs),
-            unit=" units",
-            desc=f"import {self.tree.model}",
-            disable=not self.progress,
-        ) as self.bar:
+        n_units = sum(run.n_units for run in runs)
+        title = f"import {self.tree.model}"
+        with progress_bar(n_units, "units", title, shown=self.progress) as self.bar:
             for run in runs:
                 with write_lock(self.store, f"{run.run}/{FEATURES}"):
                     _RunImport(self, run).run()
@@ -218,8 +214,10 @@ class _RunImport:
 
     def run(self) -> None:
         """Import the run's variants."""
-        for variant in sorted(self.survey.variants):
-            self._open_group(variant)
+        with restructuring(self.parent.store):
+            for variant in sorted(self.survey.variants):
+                self._open_group(variant)
+        self._open_siblings()
         pending: deque[tuple[PlannedTask, Future[UnitReads]]] = deque()
         for planned in self._plan_all():
             if self.parent.pool is None:
@@ -245,7 +243,7 @@ class _RunImport:
         self._finish(planned, future.result())
 
     def _open_group(self, variant: str) -> None:
-        """Open or make a variant's group, with room for what the survey saw, and its siblings."""
+        """Open or make a variant's group, with room for what the survey saw."""
         store, run, found = self.parent.store, self.survey.run, self.survey.variants[variant]
         group = FeatureGroup.open(store, run, variant)
         if group is None:
@@ -256,9 +254,15 @@ class _RunImport:
         names = sorted((self.names[label] for label in found.labels), key=lambda n: n.sort_key)
         group.grow(names, dict(sorted(found.n_channels.items())))
         self.groups[variant] = group
+
+    def _open_siblings(self) -> None:
+        """Open the groups that hold the same variants at other sizes."""
+        store, run = self.parent.store, self.survey.run
+        bases = list(self.groups)
         for name in contents(store).variants(run):
-            sibling = FeatureGroup.open(store, run, name) if _is_sized(name, variant) else None
-            if sibling is not None:
+            if any(_is_sized(name, base) for base in bases):
+                sibling = FeatureGroup.open(store, run, name)
+                assert sibling is not None, "the root names it"
                 self.groups[name] = sibling
 
     def _family(self, variant: Variant) -> list[FeatureGroup]:
@@ -277,8 +281,9 @@ class _RunImport:
         for variant, layer in sorted(units):
             # What the tree gained since the survey has no place yet; the next import finds it.
             if variant in self.groups and layer in self.groups[variant].layers:
-                yield from self._plan_layer(Variant.parse(variant), layer, labels,
-                                            units[variant, layer])
+                yield from self._plan_layer(
+                    Variant.parse(variant), layer, labels, units[variant, layer]
+                )
 
     def _plan_layer(
         self,
@@ -348,16 +353,16 @@ class _RunImport:
         """The group for pictures of a size that differs from most of the variant's."""
         task = planned.task
         variant = str(replace(task.variant, size=size_label(*size)))
-        if variant not in self.groups:
-            store, run = self.parent.store, self.survey.run
-            self.groups[variant] = FeatureGroup.create(
-                store, run, variant, height=size[0], width=size[1], codec=self.parent.codec
-            )
-        group = self.groups[variant]
+        store, run = self.parent.store, self.survey.run
         labels = {planned.labels[i] for i in task.folder[members].tolist()}
         names = sorted((self.names[label] for label in labels), key=lambda name: name.sort_key)
-        group.grow(names, {task.layer: int(task.channel[members].max()) + 1})
-        return group
+        with restructuring(store):
+            if variant not in self.groups:
+                self.groups[variant] = FeatureGroup.create(
+                    store, run, variant, height=size[0], width=size[1], codec=self.parent.codec
+                )
+            self.groups[variant].grow(names, {task.layer: int(task.channel[members].max()) + 1})
+        return self.groups[variant]
 
     def _replace(self, group: FeatureGroup, planned: PlannedTask, reads: UnitReads) -> None:
         """Commit units whose pictures are not written, or that were there before."""
@@ -371,8 +376,8 @@ class _RunImport:
             self._report_kept(planned.labels[task.folder[i]], reads.problem.get(i, ""))
         for each, there in zip(family, (status != Status.ABSENT) & ~is_worse, strict=True):
             if there.any():
-                part = planned.take(np.flatnonzero(there), each).task
-                each.retract(part.row, part.layer_index, part.channel)
+                retracted = planned.take(np.flatnonzero(there), each).task
+                each.retract(retracted.row, retracted.layer_index, retracted.channel)
         members = np.flatnonzero(~is_worse)
         if len(members):
             part, some = planned.take(members, group), reads.take(members)
@@ -404,7 +409,14 @@ class _RunImport:
         by_label = {name.label: step for name, step in zip(names, steps, strict=True)}
         for group in self.groups.values():
             group.write_steps(by_label)
-        note_batches_per_epoch(store, run, batches, is_given=given is not None)
+        root = self.parent.tree.root
+        note_run(
+            store,
+            run,
+            batches=batches,
+            is_estimated=batches is not None and given is None,
+            flat=[label for label, path in self.survey.folders.items() if path.parent == root],
+        )
 
 
 class _Stored:

@@ -68,7 +68,7 @@ def decode(data: bytes) -> np.ndarray:
         with _open(data) as picture:
             return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except (OSError, SyntaxError, ValueError) as err:
-        raise PictureError(f"does not decode: {err}") from err
+        raise PictureError(f"is cut short or damaged: {err}") from err
 
 
 def encode_png(pixels: np.ndarray) -> bytes:

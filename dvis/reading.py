@@ -13,6 +13,7 @@ from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from multiprocessing.connection import wait as wait_for
+from typing import Any
 
 import numpy as np
 
@@ -111,19 +112,27 @@ class UnitReads:
         if len(members) == len(self):
             return self
         losses = self.losses
-        columns = {
-            name: getattr(self, name)[members]
-            for name in (
-                "status form size is_retriable activation stop_step seed params loss_length"
-            ).split()
-        }
-        texts = {
-            name: {i: getattr(self, name)[m] for i, m in enumerate(members.tolist())
-                   if m in getattr(self, name)}
-            for name in ("problem", "verbatim", "images")
-        }
-        loss = np.concatenate([np.empty(0, np.float32), *(losses[m] for m in members)])
-        return replace(self, **columns, **texts, loss=loss)
+        kept = members.tolist()
+
+        def of_members(texts: dict[int, Any]) -> dict[int, Any]:
+            return {i: texts[m] for i, m in enumerate(kept) if m in texts}
+
+        return UnitReads(
+            status=self.status[members],
+            form=self.form[members],
+            size=self.size[members],
+            is_retriable=self.is_retriable[members],
+            activation=self.activation[members],
+            stop_step=self.stop_step[members],
+            seed=self.seed[members],
+            parameters=self.parameters,
+            params=self.params[members],
+            loss=np.concatenate([np.empty(0, np.float32), *(losses[m] for m in kept)]),
+            loss_length=self.loss_length[members],
+            problem=of_members(self.problem),
+            verbatim=of_members(self.verbatim),
+            images=of_members(self.images),
+        )
 
 
 def read_block(task: BlockTask) -> UnitReads:

@@ -54,7 +54,7 @@ class Status(IntEnum):
 
 
 class Form(IntEnum):
-    """Bits of `source/form`: how a unit looked in the jpg/json tree, so that export can repeat it."""
+    """Bits of `source/form`: how a unit looked in its tree, so that export can repeat it."""
 
     HAS_IMAGE = 1
     HAS_INFO = 2
@@ -76,7 +76,9 @@ class VariableSpec:
     attrs: Mapping[str, Any]
 
 
-def _spec(dims: tuple[str, ...], dtype: Any, fill: Any, long_name: str, **attrs: Any) -> VariableSpec:
+def _spec(
+    dims: tuple[str, ...], dtype: Any, fill: Any, long_name: str, **attrs: Any
+) -> VariableSpec:
     return VariableSpec(dims=dims, dtype=dtype, fill=fill, attrs={"long_name": long_name, **attrs})
 
 
@@ -217,9 +219,7 @@ def _segment(label: str) -> str:
     # "zarr.json" and "c" are files and folders of its own.
     if label.strip(".") == "" or label.startswith("__") or label in ("zarr.json", "c"):
         return "".join(f"%{byte:02X}" for byte in label.encode())
-    return "".join(
-        quote(c, safe="") if c in "\\%" or not c.isprintable() else c for c in label
-    )
+    return "".join(quote(c, safe="") if c in "\\%" or not c.isprintable() else c for c in label)
 
 
 def did_you_mean(kind: str, asked: str, there: Iterable[str], where: str) -> str:

@@ -22,8 +22,8 @@ from dvis.schema import (
     SchemaError,
     did_you_mean,
 )
-from dvis.tree import CheckpointName, natural_key
 from dvis.ticks import show_names_readably
+from dvis.tree import CheckpointName, natural_key
 
 StoreLike = str | Path | Store
 
@@ -43,6 +43,7 @@ class Contents:
 
     name: str
     attrs: dict[str, Any]
+    run_attrs: dict[str, dict[str, Any]]
     features: list[FeatureEntry]
 
     @property
@@ -84,13 +85,16 @@ class Contents:
     def default_variant(self, run: str) -> str:
         """The run's default variant, or the first where its import has not ended."""
         variants = self.variants(run)
-        chosen = self.attrs.get("default_variants", {}).get(run)
-        return chosen if chosen in variants else next(
-            (v for v in variants if v == DEFAULT_VARIANT), variants[0]
-        )
+        chosen = self.run_attrs.get(run, {}).get("default_variant")
+        fallback = DEFAULT_VARIANT if DEFAULT_VARIANT in variants else variants[0]
+        return chosen if chosen in variants else fallback
+
+    def flat_checkpoints(self, run: str) -> list[str]:
+        """Checkpoints of a run that lay in the model's folder itself."""
+        return list(self.run_attrs.get(run, {}).get("flat_checkpoints", []))
 
 
-def open(  # noqa: A001  # dvis.open reads like the builtin that it stands for
+def open(  # dvis.open reads like the builtin that it stands for
     path_or_url: StoreLike,
     run: str | None = None,
     variant: str | None = None,
@@ -126,7 +130,8 @@ def open(  # noqa: A001  # dvis.open reads like the builtin that it stands for
           unknown;
         - `stop_step`, `seed`, `params` (checkpoint, layer, channel), int32, -1 where unknown;
         - `loss` (checkpoint, layer, channel, step_in_run), float32, NaN after the last step;
-        - `status` (checkpoint, layer, channel), uint8: 0 absent, 1 complete, 2 incomplete, 3 failed;
+        - `status` (checkpoint, layer, channel), uint8: 0 absent, 1 complete, 2 incomplete,
+          3 failed;
         - coordinates `epoch`, `batch`, `step`, `time`, `phase` (checkpoint) and `n_channels`
           (layer). Where some epoch, batch or step is unknown these are float64 with NaN.
 
@@ -186,9 +191,7 @@ def variants(
     return found.variants(found.choose(run, None).run)
 
 
-def contents(
-    path_or_url: StoreLike, *, storage_options: dict[str, Any] | None = None
-) -> Contents:
+def contents(path_or_url: StoreLike, *, storage_options: dict[str, Any] | None = None) -> Contents:
     """What a store holds, read from its root alone.
 
     Raises
@@ -223,13 +226,14 @@ def _read_contents(store: StoreLike, name: str) -> Contents:
         for path, node in nodes.items()
         if isinstance(node, GroupMetadata) and node.attributes.get("dvis_kind") == FEATURES
     ]
-    default_variants = {
-        node.attributes["run"]: node.attributes["default_variant"]
+    of_runs = {
+        str(node.attributes["run"]): dict(node.attributes)
         for node in nodes.values()
-        if isinstance(node, GroupMetadata) and "default_variant" in node.attributes
+        if isinstance(node, GroupMetadata)
+        and "run" in node.attributes
+        and "dvis_kind" not in node.attributes
     }
-    attrs = {**dict(root.attrs), "default_variants": default_variants}
-    return Contents(name, attrs, features)
+    return Contents(name, dict(root.attrs), of_runs, features)
 
 
 def _resolve(path_or_url: StoreLike, storage_options: dict[str, Any] | None) -> StoreLike:
@@ -275,7 +279,7 @@ def _what_is_there(path: Path) -> str:
 
 
 def _ready(dataset: xr.Dataset) -> xr.Dataset:
-    """Labels that plot, unknown numbers as NaN, checkpoints in training and layers in name order."""
+    """Labels that plot, unknown numbers as NaN, checkpoints in training order, layers by name."""
     # Text comes back as StringDType, on which `.plot()` raises.
     text = {
         name: (coord.dims, np.array(coord.values.tolist(), dtype=str), coord.attrs)

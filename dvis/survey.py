@@ -89,6 +89,12 @@ def survey(tree: ModelTree) -> tuple[list[RunSurvey], list[Problem]]:
             )
             continue
         run = runs.setdefault(tree.run_of(folder), RunSurvey(tree.run_of(folder)))
+        if folder.name in run.folders:
+            where = run.folders[folder.name].relative_to(tree.root.parent)
+            problems.append(
+                _problem(tree.root, folder, f"the run has this checkpoint already, in {where}")
+            )
+            continue
         _add_folder(run, folder, units, set(names))
     return [runs[name] for name in sorted(runs)], problems
 
@@ -178,9 +184,7 @@ class _Stamps:
         return UnitFiles(channel, form, fingerprint, note)
 
 
-def _walk(
-    folder: Path, root: Path, problems: list[Problem]
-) -> Iterator[tuple[Path, list[str]]]:
+def _walk(folder: Path, root: Path, problems: list[Problem]) -> Iterator[tuple[Path, list[str]]]:
     """Folders below one, parents first, each with the names of its files."""
     names, below = [], []
     for entry in _entries(folder, root, problems):

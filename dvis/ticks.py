@@ -86,7 +86,7 @@ def _register(category: ModuleType) -> None:
             return self.tick_values(0, 0)
 
         def tick_values(self, vmin: float, vmax: float) -> Any:
-            axes = self.axis.axes
+            axes: Any = self.axis.axes  # type: ignore[union-attr]  # set before ticks are asked for
             inches = axes.bbox.width / axes.get_figure(root=True).dpi
             room = max(2, int(inches / _TICK_INCHES))
             return np.unique(np.linspace(0, self.n - 1, min(room, self.n)).round())
@@ -111,7 +111,7 @@ def _register(category: ModuleType) -> None:
             if axis.axis_name != "x" or not names or not _labels.issuperset(names):
                 return category.StrCategoryConverter.axisinfo(unit, axis)
             axis.set_tick_params(labelsize=_TICK_POINTS)
-            return units.AxisInfo(
+            return units.AxisInfo(  # type: ignore[no-untyped-call]
                 majloc=FewTicks(len(names)), majfmt=ShortNames([short_name(n) for n in names])
             )
 

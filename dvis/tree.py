@@ -39,12 +39,15 @@ _TORCHVISION = re.compile(
 )
 
 
+_UNKNOWN_TIME = np.datetime64("NaT", "s")
+
+
 @dataclass(frozen=True)
 class CheckpointName:
     """What a checkpoint's name tells of its place in training; -1, "" and NaT where it does not."""
 
     label: str
-    time: np.datetime64 = np.datetime64("NaT", "s")
+    time: np.datetime64 = _UNKNOWN_TIME
     epoch: int = -1
     phase: str = ""
     batch: int = -1
@@ -163,8 +166,8 @@ def parse_stem(stem: str) -> FeatureName | None:
 
     Examples
     --------
-    >>> parse_stem("layer_layer2.0.conv1_channel_7_neuron_3_4-1")
-    FeatureName(layer='layer2.0.conv1', channel=7, objective='neuron_3_4', image=1, is_numbered=True)
+    >>> parse_stem("layer_conv1_channel_7_neuron_3_4-1")
+    FeatureName(layer='conv1', channel=7, objective='neuron_3_4', image=1, is_numbered=True)
     >>> parse_stem("1234_0_log") is None
     True
     """

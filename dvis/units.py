@@ -50,7 +50,7 @@ class Info:
     activation: float
     stop_step: int = -1
     seed: int = -1
-    parameters: bytes | None = None  # canonical json, without the seed where `seed` holds it
+    parameters: bytes | None = None  # json, without the seed where `seed` holds it
     loss: np.ndarray = field(default_factory=lambda: _EMPTY)
     is_numbered: bool = False
     verbatim: str = ""  # the file's text, where the rest cannot repeat its content
@@ -146,12 +146,12 @@ def parse_info(text: bytes, layer: str, channel: int, variant: Variant) -> Info:
     if not isinstance(record, dict):
         raise InfoError("is json, but no object")
     _check_unit(record, layer, channel, variant)
-    activation = record.get("Activation")
-    if not _is_number(activation):
+    activation: Any = record.get("Activation")
+    if type(activation) not in (int, float):
         raise InfoError(f"has no number as Activation, but {_short(activation)}")
     loss, loss_is_exact = _loss(record.get("Loss Values", ()))
     parameters, seed = _parameters(record.get("Parameters"))
-    stop_step = record.get("Convergence Iteration")
+    stop_step = record.get("Convergence Iteration", -1)
     is_stop_exact = type(stop_step) is int and 0 <= stop_step < 2**31
     is_numbered = "Image Number" in record
     is_exact = (
@@ -251,7 +251,7 @@ def _loss(values: Any) -> tuple[np.ndarray, bool]:
 
 
 def _parameters(parameters: Any) -> tuple[bytes | None, int]:
-    """Canonical text of the parameters less their seed, and the seed where it is a plain one."""
+    """Text of the parameters less their seed, and the seed where it is a plain one."""
     if not isinstance(parameters, dict):
         return None, -1
     seed = parameters.get("seed")
@@ -260,15 +260,11 @@ def _parameters(parameters: Any) -> tuple[bytes | None, int]:
     else:
         seed = -1
     try:
-        text = orjson.dumps(parameters, option=orjson.OPT_SORT_KEYS)
+        text = orjson.dumps(parameters)
     except TypeError:  # an integer beyond 64 bits
         return None, seed
     # orjson writes NaN as null: such parameters are kept verbatim alone.
     return (text, seed) if orjson.loads(text) == parameters else (None, seed)
-
-
-def _is_number(value: Any) -> bool:
-    return type(value) in (int, float)
 
 
 def _as_float32(value: float) -> float:

@@ -7,7 +7,8 @@ Safe against a killed process, not against a power cut: Zarr renames files into 
 
 import shutil
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -74,7 +75,7 @@ def create_store(path: Path, model: str) -> None:
                     "dvis_version": version("dvis"),
                 },
             )
-            consolidate(path)
+            _consolidate(path)
             return
         attrs = zarr.open_group(path, mode="r", use_consolidated=False).attrs
         if attrs.get("dvis_schema") != SCHEMA_VERSION:
@@ -89,11 +90,22 @@ def create_store(path: Path, model: str) -> None:
             )
 
 
-def consolidate(path: Path) -> None:
-    """Write the metadata of all groups into the root, which is what readers open.
+@contextmanager
+def restructuring(path: Path) -> Iterator[None]:
+    """Hold the right to make and grow groups; at the end, show readers the store as it is then.
 
-    The caller holds the store's lock. A group that a killed writer left half grown is set right
-    first: its arrays get the lengths of its written labels.
+    Until then they see it as it was: they open the metadata consolidated at its root.
+    """
+    with write_lock(path, STORE_LOCK):
+        yield
+        _consolidate(path)
+
+
+def _consolidate(path: Path) -> None:
+    """Write the metadata of all groups into the root.
+
+    A group that a killed writer left half grown is set right first: its arrays get the lengths of
+    its written labels.
     """
     with warnings.catch_warnings():
         # The store is Zarr v3, whose specification does not have consolidated metadata yet.
@@ -103,7 +115,7 @@ def consolidate(path: Path) -> None:
         if torn:
             plain = zarr.open_group(path, mode="r+", use_consolidated=False)
             for name in torn:
-                _settle(plain[name])
+                _settle(plain[name])  # type: ignore[arg-type]  # a group by its attributes
             zarr.consolidate_metadata(path)
 
 
@@ -124,16 +136,38 @@ def batches_per_epoch(store: Path, run: str) -> int | None:
     return int(given) if isinstance(given, int) and not attrs.get("is_estimated") else None
 
 
-def note_batches_per_epoch(store: Path, run: str, batches: int | None, is_given: bool) -> None:
-    """Keep with a run what its `step` coordinate was computed from."""
-    zarr.open_group(store, path=run_group(run), mode="r+").update_attributes(
-        {"batches_per_epoch": batches, "is_estimated": batches is not None and not is_given}
+def note_run(
+    store: Path, run: str, *, batches: int | None, is_estimated: bool, flat: Iterable[str]
+) -> None:
+    """Keep with a run what no variable holds.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    run : str
+        The run.
+    batches : int, optional
+        Batches in an epoch, from which the `step` coordinate was computed.
+    is_estimated : bool
+        Whether the number of batches was not given, but read off the checkpoints' times.
+    flat : iterable of str
+        Checkpoints whose folders lie in the model's folder itself, not in the run's.
+    """
+    group = zarr.open_group(store, path=run_group(run), mode="r+", use_consolidated=False)
+    known: list[str] = list(group.attrs.get("flat_checkpoints", []))  # type: ignore[arg-type]
+    group.update_attributes(
+        {
+            "batches_per_epoch": batches,
+            "is_estimated": is_estimated,
+            "flat_checkpoints": sorted({*known, *flat}),
+        }
     )
 
 
 def finish_import(path: Path, problems: Sequence[str]) -> None:
     """Choose the default run and variants, keep the problems of the tree, show all to readers."""
-    with write_lock(path, STORE_LOCK):
+    with restructuring(path):
         root = zarr.open_group(path, mode="r+", use_consolidated=False)
         names = feature_group_names(zarr.open_group(path, mode="r"))
         groups = {name: root[name] for name in names}
@@ -155,7 +189,6 @@ def finish_import(path: Path, problems: Sequence[str]) -> None:
                 "n_import_problems": len(problems),
             }
         )
-        consolidate(path)
 
 
 def _n_complete(group: zarr.Group) -> int:
@@ -201,28 +234,26 @@ class FeatureGroup:
         codec: str,
         block_checkpoints: int | None = None,
     ) -> "FeatureGroup":
-        """Make an empty group whose images have that size."""
+        """Make an empty group whose images have that size; the caller is `restructuring`."""
         path = feature_group(run, variant)
-        with write_lock(store, STORE_LOCK):
-            shutil.rmtree(store / path, ignore_errors=True)  # one whose making was cut off
-            zarr.open_group(store, path=run_group(run), mode="a").update_attributes({"run": run})
-            group = zarr.open_group(store, path=path, mode="a")
-            image = image_layout(height, width, codec, checkpoints=block_checkpoints)
-            span = (image.get("shards") or image["chunks"])[0]
-            sizes = {"y": height, "x": width, "rgb": 3}
-            for name, spec in _array_specs().items():
-                _create_array(group, name, spec, sizes, image, span)
-            group.update_attributes(
-                {
-                    "dvis_kind": FEATURES,
-                    "run": run,
-                    "variant": variant,
-                    "coordinates": _COORDINATE_NAMES,
-                    "parameters": [],
-                    "image_codec": codec,
-                }
-            )
-            consolidate(store)
+        shutil.rmtree(store / path, ignore_errors=True)  # one whose making was cut off
+        zarr.open_group(store, path=run_group(run), mode="a").update_attributes({"run": run})
+        group = zarr.open_group(store, path=path, mode="a")
+        image = image_layout(height, width, codec, checkpoints=block_checkpoints)
+        span = (image.get("shards") or image["chunks"])[0]
+        sizes = {"y": height, "x": width, "rgb": 3}
+        for name, spec in _array_specs().items():
+            _create_array(group, name, spec, sizes, image, span)
+        group.update_attributes(
+            {
+                "dvis_kind": FEATURES,
+                "run": run,
+                "variant": variant,
+                "coordinates": _COORDINATE_NAMES,
+                "parameters": [],
+                "image_codec": codec,
+            }
+        )
         return cls(store, run, variant, group)
 
     @property
@@ -250,15 +281,13 @@ class FeatureGroup:
     ) -> None:
         """Make room for checkpoints, layers and channels that the group does not have yet.
 
-        Data arrays grow first, coordinates after them, then the labels are written and the root's
-        metadata last: a reader sees the group as it was or as it will be.
+        The caller is `restructuring`. Data arrays grow first, coordinates after them, then the
+        labels are written: what is cut off has no label and is taken back.
         """
         new_checkpoints = [name for name in checkpoints if name.label not in self.rows]
         new_layers = [layer for layer in channels_of_layers if layer not in self.layers]
         wider = {
-            layer: n
-            for layer, n in channels_of_layers.items()
-            if n > self.n_channels.get(layer, 0)
+            layer: n for layer, n in channels_of_layers.items() if n > self.n_channels.get(layer, 0)
         }
         sizes = {
             CHECKPOINT: len(self.rows) + len(new_checkpoints),
@@ -267,13 +296,11 @@ class FeatureGroup:
         }
         if not (new_checkpoints or new_layers or wider or sizes[CHANNEL] > self._width):
             return
-        with write_lock(self.store, STORE_LOCK):
-            self._resize(sizes)
-            self._write_checkpoints(new_checkpoints)
-            if sizes[CHANNEL] > self._width:
-                self.array(CHANNEL)[self._width :] = np.arange(self._width, sizes[CHANNEL])
-            self._write_layers(new_layers, wider)
-            consolidate(self.store)
+        self._resize(sizes)
+        self._write_checkpoints(new_checkpoints)
+        if sizes[CHANNEL] > self._width:
+            self.array(CHANNEL)[self._width :] = np.arange(self._width, sizes[CHANNEL])
+        self._write_layers(new_layers, wider)
         self._read_labels()
 
     def grow_loss(self, n_steps: int) -> None:
@@ -310,6 +337,11 @@ class FeatureGroup:
     def retract(self, rows: np.ndarray, layer: int, channels: np.ndarray) -> None:
         """Mark units absent, as whoever is about to write them again must do first."""
         self._put("status", rows, layer, channels, np.full(len(rows), int(Status.ABSENT)))
+
+    def mark_failed(self, rows: np.ndarray, layer: int, channels: np.ndarray) -> None:
+        """Mark units failed, and forget their files so that an import reads them again."""
+        self._put("status", rows, layer, channels, np.full(len(rows), int(Status.FAILED)))
+        self._put("source/fingerprint", rows, layer, channels, np.zeros(len(rows), np.uint64))
 
     def commit(
         self,
@@ -362,7 +394,7 @@ class FeatureGroup:
                 slice(start, stop),
             )
             block = np.array(array[region])
-            for i in reaching:
+            for i in reaching.tolist():
                 curve = block[rows[i] - region[0].start, channels[i] - region[2].start]
                 part = losses[i][start:stop]
                 curve[: len(part)] = part
@@ -484,5 +516,3 @@ def _settle(group: zarr.Group) -> None:
 def _count(written: Iterable[bool]) -> int:
     flags = np.asarray(written, bool)
     return len(flags) if flags.all() else int(np.argmin(flags))
-
-

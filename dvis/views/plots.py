@@ -256,9 +256,9 @@ def _x_values(dataset: xr.Dataset, x: str) -> np.ndarray:
 def _show_dates(axes: "Axes") -> None:
     from matplotlib.dates import AutoDateLocator, ConciseDateFormatter
 
-    locator = AutoDateLocator()
+    locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
-    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))
+    axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
 
 
 def _draw_medians(
@@ -354,6 +354,7 @@ def _sheet(shown: xr.Dataset, titles: list[str], *, columns: int) -> "Figure":
     activations = shown["activation"].values
     status = shown["status"].values
     rows = -(-len(titles) // columns)
+    figure: Figure
     figure, axes = _subplots(
         nrows=rows,
         ncols=columns,
@@ -392,8 +393,15 @@ def _draw_unit(
         cell.patch.set_hatch("////")
         cell.patch.set_edgecolor("0.8")
         text = "no image" if status is Status.INCOMPLETE else status.name.lower()
-        cell.text(0.5, 0.5, text, ha="center", va="center", fontsize=7,
-                  bbox={"fc": "white", "ec": "none", "pad": 1.5})
+        cell.text(
+            0.5,
+            0.5,
+            text,
+            ha="center",
+            va="center",
+            fontsize=7,
+            bbox={"fc": "white", "ec": "none", "pad": 1.5},
+        )
     color = _FRAMES.get(status, "0.7")
     for spine in cell.spines.values():
         spine.set_color(color)
@@ -403,7 +411,8 @@ def _draw_unit(
         value = "NaN"
     if not value and status is Status.INCOMPLETE:
         value = "no activation"
-    cell.set_title(f"{title}\n{value or " "}", fontsize=6.5, pad=3, linespacing=1.15)
+    value = value or " "  # keeps the line, and so the titles of a row level
+    cell.set_title(f"{title}\n{value}", fontsize=6.5, pad=3, linespacing=1.15)
 
 
 def _headline(figure: "Figure", name: str, origin: str) -> None:

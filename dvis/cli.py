@@ -1,0 +1,324 @@
+"""The `dvis` command: its functions are the subcommands, their docstrings the help."""
+
+import logging
+import os
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Annotated, Any, Literal
+
+import tyro
+from tyro.conf import Positional
+
+from dvis.blocks import DiskFullError
+from dvis.check import check_store
+from dvis.compact import compact_store
+from dvis.export import export_tree
+from dvis.ingest import ImportReport, ingest_tree
+from dvis.report import count_units, list_problems, render_counts
+from dvis.schema import did_you_mean
+from dvis.store import contents
+from dvis.store import open as open_store
+from dvis.views.plots import XAxis
+
+# Problems that are printed; `dvis info` lists them all.
+_MAX_PRINTED = 20
+_INTERRUPTED = 130
+
+
+def ingest(
+    path: Positional[Path],
+    *,
+    store: Path | None = None,
+    model: str | None = None,
+    codec: Literal["jpeg", "raw"] = "jpeg",
+    workers: int | None = None,
+    batches_per_epoch: int | None = None,
+    strict: bool = False,
+    overwrite: bool = False,
+) -> int:
+    """Import a jpg/json tree into a store; run again, it reads what is new or changed.
+
+    Parameters
+    ----------
+    path
+        A model's folder, such as feature_images/resnet50, or a folder of several models.
+    store
+        Where the store is to be (default: stores/MODEL.zarr). With several models: their folder.
+    model
+        The model's name, where the folder's name is not it.
+    codec
+        Keep the jpgs' own bytes, or decode them to raw pixels (4 to 6 times the space).
+    workers
+        Processes that read (default: one for each core, one for small trees).
+    batches_per_epoch
+        Batches in an epoch, for the training step of checkpoints (default: from their times).
+    strict
+        Exit with 1 when there was any problem.
+    overwrite
+        Start the store anew.
+    """
+    reports = ingest_tree(
+        path,
+        store=store,
+        model=model,
+        codec=codec,
+        workers=workers,
+        batches_per_epoch=batches_per_epoch,
+        overwrite=overwrite,
+        progress=True,
+    )
+    n_problems = 0
+    for report in reports:
+        _print_import(report)
+        n_problems += _print_store(report.store)
+        n_problems += report.n_kept
+    return 1 if strict and n_problems else 0
+
+
+def info(store: Positional[str], *, problems: bool = True) -> int:
+    """What a store holds, and the problems that imports met.
+
+    Parameters
+    ----------
+    store
+        A store's folder or URL.
+    problems
+        List the problems.
+    """
+    found = contents(store)
+    print(f"{store}: {found.attrs['model']}, made {found.attrs['created']}")
+    for run in found.runs:
+        batches = found.run_attrs.get(run, {}).get("batches_per_epoch")
+        if batches:
+            is_estimated = found.run_attrs[run].get("is_estimated")
+            source = ", read off the checkpoints' times" if is_estimated else ""
+            print(f"run {run}: {batches} batches in an epoch{source}")
+    _print_store(Path(store), limit=None if problems else 0)
+    return 0
+
+
+def check(store: Positional[Path], *, fix: bool = False) -> int:
+    """Check a store: schema, labels, status against data, every image decodes. Exit 1 on faults.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    fix
+        Mark units that cannot be trusted failed, so that they are made again.
+    """
+    faults = check_store(store, fix=fix, progress=True)
+    for fault in faults:
+        print(fault)
+    n_units = sum(fault.unit is not None for fault in faults)
+    fixed = f"; {n_units} units marked failed, the next import or run makes them again"
+    print(f"{store}: {len(faults)} faults{fixed if fix and n_units else ''}")
+    return 1 if faults else 0
+
+
+def export(store: Positional[Path], out: Positional[Path], *, overwrite: bool = False) -> int:
+    """Write a store's jpg/json tree again: imported jpgs byte for byte, json equal in content.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    out
+        The folder for the tree, such as feature_images; the model's name is added.
+    overwrite
+        Replace files there that differ.
+    """
+    report = export_tree(store, out, overwrite=overwrite, progress=True)
+    print(f"{report.folder}: {report.n_images} jpg and {report.n_infos} info.json files", end="")
+    print(f", {report.n_unchanged} of them there already" if report.n_unchanged else "")
+    if report.n_encoded:
+        print(f"{report.n_encoded} jpgs were made of raw pixels, at quality 95")
+    return 0
+
+
+def compact(store: Positional[Path]) -> int:
+    """Bring a store whose sweeps are finished into the read layout.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    """
+    n_groups = compact_store(store, progress=True)
+    print(f"{store}: {n_groups} groups rewritten" if n_groups else f"{store}: is compact already")
+    return 0
+
+
+def plot(
+    kind: Positional[Literal["trajectory", "timeline", "grid"]],
+    source: Positional[str],
+    *,
+    out: Path,
+    layer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="LAYER ...")] = (),
+    channel: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N ...")] = (),
+    neuron: str | None = None,
+    checkpoint: str | None = None,
+    run: str | None = None,
+    variant: str | None = None,
+    x: XAxis = "checkpoint",
+    max_images: int | None = None,
+) -> int:
+    """Draw a trajectory, a timeline or a grid of a store, or of a jpg/json tree.
+
+    Parameters
+    ----------
+    kind
+        What to draw.
+    source
+        A store's folder or URL, or a model's jpg/json folder, which is imported first.
+    out
+        File for the picture; its ending (.png, .pdf, .svg) tells the format.
+    layer
+        Layer; several for a trajectory.
+    channel
+        Channel; several for a trajectory or a grid.
+    neuron
+        Row and column, "3,4": feature images of that neuron in place of the channel's.
+    checkpoint
+        Checkpoint of a grid (default: the last).
+    run
+        Training run (default: the store's).
+    variant
+        Variant, such as average-0 (default: the run's).
+    x
+        What a trajectory runs over.
+    max_images
+        How many images to show at most.
+    """
+    import matplotlib
+
+    matplotlib.use("agg")
+    from dvis.views import plots
+
+    store = _store_of(source)
+    if neuron is not None:
+        run, variant = _neuron_variant(store, neuron, run, variant)
+    dataset = open_store(store, run, variant)
+    limit = {} if max_images is None else {"max_images": max_images}
+    if kind == "trajectory":
+        plots.trajectory(dataset, layer or None, channel or None, x=x, path=out)
+    elif kind == "timeline":
+        plots.timeline(dataset, _one("layer", layer), _one("channel", channel), path=out, **limit)
+    else:
+        plots.grid(
+            dataset, checkpoint, _one("layer", layer), channels=channel or None, path=out, **limit
+        )
+    print(out)
+    return 0
+
+
+def _print_import(report: ImportReport) -> None:
+    kept = f", {report.n_kept} kept as the store had them" if report.n_kept else ""
+    print(
+        f"{report.store}: {report.n_read} units read, {report.n_unchanged} unchanged since "
+        f"the last import{kept}"
+    )
+
+
+def _print_store(store: Path, limit: int | None = _MAX_PRINTED) -> int:
+    """Print a store's table and problems; return how many problems it has."""
+    print(render_counts(count_units(store)))
+    problems = list_problems(store)
+    if problems:
+        print(f"{len(problems)} problems" + (":" if limit != 0 else ""))
+    for problem in problems[:limit]:
+        print(f"  {problem}")
+    if limit and len(problems) > limit:
+        print(f"  ... and {len(problems) - limit} more: dvis info {store}")
+    return len(problems)
+
+
+def _store_of(source: str) -> str | Path:
+    """The store at a path or URL; a jpg/json tree is imported first."""
+    path = Path(source).expanduser()
+    if "://" in source or not path.is_dir() or (path / "zarr.json").is_file():
+        return source
+    reports = ingest_tree(path, progress=True)
+    if len(reports) > 1:
+        models = ", ".join(report.model for report in reports)
+        raise ValueError(f"{source} holds several models ({models}); give the folder of one")
+    _print_import(reports[0])
+    return reports[0].store
+
+
+def _neuron_variant(
+    store: str | Path, neuron: str, run: str | None, variant: str | None
+) -> tuple[str, str]:
+    """Run and variant that hold the feature images of a neuron."""
+    try:
+        row, column = (int(part) for part in neuron.split(","))
+    except ValueError:
+        raise ValueError(f"neuron is {neuron!r}; give a row and a column, such as 3,4") from None
+    if variant is not None:
+        raise ValueError("give a neuron or a variant, not both")
+    found = contents(store)
+    name = f"neuron_{row}_{column}-0"
+    runs = [run] if run is not None else [found.choose(None, None).run, *found.runs]
+    for each in runs:
+        if each in found.runs and name in found.variants(each):
+            return each, name
+    there = [v for each in found.runs for v in found.variants(each) if v.startswith("neuron_")]
+    raise ValueError(did_you_mean("variant", name, list(dict.fromkeys(there)), str(store)))
+
+
+def _one(name: str, given: tuple[Any, ...]) -> Any:
+    if len(given) > 1:
+        raise ValueError(f"give one {name}, not {len(given)}")
+    return given[0] if given else None
+
+
+COMMANDS: dict[str, Callable[..., int]] = {
+    "ingest": ingest,
+    "info": info,
+    "check": check,
+    "export": export,
+    "compact": compact,
+    "plot": plot,
+}
+
+
+def main(arguments: list[str] | None = None) -> None:
+    """Run the command that the arguments name, and exit with its code."""
+    sys.exit(
+        _run(
+            lambda: tyro.extras.subcommand_cli_from_dict(
+                COMMANDS,
+                prog="dvis",
+                description="How a vision model learns: its feature images over training.",
+                args=arguments,
+            )
+        )
+    )
+
+
+def main_of(command: str) -> None:
+    """Run one command with the arguments of the process: what the files in scripts/ do."""
+    sys.exit(_run(lambda: tyro.cli(COMMANDS[command])))
+
+
+def _run(command: Callable[[], int]) -> int:
+    """Exit code of a command; a user's mistake is one line, not a traceback."""
+    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    try:
+        return command()
+    except KeyboardInterrupt:
+        print("\nstopped; run the same command again to go on", file=sys.stderr)
+        return _INTERRUPTED
+    except (OSError, ValueError, KeyError, ImportError) as err:
+        if os.environ.get("DVIS_DEBUG"):
+            raise
+        text = err.args[0] if isinstance(err, KeyError) and err.args else err
+        if isinstance(err, DiskFullError):
+            text = f"{err.filename}: {err.strerror}"
+        print(f"dvis: {text}", file=sys.stderr)
+        return 2
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,133 @@
+"""The read layout: image blocks that span several checkpoints, so that a timeline is few reads.
+
+A store whose sweep is finished in, the same store with fewer, larger blocks out. An import writes
+this layout by itself.
+"""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from dvis.blocks import ImageBlocks, image_layout, write_atomically
+from dvis.images import FeatureReader
+from dvis.locks import write_lock
+from dvis.progress import progress_bar
+from dvis.schema import FEATURES, IMAGE, block_checkpoints
+from dvis.store import FeatureEntry, contents
+from dvis.writer import restructuring
+
+# The two key encodings of Zarr v3 name the same blocks by different files: the old layout stays
+# whole beside the new one until the array's metadata, in one rename, point to the new.
+_OTHER_SEPARATOR = {"/": ".", ".": "/"}
+
+
+def compact_store(store: str | Path, *, progress: bool = False) -> int:
+    """Bring the groups of a store on a local disk into the read layout.
+
+    Cut off at any moment, the store is as before or as after, and a second run goes on. A reader
+    that has the store open finds the old blocks emptied and gets an error, never a wrong image; it
+    opens the store again.
+
+    Parameters
+    ----------
+    store : str or Path
+        The store's folder.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    int
+        Groups that were rewritten; those in the read layout are left alone.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        As `dvis.open` does.
+    BlockError
+        When a block is damaged; `dvis check --fix` first.
+    """
+    store = Path(store).expanduser()
+    n_rewritten = 0
+    for entry in contents(store).features:
+        with write_lock(store, f"{entry.run}/{FEATURES}"):
+            n_rewritten += _compact_group(store, entry, progress)
+    return n_rewritten
+
+
+def _compact_group(store: Path, entry: FeatureEntry, progress: bool) -> bool:
+    reader = FeatureReader(store, entry)
+    old = reader.blocks
+    _remove_other_layout(old)
+    span = block_checkpoints(old.height, old.width, old.codec)
+    if old.checkpoints == span:
+        return False
+    metadata = _metadata(reader.array("image"), old, span)
+    new = ImageBlocks(
+        old.folder,
+        _OTHER_SEPARATOR[old.separator],
+        span,
+        old.channels,
+        old.height,
+        old.width,
+        old.codec,
+    )
+    old_files = []
+    title = f"compact {entry.run}, {entry.variant}"
+    with progress_bar(reader.n_blocks, "blocks", title, shown=progress) as bar:
+        for block in reader.walk():
+            if block.fault:
+                raise OSError(f"{block.path}: {block.fault}; `dvis check --fix` first")
+            _move(block.row, block.layer, block.channel // old.channels, block.images, old, new)
+            if block.path.exists():
+                old_files.append(block.path)
+            bar.update()
+    write_atomically(old.folder / "zarr.json", json.dumps(metadata).encode())
+    with restructuring(store):
+        pass
+    for path in old_files:
+        # Empty, not gone: Zarr reads a missing block as black images, an empty one as an error.
+        write_atomically(path, b"")
+    return True
+
+
+def _move(
+    row: int,
+    layer: int,
+    column: int,
+    images: dict[tuple[int, int], bytes],
+    old: ImageBlocks,
+    new: ImageBlocks,
+) -> None:
+    by_block: dict[int, dict[tuple[int, int], bytes]] = {}
+    for (checkpoint, channel), data in images.items():
+        block_row, inside = divmod(row + checkpoint, new.checkpoints)
+        by_block.setdefault(block_row, {})[inside, channel] = data
+    for block_row, inside_block in by_block.items():
+        new.merge(new.path(block_row, layer, column), inside_block)
+
+
+def _metadata(array: zarr.Array[Any], old: ImageBlocks, span: int) -> dict[str, Any]:
+    """The array's metadata with the other layout and the other key encoding."""
+    layout = image_layout(old.height, old.width, old.codec, checkpoints=span)
+    scratch = zarr.create_array(
+        zarr.storage.MemoryStore(),
+        shape=array.shape,
+        dtype=IMAGE.dtype,
+        fill_value=IMAGE.fill,
+        dimension_names=IMAGE.dims,
+        attributes=dict(array.attrs),
+        chunk_key_encoding={"name": "default", "separator": _OTHER_SEPARATOR[old.separator]},
+        **layout,
+    )
+    return dict(scratch.metadata.to_dict())
+
+
+def _remove_other_layout(blocks: ImageBlocks) -> None:
+    """Remove what an earlier compaction left: emptied blocks, or new ones of one cut off."""
+    stale = blocks.folder.glob("c.*" if blocks.separator == "/" else "c/**/*")
+    for path in stale:
+        if path.is_file():
+            path.unlink()
