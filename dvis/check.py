@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from dvis.groups import FeatureGroup, array_specs
 from dvis.images import Block, FeatureReader
 from dvis.locks import write_lock
 from dvis.pictures import PictureError, decode
@@ -20,28 +21,14 @@ from dvis.progress import progress_bar
 from dvis.schema import (
     CHANNEL,
     CHECKPOINT,
-    COORDINATES,
     FEATURES,
-    IMAGE,
     LAYER,
-    LOSS,
-    SCALARS,
-    SOURCE,
-    SOURCES,
     Form,
     Status,
     Variant,
 )
 from dvis.store import FeatureEntry, contents, open_group
-from dvis.writer import FeatureGroup, restructuring
-
-_SPECS = {
-    **COORDINATES,
-    **SCALARS,
-    "image": IMAGE,
-    "loss": LOSS,
-    **{f"{SOURCE}/{name}": spec for name, spec in SOURCES.items()},
-}
+from dvis.writer import restructuring
 
 
 @dataclass(frozen=True)
@@ -106,7 +93,7 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
 
 def _schema_faults(group: zarr.Group, place: str) -> Iterator[Fault]:
     sizes: dict[str, int] = {}
-    for name, spec in _SPECS.items():
+    for name, spec in array_specs().items():
         array: Any = group.get(name)
         if not isinstance(array, zarr.Array):
             yield Fault(place, f"has no variable {name!r}")

@@ -14,8 +14,9 @@ from dvis.blocks import DiskFullError
 from dvis.check import check_store
 from dvis.compact import compact_store
 from dvis.export import export_tree
-from dvis.ingest import ImportReport, ingest_tree
+from dvis.ingest import ingest_tree
 from dvis.report import count_units, list_problems, render_counts
+from dvis.run_import import ImportReport
 from dvis.schema import did_you_mean
 from dvis.store import contents
 from dvis.store import open as open_store

@@ -10,8 +10,18 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError, Status, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
 from dvis.ticks import short_name, show_names_readably
+from dvis.views.selection import (
+    at_checkpoint,
+    at_layer,
+    known_channels,
+    listed,
+    one_unit,
+    origin_of,
+    require,
+    units_of,
+)
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -60,8 +70,8 @@ def trajectory(
     SchemaError
         When it is no Dataset of feature images.
     """
-    _require(dataset, variable)
-    units = _units(dataset, _listed(layer), _listed(channel))
+    require(dataset, variable)
+    units = units_of(dataset, listed(layer), listed(channel))
     values, names = _curves(dataset, variable, units)
     figure, axes = _subplots(figsize=(6.4, 3.8), layout="constrained")
     positions = _x_values(dataset, x)
@@ -82,7 +92,7 @@ def trajectory(
     axes.set_title(
         names[0] if len(units) == 1 else f"{len(units)} units", loc="left", fontsize="medium"
     )
-    axes.set_title(_origin(dataset), loc="right", fontsize="small", color="0.4")
+    axes.set_title(origin_of(dataset), loc="right", fontsize="small", color="0.4")
     axes.spines[["top", "right"]].set_visible(False)
     return _saved(figure, path)
 
@@ -124,15 +134,15 @@ def timeline(
     SchemaError
         When it is no Dataset of feature images.
     """
-    _require(dataset, "image", "activation", "status")
-    unit = _one_unit(dataset, layer, channel)
+    require(dataset, "image", "activation", "status")
+    unit = one_unit(dataset, layer, channel)
     chosen = _evenly(unit.sizes[CHECKPOINT], max_images)
     shown = unit.isel({CHECKPOINT: chosen})
     titles = [short_name(str(label)) for label in shown[CHECKPOINT].values]
     figure = _sheet(shown, titles, columns=min(len(chosen), 8))
     left_out = unit.sizes[CHECKPOINT] - len(chosen)
     note = f"   {len(chosen)} of {len(chosen) + left_out} checkpoints" if left_out else ""
-    _headline(figure, _unit_name(unit), _origin(dataset) + note)
+    _headline(figure, _unit_name(unit), origin_of(dataset) + note)
     return _saved(figure, path)
 
 
@@ -173,58 +183,23 @@ def grid(
     SchemaError
         When it is no Dataset of feature images.
     """
-    _require(dataset, "image", "activation", "status")
-    at_checkpoint = _at_checkpoint(dataset, checkpoint)
-    of_layer = _at_layer(at_checkpoint, layer)
+    require(dataset, "image", "activation", "status")
+    there = at_checkpoint(dataset, checkpoint)
+    of_layer = at_layer(there, layer)
     known = np.arange(int(of_layer["n_channels"])) if CHANNEL in of_layer.dims else None
     if known is None:
         of_layer = of_layer.expand_dims(CHANNEL)
         known = of_layer[CHANNEL].values
-    wanted = known if channels is None else _known_channels(of_layer, channels)
+    wanted = known if channels is None else known_channels(of_layer, channels)
     wanted = wanted[np.isin(wanted, of_layer[CHANNEL].values)]
     chosen = wanted[_evenly(len(wanted), max_images)]
     shown = of_layer.sel({CHANNEL: chosen})
     columns = min(len(chosen), 8 if len(chosen) <= 40 else 12)
     figure = _sheet(shown, [f"channel {c}" for c in chosen], columns=columns)
     note = f"   {len(chosen)} of {len(wanted)} channels" if len(chosen) < len(wanted) else ""
-    name = short_name(str(at_checkpoint[CHECKPOINT].values))
-    _headline(figure, f"{of_layer[LAYER].item()}, {name}", _origin(dataset) + note)
+    name = short_name(str(there[CHECKPOINT].values))
+    _headline(figure, f"{of_layer[LAYER].item()}, {name}", origin_of(dataset) + note)
     return _saved(figure, path)
-
-
-def _require(dataset: xr.Dataset, *variables: str) -> None:
-    missing = [name for name in (*variables, CHECKPOINT, LAYER, CHANNEL) if name not in dataset]
-    if missing:
-        there = ", ".join(map(str, dataset.variables)) or "nothing"
-        raise SchemaError(
-            f"This Dataset has no {', '.join(missing)}, only {there}. Open one with dvis.open"
-        )
-
-
-def _listed(labels: Any) -> list[Any] | None:
-    if labels is None or isinstance(labels, slice):
-        return None
-    return [labels] if np.ndim(labels) == 0 else list(labels)
-
-
-def _units(
-    dataset: xr.Dataset, layers: list[str] | None, channels: list[int] | None
-) -> list[tuple[str, int]]:
-    """Units of the layers and channels that are asked for and that the layers have."""
-    of_layers = [_at_layer(dataset, layer) for layer in layers or _labels(dataset, LAYER)]
-    units = []
-    for each in of_layers:
-        there = np.atleast_1d(each[CHANNEL].values)
-        there = there[there < int(each["n_channels"])]
-        wanted = there if channels is None else _known_channels(each, channels, strict=False)
-        units += [(str(each[LAYER].item()), int(channel)) for channel in wanted]
-    if not units:
-        raise ValueError(_no_channel(of_layers[0], channels or []))
-    return units
-
-
-def _labels(dataset: xr.Dataset, dim: str) -> list[str]:
-    return [str(label) for label in np.atleast_1d(dataset[dim].values)]
 
 
 def _curves(
@@ -277,68 +252,6 @@ def _draw_medians(
         median[known] = np.nanmedian(of_layer[:, known], axis=0)
         label = f"{layer}, median of {len(of_layer)}"
         axes.plot(positions, median, color=f"C{i % 10}", lw=2.4, label=label)
-
-
-def _one_unit(dataset: xr.Dataset, layer: str | None, channel: int | None) -> xr.Dataset:
-    of_layer = _at_layer(dataset, layer)
-    if CHANNEL not in of_layer.dims:
-        if channel is not None and channel != of_layer[CHANNEL].item():
-            raise ValueError(_no_channel(of_layer, [channel]))
-        return of_layer
-    if channel is None:
-        if of_layer.sizes[CHANNEL] > 1:
-            raise ValueError(f"Which channel? {_channels_there(of_layer)}")
-        return of_layer.isel({CHANNEL: 0})
-    _known_channels(of_layer, [channel])
-    return of_layer.sel({CHANNEL: channel})
-
-
-def _at_layer(dataset: xr.Dataset, layer: str | None) -> xr.Dataset:
-    there = _labels(dataset, LAYER)
-    if layer is None:
-        if len(there) > 1:
-            raise ValueError(f"Which layer? There are {', '.join(there[:10])}")
-        layer = there[0]
-    if layer not in there:
-        raise ValueError(did_you_mean("layer", str(layer), there, _origin(dataset)))
-    return dataset.sel({LAYER: layer}) if LAYER in dataset.dims else dataset
-
-
-def _at_checkpoint(dataset: xr.Dataset, checkpoint: str | int | None) -> xr.Dataset:
-    there = _labels(dataset, CHECKPOINT)
-    if CHECKPOINT not in dataset.dims:
-        dataset = dataset.expand_dims(CHECKPOINT)
-    if checkpoint is None or isinstance(checkpoint, int):
-        place = -1 if checkpoint is None else checkpoint
-        if not -len(there) <= place < len(there):
-            raise ValueError(
-                f"No checkpoint number {place} in {_origin(dataset)}; there are {len(there)}"
-            )
-        return dataset.isel({CHECKPOINT: place})
-    if checkpoint not in there:
-        raise ValueError(did_you_mean("checkpoint", checkpoint, there, _origin(dataset)))
-    return dataset.sel({CHECKPOINT: checkpoint})
-
-
-def _known_channels(
-    of_layer: xr.Dataset, channels: Sequence[int], *, strict: bool = True
-) -> np.ndarray:
-    there = set(np.atleast_1d(of_layer[CHANNEL].values).tolist())
-    known = [c for c in channels if c in there and c < int(of_layer["n_channels"])]
-    if strict and len(known) < len(list(channels)):
-        raise ValueError(_no_channel(of_layer, channels))
-    return np.array(known, int)
-
-
-def _no_channel(of_layer: xr.Dataset, channels: Sequence[int]) -> str:
-    asked = ", ".join(map(str, channels))
-    return f"No channel {asked} in {of_layer[LAYER].item()}. {_channels_there(of_layer)}"
-
-
-def _channels_there(of_layer: xr.Dataset) -> str:
-    there = np.atleast_1d(of_layer[CHANNEL].values)
-    there = there[there < int(of_layer["n_channels"])]
-    return f"Its channels: {there.min()} to {there.max()}" if len(there) else "It has none here"
 
 
 def _evenly(n: int, limit: int) -> np.ndarray:
@@ -422,11 +335,6 @@ def _headline(figure: "Figure", name: str, origin: str) -> None:
 
 def _unit_name(unit: xr.Dataset) -> str:
     return f"{unit[LAYER].item()}, channel {unit[CHANNEL].item()}"
-
-
-def _origin(dataset: xr.Dataset) -> str:
-    attrs = dataset.attrs
-    return ", ".join(str(attrs[key]) for key in ("model", "run", "variant") if attrs.get(key))
 
 
 def _saved(figure: "Figure", path: str | Path | None) -> "Figure":

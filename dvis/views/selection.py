@@ -1,0 +1,119 @@
+"""Units of a Dataset by name, with errors that say what there is: for every view."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError, did_you_mean
+
+
+def require(dataset: xr.Dataset, *variables: str) -> None:
+    """Raise where a Dataset lacks a variable that a view needs."""
+    missing = [name for name in (*variables, CHECKPOINT, LAYER, CHANNEL) if name not in dataset]
+    if missing:
+        there = ", ".join(map(str, dataset.variables)) or "nothing"
+        raise SchemaError(
+            f"This Dataset has no {', '.join(missing)}, only {there}. Open one with dvis.open"
+        )
+
+
+def listed(labels: Any) -> list[Any] | None:
+    """A label or several as a list; None where nothing, or a slice, chooses them."""
+    if labels is None or isinstance(labels, slice):
+        return None
+    return [labels] if np.ndim(labels) == 0 else list(labels)
+
+
+def units_of(
+    dataset: xr.Dataset, layers: list[str] | None, channels: list[int] | None
+) -> list[tuple[str, int]]:
+    """Units of the layers and channels that are asked for and that the layers have."""
+    of_layers = [at_layer(dataset, layer) for layer in layers or labels_of(dataset, LAYER)]
+    units = []
+    for each in of_layers:
+        there = np.atleast_1d(each[CHANNEL].values)
+        there = there[there < int(each["n_channels"])]
+        wanted = there if channels is None else known_channels(each, channels, strict=False)
+        units += [(str(each[LAYER].item()), int(channel)) for channel in wanted]
+    if not units:
+        raise ValueError(_no_channel(of_layers[0], channels or []))
+    return units
+
+
+def labels_of(dataset: xr.Dataset, dim: str) -> list[str]:
+    """Labels along a dimension, which may have been selected away."""
+    return [str(label) for label in np.atleast_1d(dataset[dim].values)]
+
+
+def one_unit(dataset: xr.Dataset, layer: str | None, channel: int | None) -> xr.Dataset:
+    """The Dataset of one unit, of a layer and a channel where there are several."""
+    of_layer = at_layer(dataset, layer)
+    if CHANNEL not in of_layer.dims:
+        if channel is not None and channel != of_layer[CHANNEL].item():
+            raise ValueError(_no_channel(of_layer, [channel]))
+        return of_layer
+    if channel is None:
+        if of_layer.sizes[CHANNEL] > 1:
+            raise ValueError(f"Which channel? {_channels_there(of_layer)}")
+        return of_layer.isel({CHANNEL: 0})
+    known_channels(of_layer, [channel])
+    return of_layer.sel({CHANNEL: channel})
+
+
+def at_layer(dataset: xr.Dataset, layer: str | None) -> xr.Dataset:
+    """The Dataset of one layer."""
+    there = labels_of(dataset, LAYER)
+    if layer is None:
+        if len(there) > 1:
+            raise ValueError(f"Which layer? There are {', '.join(there[:10])}")
+        layer = there[0]
+    if layer not in there:
+        raise ValueError(did_you_mean("layer", str(layer), there, origin_of(dataset)))
+    return dataset.sel({LAYER: layer}) if LAYER in dataset.dims else dataset
+
+
+def at_checkpoint(dataset: xr.Dataset, checkpoint: str | int | None) -> xr.Dataset:
+    """The Dataset at a checkpoint, by its name or its place; at the last by default."""
+    there = labels_of(dataset, CHECKPOINT)
+    if CHECKPOINT not in dataset.dims:
+        dataset = dataset.expand_dims(CHECKPOINT)
+    if checkpoint is None or isinstance(checkpoint, int):
+        place = -1 if checkpoint is None else checkpoint
+        if not -len(there) <= place < len(there):
+            raise ValueError(
+                f"No checkpoint number {place} in {origin_of(dataset)}; there are {len(there)}"
+            )
+        return dataset.isel({CHECKPOINT: place})
+    if checkpoint not in there:
+        raise ValueError(did_you_mean("checkpoint", checkpoint, there, origin_of(dataset)))
+    return dataset.sel({CHECKPOINT: checkpoint})
+
+
+def known_channels(
+    of_layer: xr.Dataset, channels: Sequence[int], *, strict: bool = True
+) -> np.ndarray:
+    """Those of the channels that the layer has; with `strict`, all of them or an error."""
+    there = set(np.atleast_1d(of_layer[CHANNEL].values).tolist())
+    known = [c for c in channels if c in there and c < int(of_layer["n_channels"])]
+    if strict and len(known) < len(list(channels)):
+        raise ValueError(_no_channel(of_layer, channels))
+    return np.array(known, int)
+
+
+def _no_channel(of_layer: xr.Dataset, channels: Sequence[int]) -> str:
+    asked = ", ".join(map(str, channels))
+    return f"No channel {asked} in {of_layer[LAYER].item()}. {_channels_there(of_layer)}"
+
+
+def _channels_there(of_layer: xr.Dataset) -> str:
+    there = np.atleast_1d(of_layer[CHANNEL].values)
+    there = there[there < int(of_layer["n_channels"])]
+    return f"Its channels: {there.min()} to {there.max()}" if len(there) else "It has none here"
+
+
+def origin_of(dataset: xr.Dataset) -> str:
+    """Model, run and variant of a Dataset, for the margin of a picture."""
+    attrs = dataset.attrs
+    return ", ".join(str(attrs[key]) for key in ("model", "run", "variant") if attrs.get(key))
