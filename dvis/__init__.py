@@ -3,7 +3,23 @@
 from importlib.metadata import version as _version
 
 from dvis.accessor import DvisAccessor
+from dvis.check import check_store
+from dvis.compact import compact_store
+from dvis.export import export_tree
+from dvis.ingest import ingest_tree
+from dvis.schema import SchemaError, Status
 from dvis.store import open, runs, variants
 
-__all__ = ["DvisAccessor", "open", "runs", "variants"]
+__all__ = [
+    "DvisAccessor",
+    "SchemaError",
+    "Status",
+    "check_store",
+    "compact_store",
+    "export_tree",
+    "ingest_tree",
+    "open",
+    "runs",
+    "variants",
+]
 __version__ = _version("dvis")

@@ -131,8 +131,8 @@ def _store_path(store: str | Path | None, model: str, *, several: bool) -> Path:
 
 
 def _remove_store(path: Path) -> None:
-    """Remove a store that nobody writes; refuse what is none."""
-    if not path.exists():
+    """Remove a store that nobody writes; what is none is left, for `create_store` to refuse."""
+    if not (path / "zarr.json").exists():
         return
     with ExitStack() as locks:
         for run in sorted(contents(path).runs):

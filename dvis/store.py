@@ -254,16 +254,21 @@ def _remote_store(url: str, storage_options: dict[str, Any] | None) -> Store:
         return zarr.storage.FsspecStore.from_url(
             url, storage_options=storage_options, read_only=True
         )
-    except (ImportError, ValueError) as missing:
-        try:
-            from obstore.store import from_url
-        except ImportError:
-            raise ImportError(
-                f"{url} needs fsspec and the package for its kind of storage, or obstore "
-                f"({missing}): pip install 'dvis[remote]', and s3fs for s3://"
-            ) from missing
-        options = storage_options or {}
-        return zarr.storage.ObjectStore(from_url(url, **options), read_only=True)
+    except (ImportError, ValueError) as err:
+        missing = ImportError(
+            f"{url} needs fsspec and the package for its kind of storage, or obstore "
+            f"({err}): pip install 'dvis[remote]', and s3fs for s3://"
+        )
+    try:
+        from obstore.exceptions import BaseError
+        from obstore.store import from_url
+    except ImportError:
+        raise missing from None
+    try:
+        store = from_url(url, **(storage_options or {}))
+    except BaseError as err:
+        raise missing from err
+    return zarr.storage.ObjectStore(store, read_only=True)
 
 
 def _what_is_there(path: Path) -> str:

@@ -272,7 +272,7 @@ def _as_float32(value: float) -> float:
         try:
             return float(np.float32(value))
         except OverflowError:  # an integer beyond every float
-            return math.copysign(math.inf, value)
+            return math.inf if value > 0 else -math.inf
 
 
 def _is_float32(value: float) -> bool:

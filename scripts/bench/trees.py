@@ -2,10 +2,15 @@
 
 import io
 import json
+from concurrent.futures import ProcessPoolExecutor
+from functools import partial
 from pathlib import Path
 
 import numpy as np
 from PIL import Image
+
+# As many as an image block has units, at 4 layers of 64 channels.
+_MAX_INFOS = 4096
 
 
 def pink_image(rng: np.random.Generator, size: int) -> np.ndarray:
@@ -91,24 +96,42 @@ def make_tree(
     n_losses: int,
     n_distinct: int = 256,
     seed: int = 0,
+    workers: int = 1,
 ) -> Path:
     """Write a tree below `root`/feature_images/resnet18; return the model's folder.
 
-    Pictures are drawn from `n_distinct` ones; every info.json differs from the next.
+    Pictures are drawn from `n_distinct` ones. Infos come from more, so that the loss curves of
+    an image block do not repeat: a store would compress them better than real ones.
     """
     rng = np.random.default_rng(seed)
     jpgs = [encode_jpg(pink_image(rng, size)) for _ in range(n_distinct)]
-    infos = [info_json("LAYER", 0, rng, n_losses, size) for _ in range(n_distinct)]
+    n_infos = min(_MAX_INFOS, n_checkpoints * len(layers) * n_channels)
+    infos = [info_json("LAYER", 0, rng, n_losses, size) for _ in range(n_infos)]
     model = root / "feature_images" / "resnet18"
-    for i in range(n_checkpoints):
-        folder = model / "checkpoints" / checkpoint_label(i)
-        folder.mkdir(parents=True)
-        for j, layer in enumerate(layers):
-            for channel in range(n_channels):
-                stem = folder / f"layer_{layer}_channel_{channel}_average"
-                k = (i * 7919 + j * 104729 + channel * 31) % n_distinct
-                info = infos[k].replace('"LAYER"', f'"{layer}"', 1)
-                info = info.replace('"Channel": 0', f'"Channel": {channel}', 1)
-                stem.with_name(stem.name + ".jpg").write_bytes(jpgs[k])
-                stem.with_name(stem.name + ".info.json").write_text(info)
+    write = partial(_write_checkpoint, model, layers, n_channels, jpgs, infos)
+    if workers == 1:
+        for i in range(n_checkpoints):
+            write(i)
+    else:
+        with ProcessPoolExecutor(workers) as pool:
+            list(pool.map(write, range(n_checkpoints)))
     return model
+
+
+def _write_checkpoint(
+    model: Path, layers: list[str], n_channels: int, jpgs: list[bytes], infos: list[str], i: int
+) -> None:
+    """Write the files of the i-th checkpoint."""
+    folder = model / "checkpoints" / checkpoint_label(i)
+    folder.mkdir(parents=True)
+    for j, layer in enumerate(layers):
+        for channel in range(n_channels):
+            stem = f"{folder}/layer_{layer}_channel_{channel}_average"
+            jpg = jpgs[(i * 7919 + j * 104729 + channel * 31) % len(jpgs)]
+            info = infos[((i * len(layers) + j) * n_channels + channel) % len(infos)]
+            info = info.replace('"LAYER"', f'"{layer}"', 1)
+            info = info.replace('"Channel": 0', f'"Channel": {channel}', 1)
+            with open(stem + ".jpg", "wb") as file:
+                file.write(jpg)
+            with open(stem + ".info.json", "w") as file:
+                file.write(info)

@@ -1,0 +1,50 @@
+"""Fixtures: the committed sample tree, and a store made of it once."""
+
+import os
+import shutil
+from pathlib import Path
+
+import matplotlib as mpl
+import pytest
+from hypothesis import HealthCheck, settings
+
+import dvis
+
+mpl.use("agg")
+
+# Each example imports and reads back real files, which takes longer than hypothesis' default.
+settings.register_profile(
+    "dvis",
+    deadline=None,
+    max_examples=int(os.environ.get("DVIS_EXAMPLES", "20")),
+    suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
+)
+settings.load_profile("dvis")
+
+SAMPLE = Path(__file__).parent / "data" / "feature_images" / "resnet18"
+
+
+@pytest.fixture(scope="session")
+def sample_tree() -> Path:
+    return SAMPLE
+
+
+@pytest.fixture(scope="session")
+def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    store = tmp_path_factory.mktemp("sample") / "resnet18.zarr"
+    dvis.ingest_tree(SAMPLE, store=store)
+    return store
+
+
+@pytest.fixture
+def own_store(sample_store: Path, tmp_path: Path) -> Path:
+    """A copy of the sample's store, to change."""
+    return Path(shutil.copytree(sample_store, tmp_path / "resnet18.zarr"))
+
+
+@pytest.fixture(autouse=True)
+def closed_figures() -> object:
+    yield
+    import matplotlib.pyplot as plt
+
+    plt.close("all")
