@@ -1,0 +1,167 @@
+"""The commands as people type them: what they print, write and exit with."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from trees import CHECKPOINTS, read_tree, write_tree, write_unit
+
+import dvis
+from dvis import cli
+
+REPOSITORY = Path(__file__).parent.parent
+
+
+def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[int, str, str]:
+    """Exit code, output and errors of `dvis` with the arguments."""
+    with pytest.raises(SystemExit) as ended:
+        cli.main(list(arguments))
+    printed = capsys.readouterr()
+    return int(ended.value.code or 0), printed.out, printed.err
+
+
+@pytest.fixture
+def tree(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    monkeypatch.chdir(tmp_path)
+    return write_tree(tmp_path, CHECKPOINTS[:3])
+
+
+def test_script_ingests_a_tree_word_for_word(tree: Path, tmp_path: Path) -> None:
+    script = [sys.executable, str(REPOSITORY / "scripts" / "ingest.py")]
+    for said in ("18 units read, 0 unchanged", "0 units read, 18 unchanged"):
+        ended = subprocess.run(
+            [*script, "feature_images/resnet18"], capture_output=True, text=True, cwd=tmp_path
+        )
+        assert ended.returncode == 0, ended.stderr
+        assert said in ended.stdout
+    assert dvis.open(tmp_path / "stores" / "resnet18.zarr").sizes["checkpoint"] == 3
+
+
+def test_ingest_prints_a_table_and_the_problems(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    code, out, _ = run(capsys, "ingest", str(tree))
+    assert code == 0
+    assert out.splitlines()[1].split() == [
+        *("run", "variant", "checkpoints", "layers", "complete", "incomplete", "failed")
+    ]
+    assert out.splitlines()[3].split() == ["checkpoints", "average-0", "3", "2", "18", "0", "0"]
+    jpg = tree / "checkpoints" / CHECKPOINTS[0] / "layer_layer1_channel_7_average.jpg"
+    write_unit(jpg.parent, channel=7, jpg=b"\xff\xd8")
+    code, out, _ = run(capsys, "ingest", str(tree))
+    assert code == 0
+    assert "1 problems:" in out
+    assert jpg.name in out
+    assert run(capsys, "ingest", str(tree), "--strict")[0] == 1
+    _, out, _ = run(capsys, "info", "stores/resnet18.zarr")
+    assert jpg.name in out
+
+
+def test_problems_of_a_large_import_are_cut_on_the_screen(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    for channel in range(30):
+        write_unit(tree / "checkpoints" / "full", "conv1", channel, jpg=b"\xff\xd8")
+    _, out, _ = run(capsys, "ingest", str(tree))
+    assert "and 10 more: dvis info stores/resnet18.zarr" in out
+    _, out, _ = run(capsys, "info", "stores/resnet18.zarr")
+    assert sum("conv1_channel" in line for line in out.splitlines()) == 30
+
+
+def test_check_exits_with_one_on_faults(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "ingest", str(tree))
+    store = Path("stores/resnet18.zarr")
+    assert run(capsys, "check", str(store))[0] == 0
+    block = next(path for path in (store / "checkpoints").rglob("image/c/**/*") if path.is_file())
+    block.write_bytes(b"")
+    code, out, _ = run(capsys, "check", str(store), "--fix")
+    assert code == 1
+    assert "9 units marked failed" in out
+    run(capsys, "ingest", str(tree))
+    assert run(capsys, "check", str(store))[0] == 0
+
+
+def test_export_writes_the_tree_again(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "ingest", str(tree))
+    code, out, _ = run(capsys, "export", "stores/resnet18.zarr", "out")
+    assert code == 0
+    assert "18 jpg and 18 info.json files" in out
+    assert read_tree(Path("out/resnet18")) == read_tree(tree)
+
+
+def test_compact_says_that_an_import_is_compact(
+    tree: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    run(capsys, "ingest", str(tree))
+    assert "is compact already" in run(capsys, "compact", "stores/resnet18.zarr")[1]
+
+
+@pytest.mark.parametrize("kind", ["trajectory", "timeline", "grid"])
+def test_plot_of_a_tree_imports_it_first(
+    tree: Path, capsys: pytest.CaptureFixture[str], kind: str
+) -> None:
+    code, out, err = run(
+        capsys, "plot", kind, str(tree), "--layer", "layer1", "--channel", "1", "--out", "p.png"
+    )
+    assert code == 0, err
+    assert Path("p.png").read_bytes().startswith(b"\x89PNG")
+    assert Path("stores/resnet18.zarr").is_dir()
+    assert out.splitlines()[-1] == "p.png"
+
+
+def test_plot_finds_the_images_of_a_neuron(
+    sample_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    out = str(tmp_path / "p.png")
+    at = ("plot", "grid", str(sample_store), "--layer", "layer2", "--out", out)
+    assert run(capsys, *at, "--neuron", "3,4")[0] == 0
+    code, _, err = run(capsys, *at, "--neuron", "3,5")
+    assert code == 2
+    assert "Did you mean 'neuron_3_4-0'" in err
+    assert "a row and a column" in run(capsys, *at, "--neuron", "x")[2]
+
+
+def test_mistakes_are_one_line(tree: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    run(capsys, "ingest", str(tree))
+    store = "stores/resnet18.zarr"
+    for arguments, said in (
+        (("ingest", "nowhere"), "No folder nowhere"),
+        (("info", "stores/resnet19.zarr"), "Did you mean 'resnet18.zarr'"),
+        (
+            ("plot", "timeline", store, "--layer", "layr1", "--out", "p.png"),
+            "Did you mean 'layer1'",
+        ),
+        (("plot", "grid", store, "--run", "checkpoint", "--out", "p.png"), "Did you mean"),
+    ):
+        code, _, err = run(capsys, *arguments)
+        assert code == 2
+        assert said in err
+        assert len([line for line in err.splitlines() if line.startswith("dvis:")]) == 1
+        assert "Traceback" not in err
+
+
+def test_help_of_every_command_says_what_it_does(capsys: pytest.CaptureFixture[str]) -> None:
+    for command, function in cli.COMMANDS.items():
+        code, out, _ = run(capsys, command, "--help")
+        assert code == 0
+        assert str(function.__doc__).split(".")[0].split(",")[0].split(":")[0] in " ".join(
+            out.split()
+        )
+
+
+def test_commands_of_the_readme_exist() -> None:
+    readme = (REPOSITORY / "README.md").read_text()
+    commands = {line.split()[1] for line in readme.splitlines() if line.strip().startswith("dvis ")}
+    assert commands
+    assert commands <= set(cli.COMMANDS)
+    for name in ("ingest.py", "plot.py"):
+        assert (REPOSITORY / "scripts" / name).exists()
+        assert f"scripts/{name}" in readme
+
+
+def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(os.environ, "DVIS_DEBUG", "1")
+    with pytest.raises(FileNotFoundError, match="nowhere"):
+        cli.main(["ingest", "nowhere"])

@@ -1,0 +1,166 @@
+"""Pictures: what is drawn, how it is marked, and errors that help."""
+
+import inspect
+import itertools
+from pathlib import Path
+
+import matplotlib.pyplot as plt
+import numpy as np
+import pytest
+import xarray as xr
+from matplotlib.figure import Figure
+from trees import write_tree
+
+import dvis
+from dvis.schema import SchemaError
+from dvis.views import plots
+
+
+@pytest.fixture
+def ds(sample_store: Path) -> xr.Dataset:
+    return dvis.open(sample_store)
+
+
+def cells(figure: Figure) -> list[plt.Axes]:
+    return [axes for axes in figure.axes if axes.axison]
+
+
+def titles(figure: Figure) -> list[str]:
+    return [axes.get_title() for axes in cells(figure)]
+
+
+def test_timeline_shows_each_image_with_checkpoint_and_activation(ds: xr.Dataset) -> None:
+    figure = ds.dvis.timeline(layer="layer2.0.conv1", channel=1)
+    assert len(cells(figure)) == 14
+    unit = ds.sel(layer="layer2.0.conv1", channel=1)
+    for i, axes in enumerate(cells(figure)):
+        (image,) = axes.get_images()
+        np.testing.assert_array_equal(image.get_array(), unit.image[i].values)
+        assert f"{float(unit.activation[i]):.4g}" in axes.get_title()
+    assert titles(figure)[10].startswith("epoch 1, train 460\n")
+
+
+def test_timeline_marks_what_is_not_complete(ds: xr.Dataset) -> None:
+    shown = {
+        ("layer4", 3, 2): ("no image", "tab:orange", False),
+        ("layer4", 2, 3): ("", "tab:orange", True),
+        ("layer1", 0, 7): ("failed", "tab:red", False),
+        ("layer4", 1, 9): ("absent", "0.7", False),
+    }
+    for (layer, channel, place), (text, color, has_image) in shown.items():
+        axes = cells(ds.dvis.timeline(layer, channel))[place]
+        assert "".join(label.get_text() for label in axes.texts) == text
+        assert axes.spines["left"].get_edgecolor() == plt.matplotlib.colors.to_rgba(color)
+        assert bool(axes.get_images()) == has_image
+    assert titles(ds.dvis.timeline("layer4", 2))[3].endswith("no activation")
+    assert titles(ds.dvis.timeline("layer2.0.conv1", 0))[6].endswith("NaN")
+
+
+def test_timeline_of_many_checkpoints_chooses_evenly(ds: xr.Dataset) -> None:
+    figure = ds.dvis.timeline("layer1", 3, max_images=5)
+    shown = [ds.dvis.timeline("layer1", 3).axes[i].get_title() for i in (0, 3, 6, 10, 13)]
+    assert titles(figure) == shown
+    assert "5 of 14 checkpoints" in figure.get_supxlabel()
+
+
+def test_trajectory_draws_the_activations(ds: xr.Dataset) -> None:
+    for x in ("checkpoint", "step", "time", "epoch"):
+        (axes,) = ds.dvis.trajectory("layer4", [0, 2], x=x).axes
+        assert len(axes.get_lines()) == 2
+        for line, channel in zip(axes.get_lines(), (0, 2), strict=True):
+            expected = ds.activation.sel(layer="layer4", channel=channel)
+            np.testing.assert_array_equal(line.get_ydata(), expected)
+    (axes,) = ds.dvis.trajectory().axes
+    medians = [line for line in axes.get_lines() if "median" in str(line.get_label())]
+    assert len(axes.get_lines()) == 12 + 3
+    np.testing.assert_array_equal(
+        medians[0].get_ydata(), ds.activation.sel(layer="layer1").median("channel")
+    )
+
+
+def test_grid_shows_the_channels_of_a_checkpoint(ds: xr.Dataset) -> None:
+    label = str(ds.checkpoint.values[5])
+    figure = ds.dvis.grid(label, "layer4")
+    assert [title.split("\n")[0] for title in titles(figure)] == [f"channel {c}" for c in range(4)]
+    (image,) = cells(figure)[2].get_images()
+    np.testing.assert_array_equal(
+        image.get_array(), ds.image.sel(checkpoint=label, layer="layer4", channel=2)
+    )
+    assert len(cells(ds.dvis.grid(layer="layer4", channels=[3, 1]))) == 2
+
+
+def test_views_work_on_selections(ds: xr.Dataset) -> None:
+    assert len(cells(ds.sel(layer="layer1", channel=2).dvis.timeline())) == 14
+    assert len(cells(ds.isel(checkpoint=3).dvis.grid(layer="layer1"))) == 4
+    assert len(ds.sel(layer="layer1").dvis.trajectory(channel=1).axes[0].get_lines()) == 1
+    assert len(cells(ds.isel(checkpoint=slice(2, 6)).dvis.timeline("layer1", 0))) == 4
+
+
+@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+def test_pictures_are_saved_where_told(ds: xr.Dataset, tmp_path: Path, suffix: str) -> None:
+    path = tmp_path / "new" / f"t.{suffix}"
+    ds.dvis.timeline("layer1", 0, path=path)
+    assert path.stat().st_size > 1000
+
+
+def test_errors_say_what_there_is(ds: xr.Dataset) -> None:
+    with pytest.raises(ValueError, match=r"Layers: layer1, .*Did you mean 'layer4'"):
+        ds.dvis.timeline("layr4", 0)
+    with pytest.raises(ValueError, match="Its channels: 0 to 3"):
+        ds.dvis.timeline("layer4", 64)
+    with pytest.raises(ValueError, match="Which layer"):
+        ds.dvis.grid()
+    with pytest.raises(ValueError, match="Which channel"):
+        ds.dvis.timeline("layer4")
+    with pytest.raises(ValueError, match="Did you mean 'checkpoint_"):
+        ds.dvis.grid("checkpoint_2024-03-25-00h28_epoch_0_train_1.pth.tar", "layer1")
+    with pytest.raises(ValueError, match="there are 14"):
+        ds.dvis.grid(99, "layer1")
+    with pytest.raises(ValueError, match="'checkpoint', 'step', 'time' or 'epoch'"):
+        ds.dvis.trajectory("layer4", 0, x="layer")
+    with pytest.raises(SchemaError, match=r"has no image, .*Open one with dvis\.open"):
+        xr.Dataset({"a": 1}).dvis.timeline()
+
+
+def test_unknown_steps_are_no_axis(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, ["full", "friendly"])
+    dvis.ingest_tree(tree, store=tmp_path / "s.zarr")
+    with pytest.raises(ValueError, match="step is not known for any"):
+        dvis.open(tmp_path / "s.zarr").dvis.trajectory("layer1", 0, x="step")
+
+
+def test_a_hundred_checkpoint_names_do_not_overlap(tmp_path: Path) -> None:
+    labels = [f"checkpoint_2024-03-25-10h00_epoch_0_train_{i * 17}.pth.tar" for i in range(100)]
+    tree = write_tree(tmp_path, labels, ("layer2",), 1)
+    dvis.ingest_tree(tree, store=tmp_path / "s.zarr")
+    ds = dvis.open(tmp_path / "s.zarr")
+    plt.figure()
+    (line,) = ds.sel(layer="layer2", channel=0).activation.plot()
+    figure = line.figure
+    figure.canvas.draw()
+    ticks = [label for label in line.axes.get_xticklabels() if label.get_text()]
+    boxes = [label.get_window_extent() for label in ticks]
+    assert 3 <= len(ticks) <= 8
+    assert ticks[0].get_text() == "epoch 0, train 0"
+    assert ticks[-1].get_text() == "epoch 0, train 1683"
+    assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
+    assert line.axes.xaxis.label.get_window_extent().y0 >= 0
+
+
+def test_other_string_axes_are_left_to_matplotlib(ds: xr.Dataset) -> None:
+    _, axes = plt.subplots()
+    axes.plot(np.array(["a", "b", "c"]), [1, 2, 3])
+    axes.figure.canvas.draw()
+    assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
+
+
+@pytest.mark.parametrize("name", ["trajectory", "timeline", "grid"])
+def test_methods_are_their_functions(name: str) -> None:
+    method, function = getattr(dvis.DvisAccessor, name), getattr(plots, name)
+    ours = list(inspect.signature(method).parameters.values())[1:]
+    theirs = list(inspect.signature(function).parameters.values())[1:]
+    assert [(p.name, p.default, p.kind) for p in ours] == [
+        (p.name, p.default, p.kind) for p in theirs
+    ]
+    assert "Parameters" in method.__doc__
+    assert "dataset : Dataset" not in method.__doc__
