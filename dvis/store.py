@@ -13,6 +13,7 @@ import zarr
 from zarr.abc.store import Store
 from zarr.core.group import ConsolidatedMetadata, GroupMetadata
 
+from dvis.labels import label_coordinates
 from dvis.schema import (
     CHECKPOINT,
     DEFAULT_VARIANT,
@@ -158,7 +159,7 @@ def open(  # dvis.open reads like the builtin that it stands for
     entry = found.choose(run, variant)
     dataset = xr.open_zarr(store, group=entry.group, chunks=chunks, consolidated=True)
     dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
-    dataset = _ready(dataset)
+    dataset = _ready(dataset, found.run_attrs.get(entry.run, {}))
     show_names_readably(dataset[CHECKPOINT].values.tolist())
     return dataset
 
@@ -283,15 +284,23 @@ def _what_is_there(path: Path) -> str:
     return did_you_mean("store", path.name, stores, str(parent))
 
 
-def _ready(dataset: xr.Dataset) -> xr.Dataset:
+def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     """Labels that plot, unknown numbers as NaN, checkpoints in training order, layers by name."""
     # Text comes back as StringDType, on which `.plot()` raises.
-    text = {
-        name: (coord.dims, np.array(coord.values.tolist(), dtype=str), coord.attrs)
-        for name, coord in dataset.coords.items()
-        if coord.dtype.kind == "T"
-    }
-    dataset = dataset.assign_coords(text)
+    phase = dataset["phase"]
+    text = np.array(phase.values.tolist(), dtype=str)
+    dataset = dataset.assign_coords(phase=(phase.dims, text, phase.attrs))
+    for dim in (CHECKPOINT, LAYER):
+        attrs = dataset[dim].attrs
+        dataset = dataset.assign_coords(label_coordinates(dim, dataset[dim].values.tolist()))
+        dataset[dim].attrs = attrs
+    if run_attrs.get("is_estimated"):
+        batches = run_attrs["batches_per_epoch"]
+        dataset["step"].attrs["long_name"] = "training step (estimated)"
+        dataset["step"].attrs["comment"] = (
+            f"epoch * {batches} + batch; {batches} batches in an epoch were read off the "
+            "checkpoints' times"
+        )
     order = _training_order(dataset)
     unknown = {
         name: dataset[name].where(dataset[name] != -1)

@@ -1,5 +1,6 @@
 """Opening a store: labels, order, laziness, places, and errors that help."""
 
+import pickle
 import subprocess
 import sys
 import threading
@@ -199,6 +200,34 @@ def test_errors_of_opening_say_what_there_is(sample_store: Path, tmp_path: Path)
         dvis.open(tmp_path / "other.zarr")
     with pytest.raises(ImportError, match=r"pip install 'dvis\[remote\]'"):
         dvis.open("nosuch://bucket/resnet18.zarr")
+
+
+def test_a_wrong_label_is_answered_with_those_there_are(sample_store: Path) -> None:
+    ds = dvis.open(sample_store)
+    with pytest.raises(KeyError) as caught:
+        ds.sel(layer="layr4", channel=0)
+    assert "Layers: layer1, layer2.0.conv1, layer4. Did you mean 'layer4'?" in str(
+        caught.value.__cause__
+    )
+    with pytest.raises(KeyError) as caught:
+        ds.isel(checkpoint=slice(3)).sel(checkpoint="checkpoint_2024-03-25-00h28")
+    assert "epoch_0_train_0" in str(caught.value.__cause__)
+
+
+def test_labels_behave_as_xarrays_own(sample_store: Path) -> None:
+    ds = dvis.open(sample_store)[["activation", "status"]].load()
+    plain = xr.Dataset(
+        {name: (var.dims, var.values) for name, var in ds.data_vars.items()},
+        coords={"layer": ds.layer.values, "checkpoint": ds.checkpoint.values},
+    )
+    assert (ds.activation - plain.activation).fillna(0).sum() == 0
+    assert xr.concat([ds, ds], "twice").sizes["twice"] == 2
+    assert pickle.loads(pickle.dumps(ds)).identical(ds)
+    assert ds.sel(layer=["layer4", "layer1"]).layer.values.tolist() == ["layer4", "layer1"]
+    assert ds.reindex(layer=["layer1", "layer9"]).activation.isnull().sum() >= 56
+    assert ds.groupby("phase").mean().sizes["phase"] == 1
+    assert ds.to_dataframe().index.names == ["checkpoint", "layer", "channel"]
+    assert ds.copy(deep=True).stack(unit=["layer", "channel"]).sizes["unit"] == 12
 
 
 def test_a_store_of_a_newer_schema_is_refused(own_store: Path) -> None:

@@ -87,7 +87,7 @@ def trajectory(
         axes.legend(frameon=False, fontsize="small", ncols=1 + len(axes.get_lines()[:11]) // 6)
     if x == "time":
         _show_dates(axes)
-    axes.set_xlabel("training step" if x == "step" else x)
+    axes.set_xlabel(dataset[x].attrs.get("long_name", x))
     axes.set_ylabel(dataset[variable].attrs.get("long_name", variable))
     axes.set_title(
         names[0] if len(units) == 1 else f"{len(units)} units", loc="left", fontsize="medium"
