@@ -293,6 +293,37 @@ class FeatureGroup:
         self._width = self.array(CHANNEL).shape[0]
 
 
+class StoredUnits:
+    """What a group holds of one layer at some checkpoints."""
+
+    def __init__(self, group: FeatureGroup, labels: Sequence[str], layer: str) -> None:
+        self._rows = np.array([group.rows.get(label, -1) for label in labels])
+        known = self._rows[self._rows >= 0]
+        self._is_known = len(known) > 0 and layer in group.layers
+        if self._is_known:
+            first = int(known.min())
+            rows = slice(first, int(known.max()) + 1)
+            self._status = group.read("status", rows, group.layers[layer])
+            self._fingerprint = group.read("source/fingerprint", rows, group.layers[layer])
+            self._rows = np.where(self._rows >= 0, self._rows - first, -1)
+
+    def status(self, folder: np.ndarray, channel: np.ndarray) -> np.ndarray:
+        """Status of units, (unit,) uint8, by the index of their checkpoint and their channel."""
+        status = np.full(len(folder), int(Status.ABSENT), np.uint8)
+        if self._is_known:
+            there = (self._rows[folder] >= 0) & (channel < self._status.shape[1])
+            status[there] = self._status[self._rows[folder[there]], channel[there]]
+        return status
+
+    def fingerprint(self, folder: np.ndarray, channel: np.ndarray) -> np.ndarray:
+        """Fingerprints of the files of units that are committed, (unit,) uint64, else 0."""
+        fingerprint = np.zeros(len(folder), np.uint64)
+        there = self.status(folder, channel) != Status.ABSENT
+        if there.any():
+            fingerprint[there] = self._fingerprint[self._rows[folder[there]], channel[there]]
+        return fingerprint
+
+
 def array_specs() -> dict[str, VariableSpec]:
     """All arrays of a feature group by their path in it."""
     sources = {f"{SOURCE}/{name}": spec for name, spec in SOURCES.items()}

@@ -8,6 +8,7 @@ import multiprocessing
 import os
 import signal
 import threading
+import warnings
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
@@ -188,7 +189,11 @@ def reading_pool(workers: int | None, n_units: int) -> Iterator[tuple[Executor |
         return
     pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
     try:
-        pool.submit(int)  # a forking pool starts all of its processes now
+        with warnings.catch_warnings():
+            # Python warns of any fork beside other threads; here they are those of numpy's
+            # linear algebra, which sees to forks itself.
+            warnings.simplefilter("ignore", DeprecationWarning)
+            pool.submit(int)  # a forking pool starts all of its processes now
         yield pool, workers
     finally:
         pool.shutdown(wait=True, cancel_futures=True)

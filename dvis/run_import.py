@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 
-from dvis.groups import FeatureGroup
+from dvis.groups import FeatureGroup, StoredUnits
 from dvis.pictures import PictureError, inspect
 from dvis.reading import BlockTask, UnitReads, read_block, write_images
 from dvis.schema import (
@@ -188,7 +188,7 @@ class RunImport:
         units: list[tuple[int, UnitFiles]],
     ) -> Iterator[PlannedTask]:
         group, blocks = self.groups[variant.base], self.groups[variant.base].blocks
-        stored = [_Stored(each, labels, layer) for each in self._family(variant)]
+        stored = [StoredUnits(each, labels, layer) for each in self._family(variant)]
         folder = np.array([i for i, _ in units])
         channel = np.array([unit.channel for _, unit in units])
         form = np.array([unit.form for _, unit in units])
@@ -263,7 +263,7 @@ class RunImport:
         """Commit units whose pictures are not written, or that were there before."""
         task = planned.task
         family = self._family(task.variant)
-        stored = [_Stored(each, planned.labels, task.layer) for each in family]
+        stored = [StoredUnits(each, planned.labels, task.layer) for each in family]
         status = np.stack([each.status(task.folder, task.channel) for each in stored])
         was_complete = (status == Status.COMPLETE).any(0)
         is_worse = was_complete & (reads.status != Status.COMPLETE)
@@ -312,37 +312,6 @@ class RunImport:
             is_estimated=batches is not None and given is None,
             flat=[label for label, path in self.survey.folders.items() if path.parent == root],
         )
-
-
-class _Stored:
-    """What a group holds of one layer at some checkpoints."""
-
-    def __init__(self, group: FeatureGroup, labels: Sequence[str], layer: str) -> None:
-        self._rows = np.array([group.rows.get(label, -1) for label in labels])
-        known = self._rows[self._rows >= 0]
-        self._is_known = len(known) > 0 and layer in group.layers
-        if self._is_known:
-            first = int(known.min())
-            rows = slice(first, int(known.max()) + 1)
-            self._status = group.read("status", rows, group.layers[layer])
-            self._fingerprint = group.read("source/fingerprint", rows, group.layers[layer])
-            self._rows = np.where(self._rows >= 0, self._rows - first, -1)
-
-    def status(self, folder: np.ndarray, channel: np.ndarray) -> np.ndarray:
-        """Status of units, (unit,) uint8, by the index of their checkpoint and their channel."""
-        status = np.full(len(folder), int(Status.ABSENT), np.uint8)
-        if self._is_known:
-            there = (self._rows[folder] >= 0) & (channel < self._status.shape[1])
-            status[there] = self._status[self._rows[folder[there]], channel[there]]
-        return status
-
-    def fingerprint(self, folder: np.ndarray, channel: np.ndarray) -> np.ndarray:
-        """Fingerprints of the files of units that are committed, (unit,) uint64, else 0."""
-        fingerprint = np.zeros(len(folder), np.uint64)
-        there = self.status(folder, channel) != Status.ABSENT
-        if there.any():
-            fingerprint[there] = self._fingerprint[self._rows[folder[there]], channel[there]]
-        return fingerprint
 
 
 def _columns(
