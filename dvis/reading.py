@@ -9,7 +9,7 @@ import os
 import signal
 import threading
 import warnings
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
@@ -74,8 +74,8 @@ class UnitReads:
     images: dict[int, bytes] = field(default_factory=dict)
 
     @classmethod
-    def of(cls, reads: Sequence[UnitRead], *, with_images: bool) -> "UnitReads":
-        """Columns of units that were read."""
+    def of(cls, reads: Sequence[UnitRead], written: Container[int] = ()) -> "UnitReads":
+        """Columns of units that were read; the pictures of some are written already."""
         none = Info(activation=float("nan"))
         infos = [read.info or none for read in reads]
         table = {text: i for i, text in enumerate({x.parameters for x in infos if x.parameters})}
@@ -96,7 +96,7 @@ class UnitReads:
             images={
                 i: read.image
                 for i, read in enumerate(reads)
-                if with_images and read.image is not None
+                if read.image is not None and i not in written
             },
         )
 
@@ -147,13 +147,12 @@ def read_block(task: BlockTask) -> UnitReads:
     if task.blocks.codec == "raw":
         reads = [_decoded(task, i, read) for i, read in enumerate(reads)]
     if not task.may_write:
-        return UnitReads.of(reads, with_images=True)
+        return UnitReads.of(reads)
     size = (task.blocks.height, task.blocks.width)
     fitting = {i: read.image for i, read in enumerate(reads) if read.image and read.size == size}
     _die_with_parent()
     write_images(task, fitting)
-    others = [replace(read, image=None) if i in fitting else read for i, read in enumerate(reads)]
-    return UnitReads.of(others, with_images=True)
+    return UnitReads.of(reads, written=fitting)
 
 
 def write_images(task: BlockTask, images: dict[int, bytes]) -> None:
