@@ -79,6 +79,7 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
     for entry in found.features:
         place = f"{entry.run}, {entry.variant}"
         of_schema = list(_schema_faults(open_group(store, entry), place))
+        of_schema += _root_faults(store, entry, place) if not of_schema else []
         faults += of_schema
         if of_schema:
             continue
@@ -111,6 +112,19 @@ def _schema_faults(group: zarr.Group, place: str) -> Iterator[Fault]:
         Variant.parse(str(group.attrs.get("variant")))
     except ValueError as err:
         yield Fault(place, str(err))
+
+
+def _root_faults(store: Path, entry: FeatureEntry, place: str) -> Iterator[Fault]:
+    """Arrays that readers, who go by the metadata at the store's root, take for something else."""
+    shown: Any = zarr.open_group(store, mode="r", use_consolidated=True)[entry.group]
+    present: Any = open_group(store, entry)
+    for name in array_specs():
+        layouts = [
+            (array.shape, array.chunks, array.shards, array.metadata.chunk_key_encoding)
+            for array in (shown[name], present[name])
+        ]
+        if layouts[0] != layouts[1]:
+            yield Fault(place, f"{name} is not as the store's root says; --fix sets that right")
 
 
 def _label_faults(reader: FeatureReader, place: str) -> Iterator[Fault]:

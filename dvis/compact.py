@@ -60,10 +60,12 @@ def compact_store(store: str | Path, *, progress: bool = False) -> int:
 def _compact_group(store: Path, entry: FeatureEntry, progress: bool) -> bool:
     reader = FeatureReader(store, entry)
     old = reader.blocks
-    _remove_other_layout(old)
     span = block_checkpoints(old.height, old.width, old.codec)
     if old.checkpoints == span:
+        _retire_other_layout(store, old)  # where an earlier compaction was cut off
         return False
+    for path in _other_layout(old):
+        path.unlink()  # new blocks of a compaction that was cut off; no reader knows them yet
     metadata = _metadata(reader.array("image"), old, span)
     new = ImageBlocks(
         old.folder,
@@ -74,22 +76,17 @@ def _compact_group(store: Path, entry: FeatureEntry, progress: bool) -> bool:
         old.width,
         old.codec,
     )
-    old_files = []
     title = f"compact {entry.run}, {entry.variant}"
     with progress_bar(reader.n_blocks, "blocks", title, shown=progress) as bar:
         for block in reader.walk():
             if block.fault:
                 raise OSError(f"{block.path}: {block.fault}; `dvis check --fix` first")
             _move(block.row, block.layer, block.channel // old.channels, block.images, old, new)
-            if block.path.exists():
-                old_files.append(block.path)
             bar.update()
     write_atomically(old.folder / "zarr.json", json.dumps(metadata).encode())
     with restructuring(store):
-        pass
-    for path in old_files:
-        # Empty, not gone: Zarr reads a missing block as black images, an empty one as an error.
-        write_atomically(path, b"")
+        pass  # which shows readers the new layout
+    _retire_other_layout(store, new)
     return True
 
 
@@ -125,9 +122,22 @@ def _metadata(array: zarr.Array[Any], old: ImageBlocks, span: int) -> dict[str, 
     return dict(scratch.metadata.to_dict())
 
 
-def _remove_other_layout(blocks: ImageBlocks) -> None:
-    """Remove what an earlier compaction left: emptied blocks, or new ones of one cut off."""
-    stale = blocks.folder.glob("c.*" if blocks.separator == "/" else "c/**/*")
-    for path in stale:
-        if path.is_file():
-            path.unlink()
+def _retire_other_layout(store: Path, blocks: ImageBlocks) -> None:
+    """Empty the blocks of the layout that the array's metadata no longer name.
+
+    Emptied, never removed: who opened the store before reads a missing block as black images, an
+    empty one as an error. Readers are shown the present layout first, for a compaction may have
+    been cut off before it did so.
+    """
+    full = [path for path in _other_layout(blocks) if path.stat().st_size]
+    if full:
+        with restructuring(store):
+            pass
+    for path in full:
+        write_atomically(path, b"")
+
+
+def _other_layout(blocks: ImageBlocks) -> list[Path]:
+    """Files of blocks in the other key encoding."""
+    found = blocks.folder.glob("c.*" if blocks.separator == "/" else "c/**/*")
+    return [path for path in found if path.is_file()]

@@ -20,10 +20,12 @@ from dvis.pictures import PictureError, inspect
 from dvis.reading import BlockTask, UnitReads, read_block, write_images
 from dvis.schema import (
     BLOCK_MAX_CHECKPOINTS,
+    FEATURES,
     TEXT,
     Form,
     Status,
     Variant,
+    run_group,
     size_label,
 )
 from dvis.store import contents
@@ -127,6 +129,8 @@ class RunImport:
         while pending:
             self._finish_next(pending)
         self._write_steps()
+        for path in (self.job.store / run_group(self.survey.run) / FEATURES).rglob("*.partial"):
+            path.unlink(missing_ok=True)  # of writers that were killed; this one holds the lock
 
     def _plan_all(self) -> Iterator[PlannedTask]:
         labels = [name.label for name in self.survey.checkpoints]
@@ -295,14 +299,17 @@ class RunImport:
         group.commit(*where, _columns(group, planned, reads, is_new=is_new))
 
     def _write_steps(self) -> None:
+        """Set the training steps of all of the run's variants, which new checkpoints may tell."""
         store, run = self.job.store, self.survey.run
-        labels = {label for group in self.groups.values() for label in group.rows}
+        opened = (FeatureGroup.open(store, run, name) for name in contents(store).variants(run))
+        groups = [group for group in opened if group is not None]
+        labels = {label for group in groups for label in group.rows}
         names = [parse_checkpoint(label) for label in sorted(labels)]
         given = self.job.batches_per_epoch or batches_per_epoch(store, run)
         batches = given or estimate_batches_per_epoch(names)
         steps = training_steps(names, batches)
         by_label = {name.label: step for name, step in zip(names, steps, strict=True)}
-        for group in self.groups.values():
+        for group in groups:
             group.write_steps(by_label)
         root = self.job.tree.root
         note_run(

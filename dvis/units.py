@@ -222,7 +222,7 @@ def _parse_json(text: bytes) -> Any:
 def _check_unit(record: dict[str, Any], layer: str, channel: int, variant: Variant) -> None:
     number = record.get("Image Number", variant.image)
     aggregation = record.get("Aggregation", variant.aggregation)
-    neuron = record.get("Neuron")
+    neuron = record.get("Neuron", variant.neuron)
     for key, there, named in (
         ("Layer", record.get("Layer", layer), layer),
         ("Channel", record.get("Channel", channel), channel),

@@ -163,7 +163,9 @@ def finish_import(path: Path, problems: Sequence[str]) -> None:
             root[run_group(run)].update_attributes({"default_variant": default})
             n_timed[run] = max(_n_timed(group) for group in variants.values())
         default_run = max(n_timed, key=lambda run: n_timed[run], default="")
-        root.update_attributes(
+        # Through the consolidated root: writing it without would hide every group from readers
+        # until it is consolidated again.
+        zarr.open_group(path, mode="r+", use_consolidated=True).update_attributes(
             {
                 "default_run": default_run,
                 "import_problems": list(problems[:MAX_TREE_PROBLEMS]),

@@ -9,6 +9,7 @@ import os
 import resource
 import subprocess
 import sys
+import tempfile
 import time
 from collections.abc import Callable
 from dataclasses import asdict, dataclass
@@ -32,19 +33,32 @@ def cost_of(function: Callable[..., object], *arguments: str | int) -> Cost:
     """Cost of one call in a fresh process, after the imports of the function's module."""
     asked = json.dumps([function.__module__, function.__name__, *arguments])
     done = subprocess.run(
-        [sys.executable, __file__, asked], check=True, stdout=subprocess.PIPE, text=True
+        [sys.executable, __file__, asked],
+        check=True,
+        stdout=subprocess.PIPE,
+        text=True,
+        env=_environment(),
     )
     return Cost(**json.loads(done.stdout.splitlines()[-1]))
 
 
 def import_cpu_s(module: str) -> float:
     """User and system seconds of a fresh Python that imports one module and ends."""
-    child = subprocess.Popen([sys.executable, "-c", f"import {module}"])
+    child = subprocess.Popen([sys.executable, "-c", f"import {module}"], env=_environment())
     _, status, usage = os.wait4(child.pid, 0)
     if status:
         raise RuntimeError(f"`import {module}` ended with status {status}")
     child.returncode = 0
     return usage.ru_utime + usage.ru_stime
+
+
+def _environment() -> dict[str, str]:
+    """Environment in which bytecode is kept, as in every usual installation.
+
+    Where it is not, imports compile all of dask and take three times as long.
+    """
+    kept = {name: text for name, text in os.environ.items() if name != "PYTHONDONTWRITEBYTECODE"}
+    return {"PYTHONPYCACHEPREFIX": f"{tempfile.gettempdir()}/dvis-bench-pycache", **kept}
 
 
 def _measure(module: str, name: str, arguments: list[Any]) -> Cost:
