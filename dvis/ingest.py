@@ -121,7 +121,8 @@ def _import_runs(job: ImportJob, runs: Sequence[RunSurvey]) -> None:
     for run in runs:
         with write_lock(job.store, f"{run.run}/{FEATURES}"):
             RunImport(job, run).run()
-    finish_import(job.store, [str(problem) for problem in job.report.problems])
+    below = str(job.tree.start.relative_to(job.tree.root.parent))
+    finish_import(job.store, [str(problem) for problem in job.report.problems], below)
 
 
 def _store_path(store: str | Path | None, model: str, *, several: bool) -> Path:

@@ -146,15 +146,26 @@ def note_run(
     )
 
 
-def finish_import(path: Path, problems: Sequence[str]) -> None:
-    """Choose the default run and variants, keep the problems of the tree, show all to readers."""
+def finish_import(path: Path, problems: Sequence[str] = (), below: str = "") -> None:
+    """Choose the default run and variants, keep the problems of the tree, show all to readers.
+
+    Parameters
+    ----------
+    path : Path
+        The store.
+    problems : sequence of str
+        Problems that belong to no unit, each beginning with its path.
+    below : str
+        The part of the tree that was looked at: earlier problems with paths below it are gone.
+    """
     with restructuring(path):
         root = zarr.open_group(path, mode="r+", use_consolidated=False)
         names = feature_group_names(zarr.open_group(path, mode="r"))
         groups = {name: root[name] for name in names}
         runs: dict[str, dict[str, zarr.Group]] = {}
         for group in groups.values():
-            runs.setdefault(group.attrs["run"], {})[group.attrs["variant"]] = group  # type: ignore
+            run, variant = str(group.attrs["run"]), str(group.attrs["variant"])
+            runs.setdefault(run, {})[variant] = group  # type: ignore[assignment]  # by its attrs
         n_timed = {}
         for run, variants in sorted(runs.items()):
             default = DEFAULT_VARIANT
@@ -165,11 +176,14 @@ def finish_import(path: Path, problems: Sequence[str]) -> None:
         default_run = max(n_timed, key=lambda run: n_timed[run], default="")
         # Through the consolidated root: writing it without would hide every group from readers
         # until it is consolidated again.
-        zarr.open_group(path, mode="r+", use_consolidated=True).update_attributes(
+        shown = zarr.open_group(path, mode="r+", use_consolidated=True)
+        earlier: list[str] = list(shown.attrs.get("import_problems", []))  # type: ignore[arg-type]
+        listed = [problem for problem in earlier if not problem.startswith(below)] + [*problems]
+        shown.update_attributes(
             {
                 "default_run": default_run,
-                "import_problems": list(problems[:MAX_TREE_PROBLEMS]),
-                "n_import_problems": len(problems),
+                "import_problems": listed[:MAX_TREE_PROBLEMS],
+                "n_import_problems": len(listed),
             }
         )
 

@@ -16,7 +16,7 @@ mpl.use("agg")
 settings.register_profile(
     "dvis",
     deadline=None,
-    max_examples=int(os.environ.get("DVIS_EXAMPLES", "20")),
+    max_examples=int(os.environ.get("DVIS_EXAMPLES", "12")),
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("dvis")

@@ -334,6 +334,40 @@ def test_nothing_to_import_is_an_error_that_helps(tmp_path: Path) -> None:
         dvis.ingest_tree(tmp_path, workers=0)
 
 
+def test_problems_of_one_part_outlive_the_import_of_another(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, CHECKPOINTS[:1], run="1")
+    write_tree(tmp_path, CHECKPOINTS[:1], run="2")
+    for run in ("1", "2"):
+        (tree / run / "loop").symlink_to(tree)
+        dvis.ingest_tree(tree / run, store=tmp_path / "s.zarr")
+    problems = list_problems(tmp_path / "s.zarr")
+    assert [problem.split(":")[0] for problem in problems] == [
+        "resnet18/1/loop",
+        "resnet18/2/loop",
+    ]
+    (tree / "1" / "loop").unlink()
+    dvis.ingest_tree(tree / "1", store=tmp_path / "s.zarr")
+    assert len(list_problems(tmp_path / "s.zarr")) == 1
+
+
+def test_steps_of_all_variants_come_from_all_checkpoints(tmp_path: Path) -> None:
+    labels = [
+        f"checkpoint_2024-03-25-{h:02d}h00_epoch_{h // 6}_train_{h % 6 * 20}.pth.tar"
+        for h in range(24)
+    ]
+    tree = write_tree(tmp_path, labels, ("layer1",), 1)
+    write_unit(
+        tree / "checkpoints" / labels[20],
+        kind="sum",
+        info=info_of("layer1", 0, Aggregation="sum"),
+    )
+    store = tmp_path / "s.zarr"
+    dvis.ingest_tree(tree / "checkpoints" / labels[20], store=store)
+    assert np.isnan(dvis.open(store, variant="sum-0").step).all()
+    dvis.ingest_tree(tree, store=store)
+    assert dvis.open(store, variant="sum-0").step.values.tolist() == [3 * 120 + 40]
+
+
 def test_pickles_are_never_opened(tmp_path: Path) -> None:
     class Bomb:
         def __reduce__(self) -> Any:
