@@ -8,6 +8,7 @@ read (`dvis.reading`).
 import os
 import shutil
 from collections.abc import Sequence
+from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack
 from pathlib import Path
 
@@ -82,6 +83,8 @@ def ingest_tree(
         When a store that is to be overwritten is being written.
     DiskFullError
         When there is no space left; what was committed is safe, and a second run goes on.
+    ChildProcessError
+        When a reading process was killed; likewise.
     """
     if codec not in ("jpeg", "raw"):
         raise ValueError(f"codec is {codec!r}; it can be 'jpeg' or 'raw'")
@@ -111,6 +114,11 @@ def ingest_tree(
                     _import_runs(job, runs)
             except OSError as err:
                 raise explain_full_disk(err, target) from err
+            except BrokenProcessPool as err:
+                raise ChildProcessError(
+                    f"{target}: a reading process was killed, as the system does when memory runs "
+                    "out. What was committed is safe: run again, with fewer --workers if need be"
+                ) from err
             reports.append(report)
     return reports
 
