@@ -35,7 +35,7 @@ MAX_LOSS_STEPS = 65_536
 MAX_IMAGE_SIDE = 8_192
 
 # Scalars: a trajectory is one chunk read, a commit touches one chunk a variable.
-SCALAR_CHUNK = (128, 1, 512)
+SCALAR_CHUNK = (128, 1, 128)
 LOSS_CHUNK_STEPS = 256
 
 # Image blocks: the files that hold images, each owned by one worker at a time.

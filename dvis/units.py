@@ -10,6 +10,7 @@ import os
 import struct
 from collections.abc import Mapping
 from dataclasses import dataclass, field, replace
+from functools import lru_cache
 from typing import Any
 
 import numpy as np
@@ -268,7 +269,12 @@ def _parameters(parameters: Any) -> tuple[bytes | None, int]:
     except TypeError:  # an integer beyond 64 bits
         return None, seed
     # orjson writes NaN as null: such parameters are kept verbatim alone.
-    return (text, seed) if orjson.loads(text) == parameters else (None, seed)
+    return (text, seed) if _loaded(text) == parameters else (None, seed)
+
+
+@lru_cache(maxsize=64)
+def _loaded(text: bytes) -> Any:
+    return orjson.loads(text)
 
 
 def _as_float32(value: float) -> float:

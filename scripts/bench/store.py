@@ -71,7 +71,7 @@ class Place(NamedTuple):
         return self.tree / "checkpoints" / label / name
 
 
-Found = Mapping[str, np.ndarray | Sequence[object]]
+Found = Mapping[str, np.ndarray | Sequence[np.ndarray] | Sequence[float]]
 Read = Callable[[xr.Dataset, Place], Found]
 
 
@@ -139,13 +139,13 @@ def time_imports(tree: Path, store: Path, small: Path, n_repetitions: int) -> li
             peer[workers].append(cost_of(read_tree, str(tree), workers))
         of_small.append(_import_cost(small, store.with_name("small.zarr"), WORKERS))
     n_units = sum(1 for _ in tree.rglob("*.jpg"))
-    walls = [median(cost.wall_s for cost in costs[WORKERS]) for costs in (ours, peer)]
-    cpus = [median(cost.cpu_s for cost in costs[1]) for costs in (ours, peer)]
+    wall_s, peer_wall_s = (median(cost.wall_s for cost in x[WORKERS]) for x in (ours, peer))
+    cpu_s, peer_cpu_s = (median(cost.cpu_s for cost in x[1]) for x in (ours, peer))
     peaks = [median(cost.peak_mb for cost in costs) for costs in (ours[WORKERS], of_small)]
-    rates = f"{n_units / walls[0]:.0f} against {n_units / walls[1]:.0f} units/s"
+    rates = f"{n_units / wall_s:.0f} against {n_units / peer_wall_s:.0f} units/s"
     return [
-        faster(f"import, {WORKERS} workers: {rates}", *walls, 0.7),
-        faster("import, 1 worker, CPU", *cpus, 0.7),
+        faster(f"import, {WORKERS} workers: {rates}", wall_s, peer_wall_s, 0.7),
+        faster("import, 1 worker, CPU", cpu_s, peer_cpu_s, 0.7),
         at_most(
             "import, peak memory, against a tenth of the tree",
             peaks[0] / peaks[1],
@@ -200,7 +200,7 @@ def _open_and_read(dataset: xr.Dataset, place: Place) -> Found:
 
 def _from_files(files: Callable[[Place, str], list[Path]], *names: str) -> Read:
     def read(dataset: xr.Dataset, place: Place) -> Found:
-        found: dict[str, Sequence[object]] = {}
+        found: dict[str, Sequence[np.ndarray] | Sequence[float]] = {}
         if "image" in names:
             found["image"] = [_pixels(path) for path in files(place, ".jpg")]
         if "activation" in names:
@@ -217,7 +217,7 @@ def _pixels(path: Path) -> np.ndarray:
 
 def _activation(path: Path) -> float:
     with path.open() as file:
-        return json.load(file)["Activation"]
+        return float(json.load(file)["Activation"])
 
 
 _TRAINING, _LAYER = Place.over_training, Place.of_layer
