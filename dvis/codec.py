@@ -12,10 +12,12 @@ Arrays written through Zarr are kept without loss, as png: the codec never chang
 """
 
 import asyncio
+import io
 import struct
 import zlib
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any, ClassVar, Self
 
 import numpy as np
@@ -23,6 +25,7 @@ from zarr.abc.codec import ArrayBytesCodec, ArrayBytesCodecPartialDecodeMixin
 from zarr.abc.store import ByteGetter, RangeByteRequest, SuffixByteRequest
 from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
+from zarr.storage import LocalStore
 
 from dvis.pictures import PictureError, decode, encode_png
 
@@ -128,8 +131,13 @@ class JpegCodec(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
             axis, within = _compact(n, chosen)
             axes.append(axis)
             compact.append(within)
-        positions = np.arange(_n_positions(chunk_spec.shape)).reshape(leading)[np.ix_(*axes)]
-        pictures = await _fetch(byte_getter, positions.ravel(), chunk_spec)
+        n_positions = _n_positions(chunk_spec.shape)
+        positions = np.arange(n_positions).reshape(leading)[np.ix_(*axes)]
+        path = _local_path(byte_getter)
+        if path is not None:
+            pictures = await asyncio.to_thread(_read_file, path, positions.ravel(), n_positions)
+        else:
+            pictures = await _fetch(byte_getter, positions.ravel(), chunk_spec)
         if pictures is None:
             return None
         pixels = await _decode_pictures(pictures, axes, chunk_spec)
@@ -154,6 +162,33 @@ def _compact(n: int, chosen: Any) -> tuple[np.ndarray, Any]:
         indices = np.flatnonzero(indices)
     axis, within = np.unique(indices, return_inverse=True)
     return axis, within.reshape(indices.shape) if indices.ndim else 0
+
+
+def _local_path(byte_getter: ByteGetter) -> Path | None:
+    """File behind a chunk of a store on a local disk."""
+    store = getattr(byte_getter, "store", None)
+    path = getattr(byte_getter, "path", None)
+    return store.root / path if isinstance(store, LocalStore) and path is not None else None
+
+
+def _read_file(path: Path, positions: np.ndarray, n_positions: int) -> dict[int, bytes] | None:
+    """Pictures at some positions of a chunk's file, or None where there is none.
+
+    All reads are of one open file: one that a writer replaces meanwhile stays as it was.
+    """
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError:
+        return None
+    with file:
+        file.seek(max(0, file.seek(0, io.SEEK_END) - _index_bytes(n_positions)))
+        entries = _parse_index(file.read(), n_positions)
+        pictures = {}
+        for position in positions[entries["length"][positions] > 0].tolist():
+            offset, length, _ = entries[position].item()
+            file.seek(offset)
+            pictures[position] = _checked(file.read(length), entries, position)
+    return pictures
 
 
 async def _fetch(
