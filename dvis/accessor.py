@@ -35,8 +35,8 @@ class DvisAccessor:
     @_documented_by(plots.trajectory)
     def trajectory(
         self,
-        layer: str | Sequence[str] | None = None,
-        channel: int | Sequence[int] | None = None,
+        layer: str | Sequence[str] | slice | None = None,
+        channel: int | Sequence[int] | slice | None = None,
         *,
         x: plots.XAxis = "checkpoint",
         variable: str = "activation",

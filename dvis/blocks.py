@@ -8,7 +8,7 @@ in the file: a reader who has just read the old index still finds the image that
 import contextlib
 import errno
 import os
-from collections.abc import Mapping
+from collections.abc import Container, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, ShardingCodec
 
-from dvis.codec import BlockError, JpegCodec, pack, sound_pictures, unpack
+from dvis.codec import BlockError, JpegCodec, pack, sound_pictures
 from dvis.schema import BLOCK_CHANNELS, block_checkpoints
 
 _ABSENT = np.uint64(2**64 - 1)
@@ -127,12 +127,13 @@ class ImageBlocks:
     def read(self, path: Path) -> dict[Position, bytes]:
         """What a block holds by position: encoded pictures, or raw pixels.
 
-        A raw block cannot tell a black image from none; its caller asks `status`.
+        A picture that is damaged is left out. A raw block cannot tell a black image from none;
+        its caller asks `status`.
 
         Raises
         ------
         BlockError
-            When the file is damaged.
+            When the file's index is damaged.
         """
         try:
             data = path.read_bytes()
@@ -142,11 +143,13 @@ class ImageBlocks:
             return self._read_raw(data)
         return {
             divmod(position, self.channels): picture
-            for position, picture in unpack(data, self.checkpoints * self.channels).items()
+            for position, picture in sound_pictures(data, self.checkpoints * self.channels).items()
         }
 
-    def merge(self, path: Path, images: Mapping[Position, bytes]) -> None:
-        """Put images into a block, beside those that it holds, by one rename.
+    def merge(
+        self, path: Path, images: Mapping[Position, bytes], drop: Container[Position] = ()
+    ) -> None:
+        """Put images into a block, beside those that it holds, and drop some, by one rename.
 
         A damaged picture that is not replaced is dropped, for its checksum says that it is lost.
         """
@@ -156,7 +159,11 @@ class ImageBlocks:
             return
         # Channel by channel: the images of one unit over checkpoints lie side by side.
         n_positions = self.checkpoints * self.channels
-        pictures = sound_pictures(old, n_positions) if old else {}
+        try:
+            sound = sound_pictures(old, n_positions) if old else {}
+        except BlockError:
+            sound = {}
+        pictures = {p: data for p, data in sound.items() if divmod(p, self.channels) not in drop}
         for (checkpoint, channel), data in images.items():
             pictures[checkpoint * self.channels + channel] = data
         order = sorted(pictures, key=lambda position: divmod(position, self.channels)[::-1])

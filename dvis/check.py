@@ -13,6 +13,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from dvis.blocks import Position
 from dvis.groups import FeatureGroup, array_specs
 from dvis.images import Block, FeatureReader
 from dvis.locks import write_lock
@@ -188,7 +189,7 @@ def _block_faults(
 def _image_fault(reader: FeatureReader, block: Block, unit: tuple[int, int]) -> str:
     data = block.images.get(unit)
     if data is None:
-        return block.fault or "its image is not there"
+        return block.fault or "its image is not there, or damaged: its checksum differs"
     size = (reader.blocks.height, reader.blocks.width, 3)
     if reader.blocks.codec == "raw":
         return "" if len(data) == int(np.prod(size)) else "its image is cut short"
@@ -205,6 +206,18 @@ def _mark_failed(store: Path, entry: FeatureEntry, faults: list[Fault]) -> None:
         units = np.array([fault.unit for fault in faults if fault.unit])
         if group is None or not len(units):
             return
-        for layer in np.unique(units[:, 1]):
+        blocks = group.blocks
+        damaged: dict[Path, set[Position]] = {}
+        for layer in np.unique(units[:, 1]).tolist():
             rows, _, channels = units[units[:, 1] == layer].T
-            group.mark_failed(rows, int(layer), channels)
+            group.mark_failed(rows, layer, channels)
+            for row, channel in zip(rows.tolist(), channels.tolist(), strict=True):
+                (block_row, inside), (column, place) = (
+                    divmod(row, blocks.checkpoints),
+                    divmod(channel, blocks.channels),
+                )
+                path = blocks.path(block_row, layer, column)
+                damaged.setdefault(path, set()).add((inside, place))
+        for path, positions in damaged.items():
+            # Without the damaged pictures, which would be in the way of reading the others.
+            blocks.merge(path, {}, drop=positions)

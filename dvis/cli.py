@@ -32,7 +32,7 @@ def ingest(
     *,
     store: Path | None = None,
     model: str | None = None,
-    codec: Literal["jpeg", "raw"] = "jpeg",
+    codec: Literal["jpeg", "raw"] | None = None,
     workers: int | None = None,
     batches_per_epoch: int | None = None,
     strict: bool = False,
@@ -49,7 +49,7 @@ def ingest(
     model
         The model's name, where the folder's name is not it.
     codec
-        Keep the jpgs' own bytes, or decode them to raw pixels (4 to 6 times the space).
+        Keep the jpgs' own bytes (default), or decode them to raw pixels (4 to 6 times the space).
     workers
         Processes that read (default: one for each core, one for small trees).
     batches_per_epoch
@@ -95,7 +95,7 @@ def info(store: Positional[str], *, problems: bool = True) -> int:
             is_estimated = found.run_attrs[run].get("is_estimated")
             source = ", read off the checkpoints' times" if is_estimated else ""
             print(f"run {run}: {batches} batches in an epoch{source}")
-    _print_store(Path(store), limit=None if problems else 0)
+    _print_store(store, limit=None if problems else 0)
     return 0
 
 
@@ -135,7 +135,9 @@ def export(store: Positional[Path], out: Positional[Path], *, overwrite: bool = 
     print(f", {report.n_unchanged} of them there already" if report.n_unchanged else "")
     if report.n_encoded:
         print(f"{report.n_encoded} jpgs were made of raw pixels, at quality 95")
-    return 0
+    for fault in report.faults:
+        print(f"left out: {fault}")
+    return 1 if report.faults else 0
 
 
 def compact(store: Positional[Path]) -> int:
@@ -222,7 +224,7 @@ def _print_import(report: ImportReport) -> None:
     )
 
 
-def _print_store(store: Path, limit: int | None = _MAX_PRINTED) -> int:
+def _print_store(store: str | Path, limit: int | None = _MAX_PRINTED) -> int:
     """Print a store's table and problems; return how many problems it has."""
     print(render_counts(count_units(store)))
     problems = list_problems(store)
@@ -311,6 +313,9 @@ def _run(command: Callable[[], int]) -> int:
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to go on", file=sys.stderr)
         return _INTERRUPTED
+    except BrokenPipeError:  # the reader of our output, such as head, has seen enough
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
     except (OSError, ValueError, KeyError, ImportError) as err:
         if os.environ.get("DVIS_DEBUG"):
             raise

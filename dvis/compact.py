@@ -14,7 +14,7 @@ from dvis.blocks import ImageBlocks, image_layout, write_atomically
 from dvis.images import FeatureReader
 from dvis.locks import write_lock
 from dvis.progress import progress_bar
-from dvis.schema import FEATURES, IMAGE, block_checkpoints
+from dvis.schema import FEATURES, IMAGE, Status, block_checkpoints
 from dvis.store import FeatureEntry, contents
 from dvis.writer import restructuring
 
@@ -46,7 +46,7 @@ def compact_store(store: str | Path, *, progress: bool = False) -> int:
     ------
     FileNotFoundError, SchemaError
         As `dvis.open` does.
-    BlockError
+    OSError
         When a block is damaged; `dvis check --fix` first.
     """
     store = Path(store).expanduser()
@@ -79,8 +79,10 @@ def _compact_group(store: Path, entry: FeatureEntry, progress: bool) -> bool:
     title = f"compact {entry.run}, {entry.variant}"
     with progress_bar(reader.n_blocks, "blocks", title, shown=progress) as bar:
         for block in reader.walk():
-            if block.fault:
-                raise OSError(f"{block.path}: {block.fault}; `dvis check --fix` first")
+            lost = (block.status == Status.COMPLETE).sum() > len(block.images)
+            if block.fault or lost:
+                fault = block.fault or "a picture is damaged"
+                raise OSError(f"{block.path}: {fault}; `dvis check --fix` first")
             _move(block.row, block.layer, block.channel // old.channels, block.images, old, new)
             bar.update()
     write_atomically(old.folder / "zarr.json", json.dumps(metadata).encode())

@@ -8,7 +8,7 @@ import io
 import json
 import os
 from collections.abc import Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -35,6 +35,7 @@ class ExportReport:
     n_infos: int = 0
     n_unchanged: int = 0
     n_encoded: int = 0
+    faults: list[str] = field(default_factory=list)
 
 
 def export_tree(
@@ -58,7 +59,8 @@ def export_tree(
     -------
     ExportReport
         `n_encoded` counts the pictures that a store holds as pixels: they become jpgs of quality
-        95, which are not what made them.
+        95, which are not what made them. `faults` lists pictures that are damaged in the store and
+        so left out.
 
     Raises
     ------
@@ -66,8 +68,6 @@ def export_tree(
         As `dvis.open` does.
     FileExistsError
         When a file there differs and `overwrite` is false.
-    BlockError
-        When a block of the store is damaged.
     """
     store = Path(store).expanduser()
     found = contents(store)
@@ -92,8 +92,6 @@ def _files(
     kept = (block.status == Status.COMPLETE) | (block.status == Status.INCOMPLETE)
     if not kept.any():
         return
-    if block.fault:
-        raise _unreadable(block)
     variant = Variant.parse(reader.entry.variant)
     layer = reader.layers[block.layer]
     scalars = _Scalars(reader, block)
@@ -103,8 +101,11 @@ def _files(
         form = int(block.form[row, column]) or Form.HAS_IMAGE | Form.HAS_INFO
         channel = block.channel + int(column)
         base = Path(*parents, label, stem_of(layer, channel, variant, form))
-        if form & Form.HAS_IMAGE:
-            data = block.images[int(row), int(column)]
+        data = block.images.get((int(row), int(column)))
+        if form & Form.HAS_IMAGE and data is None:
+            fault = block.fault or "is damaged, or not there"
+            report.faults.append(f"{base}{IMAGE_SUFFIX}: its picture {fault}")
+        elif form & Form.HAS_IMAGE and data is not None:
             if reader.blocks.codec == "raw":
                 data = _encode(data, reader)
                 report.n_encoded += 1
@@ -114,14 +115,6 @@ def _files(
             text = scalars.info_text(int(row), int(column), layer, channel, variant, form)
             report.n_infos += 1
             yield base.with_name(base.name + INFO_SUFFIX), text.encode()
-
-
-def _unreadable(block: Block) -> Exception:
-    """The error of a block that cannot be read."""
-    return OSError(
-        f"{block.path}: {block.fault}. `dvis check --fix` marks its units, and an import of the "
-        "tree or a new run makes them again"
-    )
 
 
 class _Scalars:

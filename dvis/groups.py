@@ -181,6 +181,8 @@ class FeatureGroup:
         """Mark units failed, and forget their files so that an import reads them again."""
         self._put("status", rows, layer, channels, np.full(len(rows), int(Status.FAILED)))
         self._put("source/fingerprint", rows, layer, channels, np.zeros(len(rows), np.uint64))
+        for name in ("activation", "stop_step", "seed", "params"):
+            self._put(name, rows, layer, channels, np.full(len(rows), SCALARS[name].fill))
 
     def commit(
         self,

@@ -36,7 +36,7 @@ def ingest_tree(
     *,
     store: str | Path | None = None,
     model: str | None = None,
-    codec: str = "jpeg",
+    codec: str | None = None,
     workers: int | None = None,
     batches_per_epoch: int | None = None,
     overwrite: bool = False,
@@ -53,9 +53,9 @@ def ingest_tree(
         several models, the folder for their stores.
     model : str, optional
         Name of the model, where the folder's is not it.
-    codec : {"jpeg", "raw"}
-        Keep the jpgs' own bytes, or decode them to pixels, which any Zarr reads but which takes
-        four to six times the space.
+    codec : {"jpeg", "raw"}, optional
+        Keep the jpgs' own bytes (the default), or decode them to pixels, which any Zarr reads but
+        which takes four to six times the space. A store keeps the codec that it was made with.
     workers : int, optional
         Processes that read; by default one for each core, or this one alone for small trees.
     batches_per_epoch : int, optional
@@ -86,7 +86,7 @@ def ingest_tree(
     ChildProcessError
         When a reading process was killed; likewise.
     """
-    if codec not in ("jpeg", "raw"):
+    if codec not in (None, "jpeg", "raw"):
         raise ValueError(f"codec is {codec!r}; it can be 'jpeg' or 'raw'")
     for name, number in (("workers", workers), ("batches_per_epoch", batches_per_epoch)):
         if number is not None and number < 1:

@@ -35,7 +35,7 @@ def count_units(store: str | Path) -> list[VariantCounts]:
         As `dvis.open` does.
     """
     found = contents(store)
-    return [_count(Path(store), entry) for entry in sorted_entries(found)]
+    return [_count(store, entry) for entry in sorted_entries(found)]
 
 
 def sorted_entries(found: Contents) -> list[FeatureEntry]:
@@ -49,7 +49,7 @@ def sorted_entries(found: Contents) -> list[FeatureEntry]:
     ]
 
 
-def _count(store: Path, entry: FeatureEntry) -> VariantCounts:
+def _count(store: str | Path, entry: FeatureEntry) -> VariantCounts:
     status = open_group(store, entry)["status"]
     counts = np.zeros(max(Status) + 1, np.int64)
     for layer in range(status.shape[1]):  # type: ignore[union-attr]
@@ -81,7 +81,7 @@ def list_problems(store: str | Path) -> list[str]:
     problems = [
         f"{model}/{entry.run}/{text}"
         for entry in sorted_entries(found)
-        for text in _unit_problems(Path(store), entry)
+        for text in _unit_problems(store, entry)
     ]
     return sorted(problems) + _tree_problems(found)
 
@@ -92,7 +92,7 @@ def _tree_problems(found: Contents) -> list[str]:
     return [*listed, f"... and {hidden} more like these"] if hidden > 0 else listed
 
 
-def _unit_problems(store: Path, entry: FeatureEntry) -> Iterator[str]:
+def _unit_problems(store: str | Path, entry: FeatureEntry) -> Iterator[str]:
     group = open_group(store, entry)
     labels = np.asarray(group["checkpoint"][:]).tolist()  # type: ignore[index]
     problem = group["source/problem"]

@@ -63,7 +63,7 @@ class ImportJob:
     """What the imports of a tree's runs share."""
 
     tree: ModelTree
-    codec: str
+    codec: str | None
     batches_per_epoch: int | None
     report: ImportReport
     pool: Executor | None
@@ -108,6 +108,13 @@ class RunImport:
         self.job, self.survey, self.report = job, run, job.report
         self.groups: dict[str, FeatureGroup] = {}
         self.names = {name.label: name for name in run.checkpoints}
+        there = contents(job.store).codec
+        if job.codec and there and job.codec != there:
+            raise ValueError(
+                f"{job.store} keeps its images as {there}, not {job.codec}; leave the codec out, "
+                "or start the store anew (--overwrite)"
+            )
+        self.codec = there or job.codec or "jpeg"
 
     def run(self) -> None:
         """Import the run's variants."""
@@ -148,7 +155,7 @@ class RunImport:
         if group is None:
             height, width = _most_common_size(found.samples)
             group = FeatureGroup.create(
-                store, run, variant, height=height, width=width, codec=self.job.codec
+                store, run, variant, height=height, width=width, codec=self.codec
             )
         names = sorted((self.names[label] for label in found.labels), key=lambda n: n.sort_key)
         group.grow(names, dict(sorted(found.n_channels.items())))
@@ -258,7 +265,7 @@ class RunImport:
         with restructuring(store):
             if variant not in self.groups:
                 self.groups[variant] = FeatureGroup.create(
-                    store, run, variant, height=size[0], width=size[1], codec=self.job.codec
+                    store, run, variant, height=size[0], width=size[1], codec=self.codec
                 )
             self.groups[variant].grow(names, {task.layer: int(task.channel[members].max()) + 1})
         return self.groups[variant]

@@ -106,10 +106,8 @@ SCALARS: dict[str, VariableSpec] = {
     "value_min": _spec(UNIT_DIMS, "float32", np.nan, "value of image level 0", units="1"),
     "value_max": _spec(UNIT_DIMS, "float32", np.nan, "value of image level 255", units="1"),
     "stop_step": _spec(UNIT_DIMS, "int32", -1, "optimisation step at which it stopped", units="1"),
-    "seed": _spec(UNIT_DIMS, "int32", -1, "seed of the optimisation", units="1"),
-    "params": _spec(
-        UNIT_DIMS, "int32", -1, "index into the group's attribute `parameters`", units="1"
-    ),
+    "seed": _spec(UNIT_DIMS, "int32", -1, "seed of the optimisation"),
+    "params": _spec(UNIT_DIMS, "int32", -1, "index into the group's attribute `parameters`"),
     "status": _spec(
         UNIT_DIMS,
         "uint8",

@@ -36,6 +36,7 @@ class FeatureEntry:
     run: str
     variant: str
     group: str
+    codec: str
 
 
 @dataclass(frozen=True)
@@ -89,6 +90,11 @@ class Contents:
         chosen = self.run_attrs.get(run, {}).get("default_variant")
         fallback = DEFAULT_VARIANT if DEFAULT_VARIANT in variants else variants[0]
         return chosen if chosen in variants else fallback
+
+    @property
+    def codec(self) -> str | None:
+        """How the store keeps imported images, None where it has none."""
+        return self.features[0].codec if self.features else None
 
     def flat_checkpoints(self, run: str) -> list[str]:
         """Checkpoints of a run that lay in the model's folder itself."""
@@ -203,9 +209,11 @@ def contents(path_or_url: StoreLike, *, storage_options: dict[str, Any] | None =
     return _read_contents(_resolve(path_or_url, storage_options), str(path_or_url))
 
 
-def open_group(store: Path, entry: FeatureEntry) -> zarr.Group:
+def open_group(store: StoreLike, entry: FeatureEntry) -> zarr.Group:
     """A variant's Zarr group, for whoever needs what a Dataset does not show."""
-    return zarr.open_group(store, path=entry.group, mode="r", use_consolidated=False)
+    return zarr.open_group(
+        _resolve(store, None), path=entry.group, mode="r", use_consolidated=False
+    )
 
 
 def _read_contents(store: StoreLike, name: str) -> Contents:
@@ -223,7 +231,12 @@ def _read_contents(store: StoreLike, name: str) -> Contents:
     metadata = root.metadata.consolidated_metadata or ConsolidatedMetadata(metadata={})
     nodes = metadata.flattened_metadata
     features = [
-        FeatureEntry(str(node.attributes["run"]), str(node.attributes["variant"]), path)
+        FeatureEntry(
+            str(node.attributes["run"]),
+            str(node.attributes["variant"]),
+            path,
+            str(node.attributes.get("image_codec")),
+        )
         for path, node in nodes.items()
         if isinstance(node, GroupMetadata) and node.attributes.get("dvis_kind") == FEATURES
     ]
@@ -281,7 +294,7 @@ def _what_is_there(path: Path) -> str:
     stores = sorted(child.name for child in parent.glob("*.zarr"))
     if not stores:
         return f"There is no folder {path}"
-    return did_you_mean("store", path.name, stores, str(parent))
+    return did_you_mean("store", path.name, stores, str(parent.resolve()))
 
 
 def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:

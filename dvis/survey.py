@@ -26,7 +26,7 @@ from dvis.tree import (
 
 @dataclass
 class VariantSurvey:
-    """A variant as its names show it: layers with their channels, and a picture a checkpoint."""
+    """A variant as its names show it: layers with their channels, and some of its pictures."""
 
     n_channels: dict[str, int] = field(default_factory=dict)
     samples: list[Path] = field(default_factory=list)
@@ -102,7 +102,7 @@ def survey(tree: ModelTree) -> tuple[list[RunSurvey], list[Problem]]:
 def _add_folder(run: RunSurvey, folder: Path, units: set[FeatureName], names: set[str]) -> None:
     run.folders[folder.name] = folder
     run.n_units += len({(u.layer, u.channel, u.variant) for u in units})
-    sampled: dict[str, str] = {}
+    sampled: dict[tuple[str, str], list[str]] = {}
     for unit in units:
         variant = run.variants.setdefault(unit.variant, VariantSurvey())
         wide = variant.n_channels.get(unit.layer, 0)
@@ -110,11 +110,12 @@ def _add_folder(run: RunSurvey, folder: Path, units: set[FeatureName], names: se
         form = Form.NUMBERED_NAME if unit.is_numbered else 0
         stem = stem_of(unit.layer, unit.channel, Variant.parse(unit.variant), form)
         if stem + IMAGE_SUFFIX in names:
-            sampled[unit.variant] = min(sampled.get(unit.variant, stem), stem)
+            sampled.setdefault((unit.variant, unit.layer), []).append(stem)
     for name in {unit.variant for unit in units}:
         run.variants[name].labels.append(folder.name)
-    for name, stem in sampled.items():
-        run.variants[name].samples.append(folder / (stem + IMAGE_SUFFIX))
+    for (name, _), stems in sampled.items():
+        samples = {min(stems), max(stems)}
+        run.variants[name].samples += [folder / (stem + IMAGE_SUFFIX) for stem in sorted(samples)]
 
 
 def list_units(

@@ -39,6 +39,11 @@ def short_name(label: str) -> str:
     return label if len(label) <= _MAX_LETTERS + 1 else f"{label[:half]}…{label[-half:]}"
 
 
+def plain(text: str) -> str:
+    """Text that matplotlib draws as it is: between two dollar signs it would see a formula."""
+    return text.replace("$", r"\$")
+
+
 def show_names_readably(labels: Iterable[str]) -> None:
     """Have axes of these names drawn with a few short ones, once matplotlib is imported."""
     _labels.update(labels)
@@ -112,7 +117,8 @@ def _register(category: ModuleType) -> None:
                 return category.StrCategoryConverter.axisinfo(unit, axis)
             axis.set_tick_params(labelsize=_TICK_POINTS)
             return units.AxisInfo(  # type: ignore[no-untyped-call]
-                majloc=FewTicks(len(names)), majfmt=ShortNames([short_name(n) for n in names])
+                majloc=FewTicks(len(names)),
+                majfmt=ShortNames([plain(short_name(n)) for n in names]),
             )
 
     units.registry[np.str_] = CheckpointConverter()

@@ -19,6 +19,7 @@ from dvis.schema import DEFAULT_RUN, Form, Variant
 IMAGE_SUFFIX, INFO_SUFFIX = ".jpg", ".info.json"
 ROOT_NAME = "feature_images"
 PHASES = ("train", "val", "end")
+_ROUNDING_MINUTES = 0.3
 
 _STEM = re.compile(
     r"layer_(?P<layer>.+)_channel_(?P<channel>\d+)_"
@@ -137,8 +138,9 @@ def estimate_batches_per_epoch(names: list[CheckpointName]) -> int | None:
 
     Least squares for time = start + epoch * a + batch * b over the checkpoints saved in training;
     the answer is a / b. It is given only when every checkpoint lies within two minutes (names hold
-    whole minutes) or 2 % of the whole time of that line, when a / b is known to half a per cent
-    and no batch number reaches it: a training that paused or changed its pace has no answer.
+    whole minutes) or 2 % of the whole time of that line, when twice the standard error of a / b is
+    below half a per cent of it, and no batch number reaches it: a training that paused or changed
+    its pace has no answer.
     """
     train = [name for name in names if name.phase == "train" and not np.isnat(name.time)]
     if len(train) < 5 or len({name.epoch for name in train}) < 2:
@@ -151,12 +153,12 @@ def estimate_batches_per_epoch(names: list[CheckpointName]) -> int | None:
         return None
     residuals = np.abs(design @ solution - minutes)
     estimate = solution[1] / solution[2]
-    # Half a minute of rounding at either end of the training, as a share of the time of an epoch's
-    # worth of batches at its slowest, bounds the error of the ratio.
-    spread = design[:, 2].max() - design[:, 2].min()
-    uncertainty = 1.0 / max(solution[2] * spread, 1e-9)
+    # Times are cut to whole minutes: an error of 0.3 minutes even where the fit is perfect.
+    error = max(_ROUNDING_MINUTES, float(np.sqrt((residuals**2).mean())))
+    gradient = np.array([0.0, 1.0, -estimate]) / solution[2]
+    variance = gradient @ np.linalg.inv(design.T @ design) @ gradient * error**2
     too_far = residuals.max() > max(2.0, 0.02 * minutes.max())
-    if too_far or uncertainty > 0.005 or estimate < design[:, 2].max():
+    if too_far or 2 * variance**0.5 > 0.005 * estimate or estimate < design[:, 2].max():
         return None
     return round(float(estimate))
 
@@ -227,6 +229,9 @@ class ModelTree:
 def find_models(path: Path, model: str | None = None) -> list[ModelTree]:
     """Trees of the models at a path: the folder of one, of several, or a part of one.
 
+    A folder is one of several models where it is called `feature_images` or one of its folders has
+    the name of a torchvision model; a folder below such a one, or with such a name, is a model's.
+
     Raises
     ------
     FileNotFoundError
@@ -238,12 +243,15 @@ def find_models(path: Path, model: str | None = None) -> list[ModelTree]:
     path = path.resolve()
     if model is not None:
         return [ModelTree(model, path, path)]
-    for folder in (path, *path.parents):
-        if is_torchvision_name(folder.name) or folder.parent.name == ROOT_NAME:
-            return [ModelTree(folder.name, folder, path)]
-    children = sorted(child for child in _folders(path) if not holds_features(child))
     if path.name != ROOT_NAME:
-        children = [child for child in children if is_torchvision_name(child.name)]
+        for folder in (path, *path.parents):
+            if folder.name == ROOT_NAME:
+                break
+            if is_torchvision_name(folder.name) or folder.parent.name == ROOT_NAME:
+                return [ModelTree(folder.name, folder, path)]
+    children = sorted(child for child in _folders(path) if not holds_features(child))
+    if path.name != ROOT_NAME and not any(is_torchvision_name(c.name) for c in children):
+        children = []
     return [ModelTree(child.name, child, child) for child in children] or [
         ModelTree(path.name, path, path)
     ]

@@ -279,7 +279,7 @@ def _loaded(text: bytes) -> Any:
 
 def _as_float32(value: float) -> float:
     try:
-        (single,) = _FLOAT32.unpack(_FLOAT32.pack(value))
+        (single,) = _FLOAT32.unpack(_FLOAT32.pack(float(value)))
     except OverflowError:
         return math.inf if value > 0 else -math.inf
     return float(single)

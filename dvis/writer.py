@@ -42,6 +42,8 @@ def create_store(path: Path, model: str) -> None:
     """
     with write_lock(path, STORE_LOCK):
         if not (path / "zarr.json").exists():
+            if path.exists() and not path.is_dir():
+                raise SchemaError(f"{path} is a file; give another --store")
             if path.exists() and any(path.iterdir()):
                 raise SchemaError(
                     f"{path} is a folder with other things in it; give another --store"

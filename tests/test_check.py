@@ -60,10 +60,18 @@ def test_one_changed_byte_costs_one_unit(tmp_path: Path) -> None:
     data = bytearray(first.read_bytes())
     data[100] ^= 255
     first.write_bytes(data)
-    before = dvis.check_store(store, fix=True)
-    assert all("damaged" in str(fault) for fault in before)
-    dvis.ingest_tree(tree, store=store)
+    report = dvis.export_tree(store, tmp_path / "out")
+    assert len(report.faults) == 1
+    assert report.n_images == 17
+    (fault,) = dvis.check_store(store, fix=True)
+    assert fault.unit is not None
+    ds = dvis.open(store)
+    assert int((ds.status == Status.FAILED).sum()) == 1
+    assert int(ds.activation.isnull().sum()) == 1
+    assert ds.image.values.any()  # the others can be read again
     assert dvis.check_store(store) == []
+    dvis.ingest_tree(tree, store=store)
+    assert (dvis.open(store).status == Status.COMPLETE).all()
 
 
 def test_faults_of_schema_and_labels_are_named(own_store: Path) -> None:

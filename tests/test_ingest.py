@@ -238,6 +238,42 @@ def test_a_folder_of_models_makes_a_store_each(
     assert dvis.runs("stores/my_net.zarr") == ["1"]
 
 
+def test_every_folder_beside_a_known_model_is_a_model(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, CHECKPOINTS[:1], ("layer1",), 1)
+    mixed = tmp_path / "mixed"
+    tree.parent.rename(mixed)
+    write_unit(mixed / "my_resnet" / "1" / "full")
+    reports = dvis.ingest_tree(mixed, store=tmp_path / "stores")
+    assert [report.model for report in reports] == ["my_resnet", "resnet18"]
+    # A project's folder may have a model's name without being one.
+    project = tmp_path / "resnet50" / "feature_images"
+    write_unit(project / "net_a" / "1" / "full")
+    write_unit(project / "net_b" / "1" / "full")
+    reports = dvis.ingest_tree(project, store=tmp_path / "stores")
+    assert [report.model for report in reports] == ["net_a", "net_b"]
+
+
+def test_the_size_of_most_pictures_gives_the_plain_variant(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, CHECKPOINTS[:4], ("layer1", "layer2"), 3)
+    for label in CHECKPOINTS[:4]:
+        write_unit(tree / "checkpoints" / label, "layer1", 0, jpg=jpg_of(1, size=8))
+    dvis.ingest_tree(tree, store=tmp_path / "s.zarr")
+    assert counts(tmp_path / "s.zarr") == {
+        ("checkpoints", "average-0"): (20, 0, 0),
+        ("checkpoints", "average-0@8px"): (4, 0, 0),
+    }
+
+
+def test_a_store_keeps_its_codec(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, CHECKPOINTS[:1])
+    dvis.ingest_tree(tree, store=tmp_path / "s.zarr", codec="raw")
+    write_tree(tmp_path, CHECKPOINTS[:2], run="another")
+    dvis.ingest_tree(tree, store=tmp_path / "s.zarr")
+    assert dvis.open(tmp_path / "s.zarr", "another").attrs["image_codec"] == "raw"
+    with pytest.raises(ValueError, match="keeps its images as raw, not jpeg"):
+        dvis.ingest_tree(tree, store=tmp_path / "s.zarr", codec="jpeg")
+
+
 def test_a_part_of_a_tree_goes_into_its_models_store(tmp_path: Path) -> None:
     tree = write_tree(tmp_path, CHECKPOINTS[:2], run="seeds/run 1")
     store = tmp_path / "s.zarr"

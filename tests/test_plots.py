@@ -8,8 +8,9 @@ import matplotlib.pyplot as plt
 import numpy as np
 import pytest
 import xarray as xr
+import zarr
 from matplotlib.figure import Figure
-from trees import write_tree
+from trees import CHECKPOINTS, write_tree
 
 import dvis
 from dvis.schema import SchemaError
@@ -61,6 +62,8 @@ def test_timeline_of_many_checkpoints_chooses_evenly(ds: xr.Dataset) -> None:
     shown = [ds.dvis.timeline("layer1", 3).axes[i].get_title() for i in (0, 3, 6, 10, 13)]
     assert titles(figure) == shown
     assert "5 of 14 checkpoints" in figure.get_supxlabel()
+    with pytest.raises(ValueError, match="Nothing to show"):
+        ds.isel(checkpoint=slice(0)).dvis.timeline("layer1", 3)
 
 
 def test_trajectory_draws_the_activations(ds: xr.Dataset) -> None:
@@ -76,6 +79,47 @@ def test_trajectory_draws_the_activations(ds: xr.Dataset) -> None:
     np.testing.assert_array_equal(
         medians[0].get_ydata(), ds.activation.sel(layer="layer1").median("channel")
     )
+
+
+def test_slices_choose_units(ds: xr.Dataset) -> None:
+    (axes,) = ds.dvis.trajectory(slice("layer2.0.conv1", None), slice(1, 2)).axes
+    assert [line.get_label() for line in axes.get_lines()] == [
+        f"{layer}, channel {c}" for layer in ("layer2.0.conv1", "layer4") for c in (1, 2)
+    ]
+
+
+def test_failed_units_are_not_drawn(own_store: Path) -> None:
+    group = zarr.open_group(
+        own_store, path="checkpoints/features/average-0", mode="r+", use_consolidated=False
+    )
+    group["status"][3, 0, 1] = int(dvis.Status.FAILED)
+    ds = dvis.open(own_store)
+    (line,) = ds.dvis.trajectory("layer1", 1).axes[0].get_lines()
+    assert np.isnan(line.get_ydata()[3])
+    cell = cells(ds.dvis.timeline("layer1", 1))[3]
+    assert cell.get_title().split("\n")[1].strip() == ""
+    assert not cell.get_images()
+
+
+def test_partly_known_steps_are_said(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, [*CHECKPOINTS, "last"])
+    dvis.ingest_tree(tree, store=tmp_path / "s.zarr")
+    figure = dvis.open(tmp_path / "s.zarr").dvis.trajectory("layer1", 0, x="step")
+    assert "3 of 7 checkpoints have a known step" in figure.get_supxlabel()
+
+
+def test_names_are_drawn_as_they_are(tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, ["a$\\frac$ b", "$x_4$"], ("$l$",), 1)
+    dvis.ingest_tree(tree, store=tmp_path / "s.zarr")
+    ds = dvis.open(tmp_path / "s.zarr")
+    for figure in (ds.dvis.timeline(), ds.dvis.trajectory(), ds.dvis.grid()):
+        figure.savefig(tmp_path / "p.png")
+
+
+def test_figures_do_not_pile_up(ds: xr.Dataset) -> None:
+    for _ in range(3):
+        ds.dvis.trajectory("layer1", 0)
+    assert plt.get_fignums() == []
 
 
 def test_grid_shows_the_channels_of_a_checkpoint(ds: xr.Dataset) -> None:
@@ -115,7 +159,7 @@ def test_errors_say_what_there_is(ds: xr.Dataset) -> None:
     with pytest.raises(ValueError, match="Did you mean 'checkpoint_"):
         ds.dvis.grid("checkpoint_2024-03-25-00h28_epoch_0_train_1.pth.tar", "layer1")
     with pytest.raises(ValueError, match="there are 14"):
-        ds.dvis.grid(99, "layer1")
+        ds.dvis.grid(np.int64(99), "layer1")
     with pytest.raises(ValueError, match="'checkpoint', 'step', 'time' or 'epoch'"):
         ds.dvis.trajectory("layer4", 0, x="layer")
     with pytest.raises(SchemaError, match=r"has no image, .*Open one with dvis\.open"):

@@ -20,6 +20,7 @@ import zarr
 from trees import CHECKPOINTS, write_tree
 
 import dvis
+from dvis.report import count_units, list_problems
 from dvis.schema import SchemaError, Status
 from dvis.tree import parse_checkpoint
 
@@ -163,6 +164,20 @@ def test_store_served_over_http(served: str, sample_store: Path) -> None:
     remote, local = dvis.open(served), dvis.open(sample_store)
     unit = {"layer": "layer4", "channel": 2}
     assert remote.sel(unit).load().identical(local.sel(unit).load())
+
+
+def test_store_served_without_ranges(
+    served: str, sample_store: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_QuietHandler, "do_GET", SimpleHTTPRequestHandler.do_GET)
+    unit = {"layer": "layer4", "channel": 2}
+    local = dvis.open(sample_store).sel(unit).load()
+    assert dvis.open(served).sel(unit).load().identical(local)
+
+
+def test_counts_and_problems_over_http(served: str, sample_store: Path) -> None:
+    assert count_units(served) == count_units(sample_store)
+    assert list_problems(served) == list_problems(sample_store)
 
 
 def test_store_in_memory(sample_store: Path) -> None:

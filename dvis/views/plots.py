@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
-from dvis.ticks import short_name, show_names_readably
+from dvis.ticks import plain, short_name, show_names_readably
 from dvis.views.selection import (
     at_checkpoint,
     at_layer,
@@ -36,8 +36,8 @@ _FRAMES = {Status.INCOMPLETE: "tab:orange", Status.FAILED: "tab:red"}
 
 def trajectory(
     dataset: xr.Dataset,
-    layer: str | Sequence[str] | None = None,
-    channel: int | Sequence[int] | None = None,
+    layer: str | Sequence[str] | slice | None = None,
+    channel: int | Sequence[int] | slice | None = None,
     *,
     x: XAxis = "checkpoint",
     variable: str = "activation",
@@ -49,7 +49,7 @@ def trajectory(
     ----------
     dataset : Dataset
         As `dvis.open` gives it.
-    layer, channel : str and int, or sequences of them, optional
+    layer, channel : str and int, or sequences or slices of them, optional
         Units to draw: every channel named of every layer named; all where none is.
     x : {"checkpoint", "step", "time", "epoch"}
         What the curves run over.
@@ -70,8 +70,8 @@ def trajectory(
     SchemaError
         When it is no Dataset of feature images.
     """
-    require(dataset, variable)
-    units = units_of(dataset, listed(layer), listed(channel))
+    require(dataset, variable, "status")
+    units = units_of(dataset, listed(dataset, LAYER, layer), listed(dataset, CHANNEL, channel))
     values, names = _curves(dataset, variable, units)
     figure, axes = _subplots(figsize=(6.4, 3.8), layout="constrained")
     positions = _x_values(dataset, x)
@@ -80,19 +80,20 @@ def trajectory(
     layers = list(dict.fromkeys(layer for layer, _ in units))
     for curve, name, (of_layer, _) in zip(values, names, units, strict=True):
         color = {"color": f"C{layers.index(of_layer) % 10}"} if many else {}
-        axes.plot(positions, curve, label=name, **style, **color)
+        axes.plot(positions, curve, label=plain(name), **style, **color)
     if many:
         _draw_medians(axes, positions, values, units, layers)
     if len(units) > 1:
-        axes.legend(frameon=False, fontsize="small", ncols=1 + len(axes.get_lines()[:11]) // 6)
+        axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     if x == "time":
         _show_dates(axes)
     axes.set_xlabel(dataset[x].attrs.get("long_name", x))
     axes.set_ylabel(dataset[variable].attrs.get("long_name", variable))
-    axes.set_title(
-        names[0] if len(units) == 1 else f"{len(units)} units", loc="left", fontsize="medium"
-    )
-    axes.set_title(origin_of(dataset), loc="right", fontsize="small", color="0.4")
+    n_known = int((~_missing(positions)).sum())
+    note = f"{n_known} of {len(positions)} checkpoints have a known {x}"
+    origin = origin_of(dataset) + (f"; {note}" if n_known < len(positions) else "")
+    axes.set_title(_title(units, names), loc="left", fontsize="medium")
+    figure.supxlabel(origin, fontsize=7, color="0.4", x=0.01, ha="left")
     axes.spines[["top", "right"]].set_visible(False)
     return _saved(figure, path)
 
@@ -138,7 +139,7 @@ def timeline(
     unit = one_unit(dataset, layer, channel)
     chosen = _evenly(unit.sizes[CHECKPOINT], max_images)
     shown = unit.isel({CHECKPOINT: chosen})
-    titles = [short_name(str(label)) for label in shown[CHECKPOINT].values]
+    titles = [plain(short_name(str(label))) for label in shown[CHECKPOINT].values]
     figure = _sheet(shown, titles, columns=min(len(chosen), 8))
     left_out = unit.sizes[CHECKPOINT] - len(chosen)
     note = f"   {len(chosen)} of {len(chosen) + left_out} checkpoints" if left_out else ""
@@ -205,7 +206,8 @@ def grid(
 def _curves(
     dataset: xr.Dataset, variable: str, units: list[tuple[str, int]]
 ) -> tuple[list[np.ndarray], list[str]]:
-    data = dataset[variable]
+    # A failed unit is not to be trusted, whatever is there of it.
+    data = dataset[variable].where(dataset["status"] != Status.FAILED)
     for dim in (CHECKPOINT, LAYER, CHANNEL):
         if dim not in data.dims:
             data = data.expand_dims(dim)
@@ -217,13 +219,29 @@ def _curves(
     return curves, [f"{layer}, channel {channel}" for layer, channel in units]
 
 
+def _title(units: list[tuple[str, int]], names: list[str]) -> str:
+    if len(units) == 1:
+        return plain(names[0])
+    layers = {layer for layer, _ in units}
+    if len(layers) == 1:
+        return plain(f"{units[0][0]}, {len(units)} channels")
+    return f"{len(units)} units of {len(layers)} layers"
+
+
+def _missing(values: np.ndarray) -> np.ndarray:
+    """Where positions on an axis are not known."""
+    if values.dtype.kind == "M":
+        return np.isnat(values)
+    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+
+
 def _x_values(dataset: xr.Dataset, x: str) -> np.ndarray:
     if x not in dataset.coords or dataset[x].dims not in ((CHECKPOINT,), ()):
         raise ValueError(f"x is {x!r}; it can be 'checkpoint', 'step', 'time' or 'epoch'")
     values = np.atleast_1d(dataset[x].values)
     if x == CHECKPOINT:
         show_names_readably(values.tolist())
-    elif bool(np.all(np.isnat(values) if values.dtype.kind == "M" else np.isnan(values))):
+    elif bool(_missing(values).all()):
         raise ValueError(f"{x} is not known for any of these checkpoints; take x='checkpoint'")
     return values
 
@@ -250,13 +268,15 @@ def _draw_medians(
         known = ~np.isnan(of_layer).all(0)
         median = np.full(of_layer.shape[1], np.nan)
         median[known] = np.nanmedian(of_layer[:, known], axis=0)
-        label = f"{layer}, median of {len(of_layer)}"
+        label = plain(f"{layer}, median of {len(of_layer)}")
         axes.plot(positions, median, color=f"C{i % 10}", lw=2.4, label=label)
 
 
 def _evenly(n: int, limit: int) -> np.ndarray:
     if limit < 1:
         raise ValueError(f"max_images is {limit}; it must be at least 1")
+    if n < 1:
+        raise ValueError("Nothing to show: no checkpoint or channel is chosen")
     return np.unique(np.linspace(0, n - 1, min(n, limit)).round().astype(int))
 
 
@@ -315,6 +335,8 @@ def _draw_unit(
             fontsize=7,
             bbox={"fc": "white", "ec": "none", "pad": 1.5},
         )
+    if status is Status.FAILED:
+        activation = np.nan
     color = _FRAMES.get(status, "0.7")
     for spine in cell.spines.values():
         spine.set_color(color)
@@ -329,8 +351,9 @@ def _draw_unit(
 
 
 def _headline(figure: "Figure", name: str, origin: str) -> None:
-    figure.suptitle(f"{name}      ", fontsize=9, x=0.01, ha="left", fontweight="bold")
-    figure.supxlabel(origin, fontsize=7, color="0.4", x=0.01, ha="left")
+    figure.suptitle(plain(name), fontsize=9, x=0.01, ha="left", fontweight="bold")
+    text = plain(f"{origin}; below each name its activation")
+    figure.supxlabel(text, fontsize=7, color="0.4", x=0.01, ha="left")
 
 
 def _unit_name(unit: xr.Dataset) -> str:
@@ -341,4 +364,17 @@ def _saved(figure: "Figure", path: str | Path | None) -> "Figure":
     if path is not None:
         Path(path).expanduser().parent.mkdir(parents=True, exist_ok=True)
         figure.savefig(path, dpi=200)
+    if not _opens_windows():
+        # A notebook draws what a cell returns, and would draw it twice if pyplot had it too.
+        import matplotlib.pyplot as plt
+
+        plt.close(figure)
     return figure
+
+
+def _opens_windows() -> bool:
+    import matplotlib as mpl
+    from matplotlib.backends.registry import BackendFilter, backend_registry
+
+    interactive = backend_registry.list_builtin(BackendFilter.INTERACTIVE)
+    return mpl.get_backend().lower() in map(str.lower, interactive)

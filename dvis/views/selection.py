@@ -1,6 +1,7 @@
 """Units of a Dataset by name, with errors that say what there is: for every view."""
 
 from collections.abc import Sequence
+from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -19,10 +20,12 @@ def require(dataset: xr.Dataset, *variables: str) -> None:
         )
 
 
-def listed(labels: Any) -> list[Any] | None:
-    """A label or several as a list; None where nothing, or a slice, chooses them."""
-    if labels is None or isinstance(labels, slice):
+def listed(dataset: xr.Dataset, dim: str, labels: Any) -> list[Any] | None:
+    """One label, several or a slice of them as a list; None where none are named."""
+    if labels is None:
         return None
+    if isinstance(labels, slice):
+        return np.atleast_1d(dataset[dim].sel({dim: labels}).values).tolist()
     return [labels] if np.ndim(labels) == 0 else list(labels)
 
 
@@ -79,15 +82,15 @@ def at_checkpoint(dataset: xr.Dataset, checkpoint: str | int | None) -> xr.Datas
     there = labels_of(dataset, CHECKPOINT)
     if CHECKPOINT not in dataset.dims:
         dataset = dataset.expand_dims(CHECKPOINT)
-    if checkpoint is None or isinstance(checkpoint, int):
-        place = -1 if checkpoint is None else checkpoint
+    if checkpoint is None or isinstance(checkpoint, Integral):
+        place = -1 if checkpoint is None else int(checkpoint)
         if not -len(there) <= place < len(there):
             raise ValueError(
                 f"No checkpoint number {place} in {origin_of(dataset)}; there are {len(there)}"
             )
         return dataset.isel({CHECKPOINT: place})
     if checkpoint not in there:
-        raise ValueError(did_you_mean("checkpoint", checkpoint, there, origin_of(dataset)))
+        raise ValueError(did_you_mean("checkpoint", str(checkpoint), there, origin_of(dataset)))
     return dataset.sel({CHECKPOINT: checkpoint})
 
 
