@@ -232,7 +232,9 @@ def _missing(values: np.ndarray) -> np.ndarray:
     """Where positions on an axis are not known."""
     if values.dtype.kind == "M":
         return np.isnat(values)
-    return np.isnan(values) if values.dtype.kind == "f" else np.zeros(len(values), bool)
+    is_float = values.dtype.kind == "f"
+    unknown: np.ndarray = np.isnan(values) if is_float else np.zeros(len(values), bool)
+    return unknown
 
 
 def _x_values(dataset: xr.Dataset, x: str) -> np.ndarray:
@@ -376,5 +378,5 @@ def _opens_windows() -> bool:
     import matplotlib as mpl
     from matplotlib.backends.registry import BackendFilter, backend_registry
 
-    interactive = backend_registry.list_builtin(BackendFilter.INTERACTIVE)
+    interactive = backend_registry.list_builtin(BackendFilter.INTERACTIVE)  # type: ignore[no-untyped-call]
     return mpl.get_backend().lower() in map(str.lower, interactive)

@@ -1,7 +1,6 @@
 """Units of a Dataset by name, with errors that say what there is: for every view."""
 
 from collections.abc import Sequence
-from numbers import Integral
 from typing import Any
 
 import numpy as np
@@ -25,7 +24,7 @@ def listed(dataset: xr.Dataset, dim: str, labels: Any) -> list[Any] | None:
     if labels is None:
         return None
     if isinstance(labels, slice):
-        return np.atleast_1d(dataset[dim].sel({dim: labels}).values).tolist()
+        return list(np.atleast_1d(dataset[dim].sel({dim: labels}).values).tolist())
     return [labels] if np.ndim(labels) == 0 else list(labels)
 
 
@@ -82,7 +81,7 @@ def at_checkpoint(dataset: xr.Dataset, checkpoint: str | int | None) -> xr.Datas
     there = labels_of(dataset, CHECKPOINT)
     if CHECKPOINT not in dataset.dims:
         dataset = dataset.expand_dims(CHECKPOINT)
-    if checkpoint is None or isinstance(checkpoint, Integral):
+    if checkpoint is None or isinstance(checkpoint, int | np.integer):
         place = -1 if checkpoint is None else int(checkpoint)
         if not -len(there) <= place < len(there):
             raise ValueError(
