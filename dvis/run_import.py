@@ -36,7 +36,7 @@ from dvis.tree import (
     parse_checkpoint,
     training_steps,
 )
-from dvis.units import Info, rebuild_info
+from dvis.units import MAX_IMAGE_BYTES, Info, rebuild_info
 from dvis.writer import (
     batches_per_epoch,
     note_run,
@@ -381,6 +381,8 @@ def _most_common_size(samples: Sequence[Path]) -> tuple[int, int]:
     sizes: Counter[tuple[int, int]] = Counter()
     for path in samples:
         try:
+            if path.stat().st_size > MAX_IMAGE_BYTES:
+                continue
             picture = inspect(path.read_bytes())
         except (OSError, PictureError):
             continue

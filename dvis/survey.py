@@ -200,7 +200,7 @@ def _walk(folder: Path, root: Path, problems: list[Problem]) -> Iterator[tuple[P
                 )
         elif entry.is_dir(follow_symlinks=False):
             below.append(Path(entry.path))
-        else:
+        elif entry.is_file(follow_symlinks=False):
             names.append(entry.name)
     yield folder, names
     for child in sorted(below):

@@ -232,9 +232,9 @@ def _missing(values: np.ndarray) -> np.ndarray:
     """Where positions on an axis are not known."""
     if values.dtype.kind == "M":
         return np.isnat(values)
-    is_float = values.dtype.kind == "f"
-    unknown: np.ndarray = np.isnan(values) if is_float else np.zeros(len(values), bool)
-    return unknown
+    if values.dtype.kind != "f":
+        return np.zeros(len(values), bool)
+    return np.array(np.isnan(values))
 
 
 def _x_values(dataset: xr.Dataset, x: str) -> np.ndarray:
