@@ -231,7 +231,7 @@ def _title(units: list[tuple[str, int]], names: list[str]) -> str:
 def _missing(values: np.ndarray) -> np.ndarray:
     """Where positions on an axis are not known."""
     if values.dtype.kind == "M":
-        return np.isnat(values)
+        return np.array(np.isnat(values))
     if values.dtype.kind != "f":
         return np.zeros(len(values), bool)
     return np.array(np.isnan(values))
