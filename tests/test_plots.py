@@ -114,6 +114,7 @@ def test_names_are_drawn_as_they_are(tmp_path: Path) -> None:
     ds = dvis.open(tmp_path / "s.zarr")
     for figure in (ds.dvis.timeline(), ds.dvis.trajectory(), ds.dvis.grid()):
         figure.savefig(tmp_path / "p.png")
+        assert (tmp_path / "p.png").stat().st_size > 0
 
 
 def test_figures_do_not_pile_up(ds: xr.Dataset) -> None:
