@@ -336,6 +336,7 @@ def test_no_worker_outlives_a_killed_import(
         process.kill_alone()
         server.wait(process)
         wait_until(lambda: not process.members, "the end of all workers", patience_s)  # noqa: B023
+        assert process.members == {}
 
 
 def import_together(server: Server, store: Path, parts: Sequence[dict[str, Any]]) -> None:
