@@ -1,0 +1,213 @@
+"""How feature images are made: every option of the optimisation, and the presets.
+
+Free of torch, so that the command line and stores can name the options where torch is absent.
+"""
+
+import math
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, fields, replace
+from typing import Any, Literal
+
+from dvis.schema import did_you_mean
+
+Preset = Literal["default", "original"]
+Param = Literal["pixel", "fourier", "maco"]
+Schedule = Literal["constant", "exponential", "cosine"]
+
+
+@dataclass(frozen=True, kw_only=True)
+class FeatureSettings:
+    """Options of activation maximisation.
+
+    Parameters
+    ----------
+    preset
+        The defaults of all others: default, or original (the plain loop over pixels of the old
+        command: randn start, Adam with coupled weight decay, stop when the last losses agree).
+    param
+        What is optimised: pixels, Fourier coefficients under 1/f scaling with decorrelated
+        colours, or (maco) phases alone, under a fixed magnitude spectrum.
+    max_iterations
+        Steps at most.
+    min_iterations
+        Steps at least.
+    convergence_threshold
+        An image stops when it gains less than this share of its activation over a window
+        (stop_rule relative), or when its last losses differ by less than this (absolute).
+    convergence_window
+        Steps that the stop rule looks back.
+    stop_rule
+        How an image stops by itself: relative, absolute (the plain loop's), or never.
+    keep
+        Which image of an optimisation is kept: the best, or the last.
+    learning_rate
+        Adam's learning rate at its highest.
+    lr_schedule
+        How the learning rate falls: constant, exponential or cosine.
+    lr_decay_rate
+        Factor a step of the exponential schedule.
+    lr_min
+        The learning rate falls no lower.
+    lr_warmup_steps
+        Steps over which the learning rate rises to its highest.
+    reg_lambda
+        L2 regularisation of what is optimised, as Adam's coupled weight decay.
+    use_jitter
+        Shift the image at random at each step.
+    jitter_scale
+        Shift at most, in pixels of a 224 px image; proportional in others.
+    use_scaling
+        Scale the image at random at each step.
+    scale_range
+        Smallest and largest scale.
+    rotation
+        Turn the image at random at each step, by at most so many degrees.
+    use_gauss
+        Blur the image at each step.
+    gauss_kernel_size
+        Width of the Gaussian in pixels, odd.
+    use_tv_reg
+        Penalise total variation.
+    tv_weight
+        Weight of the total variation: mean absolute difference of neighbouring pixels.
+    use_decorrelation
+        Penalise correlation between the colours of an image.
+    decorrelation_weight
+        Weight of that penalty: mean squared correlation of the pairs of colours.
+    diversity_weight
+        Weight of the likeness between the images of a unit, which is penalised where there are
+        several.
+    feature_image_size
+        Side of the images in pixels (default: what the checkpoints were trained on, else 224).
+    crop_factor
+        Optimise an image so many times as large, and keep its centre.
+    seed
+        Seed; each image's own is derived from it, its layer, channel and image number.
+    """
+
+    preset: Preset = "default"
+    param: Param = "fourier"
+    max_iterations: int = 256
+    min_iterations: int = 64
+    convergence_threshold: float = 0.005
+    convergence_window: int = 32
+    stop_rule: Literal["relative", "absolute", "never"] = "relative"
+    keep: Literal["best", "last"] = "best"
+    learning_rate: float = 0.05
+    lr_schedule: Schedule = "constant"
+    lr_decay_rate: float = 0.99
+    lr_min: float = 0.0
+    lr_warmup_steps: int = 0
+    reg_lambda: float = 0.0
+    use_jitter: bool = True
+    jitter_scale: float = 8.0
+    use_scaling: bool = True
+    scale_range: tuple[float, float] = (0.95, 1.05)
+    rotation: float = 5.0
+    use_gauss: bool = False
+    gauss_kernel_size: int = 3
+    use_tv_reg: bool = False
+    tv_weight: float = 0.1
+    use_decorrelation: bool = False
+    decorrelation_weight: float = 0.1
+    diversity_weight: float = 0.0
+    feature_image_size: int | None = None
+    crop_factor: float = 1.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        _at_least("max_iterations", self.max_iterations, 1)
+        _at_least("min_iterations", self.min_iterations, 0)
+        _at_least("convergence_window", self.convergence_window, 1)
+        _at_least("lr_warmup_steps", self.lr_warmup_steps, 0)
+        _at_least("crop_factor", self.crop_factor, 1.0)
+        _at_least("rotation", self.rotation, 0.0)
+        _at_least("seed", self.seed, 0)
+        if self.feature_image_size is not None:
+            _at_least("feature_image_size", self.feature_image_size, 1)
+        if self.learning_rate <= 0 or not math.isfinite(self.learning_rate):
+            raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        if self.gauss_kernel_size < 1 or self.gauss_kernel_size % 2 == 0:
+            raise ValueError(f"gauss_kernel_size is {self.gauss_kernel_size}; it must be odd")
+        low, high = self.scale_range
+        if not 0 < low <= high:
+            raise ValueError(f"scale_range is {low} {high}; give the smaller first, above 0")
+
+    @property
+    def is_transformed(self) -> bool:
+        """Whether the model is shown a randomly moved image."""
+        return self.use_jitter or self.use_scaling or self.rotation > 0
+
+    def learning_rate_at(self, step: int) -> float:
+        """Learning rate of a step, counted from 0."""
+        if step < self.lr_warmup_steps:
+            return self.learning_rate * (step + 1) / self.lr_warmup_steps
+        step -= self.lr_warmup_steps
+        if self.lr_schedule == "exponential":
+            rate = self.learning_rate * self.lr_decay_rate**step
+        elif self.lr_schedule == "cosine":
+            n_steps = max(1, self.max_iterations - self.lr_warmup_steps)
+            rate = self.lr_min + (self.learning_rate - self.lr_min) * 0.5 * (
+                1 + math.cos(math.pi * min(1.0, step / n_steps))
+            )
+        else:
+            rate = self.learning_rate
+        return max(rate, self.lr_min)
+
+    def to_parameters(self) -> dict[str, Any]:
+        """The options as a store keeps them: plain values by name."""
+        plain = asdict(self)
+        return {**plain, "scale_range": list(self.scale_range)}
+
+
+# The plain loop of the old command. Known weaknesses: the decay outweighs the objective by 2 to
+# 1000 times at the first step, and the stop rule depends on the scale of the activation.
+_ORIGINAL: dict[str, Any] = {
+    "preset": "original",
+    "param": "pixel",
+    "max_iterations": 1000,
+    "min_iterations": 2,
+    "convergence_threshold": 1e-4,
+    "convergence_window": 2,
+    "stop_rule": "absolute",
+    "keep": "last",
+    "learning_rate": 0.1,
+    "lr_schedule": "constant",
+    "reg_lambda": 0.01,
+    "use_jitter": False,
+    "use_scaling": False,
+    "rotation": 0.0,
+}
+PRESETS: dict[str, FeatureSettings] = {
+    "default": FeatureSettings(),
+    "original": FeatureSettings(**_ORIGINAL),
+}
+
+
+def feature_settings(
+    preset: Preset = "default", options: Mapping[str, Any] | None = None
+) -> FeatureSettings:
+    """A preset, with some options set otherwise.
+
+    Raises
+    ------
+    KeyError
+        When there is no such preset or option.
+    ValueError
+        When an option is out of its range.
+    """
+    if preset not in PRESETS:
+        raise KeyError(did_you_mean("preset", preset, PRESETS, "dvis"))
+    names = [field.name for field in fields(FeatureSettings)]
+    given = dict(options or {})
+    for name in given:
+        if name not in names:
+            raise KeyError(did_you_mean("option", name, names, "feature visualisation"))
+    if "scale_range" in given:
+        given["scale_range"] = tuple(given["scale_range"])
+    return replace(PRESETS[preset], **given)
+
+
+def _at_least(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise ValueError(f"{name} is {value}; it must be at least {least}")

@@ -1,0 +1,218 @@
+"""Look inside a model: what its layers give, or only as much of it as a layer needs.
+
+A model and images in, layer outputs out. Every hook is gone when its context ends, also after an
+error; the model's own tensors, flags and buffers are left alone.
+"""
+
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor, nn
+
+from dvis.schema import did_you_mean
+
+Forward = Callable[[Tensor], dict[str, Tensor]]
+
+
+class _ReachedError(Exception):
+    """Thrown out of a forward pass that has gone far enough."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class LayerOutput:
+    """What a layer gives in one forward pass.
+
+    `shape` is that of its last call, batch first; `channel_dim` is the dimension of its channels.
+    """
+
+    n_calls: int
+    shape: tuple[int, ...]
+    channel_dim: int
+
+    @property
+    def n_channels(self) -> int:
+        """Channels of the layer's output."""
+        return self.shape[self.channel_dim]
+
+
+def find_layer(model: nn.Module, layer: str) -> nn.Module:
+    """A module by its dotted name.
+
+    Raises
+    ------
+    KeyError
+        When the model has no such module.
+    """
+    modules = dict(model.named_modules())
+    if layer not in modules:
+        names = [name for name in modules if name]
+        raise KeyError(did_you_mean("layer", layer, names, type(model).__name__))
+    return modules[layer]
+
+
+def first_tensor(output: Any) -> Tensor | None:
+    """A module's output, or the first of several (attention gives its weights too)."""
+    if isinstance(output, tuple | list) and output:
+        output = output[0]
+    return output if isinstance(output, Tensor) else None
+
+
+def as_maps(output: Tensor, channel_dim: int) -> Tensor:
+    """A layer's output as (batch, channel, row, column).
+
+    Tokens (batch, token, channel) become rows of one column; (batch, channel) one neuron each.
+    """
+    maps = output.movedim(channel_dim, 1)
+    while maps.ndim < 4:
+        maps = maps.unsqueeze(-1)
+    return maps
+
+
+@contextmanager
+def recording(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
+    """Outputs of layers in the forward pass that runs inside the context.
+
+    A module that runs several times keeps its last output. What an in-place module does to a
+    layer's output afterwards is not seen: the output is kept as the layer gave it.
+
+    Raises
+    ------
+    KeyError
+        When the model has no such layer.
+    """
+    outputs: dict[str, Tensor] = {}
+
+    def keep(layer: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            tensor = first_tensor(output)
+            if tensor is not None:
+                outputs[layer] = tensor.clone()
+
+        return hook
+
+    with ExitStack() as stack:
+        for layer in layers:
+            handle = find_layer(model, layer).register_forward_hook(keep(layer))
+            stack.callback(handle.remove)
+        yield outputs
+
+
+@contextmanager
+def stopping(model: nn.Module, calls: dict[str, int]) -> Iterator[Forward]:
+    """A forward pass that ends once the named layers have run.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+    calls : dict of str to int
+        Layers, and how often each runs in a whole pass: the pass ends after the last call of the
+        last of them (see `trace_layers`).
+
+    Yields
+    ------
+    callable
+        Images (batch, channel, y, x) to outputs by layer.
+    """
+    outputs: dict[str, Tensor] = {}
+    left: dict[str, int] = {}
+
+    def keep(layer: str) -> Callable[..., None]:
+        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
+            left[layer] -= 1
+            if left[layer]:
+                return
+            tensor = first_tensor(output)
+            assert tensor is not None, layer
+            is_last = not any(left.values())
+            # Later layers may change it in place; there are none after the last.
+            outputs[layer] = tensor if is_last else tensor.clone()
+            if is_last:
+                raise _ReachedError
+
+        return hook
+
+    def forward(images: Tensor) -> dict[str, Tensor]:
+        outputs.clear()
+        left.update(calls)
+        try:
+            model(images)
+        except _ReachedError:
+            return dict(outputs)
+        raise RuntimeError(f"the forward pass ended before {sorted(calls)} had run")
+
+    with ExitStack() as stack:
+        for layer in calls:
+            handle = find_layer(model, layer).register_forward_hook(keep(layer))
+            stack.callback(handle.remove)
+        try:
+            yield forward
+        finally:
+            outputs.clear()
+
+
+def trace_layers(model: nn.Module, images: Tensor) -> dict[str, LayerOutput]:
+    """What each layer of a model gives, for layers whose output has channels.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model, in the mode in which it is to be used.
+    images : Tensor, (batch, channel, y, x)
+        Any images that the model takes.
+
+    Returns
+    -------
+    dict of str to LayerOutput
+        By layer, in the order of the first call; the model itself is `""`.
+
+    Notes
+    -----
+    Channels are dimension 1 of (batch, channel) and (batch, channel, row, column), and the last one
+    of (batch, token, channel). Linear and layer-norm layers, and windowed attention blocks, give
+    them last in four dimensions too; an elementwise layer gives what it takes.
+    """
+    calls: dict[str, int] = {}
+    shapes: dict[str, tuple[tuple[int, ...], int]] = {}
+    is_last: dict[int, bool] = {}  # of tensors, which `alive` keeps from being reused
+    alive: list[Any] = []
+
+    def hook_of(layer: str) -> Callable[..., None]:
+        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
+            tensor = first_tensor(output)
+            if tensor is None or not 2 <= tensor.ndim <= 4:
+                return
+            source = first_tensor(inputs)
+            alive.extend((tensor, source))
+            takes_last = is_last.get(id(source), False)
+            last = is_last.setdefault(id(tensor), _gives_channels_last(module, takes_last))
+            calls[layer] = calls.get(layer, 0) + 1
+            channel_dim = tensor.ndim - 1 if tensor.ndim == 3 or last else 1
+            shapes[layer] = tuple(tensor.shape), channel_dim
+
+        return hook
+
+    with ExitStack() as stack, torch.no_grad():
+        for layer, module in model.named_modules():
+            stack.callback(module.register_forward_hook(hook_of(layer)).remove)
+        model(images)
+    return {
+        layer: LayerOutput(n_calls=calls[layer], shape=shape, channel_dim=channel_dim)
+        for layer, (shape, channel_dim) in shapes.items()
+    }
+
+
+def _gives_channels_last(module: nn.Module, takes_last: bool) -> bool:
+    if isinstance(module, nn.Linear) or type(module) is nn.LayerNorm:
+        return True
+    if type(module).__module__.startswith("torchvision.models.swin"):
+        return True
+    if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
+        return False
+    if type(module).__name__ == "Permute":
+        return not takes_last
+    is_elementwise = not list(module.children()) and not list(module.parameters())
+    return takes_last and is_elementwise
