@@ -50,7 +50,8 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
     if layer not in modules:
         names = [name for name in modules if name]
         raise KeyError(did_you_mean("layer", layer, names, type(model).__name__))
-    return modules[layer]
+    module: nn.Module = modules[layer]
+    return module
 
 
 def first_tensor(output: Any) -> Tensor | None:

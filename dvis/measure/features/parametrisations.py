@@ -44,7 +44,7 @@ class ImageSpace:
     height: int
     width: int
     dtype: torch.dtype = torch.float32
-    device: torch.device = torch.device("cpu")
+    device: torch.device | str = "cpu"
 
     @property
     def shape(self) -> tuple[int, int, int]:
@@ -116,8 +116,7 @@ class Fourier:
     def decode(self, parameters: Tensor) -> Tensor:
         """Images (image, channel, y, x) with values in 0 .. 1."""
         spectrum = torch.view_as_complex((parameters * self._scale).contiguous())
-        size = self.space.height, self.space.width
-        return _mix(self._colours, torch.fft.irfft2(spectrum, s=size, norm="ortho")).sigmoid()
+        return _image_of(spectrum, self._colours, self.space)
 
 
 class Maco:
@@ -164,13 +163,13 @@ class Maco:
     def encode(self, values: Tensor) -> Tensor:
         """Phases of images (image, channel, y, x) with values in 0 .. 1."""
         plain = values.clamp(_EDGE, 1 - _EDGE).logit()
-        return torch.fft.rfft2(_mix(self._colours.inverse(), plain), norm="ortho").angle()
+        phases: Tensor = torch.fft.rfft2(_mix(self._colours.inverse(), plain), norm="ortho").angle()
+        return phases
 
     def decode(self, parameters: Tensor) -> Tensor:
         """Images (image, channel, y, x) with values in 0 .. 1."""
         spectrum = torch.polar(self._magnitude.expand_as(parameters), parameters)
-        size = self.space.height, self.space.width
-        return _mix(self._colours, torch.fft.irfft2(spectrum, s=size, norm="ortho")).sigmoid()
+        return _image_of(spectrum, self._colours, self.space)
 
 
 def parametrisation(
@@ -231,8 +230,16 @@ def mean_magnitude(images: Tensor, space: ImageSpace) -> Tensor:
     """
     plain = images.to(space.dtype).clamp(_EDGE, 1 - _EDGE).logit()
     mixed = _mix(colour_matrix(space).inverse(), plain - plain.mean((2, 3), keepdim=True))
-    return torch.fft.rfft2(mixed, norm="ortho").abs().mean(0)
+    magnitude: Tensor = torch.fft.rfft2(mixed, norm="ortho").abs().mean(0)
+    return magnitude
+
+
+def _image_of(spectrum: Tensor, colours: Tensor, space: ImageSpace) -> Tensor:
+    size = space.height, space.width
+    image: Tensor = _mix(colours, torch.fft.irfft2(spectrum, s=size, norm="ortho")).sigmoid()
+    return image
 
 
 def _mix(matrix: Tensor, images: Tensor) -> Tensor:
-    return torch.einsum("dc,ncyx->ndyx", matrix, images)
+    mixed: Tensor = torch.einsum("dc,ncyx->ndyx", matrix, images)
+    return mixed

@@ -15,6 +15,11 @@ Param = Literal["pixel", "fourier", "maco"]
 Schedule = Literal["constant", "exponential", "cosine"]
 
 
+def _at_least(name: str, value: float, least: float) -> None:
+    if not value >= least:
+        raise ValueError(f"{name} is {value}; it must be at least {least}")
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings:
     """Options of activation maximisation.
@@ -206,8 +211,3 @@ def feature_settings(
     if "scale_range" in given:
         given["scale_range"] = tuple(given["scale_range"])
     return replace(PRESETS[preset], **given)
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise ValueError(f"{name} is {value}; it must be at least {least}")

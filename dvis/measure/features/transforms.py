@@ -31,7 +31,7 @@ def draw_views(settings: FeatureSettings, generators: Sequence[torch.Generator])
     angle = math.radians(settings.rotation) * (2 * draws[..., 3] - 1)
     cos, sin = angle.cos() / scale, angle.sin() / scale
     rows = torch.stack((cos, -sin, shift[..., 0], sin, cos, shift[..., 1]), -1)
-    return rows.unflatten(-1, (2, 3))
+    return rows.reshape(*rows.shape[:-1], 2, 3)
 
 
 def view(images: Tensor, affine: Tensor) -> Tensor:
@@ -42,4 +42,5 @@ def view(images: Tensor, affine: Tensor) -> Tensor:
 
 def blur(images: Tensor, kernel_size: int) -> Tensor:
     """Images under a Gaussian of so many pixels (odd)."""
-    return gaussian_blur(images, [kernel_size, kernel_size])
+    blurred: Tensor = gaussian_blur(images, [kernel_size, kernel_size])
+    return blurred
