@@ -12,6 +12,8 @@ from tyro.conf import Positional
 
 from dvis.blocks import DiskFullError
 from dvis.check import check_store
+from dvis.commands.training import train
+from dvis.commands.visualize import visualize_command
 from dvis.compact import compact_store
 from dvis.export import export_tree
 from dvis.ingest import ingest_tree
@@ -277,6 +279,7 @@ def _one(name: str, given: tuple[Any, ...]) -> Any:
 
 
 COMMANDS: dict[str, Callable[..., int]] = {
+    "train": train,
     "ingest": ingest,
     "info": info,
     "check": check,
@@ -286,12 +289,19 @@ COMMANDS: dict[str, Callable[..., int]] = {
 }
 
 
+def commands_for(arguments: list[str] | None) -> dict[str, Callable[..., int]]:
+    """The subcommands; the defaults of `visualize` are those of the preset that is asked for."""
+    given = sys.argv[1:] if arguments is None else arguments
+    own = given[1:] if given[:1] == ["visualize"] else []
+    return {**COMMANDS, "visualize": visualize_command(own)}
+
+
 def main(arguments: list[str] | None = None) -> None:
     """Run the command that the arguments name, and exit with its code."""
     sys.exit(
         _run(
             lambda: tyro.extras.subcommand_cli_from_dict(
-                COMMANDS,
+                commands_for(arguments),
                 prog="dvis",
                 description="How a vision model learns: its feature images over training.",
                 args=arguments,
@@ -302,7 +312,7 @@ def main(arguments: list[str] | None = None) -> None:
 
 def main_of(command: str) -> None:
     """Run one command with the arguments of the process: what the files in scripts/ do."""
-    sys.exit(_run(lambda: tyro.cli(COMMANDS[command])))
+    sys.exit(_run(lambda: tyro.cli(commands_for([command, *sys.argv[1:]])[command])))
 
 
 def _run(command: Callable[[], int]) -> int:

@@ -26,6 +26,7 @@ DEFAULT_RUN = "checkpoints"
 DEFAULT_VARIANT = "average-0"
 FEATURES = "features"
 SOURCE = "source"
+TRAINING = "training"
 
 # A dense channel axis is as wide as its widest layer: one absurd channel would widen all of them.
 # The widest torchvision layers have 7,392 channels, ImageNet-21k heads 21,843 classes.

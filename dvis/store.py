@@ -20,6 +20,7 @@ from dvis.schema import (
     FEATURES,
     LAYER,
     SCHEMA_VERSION,
+    TRAINING,
     SchemaError,
     did_you_mean,
 )
@@ -47,6 +48,7 @@ class Contents:
     attrs: dict[str, Any]
     run_attrs: dict[str, dict[str, Any]]
     features: list[FeatureEntry]
+    training: dict[str, str]
 
     @property
     def runs(self) -> list[str]:
@@ -139,6 +141,8 @@ def open(  # dvis.open reads like the builtin that it stands for
         - `loss` (checkpoint, layer, channel, step_in_run), float32, NaN after the last step;
         - `status` (checkpoint, layer, channel), uint8: 0 absent, 1 complete, 2 incomplete,
           3 failed;
+        - `train_loss`, `val_accuracy` and other numbers (checkpoint), float64, that the training
+          kept with its checkpoints, where it did;
         - coordinates `epoch`, `batch`, `step`, `time`, `phase` (checkpoint) and `n_channels`
           (layer). Where some epoch, batch or step is unknown these are float64 with NaN.
 
@@ -165,6 +169,7 @@ def open(  # dvis.open reads like the builtin that it stands for
     entry = found.choose(run, variant)
     dataset = xr.open_zarr(store, group=entry.group, chunks=chunks, consolidated=True)
     dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
+    dataset = _with_metrics(dataset, store, entry.run, found.training)
     dataset = _ready(dataset, found.run_attrs.get(entry.run, {}))
     show_names_readably(dataset[CHECKPOINT].values.tolist())
     return dataset
@@ -247,7 +252,12 @@ def _read_contents(store: StoreLike, name: str) -> Contents:
         and "run" in node.attributes
         and "dvis_kind" not in node.attributes
     }
-    return Contents(name, dict(root.attrs), of_runs, features)
+    training = {
+        str(node.attributes["run"]): path
+        for path, node in nodes.items()
+        if isinstance(node, GroupMetadata) and node.attributes.get("dvis_kind") == TRAINING
+    }
+    return Contents(name, dict(root.attrs), of_runs, features, training)
 
 
 def _resolve(path_or_url: StoreLike, storage_options: dict[str, Any] | None) -> StoreLike:
@@ -295,6 +305,22 @@ def _what_is_there(path: Path) -> str:
     if not stores:
         return f"There is no folder {path}"
     return did_you_mean("store", path.name, stores, str(parent.resolve()))
+
+
+def _with_metrics(
+    dataset: xr.Dataset, store: StoreLike, run: str, training: dict[str, str]
+) -> xr.Dataset:
+    """The Dataset, and the numbers of its checkpoints that the training kept, by label."""
+    if run not in training:
+        return dataset
+    kept = xr.open_zarr(store, group=training[run], chunks=None, consolidated=True).load()
+    rows = {label: row for row, label in enumerate(kept[CHECKPOINT].values.tolist())}
+    order = [rows.get(label, -1) for label in dataset[CHECKPOINT].values.tolist()]
+    metrics = {}
+    for name, variable in kept.data_vars.items():
+        values = np.append(variable.values, np.nan)[order]
+        metrics[name] = (CHECKPOINT, values, variable.attrs)
+    return dataset.assign(metrics)
 
 
 def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:

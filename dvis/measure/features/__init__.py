@@ -1,5 +1,6 @@
 """Feature visualisation: the image that a unit responds to most, by gradient ascent."""
 
+from dvis.measure.feature_settings import PRESETS, FeatureSettings, feature_settings
 from dvis.measure.features.measurement import FeatureTask, FeatureVisualisation
 from dvis.measure.features.objectives import (
     Objective,
@@ -8,7 +9,6 @@ from dvis.measure.features.objectives import (
     direction,
     neuron,
 )
-from dvis.measure.features.settings import PRESETS, FeatureSettings, feature_settings
 
 __all__ = [
     "PRESETS",

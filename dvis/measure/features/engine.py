@@ -12,10 +12,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from dvis.measure.feature_settings import FeatureSettings
 from dvis.measure.features.objectives import Objective, ObjectiveBatch, check_objectives
 from dvis.measure.features.parametrisations import Parametrisation
 from dvis.measure.features.prepared import prepared
-from dvis.measure.features.settings import FeatureSettings
 from dvis.measure.features.transforms import blur, draw_views, view
 from dvis.models.hooks import Forward, as_maps, trace_layers
 

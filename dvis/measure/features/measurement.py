@@ -10,10 +10,10 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from dvis.measure.feature_settings import FeatureSettings
 from dvis.measure.features.engine import Normalisation, Optimised, maximise
 from dvis.measure.features.objectives import Objective, channel, map_size, neuron
 from dvis.measure.features.parametrisations import ImageSpace, Parametrisation, parametrisation
-from dvis.measure.features.settings import FeatureSettings
 from dvis.measure.features.stored import StoredImage, activations, model_input, quantise
 from dvis.models.hooks import LayerOutput, trace_layers
 from dvis.schema import BLOCK_CHANNELS, CHANNEL, RGB, STEP_IN_RUN, X, Y, did_you_mean
@@ -213,7 +213,9 @@ class FeatureVisualisation:
         if self.settings.keep == "best":
             others, of_others = verified([image.best for image in optimised])
             is_better = of_others > reached
-            stored = [b if better else a for a, b, better in zip(stored, others, is_better)]
+            stored = [
+                b if better else a for a, b, better in zip(stored, others, is_better, strict=True)
+            ]
             reached = np.where(is_better, of_others, reached)
         return stored, reached
 

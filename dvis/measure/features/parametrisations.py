@@ -185,15 +185,17 @@ def frequencies(height: int, width: int) -> Tensor:
     """Distance from frequency 0 of each coefficient of a real image, in cycles a pixel."""
     fy = torch.fft.fftfreq(height, dtype=torch.float64)[:, None]
     fx = torch.fft.rfftfreq(width, dtype=torch.float64)[None]
-    return (fy**2 + fx**2).sqrt()
+    distance: Tensor = (fy**2 + fx**2).sqrt()
+    return distance
 
 
 def colour_matrix(space: ImageSpace) -> Tensor:
     """Root of the covariance of colours (channel, channel); none is known but that of rgb."""
     if space.channels != 3:
         return torch.eye(space.channels, dtype=space.dtype, device=space.device)
-    root = torch.tensor(_COLOUR_ROOT, dtype=torch.float64) / _COLOUR_NORM
-    return root.to(space.device, space.dtype)
+    root: Tensor = torch.tensor(_COLOUR_ROOT, dtype=space.dtype, device=space.device)
+    scaled: Tensor = root / _COLOUR_NORM
+    return scaled
 
 
 def natural_magnitude(space: ImageSpace) -> Tensor:

@@ -12,7 +12,7 @@ import torch.nn.functional as F
 from torch import Tensor
 from torchvision.transforms.v2.functional import gaussian_blur
 
-from dvis.measure.features.settings import FeatureSettings
+from dvis.measure.feature_settings import FeatureSettings
 
 _N_DRAWS = 4  # shift in x and y, scale, angle
 _SIZE_OF_JITTER = 224  # pixels of the image that jitter_scale is given for

@@ -5,10 +5,13 @@ Free of torch, so that the command line and stores can name the options where to
 
 import math
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, fields, replace
-from typing import Any, Literal
+from dataclasses import asdict, dataclass, field, fields, replace
+from pathlib import Path
+from typing import Annotated, Any, Literal
 
-from dvis.schema import did_you_mean
+import tyro
+
+from dvis.schema import DEFAULT_RUN, did_you_mean
 
 Preset = Literal["default", "original"]
 Param = Literal["pixel", "fourier", "maco"]
@@ -211,3 +214,127 @@ def feature_settings(
     if "scale_range" in given:
         given["scale_range"] = tuple(given["scale_range"])
     return replace(PRESETS[preset], **given)
+
+
+@dataclass(frozen=True, kw_only=True)
+class VisualizeOptions:
+    """What to visualise, where to, and how.
+
+    Parameters
+    ----------
+    model
+        Name of a torchvision classification model, or package.module:function of a factory.
+    checkpoint_path
+        Checkpoint files, or folders of them (default: torchvision's pretrained weights).
+    layers
+        Layers by their dotted names (default: all convolutions).
+    channels
+        Channels of each layer (default: all).
+    neurons
+        Rows and columns of neurons, "3,4;5,6": feature images of these in place of the channels'.
+    aggregation
+        What of a channel is maximised: its average, its sum, or a single neuron at its centre.
+    number_of_images
+        Images of each unit.
+    init_images_dir
+        Folders of a jpg/json tree to start from; the first that has a unit's image gives it.
+    init_from
+        Start from noise, or from the unit's image at the checkpoint before.
+    batch_size
+        Images that are optimised together (default: 8 on a CPU, 64 on a GPU).
+    device
+        Where to compute: cpu, cuda, cuda:1, mps.
+    store
+        The store (default: stores/MODEL.zarr).
+    run
+        The run's name in the store.
+    output_path
+        Also write the jpg/json tree there, such as feature_images.
+    scheduler
+        Address of a dask scheduler, such as tcp://node7:8786, on whose workers to compute.
+    workers
+        Workers of a dask cluster on this machine; 0 computes in this process (default: a process
+        for each core on a CPU, this process on a GPU).
+    overwrite
+        Make units again that were made with other options.
+    settings
+        How images are made.
+    """
+
+    model: str
+    checkpoint_path: tuple[Path, ...] = ()
+    layers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--layer-names"])] = ()
+    channels: tuple[int, ...] = ()
+    neurons: str | None = None
+    aggregation: Literal["average", "sum", "single"] = "average"
+    number_of_images: int = 1
+    init_images_dir: tuple[Path, ...] = ()
+    init_from: Literal["noise", "previous"] = "noise"
+    batch_size: int | None = None
+    device: str = "cpu"
+    store: Path | None = None
+    run: str = DEFAULT_RUN
+    output_path: Path | None = None
+    scheduler: str | None = None
+    workers: int | None = None
+    overwrite: bool = False
+    settings: Annotated[FeatureSettings, tyro.conf.arg(name="")] = field(
+        default_factory=FeatureSettings
+    )
+
+    def __post_init__(self) -> None:
+        _at_least("number_of_images", self.number_of_images, 1)
+        if self.batch_size is not None:
+            _at_least("batch_size", self.batch_size, 1)
+        if self.workers is not None:
+            _at_least("workers", self.workers, 0)
+        if self.init_images_dir and self.init_from == "previous":
+            raise ValueError("give init_images_dir or init_from previous, not both")
+        _ = self.neuron_positions
+
+    @property
+    def neuron_positions(self) -> tuple[tuple[int, int], ...]:
+        """Rows and columns of the neurons."""
+        try:
+            pairs = [part.split(",") for part in (self.neurons or "").split(";") if part.strip()]
+            return tuple((int(row), int(column)) for row, column in pairs)
+        except ValueError:
+            raise ValueError(
+                f"neurons is {self.neurons!r}; give rows and columns, such as 3,4;5,6"
+            ) from None
+
+
+def options_from(
+    preset: Preset | None, config: Path | None
+) -> tuple[dict[str, Any], FeatureSettings]:
+    """Options of a YAML file, and settings of a preset as that file changes it.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    KeyError, ValueError
+        When the file has an option that is none, or is no table of options.
+    """
+    given = {} if config is None else _read_config(config)
+    preset = preset or given.get("preset", "default")
+    of_settings = {item.name for item in fields(FeatureSettings)} - {"preset"}
+    of_command = {item.name for item in fields(VisualizeOptions)} - {"settings"}
+    for name in given:
+        if name not in of_settings | of_command | {"preset"}:
+            known = sorted(of_settings | of_command)
+            raise KeyError(did_you_mean("option", name, known, str(config)))
+    settings = feature_settings(preset, {n: v for n, v in given.items() if n in of_settings})
+    return {name: value for name, value in given.items() if name in of_command}, settings
+
+
+def _read_config(path: Path) -> dict[str, Any]:
+    import yaml
+
+    try:
+        given = yaml.safe_load(path.read_text())
+    except yaml.YAMLError as err:
+        raise ValueError(f"{path} is no YAML: {err}") from err
+    if not isinstance(given, dict):
+        raise ValueError(f"{path} holds {given!r}; write one `option: value` a line")
+    return {str(name).replace("-", "_"): value for name, value in given.items()}

@@ -1,0 +1,1 @@
+"""The commands of `dvis`, one module for each group of them."""

@@ -1,0 +1,136 @@
+"""Where tasks run: here, in local processes, or on dask; one interface, that of concurrent.futures.
+
+Each function gives a context manager of an `Executor`. Workers take one thread each, for on a CPU
+two processes of one thread are quicker than one process of two.
+"""
+
+import multiprocessing
+import signal
+from collections.abc import Callable, Iterator
+from concurrent.futures import Executor, Future, ProcessPoolExecutor
+from contextlib import contextmanager
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+P = ParamSpec("P")
+T = TypeVar("T")
+
+
+class SerialExecutor(Executor):
+    """Runs a task when it is submitted, in this process."""
+
+    def submit(self, fn: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> Future[T]:
+        """A finished future of the call."""
+        future: Future[T] = Future()
+        try:
+            future.set_result(fn(*args, **kwargs))
+        except Exception as err:
+            future.set_exception(err)
+        return future
+
+
+@contextmanager
+def in_this_process() -> Iterator[tuple[Executor, int]]:
+    """Tasks run one after the other, in this process."""
+    yield SerialExecutor(), 1
+
+
+@contextmanager
+def in_processes(n_workers: int) -> Iterator[tuple[Executor, int]]:
+    """Tasks run in local processes of one thread each.
+
+    They are started afresh rather than forked, for a process whose threads have computed cannot be
+    forked safely.
+    """
+    pool = ProcessPoolExecutor(
+        n_workers,
+        mp_context=multiprocessing.get_context("spawn"),
+        initializer=_begin_worker,
+    )
+    try:
+        yield pool, n_workers
+    finally:
+        # Its tasks may take minutes; whoever ends early does not wait for them.
+        for process in list((pool._processes or {}).values()):
+            process.terminate()
+        pool.shutdown(wait=True, cancel_futures=True)
+
+
+@contextmanager
+def on_cluster(n_workers: int) -> Iterator[tuple[Executor, int]]:
+    """Tasks run on a dask cluster on this machine, of workers of one thread each.
+
+    Raises
+    ------
+    ImportError
+        When dask.distributed is not installed.
+    """
+    distributed = _distributed()
+    with (
+        distributed.LocalCluster(
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=None
+        ) as cluster,
+        distributed.Client(cluster) as client,
+        on_client(client) as executor,
+    ):
+        yield executor
+
+
+@contextmanager
+def on_scheduler(address: str) -> Iterator[tuple[Executor, int]]:
+    """Tasks run on the dask cluster whose scheduler has that address, such as tcp://node7:8786.
+
+    Raises
+    ------
+    ImportError
+        When dask.distributed is not installed.
+    TimeoutError
+        When nothing answers at the address.
+    """
+    distributed = _distributed()
+    try:
+        client = distributed.Client(address, timeout="10s")
+    except (OSError, TimeoutError, ValueError) as err:
+        raise TimeoutError(
+            f"no dask scheduler answers at {address} ({err}). Start one with `dask scheduler` and "
+            "workers with `dask worker ADDRESS --nthreads 1`, or use --workers on this machine"
+        ) from err
+    with client, on_client(client) as executor:
+        yield executor
+
+
+@contextmanager
+def on_client(client: "Client") -> Iterator[tuple[Executor, int]]:
+    """Tasks run where a dask client's scheduler sends them.
+
+    A worker that dies is forgotten, and its tasks run elsewhere.
+    """
+    n_threads = sum(client.nthreads().values())  # type: ignore[no-untyped-call]
+    # `pure` would take a task that is done again for the one that was done.
+    executor = client.get_executor(pure=False)  # type: ignore[no-untyped-call]
+    try:
+        yield executor, max(1, n_threads)
+    finally:
+        executor.shutdown(wait=False)
+
+
+def _begin_worker() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches all; who submits decides
+    one_thread()
+
+
+def one_thread() -> None:
+    """Let torch compute on one thread in this process."""
+    import torch
+
+    torch.set_num_threads(1)
+
+
+def _distributed() -> Any:
+    try:
+        import distributed
+    except ImportError as err:
+        raise ImportError("a dask cluster needs distributed: pip install 'dvis[torch]'") from err
+    return distributed

@@ -1,0 +1,1 @@
+"""Models as torch sees them: checkpoints, architectures, images, hooks and training."""

@@ -1,0 +1,167 @@
+"""Read a file of `torch.save` without running anything that it names.
+
+Tensors and plain values come out; a file that holds more, or less than it should, is refused with
+the reason and a way out. A pickle can name any function; torch's `weights_only` calls none but
+those that rebuild tensors, and files that torch did not write are not opened as pickles at all.
+"""
+
+import re
+import threading
+import zipfile
+from argparse import Namespace
+from datetime import datetime
+from pathlib import Path
+from pickle import UnpicklingError
+from typing import Any
+
+import numpy as np
+import torch
+
+_ZIP_START = b"PK\x03\x04"
+# The number with which torch.save began its files before it wrote zips (torch 1.6).
+_LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_WANTED = "Give a file that torch.save wrote"
+
+
+class CheckpointError(ValueError):
+    """A file that is no checkpoint, is cut short, would run code, or does not fit the model."""
+
+
+def load_safely(path: Path) -> Any:
+    """Content of a file of `torch.save`: tensors, on the CPU, and plain values.
+
+    A zip's tensors are read from the file when they are first used. Beside what torch takes for
+    harmless, numpy's scalars (as Python's numbers), `argparse.Namespace` and `datetime` are read.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such file.
+    CheckpointError
+        When torch did not write it, it is cut short, or it asks for code to be run.
+    """
+    if path.is_dir():
+        raise CheckpointError(f"{path} is a folder; give the file of a checkpoint in it")
+    in_zip = is_zip(path)
+    if reason := _reason_against_zip(path) if in_zip else _reason_against_legacy(path):
+        raise CheckpointError(f"{path} {reason}")
+    try:
+        return _load_plain(path, in_zip)
+    except (OSError, MemoryError):
+        raise
+    except UnpicklingError as err:
+        raise CheckpointError(_refusal(path, in_zip, err)) from err
+    except Exception as err:  # damaged bytes make torch raise nearly everything
+        reason = str(err).partition("\n")[0].rstrip(".") or type(err).__name__
+        raise CheckpointError(f"{path} is damaged: {reason}. Save or fetch it again") from err
+
+
+def is_zip(path: Path) -> bool:
+    """Whether a file is a zip, as torch.save writes since version 1.6."""
+    with path.open("rb") as file:
+        return file.read(len(_ZIP_START)) == _ZIP_START
+
+
+def records_of(path: Path) -> list[tuple[str, int, int]]:
+    """Name, size in bytes and CRC-32 of each record in a zip, without the folder's name.
+
+    The folder is called like the file; the CRC is 0 where `torch.save` was told to make none.
+
+    Raises
+    ------
+    CheckpointError
+        When the zip is cut short.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+    except zipfile.BadZipFile as err:
+        raise CheckpointError(
+            f"{path} is cut short: it ends after {path.stat().st_size} bytes without a table of "
+            "contents. Save or fetch it again"
+        ) from err
+    return [(entry.filename.partition("/")[2], entry.file_size, entry.CRC) for entry in entries]
+
+
+def _reason_against_zip(path: Path) -> str | None:
+    names = {name for name, _, _ in records_of(path)}
+    if "constants.pkl" in names:
+        return (
+            "is a TorchScript program, which runs code. Save the weights of its model: "
+            'torch.save({"model_state_dict": model.state_dict()}, ...)'
+        )
+    return None if "data.pkl" in names else f"is a zip that torch.save did not write. {_WANTED}"
+
+
+def _reason_against_legacy(path: Path) -> str | None:
+    with path.open("rb") as file:
+        start = file.read(len(_LEGACY_START))
+    if start == _LEGACY_START:
+        return None
+    what = f"begins with {start[:8]!r}, which is not torch.save's" if start else "is empty"
+    return f"is no checkpoint: it {what}. {_WANTED}"
+
+
+def _load_plain(path: Path, in_zip: bool) -> Any:
+    options: dict[str, Any] = {"map_location": "cpu", "weights_only": True, "mmap": in_zip}
+    try:
+        return torch.load(path, **options)
+    except UnpicklingError:
+        with _STAND_INS_LOCK, torch.serialization.safe_globals(_STAND_INS):
+            return torch.load(path, **options)
+
+
+class _NumberType:
+    """What takes the place of a `numpy.dtype` in a checkpoint: its name and byte order."""
+
+    def __init__(self, name: str, *_flags: bool) -> None:
+        self.name = name
+        self.byte_order = "="
+
+    def __setstate__(self, state: tuple[Any, ...]) -> None:
+        self.byte_order = state[1]
+
+
+def _number(kind: _NumberType, data: bytes) -> bool | int | float:
+    """What takes the place of numpy's scalars in a checkpoint: Python's numbers."""
+    if not re.fullmatch(r"[biuf][1248]", kind.name) or kind.byte_order not in ("=", "<", ">", "|"):
+        raise UnpicklingError(f"GLOBAL numpy.dtype of {kind.name!r}")
+    number: bool | int | float = np.frombuffer(data, kind.byte_order + kind.name)[0].item()
+    return number
+
+
+# Often found beside weights, and harmless as read here: numpy's own dtype and scalar take bytes on
+# trust, so that a crafted file could reach into memory; ours know numbers only.
+_STAND_INS: list[Any] = [
+    (_NumberType, "numpy.dtype"),
+    (_number, "numpy.core.multiarray.scalar"),
+    (_number, "numpy._core.multiarray.scalar"),
+    Namespace,  # torchvision's reference scripts save their arguments
+    datetime,
+]
+_STAND_INS_LOCK = threading.Lock()  # torch keeps one list for all threads
+
+
+def _refusal(path: Path, in_zip: bool, err: UnpicklingError) -> str:
+    """Why a file is refused that holds more than weights and plain values, and the way out."""
+    names = re.findall(r"GLOBAL ([\w.]+)", str(err))[:1]
+    if in_zip:
+        names = sorted(_foreign_names(path)) or names
+    what = ", ".join(names[:10]) or "what is neither tensors nor plain values"
+    return (
+        f"{path} asks for {what} to be loaded, which may run code: refused, and nothing was run. "
+        "Only if you trust where the file comes from, convert it once in Python, into another "
+        "folder under the same name:\n"
+        f"    content = torch.load({str(path)!r}, weights_only=False)\n"
+        '    torch.save({"model_state_dict": content["model_state_dict"]}, '
+        f"{path.name!r})  # or content.state_dict(), where it is a whole model"
+    )
+
+
+def _foreign_names(path: Path) -> set[str]:
+    """Functions and classes that a zip file names beyond tensors and what dvis reads itself."""
+    ours = {name for _, name in _STAND_INS[:3]} | {"argparse.Namespace", "datetime.datetime"}
+    try:
+        return set(torch.serialization.get_unsafe_globals_in_checkpoint(str(path))) - ours
+    except Exception:  # a pickle that torch cannot follow: its refusal has said what it met
+        return set()
