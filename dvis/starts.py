@@ -15,7 +15,7 @@ from dvis.recorder import FeatureRecorder, UnitTask
 from dvis.schema import Form, Variant
 from dvis.tree import IMAGE_SUFFIX, stem_of
 
-_FORMS = (Form.NUMBERED_NAME, Form(0))
+_FORMS = (int(Form.NUMBERED_NAME), 0)
 
 
 @dataclass(frozen=True)

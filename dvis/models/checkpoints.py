@@ -22,6 +22,7 @@ from dvis.schema import did_you_mean
 from dvis.tree import CheckpointName, parse_checkpoint
 
 __all__ = [
+    "PRETRAINED",
     "Checkpoint",
     "CheckpointError",
     "CheckpointFile",

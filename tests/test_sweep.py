@@ -1,0 +1,240 @@
+"""Sweeps over checkpoints: resumed, killed, on dask, with damaged checkpoints among good ones."""
+
+import multiprocessing
+import os
+import pickle
+import signal
+import threading
+import time
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import tiny_models
+import torch
+from tiny_models import write_checkpoints
+
+import dvis
+from dvis.measure.feature_settings import VisualizeOptions, feature_settings
+from dvis.models.checkpoints import CheckpointError
+from dvis.report import list_problems
+from dvis.visualize import visualize
+
+MODEL = "tiny_models:net"
+TESTS = Path(__file__).parent
+
+
+@pytest.fixture(autouse=True)
+def one_thread() -> object:
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> VisualizeOptions:
+    """Three checkpoints, two layers, four channels; in this process."""
+    write_checkpoints(tmp_path / "run", 3)
+    return VisualizeOptions(
+        model=MODEL,
+        checkpoint_path=(tmp_path / "run",),
+        layers=("conv1", "conv2"),
+        channels=(0, 1, 2, 3),
+        store=tmp_path / "net.zarr",
+        workers=0,
+        settings=feature_settings("default", {"max_iterations": 8, "min_iterations": 4}),
+    )
+
+
+def everything(store: Path) -> dict[str, np.ndarray]:
+    """Every value of a store's default group, with NaN where none is."""
+    dataset = dvis.open(store).load()
+    return {name: variable.values for name, variable in dataset.variables.items()}
+
+
+def assert_equal_stores(one: Path, other: Path) -> None:
+    first, second = everything(one), everything(other)
+    assert first.keys() == second.keys()
+    for name, values in first.items():
+        np.testing.assert_array_equal(values, second[name], err_msg=str(name))
+
+
+def test_a_second_run_makes_only_what_is_missing(options: VisualizeOptions) -> None:
+    assert visualize(options).n_measured == 24
+    before = everything(options.store)
+    assert visualize(options).n_measured == 0
+    more = replace(options, channels=(0, 1, 2, 3, 4, 5))
+    assert visualize(more).n_measured == 12
+    dataset = dvis.open(options.store)
+    assert (dataset.status == dvis.Status.COMPLETE).sum() == 36
+    image = dataset.image.isel(channel=slice(4)).values
+    np.testing.assert_array_equal(image, before["image"][:, :, :4])
+    write_checkpoints(options.checkpoint_path[0], 4)[3]
+    assert visualize(options).n_measured == 8
+
+
+def test_store_has_steps_metrics_and_the_layers_whole_width(options: VisualizeOptions) -> None:
+    visualize(options)
+    dataset = dvis.open(options.store)
+    assert dataset.step.values.tolist() == [0, 10, 20]
+    assert dataset.val_loss.values.tolist() == [2.0, 1.5, 1.0]
+    assert dataset.n_channels.values.tolist() == [8, 16]
+    assert dvis.check_store(options.store) == []
+
+
+def test_units_made_with_other_options_are_kept_and_told(options: VisualizeOptions) -> None:
+    visualize(options)
+    before = everything(options.store)
+    other = replace(options, settings=replace(options.settings, seed=1))
+    assert visualize(other).n_made_otherwise == 24
+    np.testing.assert_array_equal(everything(options.store)["image"], before["image"])
+    assert visualize(replace(other, overwrite=True)).n_measured == 24
+    assert (everything(options.store)["image"] != before["image"]).any()
+
+
+def test_images_can_start_from_the_checkpoint_before(options: VisualizeOptions) -> None:
+    settings = replace(options.settings, max_iterations=1, learning_rate=1e-9, min_iterations=0)
+    visualize(replace(options, init_from="previous", settings=settings))
+    image = dvis.open(options.store).image.isel(channel=slice(4)).values.astype(int)
+    assert abs(image[1] - image[0]).max() <= 1
+    assert abs(image[2] - image[0]).max() <= 2
+
+
+def test_images_can_start_from_folders_with_a_fallback(
+    options: VisualizeOptions, tmp_path: Path
+) -> None:
+    visualize(options)
+    dvis.export_tree(options.store, tmp_path / "tree")
+    folder = tmp_path / "tree" / "net" / "checkpoints"
+    settings = replace(options.settings, max_iterations=1, learning_rate=1e-9, min_iterations=0)
+    again = replace(
+        options,
+        store=tmp_path / "again.zarr",
+        settings=settings,
+        init_images_dir=(tmp_path / "nothing", folder),
+    )
+    visualize(again)
+    first = dvis.open(options.store).image.isel(channel=slice(4)).values.astype(int)
+    second = dvis.open(again.store).image.isel(channel=slice(4)).values.astype(int)
+    assert np.median(abs(first - second)) <= 4  # what a jpg loses
+
+
+def test_several_images_and_neurons_are_variants(options: VisualizeOptions) -> None:
+    visualize(replace(options, number_of_images=2, neurons="3,4;0,1"))
+    assert dvis.variants(options.store) == [
+        "neuron_0_1-0", "neuron_0_1-1", "neuron_3_4-0", "neuron_3_4-1",
+    ]  # fmt: skip
+
+
+def test_damaged_checkpoints_fail_alone(options: VisualizeOptions, tmp_path: Path) -> None:
+    paths = sorted((tmp_path / "run").iterdir())
+    paths[1].write_bytes(paths[1].read_bytes()[:2000])
+    report = visualize(options)
+    assert (report.n_measured, report.n_failed) == (16, 8)
+    dataset = dvis.open(options.store)
+    failed = (dataset.status == dvis.Status.FAILED).isel(channel=slice(4))
+    assert failed.all(["layer", "channel"]).values.tolist() == [False, True, False]
+    assert any(paths[1].name in problem for problem in list_problems(options.store))
+    write_checkpoints(tmp_path / "run", 3)
+    assert visualize(options).n_measured == 8
+    assert not list_problems(options.store)
+
+
+def test_a_checkpoint_that_would_run_code_is_refused(
+    options: VisualizeOptions, tmp_path: Path
+) -> None:
+    marker = tmp_path / "ran"
+
+    class Malicious:
+        def __reduce__(self) -> tuple[object, tuple[str]]:
+            return os.mkdir, (str(marker),)
+
+    path = tmp_path / "evil.pth.tar"
+    path.write_bytes(pickle.dumps(Malicious()))
+    with pytest.raises(CheckpointError):
+        visualize(replace(options, checkpoint_path=(path,)))
+    assert not marker.exists()
+
+
+def test_a_checkpoint_of_another_architecture_is_refused(
+    options: VisualizeOptions, tmp_path: Path
+) -> None:
+    path = tmp_path / "other.pth"
+    torch.save(torch.nn.Conv2d(3, 4, 1).state_dict(), path)
+    with pytest.raises(CheckpointError, match="bn1"):
+        visualize(replace(options, checkpoint_path=(path,)))
+
+
+def test_no_such_device(options: VisualizeOptions) -> None:
+    with pytest.raises(ValueError, match="No device 'cuda:7' here"):
+        visualize(replace(options, device="cuda:7"))
+
+
+def _run(options: VisualizeOptions) -> None:
+    torch.set_num_threads(1)
+    visualize(options)
+
+
+def test_killed_20_times_and_resumed_equals_an_unbroken_run(
+    options: VisualizeOptions, tmp_path: Path
+) -> None:
+    write_checkpoints(tmp_path / "run", 14)
+    channels = tuple(range(8))
+    options = replace(options, layers=("conv1", "conv2", "relu"), channels=channels, batch_size=4)
+    started = time.monotonic()
+    unbroken = replace(options, store=tmp_path / "unbroken.zarr")
+    visualize(unbroken)
+    whole = time.monotonic() - started
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dvis.visualize", "tiny_models"])
+    rng = np.random.default_rng(0)
+    n_killed = 0
+    for _ in range(20):
+        process = context.Process(target=_run, args=(options,))
+        process.start()
+        process.join(0.2 + rng.uniform(0, whole / 6))
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+            n_killed += 1
+        process.join()
+    visualize(options)
+    assert n_killed >= 10
+    assert dvis.check_store(options.store) == []
+    assert_equal_stores(options.store, unbroken.store)
+
+
+def test_processes_give_what_one_process_gives(options: VisualizeOptions, tmp_path: Path) -> None:
+    visualize(options)
+    parallel = replace(options, store=tmp_path / "parallel.zarr", workers=None)
+    visualize(parallel)
+    assert_equal_stores(options.store, parallel.store)
+
+
+def test_a_killed_dask_worker_loses_nothing(
+    options: VisualizeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    write_checkpoints(tmp_path / "run", 8)
+    unbroken = replace(options, store=tmp_path / "unbroken.zarr")
+    visualize(unbroken)
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        client.wait_for_workers(2)
+        pids = list(client.run(os.getpid).values())
+        client.run(lambda: __import__("torch").set_num_threads(1))
+        killer = threading.Timer(1.0, os.kill, (pids[0], signal.SIGKILL))
+        killer.start()
+        report = visualize(options, client=client)
+        killer.join()
+    assert report.n_failed == 0
+    assert_equal_stores(options.store, unbroken.store)
+
+
+def test_the_factory_is_the_one_that_was_meant() -> None:
+    assert tiny_models.net(7).fc.out_features == 7

@@ -1,0 +1,75 @@
+"""Models that compute in a millisecond, and checkpoints of a run of one."""
+
+from pathlib import Path
+
+import torch
+from torch import Tensor, nn
+from torchvision.models import VisionTransformer
+
+
+class TinyNet(nn.Module):
+    """Two blocks of convolution, batch norm and a ReLU that both share, and a classifier."""
+
+    def __init__(self, n_classes: int) -> None:
+        super().__init__()
+        self.conv1 = nn.Conv2d(3, 8, 3, padding=1, bias=False)
+        self.bn1 = nn.BatchNorm2d(8)
+        self.conv2 = nn.Conv2d(8, 16, 3, stride=2, padding=1, bias=False)
+        self.bn2 = nn.BatchNorm2d(16)
+        self.relu = nn.ReLU(inplace=True)
+        self.fc = nn.Linear(16, n_classes)
+
+    def forward(self, images: Tensor) -> Tensor:
+        hidden = self.relu(self.bn1(self.conv1(images)))
+        hidden = self.relu(self.bn2(self.conv2(hidden)))
+        return self.fc(hidden.mean((2, 3)))
+
+
+def net(num_classes: int = 4) -> TinyNet:
+    return TinyNet(num_classes)
+
+
+def seeded_net(seed: int = 0) -> TinyNet:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        model = TinyNet(4).eval()
+        for norm in (model.bn1, model.bn2):
+            norm.running_mean.normal_()
+            norm.running_var.uniform_(0.5, 2)
+            norm.bias.data.normal_()
+    return model
+
+
+def transformer() -> VisionTransformer:
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = VisionTransformer(
+            image_size=16,
+            patch_size=8,
+            num_layers=2,
+            num_heads=2,
+            hidden_dim=12,
+            mlp_dim=24,
+            num_classes=5,
+        ).eval()
+        nn.init.normal_(model.heads.head.weight)  # zero until trained: no gradient
+    return model
+
+
+def write_checkpoints(folder: Path, n_checkpoints: int) -> list[Path]:
+    """Checkpoints of a made-up run, whose weights move from one to the next."""
+    folder.mkdir(parents=True, exist_ok=True)
+    paths = []
+    start, end = seeded_net(0).state_dict(), seeded_net(1).state_dict()
+    for i in range(n_checkpoints):
+        share = i / max(1, n_checkpoints - 1)
+        state = {
+            name: torch.lerp(value, end[name], share) if value.is_floating_point() else value
+            for name, value in start.items()
+        }
+        path = folder / f"checkpoint_2024-03-25-00h{i:02d}_epoch_0_train_{10 * i}.pth.tar"
+        facts = {"step": 10 * i, "metrics": {"val_loss": 2.0 - share}}
+        facts["input"] = {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3, "channels": 3}
+        torch.save({"model_state_dict": state, **facts}, path)
+        paths.append(path)
+    return paths
