@@ -6,6 +6,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import xarray as xr
 
+from dvis.analysis import inputs
 from dvis.views import plots
 
 if TYPE_CHECKING:
@@ -31,6 +32,10 @@ class DvisAccessor:
 
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
+
+    @_documented_by(inputs.model_input)
+    def model_input(self, checkpoint: str, layer: str, channel: int) -> xr.DataArray:
+        return inputs.model_input(self._dataset, checkpoint, layer, channel)
 
     @_documented_by(plots.trajectory)
     def trajectory(

@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from dvis.blocks import DiskFullError
 from dvis.check import check_store
 from dvis.commands.training import train
+from dvis.commands.verify import verify
 from dvis.commands.visualize import visualize_command
 from dvis.compact import compact_store
 from dvis.export import export_tree
@@ -283,6 +284,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "ingest": ingest,
     "info": info,
     "check": check,
+    "verify": verify,
     "export": export,
     "compact": compact,
     "plot": plot,

@@ -16,9 +16,11 @@ import torch
 from tiny_models import write_checkpoints
 
 import dvis
+from dvis.groups import FeatureGroup
 from dvis.measure.feature_settings import VisualizeOptions, feature_settings
 from dvis.models.checkpoints import CheckpointError
 from dvis.report import list_problems
+from dvis.verify import verify_store
 from dvis.visualize import visualize
 
 MODEL = "tiny_models:net"
@@ -236,5 +238,26 @@ def test_a_killed_dask_worker_loses_nothing(
     assert_equal_stores(options.store, unbroken.store)
 
 
-def test_the_factory_is_the_one_that_was_meant() -> None:
-    assert tiny_models.net(7).fc.out_features == 7
+def test_verify_finds_the_unit_whose_image_is_another(options: VisualizeOptions) -> None:
+    visualize(options)
+    path = options.checkpoint_path
+    report = verify_store(options.store, MODEL, checkpoint_path=path)
+    assert (report.n_verified, report.n_unknown, report.faults) == (24, 0, [])
+    group = FeatureGroup.open(options.store, "checkpoints", "average-0")
+    group.array("image")[1, 0, 2] = 0
+    (fault,) = verify_store(options.store, MODEL, checkpoint_path=path).faults
+    assert "train_10" in fault
+    assert "channel 2" in fault
+
+
+def test_model_input_gives_the_activation(options: VisualizeOptions) -> None:
+    visualize(options)
+    dataset = dvis.open(options.store)
+    label = str(dataset.checkpoint.values[0])
+    image = dataset.dvis.model_input(label, "conv1", 3)
+    assert image.dims == ("rgb", "y", "x")
+    conv = tiny_models.seeded_net(0).conv1
+    with torch.no_grad():
+        reached = conv(torch.from_numpy(image.values)[None])[0, 3].mean().item()
+    stored = dataset.activation.sel(checkpoint=label, layer="conv1", channel=3).item()
+    assert reached == pytest.approx(stored, rel=1e-4)

@@ -235,7 +235,7 @@ class FeatureVisualisation:
         errors = [image.error for image in optimised]
         for i, value in enumerate(reached):
             if not errors[i] and not np.isfinite(value):
-                errors[i] = f"the activation of the stored image is {value}"
+                errors[i] = f"the activation is {value}: weights that it depends on are not finite"
         pixels = np.stack([image.pixels for image in stored])
         if pixels.shape[-1] == 1:
             pixels = pixels.repeat(3, axis=-1)

@@ -1,0 +1,1 @@
+"""Analysis: Dataset in, Dataset out, without torch."""
