@@ -2,19 +2,28 @@
 PYTHON ?= python3
 BIN := .venv/bin
 INSTALLED := .venv/.installed
-SAMPLE := tests/data/feature_images/resnet18
+RUN := demo/resnet18_checkpoints/1
 STORE := demo/stores/resnet18.zarr
+LAYERS := layer1 layer2 layer4
 
 .PHONY: demo test test-slow lint format clean
 
-demo: $(INSTALLED)
-	$(BIN)/python scripts/ingest.py $(SAMPLE) --store $(STORE)
+demo: $(INSTALLED) $(RUN)/.trained
+	$(BIN)/python scripts/visualize.py --model resnet18 --checkpoint-path $(RUN) \
+		--layers $(LAYERS) --channels 0 1 2 3 --max-iterations 128 --store $(STORE)
 	$(BIN)/dvis plot trajectory $(STORE) --layer layer1 --x step --out demo/trajectory.png
-	$(BIN)/dvis plot timeline $(STORE) --layer layer4 --channel 1 --out demo/timeline.png
-	$(BIN)/dvis plot grid $(STORE) --layer layer4 --out demo/grid.png
+	$(BIN)/dvis plot timeline $(STORE) --layer layer2 --channel 0 --out demo/timeline.png
+	$(BIN)/dvis plot timeline $(STORE) --layer layer4 --channel 1 --out demo/timeline_layer4.png
+	$(BIN)/dvis plot grid $(STORE) --layer layer2 --out demo/grid.png
 	@echo
-	@echo "Pictures: demo/trajectory.png demo/timeline.png demo/grid.png"
+	@echo "Pictures: demo/trajectory.png demo/timeline.png demo/timeline_layer4.png demo/grid.png"
 	@echo "Store:    $(STORE) (dvis.open reads it)"
+
+$(RUN)/.trained: $(INSTALLED)
+	rm -rf $(RUN) $(STORE)
+	$(BIN)/python scripts/train.py --model resnet18 --dataset shapes --steps 250 --batch-size 32 \
+		--n-checkpoints 12 --no-epoch-ends --n-val 200 --out $(RUN)
+	touch $@
 
 test: lint
 	$(BIN)/python -m pytest -m "not slow"

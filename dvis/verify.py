@@ -1,4 +1,4 @@
-"""Do stored images give the activations that are stored beside them?
+"""Whether stored images give the activations that are stored beside them.
 
 A store and the checkpoints of its units in, one line for each unit that differs out.
 """
