@@ -1,0 +1,1 @@
+"""Other ways of making feature images, each behind one function that takes a `Task`."""
