@@ -35,7 +35,7 @@ if TYPE_CHECKING:
 # ImageNet's, by which torchvision's own weights were trained.
 _MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _DEFAULT_SIZE = 224
-_CPU_BATCH, _ACCELERATOR_BATCH = 8, 64
+_CPU_BATCH, _ACCELERATOR_BATCH = 4, 64
 
 
 @dataclass

@@ -118,6 +118,7 @@ def test_a_unit_alone_and_in_a_batch_of_16_has_the_same_image(param_name: str) -
 def measurement(**changes: object) -> FeatureVisualisation:
     options = {"max_iterations": 12, "min_iterations": 4}
     given = {"image_size": 16, "mean": UNIT.mean, "std": UNIT.std, "layers": ("conv2",)}
+    given["batch_size"] = 16
     given["settings"] = feature_settings("default", options)
     return FeatureVisualisation(**{**given, **changes})  # type: ignore[arg-type]
 

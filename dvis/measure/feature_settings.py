@@ -241,7 +241,7 @@ class VisualizeOptions:
     init_from
         Start from noise, or from the unit's image at the checkpoint before.
     batch_size
-        Images that are optimised together (default: 8 on a CPU, 64 on a GPU).
+        Images that are optimised together (default: 4 on a CPU, 64 on a GPU).
     device
         Where to compute: cpu, cuda, cuda:1, mps.
     store

@@ -74,7 +74,7 @@ class FeatureVisualisation:
     neurons: tuple[tuple[int, int], ...] = ()
     aggregation: Aggregation = "average"
     number_of_images: int = 1
-    batch_size: int = 8
+    batch_size: int = 4
     magnitude: np.ndarray | None = None
     autocast: str | None = None
 
