@@ -55,7 +55,7 @@ def log_spaced_steps(total_steps: int, n_steps: int) -> list[int]:
     Examples
     --------
     >>> log_spaced_steps(1000, 8)
-    [0, 1, 3, 10, 32, 100, 316, 1000]
+    [0, 1, 3, 10, 32, 101, 318, 1000]
     >>> log_spaced_steps(3, 100)
     [0, 1, 2, 3]
     """

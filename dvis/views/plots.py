@@ -17,6 +17,7 @@ from dvis.views.selection import (
     at_layer,
     known_channels,
     listed,
+    measured,
     one_unit,
     origin_of,
     require,
@@ -191,7 +192,10 @@ def grid(
     if known is None:
         of_layer = of_layer.expand_dims(CHANNEL)
         known = of_layer[CHANNEL].values
-    wanted = known if channels is None else known_channels(of_layer, channels)
+    if channels is None:
+        wanted = measured(at_layer(dataset, layer), known)
+    else:
+        wanted = known_channels(of_layer, channels)
     wanted = wanted[np.isin(wanted, of_layer[CHANNEL].values)]
     chosen = wanted[_evenly(len(wanted), max_images)]
     shown = of_layer.sel({CHANNEL: chosen})

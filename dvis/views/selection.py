@@ -6,7 +6,7 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError, Status, did_you_mean
 
 
 def require(dataset: xr.Dataset, *variables: str) -> None:
@@ -37,11 +37,25 @@ def units_of(
     for each in of_layers:
         there = np.atleast_1d(each[CHANNEL].values)
         there = there[there < int(each["n_channels"])]
-        wanted = there if channels is None else known_channels(each, channels, strict=False)
+        wanted = (
+            measured(each, there)
+            if channels is None
+            else known_channels(each, channels, strict=False)
+        )
         units += [(str(each[LAYER].item()), int(channel)) for channel in wanted]
     if not units:
         raise ValueError(_no_channel(of_layers[0], channels or []))
     return units
+
+
+def measured(of_layer: xr.Dataset, channels: np.ndarray) -> np.ndarray:
+    """Channels of a layer of which some checkpoint has something; all, where none has."""
+    if "status" not in of_layer or CHANNEL not in of_layer.dims:
+        return channels
+    status = of_layer["status"].sel({CHANNEL: channels})
+    is_there = status.where(status != Status.ABSENT).notnull()
+    chosen: np.ndarray = channels[is_there.any([d for d in status.dims if d != CHANNEL]).values]
+    return chosen if len(chosen) else channels
 
 
 def labels_of(dataset: xr.Dataset, dim: str) -> list[str]:
