@@ -6,12 +6,13 @@ records what comes back. A sweep knows no measurement by name.
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager, ExitStack
+from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
+from itertools import islice
 from typing import Any, Protocol
 
 import numpy as np
@@ -23,7 +24,8 @@ from dvis.progress import progress_bar
 
 logger = logging.getLogger(__name__)
 
-ExecutorContext = AbstractContextManager[tuple[Executor, int]]
+ExecutorFactory = Callable[[], AbstractContextManager[tuple[Executor, int]]]
+_TRIES = 3  # of a task whose worker died
 _MODELS_KEPT = 2  # by a worker: tasks of two checkpoints can alternate where one ends
 
 
@@ -76,6 +78,7 @@ class _Job:
     before: str | None
     checkpoint: CheckpointFile
     task: Any
+    n_tries: int = 0
 
 
 def sweep(
@@ -84,7 +87,7 @@ def sweep(
     checkpoints: Sequence[CheckpointFile],
     tasks: Sequence[Any],
     recorder: Recorder,
-    executor: ExecutorContext,
+    executor: ExecutorFactory,
     *,
     device: str = "cpu",
     start: Start | None = None,
@@ -105,8 +108,8 @@ def sweep(
         How the work on one model divides.
     recorder : Recorder
         Where results go; what it has is skipped.
-    executor : context manager of an Executor and its number of workers
-        Where tasks run, from `dvis.executors`.
+    executor : callable that gives a context manager of an Executor and its number of workers
+        Where tasks run, from `dvis.executors`. A pool whose worker was killed is made anew.
     device : str
         Device of the models.
     start : Start, optional
@@ -125,57 +128,110 @@ def sweep(
     ------
     DiskFullError
         When there is no space left; what was recorded before is safe.
+    ChildProcessError
+        When the workers of a task were killed again and again.
     """
     report = SweepReport()
     n_units = sum(len(job.task.channels) for job in _jobs(checkpoints, tasks, recorder))
-    jobs = _jobs(checkpoints, tasks, recorder)
-    with ExitStack() as stack:
-        pool, n_workers = stack.enter_context(executor)
-        bar = stack.enter_context(
-            progress_bar(n_units, "units", f"visualise {model}", shown=progress)
-        )
-        running: dict[Future[xr.Dataset], _Job] = {}
-        again: deque[_Job] = deque()
-        waiting: _Job | None = None
-        while True:
-            while len(running) < (2 * n_workers if n_workers > 1 else 1):
-                job = again.popleft() if again else waiting or next(jobs, None)
-                waiting = None
-                if job is None:
-                    break
-                if is_chained and any(_precedes(other, job) for other in running.values()):
-                    waiting = job
-                    break
-                given = None
-                if start is not None:
-                    given = start(job.before, job.checkpoint.label, job.task)
-                future = pool.submit(
-                    _measure, measurement, model, job.checkpoint, device, job.task, given
-                )
-                running[future] = job
-            if not running:
-                return report
-            done, _ = wait(running, return_when=FIRST_COMPLETED)
-            for future in done:
-                job = running.pop(future)
-                error = future.exception()
-                if isinstance(error, BrokenProcessPool):
-                    raise ChildProcessError(
-                        "a worker was killed, as the system does when memory runs out. What was "
-                        "recorded is safe: run again, with fewer workers or a smaller batch"
-                    ) from error
-                _settle(job, future, error, recorder, report)
-                bar.update(len(job.task.channels))
+    queue = _Queue(_jobs(checkpoints, tasks, recorder), is_chained)
+    with progress_bar(n_units, "units", f"visualise {model}", shown=progress) as bar:
+        while not queue.is_empty:
+            with executor() as (pool, n_workers):
+                n_in_flight = 2 * n_workers if n_workers > 1 else 1
+                for job, future in _completed(
+                    queue, pool, n_in_flight, measurement, model, device, start
+                ):
+                    if queue.give_back(job, future):
+                        logger.warning("a worker was killed; its tasks are done again")
+                        break
+                    _settle(job, future, recorder, report)
+                    bar.update(len(job.task.channels))
+    return report
+
+
+class _Queue:
+    """Jobs that wait, and those under way."""
+
+    def __init__(self, jobs: Iterator[_Job], is_chained: bool) -> None:
+        self._jobs, self._is_chained = jobs, is_chained
+        self._waiting: deque[_Job] = deque()
+        self.running: dict[Future[xr.Dataset], _Job] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all is done."""
+        return not self.running and self._next() is None
+
+    def take(self) -> _Job | None:
+        """A job that can be done now: none is left, or the next waits for one under way."""
+        job = self._next()
+        if job is None:
+            return None
+        if self._is_chained and any(_precedes(other, job) for other in self.running.values()):
+            return None
+        return self._waiting.popleft()
+
+    def give_back(self, job: _Job, future: Future[xr.Dataset]) -> bool:
+        """Whether the job's pool of processes broke: then it, and all under way, wait again."""
+        if not isinstance(future.exception(), BrokenProcessPool):
+            return False
+        lost = [job, *self.running.values()]
+        if any(each.n_tries >= _TRIES for each in lost):
+            raise ChildProcessError(
+                f"workers were killed {_TRIES} times, as the system does when memory runs out. "
+                "What was recorded is safe: run again, with fewer workers or a smaller batch"
+            ) from future.exception()
+        self._waiting.extendleft(replace(each, n_tries=each.n_tries + 1) for each in reversed(lost))
+        self.running.clear()
+        return True
+
+    def _next(self) -> _Job | None:
+        if not self._waiting:
+            self._waiting.extend(islice(self._jobs, 1))
+        return self._waiting[0] if self._waiting else None
+
+
+def _completed(
+    queue: _Queue,
+    pool: Executor,
+    n_in_flight: int,
+    measurement: Measurement,
+    model: str,
+    device: str,
+    start: Start | None,
+) -> Iterator[tuple[_Job, Future[xr.Dataset]]]:
+    """Jobs with their finished futures, as they finish."""
+    while True:
+        while len(queue.running) < n_in_flight and (job := queue.take()) is not None:
+            label = job.checkpoint.label
+            given = None if start is None else start(job.before, label, job.task)
+            arguments = (measurement, model, job.checkpoint, device, job.task, given)
+            queue.running[_submitted(pool, arguments)] = job
+        if not queue.running:
+            return
+        done, _ = wait(queue.running, return_when=FIRST_COMPLETED)
+        for future in done:
+            if future in queue.running:
+                yield queue.running.pop(future), future
+
+
+def _submitted(pool: Executor, arguments: tuple[Any, ...]) -> Future[xr.Dataset]:
+    try:
+        return pool.submit(_measure, *arguments)
+    except BrokenProcessPool as err:  # it broke since the last task was submitted
+        future: Future[xr.Dataset] = Future()
+        future.set_exception(err)
+        return future
 
 
 def _settle(
     job: _Job,
     future: Future[xr.Dataset],
-    error: BaseException | None,
     recorder: Recorder,
     report: SweepReport,
 ) -> None:
     """Record what came of a job: a result, or an error."""
+    error = future.exception()
     label, n_units = job.checkpoint.label, len(job.task.channels)
     if error is None:
         result = future.result()

@@ -7,6 +7,7 @@ skipped, so that a run that was stopped goes on, and more channels or checkpoint
 import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -26,7 +27,7 @@ from dvis.models.checkpoints import (
 from dvis.models.devices import find_device
 from dvis.recorder import FeatureRecorder, recording_features
 from dvis.starts import FromFolders, FromPrevious
-from dvis.sweep import ExecutorContext, Start, SweepReport, sweep
+from dvis.sweep import ExecutorFactory, Start, SweepReport, sweep
 from dvis.tree import CheckpointName, training_steps
 
 if TYPE_CHECKING:
@@ -141,18 +142,18 @@ def _sweep(
     )
 
 
-def _executor(options: VisualizeOptions, client: "Client | None", n_tasks: int) -> ExecutorContext:
+def _executor(options: VisualizeOptions, client: "Client | None", n_tasks: int) -> ExecutorFactory:
     """Where to compute: as told, else on an accelerator alone, or in a process for each core."""
     if client is not None:
-        return on_client(client)
+        return partial(on_client, client)
     if options.scheduler is not None:
-        return on_scheduler(options.scheduler)
+        return partial(on_scheduler, options.scheduler)
     if options.workers is not None:
-        return on_cluster(options.workers) if options.workers > 0 else in_this_process()
+        return partial(on_cluster, options.workers) if options.workers > 0 else in_this_process
     n_processes = min(len(os.sched_getaffinity(0)), n_tasks)
     if options.device != "cpu" or n_processes < 2:
-        return in_this_process()
-    return in_processes(n_processes)
+        return in_this_process
+    return partial(in_processes, n_processes)
 
 
 def _measurement(options: VisualizeOptions, facts: Mapping[str, Any]) -> FeatureVisualisation:

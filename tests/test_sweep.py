@@ -8,6 +8,7 @@ import threading
 import time
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -19,6 +20,7 @@ import dvis
 from dvis.groups import FeatureGroup
 from dvis.measure.feature_settings import VisualizeOptions, feature_settings
 from dvis.models.checkpoints import CheckpointError
+from dvis.recorder import FeatureRecorder
 from dvis.report import list_problems
 from dvis.verify import verify_store
 from dvis.visualize import visualize
@@ -235,6 +237,27 @@ def test_a_killed_dask_worker_loses_nothing(
         report = visualize(options, client=client)
         killer.join()
     assert report.n_failed == 0
+    assert_equal_stores(options.store, unbroken.store)
+
+
+def test_a_killed_local_worker_loses_nothing(
+    options: VisualizeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_checkpoints(tmp_path / "run", 8)
+    unbroken = replace(options, store=tmp_path / "unbroken.zarr")
+    visualize(unbroken)
+    killed: list[int] = []
+    record = FeatureRecorder.record
+
+    def kill_once(self: FeatureRecorder, *arguments: Any) -> list[str]:
+        if not killed:
+            killed.append(multiprocessing.active_children()[0].pid or 0)
+            os.kill(killed[0], signal.SIGKILL)
+        return record(self, *arguments)
+
+    monkeypatch.setattr(FeatureRecorder, "record", kill_once)
+    assert visualize(replace(options, workers=None)).n_failed == 0
+    assert killed
     assert_equal_stores(options.store, unbroken.store)
 
 
