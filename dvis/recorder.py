@@ -147,11 +147,13 @@ class FeatureRecorder:
 
     def fail(self, label: str, task: UnitTask, error: str) -> None:
         """Mark a task's units failed, with the error; those that are complete are kept."""
-        channels = np.array(self.missing(label, task))
-        if not len(channels):
-            return
         for _, group in self._of(task):
-            rows, layer = np.full(len(channels), group.rows[label]), group.layers[task.layer]
+            row, layer = group.rows[label], group.layers[task.layer]
+            stored = group.read("status", slice(row, row + 1), layer)[0]
+            channels = np.array([c for c in task.channels if stored[c] != Status.COMPLETE])
+            if not len(channels):
+                continue
+            rows = np.full(len(channels), row)
             values = {"source/problem": np.full(len(channels), f"failed: {error}", TEXT)}
             status = np.full(len(channels), int(Status.FAILED))
             group.commit(rows, layer, channels, {**values, "status": status})

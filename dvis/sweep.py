@@ -134,7 +134,7 @@ def sweep(
     report = SweepReport()
     n_units = sum(len(job.task.channels) for job in _jobs(checkpoints, tasks, recorder))
     queue = _Queue(_jobs(checkpoints, tasks, recorder), is_chained)
-    with progress_bar(n_units, "units", f"visualise {model}", shown=progress) as bar:
+    with progress_bar(n_units, "units", model, shown=progress) as bar:
         while not queue.is_empty:
             with executor() as (pool, n_workers):
                 n_in_flight = 2 * n_workers if n_workers > 1 else 1

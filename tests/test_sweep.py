@@ -146,6 +146,20 @@ def test_damaged_checkpoints_fail_alone(options: VisualizeOptions, tmp_path: Pat
     assert not list_problems(options.store)
 
 
+def test_a_task_that_fails_leaves_complete_units_alone(
+    options: VisualizeOptions, tmp_path: Path
+) -> None:
+    visualize(options)
+    before = everything(options.store)
+    path = sorted((tmp_path / "run").iterdir())[1]
+    path.write_bytes(path.read_bytes()[:2000])
+    other = replace(options, settings=replace(options.settings, seed=1), overwrite=True)
+    assert visualize(other).n_failed == 8
+    after = everything(options.store)
+    np.testing.assert_array_equal(after["status"], before["status"])
+    np.testing.assert_array_equal(after["image"][1], before["image"][1])
+
+
 def test_a_checkpoint_that_would_run_code_is_refused(
     options: VisualizeOptions, tmp_path: Path
 ) -> None:
