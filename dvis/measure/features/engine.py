@@ -13,11 +13,11 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from dvis.measure.feature_settings import FeatureSettings
-from dvis.measure.features.objectives import Objective, ObjectiveBatch, check_objectives
+from dvis.measure.features.objectives import Objective, check_objectives
 from dvis.measure.features.parametrisations import Parametrisation
-from dvis.measure.features.prepared import prepared
+from dvis.measure.features.prepared import Prepared, prepare
 from dvis.measure.features.transforms import blur, draw_views, view
-from dvis.models.hooks import Forward, as_maps, trace_layers
+from dvis.models.hooks import as_maps, trace_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -106,11 +106,12 @@ def maximise(
     sample = normalisation(param.decode(parameters[:1]))
     outputs = trace_layers(model, sample)
     check_objectives(objectives, outputs, type(model).__name__)
-    layers = sorted({layer for objective in objectives for layer in objective.layers})
-    dims = {layer: outputs[layer].channel_dim for layer in layers}
-    with prepared(model, outputs, layers, sample) as forward:
-        run = _Run(forward, objectives, dims, param, normalisation, settings, groups, autocast)
-        return run(parameters, views, on_stop)
+    groups = list(range(len(objectives))) if groups is None else groups
+    is_diverse = settings.diversity_weight > 0 and len(set(groups)) < len(groups)
+    dims = {layer: output.channel_dim for layer, output in outputs.items()}
+    objective = prepare(model, outputs, objectives, sample, is_whole=is_diverse)
+    run = _Run(objective, dims, param, normalisation, settings, groups, autocast)
+    return run(parameters, views, on_stop)
 
 
 class _Run:
@@ -118,19 +119,17 @@ class _Run:
 
     def __init__(
         self,
-        forward: Forward,
-        objectives: Sequence[Objective],
+        objective: Prepared,
         channel_dims: dict[str, int],
         param: Parametrisation,
         normalisation: Normalisation,
         settings: FeatureSettings,
-        groups: Sequence[int] | None,
+        groups: Sequence[int],
         autocast: torch.dtype | None,
     ) -> None:
-        self.forward, self.objectives, self.channel_dims = forward, objectives, channel_dims
+        self.objective, self.channel_dims = objective, channel_dims
         self.param, self.normalisation, self.settings = param, normalisation, settings
-        self.groups = list(groups) if groups is not None else list(range(len(objectives)))
-        self.autocast = autocast
+        self.groups, self.autocast = groups, autocast
 
     def __call__(
         self, start: Tensor, views: Tensor | None, on_stop: Callable[[int], None] | None
@@ -142,10 +141,9 @@ class _Run:
         best = [-math.inf] * len(active)
         parameters = start.clone().requires_grad_()
         adam = torch.optim.Adam([parameters], lr=1.0, weight_decay=settings.reg_lambda)
-        objective = ObjectiveBatch(self.objectives, self.channel_dims, start.device)
         for step in range(settings.max_iterations):
             moved = None if views is None else views[active, step]
-            loss, reached = self._loss(parameters, objective, moved, active)
+            loss, reached = self._loss(parameters, moved, active)
             (parameters.grad,) = torch.autograd.grad(loss.sum(), [parameters])
             has_gradient = parameters.grad.flatten(1).abs().amax(1) > 0
             columns = zip(loss.tolist(), reached.tolist(), has_gradient.tolist(), strict=True)
@@ -174,16 +172,11 @@ class _Run:
                 if not active:
                     break
                 parameters = _shrink(adam, parameters, kept)
-                chosen = [self.objectives[image] for image in active]
-                objective = ObjectiveBatch(chosen, self.channel_dims, start.device)
+                self.objective.keep(kept)
         return [self._decoded(result) for result in results]
 
     def _loss(
-        self,
-        parameters: Tensor,
-        objective: ObjectiveBatch,
-        affine: Tensor | None,
-        active: Sequence[int],
+        self, parameters: Tensor, affine: Tensor | None, active: Sequence[int]
     ) -> tuple[Tensor, Tensor]:
         """Loss and objective of each image, (image,)."""
         settings = self.settings
@@ -191,10 +184,9 @@ class _Run:
         seen = values if affine is None else view(values, affine)
         if settings.use_gauss:
             seen = blur(seen, settings.gauss_kernel_size)
-        images = self.normalisation(seen).contiguous(memory_format=torch.channels_last)
+        images = self.normalisation(seen)
         with torch.autocast(images.device.type, self.autocast, enabled=self.autocast is not None):
-            outputs = self.forward(images)
-        reached = objective(outputs)
+            reached = self.objective(images)
         loss = -reached
         if settings.use_tv_reg:
             loss = loss + settings.tv_weight * _total_variation(values)
@@ -204,7 +196,7 @@ class _Run:
             group = [self.groups[image] for image in active]
             likeness = sum(
                 _likeness(as_maps(output, self.channel_dims[layer]), group)
-                for layer, output in outputs.items()
+                for layer, output in self.objective.outputs.items()
             )
             loss = loss + settings.diversity_weight * likeness
         return loss, reached.detach()

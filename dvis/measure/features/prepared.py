@@ -1,29 +1,178 @@
-"""A private copy of a model that costs as little as a target layer allows.
+"""A private copy of a model that costs as little as a batch's objectives allow.
 
-The caller's model is never touched: the copy is frozen, in eval mode and channels_last, its batch
-norms folded into the convolutions before them, and its forward pass ends at the target.
+The caller's model is never touched. The copy is frozen, in eval mode, channels_last and rewritten
+(see `rewrites`); its forward pass ends at the target, computes of the last convolution what the
+objectives ask for, and sees of the image a neuron's receptive field alone. Each step is kept only
+where the outputs stay the same.
 """
 
 import copy
-from collections.abc import Iterable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
-from typing import Any
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
 
 import torch
 from torch import Tensor, nn
-from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dvis.models.hooks import Forward, LayerOutput, first_tensor, stopping
+from dvis.measure.features.fields import Crop, crop_to_field
+from dvis.measure.features.objectives import Objective, ObjectiveBatch, map_size
+from dvis.measure.features.rewrites import (
+    OwnChannel,
+    Rewrite,
+    block_stems,
+    fold_batch_norms,
+    is_plain,
+    pool_before_relu,
+)
+from dvis.models.hooks import LayerOutput, stopping
 
-# Folding changes rounding alone; anything more means that the pair was no pair.
+# Rewriting changes rounding alone; anything more means that it did not fit the model.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
+_REWRITES: tuple[tuple[Rewrite, ...], ...] = (
+    (fold_batch_norms, pool_before_relu, block_stems),
+    (fold_batch_norms,),
+    (),
+)
 
 
-@contextmanager
-def prepared(
-    model: nn.Module, outputs: Mapping[str, LayerOutput], layers: Iterable[str], sample: Tensor
-) -> Iterator[Forward]:
-    """A forward pass of a private copy of a model that ends at the last of some layers.
+class Prepared:
+    """The objectives of the images of a batch, to be evaluated again and again.
+
+    Attributes
+    ----------
+    outputs : dict of str to Tensor
+        Layer outputs of the last images.
+    crop : Crop or None
+        The part of an image that a neuron depends on.
+    own_channels : list of OwnChannel
+        Convolutions that give each image's own channel alone.
+    """
+
+    def __init__(
+        self,
+        copied: nn.Module,
+        objectives: Sequence[Objective],
+        outputs: Mapping[str, LayerOutput],
+    ) -> None:
+        self._copied, self._traced = copied, outputs
+        self.crop: Crop | None = None
+        self.own_channels: list[OwnChannel] = []
+        self._device = next(copied.parameters()).device
+        self.outputs: dict[str, Tensor] = {}
+        self._set(objectives)
+
+    def __call__(self, images: Tensor) -> Tensor:
+        """Values (image,) of images (image, channel, y, x)."""
+        seen = images if self.crop is None else self.crop(images)
+        with stopping(self._copied, self._calls) as forward:
+            self.outputs = forward(seen.contiguous(memory_format=torch.channels_last))
+        return self._evaluate(self.outputs)
+
+    def keep(self, kept: Sequence[int]) -> None:
+        """Go on with some of the images."""
+        self._set([self._objectives[i] for i in kept])
+
+    def narrow(self, sample: Tensor) -> None:
+        """Leave out what the objectives do not depend on, where they all read one channel's map.
+
+        Parameters
+        ----------
+        sample : Tensor, (1, channel, y, x)
+            Images on which it is seen that the values stay the same.
+        """
+        terms = [term for objective in self._objectives for term in objective.terms]
+        is_one_each = len(terms) == len(self._objectives)
+        if not is_one_each or any(term.channel is None for term in terms):
+            return
+        if len({term.layer for term in terms}) > 1 or not terms[0].layer:
+            return
+        output = self._traced[terms[0].layer]
+        if output.channel_dim != 1 or len(output.shape) != 4:
+            return
+        if {term.reduction for term in terms} == {"neuron"}:
+            self._crop_to_field(sample, output)
+        self._take_own_channels(sample.expand(len(terms), -1, -1, -1), output)
+
+    def _set(self, objectives: Sequence[Objective]) -> None:
+        self._objectives = list(objectives)
+        layers = sorted({layer for objective in objectives for layer in objective.layers})
+        self._calls = {layer: self._traced[layer].n_calls for layer in layers}
+        dims = {layer: self._traced[layer].channel_dim for layer in layers}
+        self._evaluate = ObjectiveBatch(objectives, dims, self._device)
+        for own in self.own_channels:
+            own.choose(self._channels)
+
+    @property
+    def _channels(self) -> list[int]:
+        channels = [objective.terms[0].channel for objective in self._objectives]
+        return [index for index in channels if index is not None]
+
+    def _crop_to_field(self, sample: Tensor, output: LayerOutput) -> None:
+        whole = self._objectives
+        if len({objective.terms[0].neuron for objective in whole}) > 1:
+            return
+        self._set(whole[:1])
+        expected = self(sample)
+
+        def of_first(images: Tensor) -> Tensor:
+            self._set(whole[:1] * len(images))
+            return self(images)
+
+        crop = crop_to_field(of_first, sample, map_size(output))
+        if crop is not None:
+            shifted = [_shifted(objective, crop.shift) for objective in whole]
+            self.crop = crop
+            self._set(shifted[:1])
+            if _agree(expected, self(sample)):
+                whole = shifted
+            else:
+                self.crop = None
+        self._set(whole)
+
+    def _take_own_channels(self, samples: Tensor, output: LayerOutput) -> None:
+        """Let the last convolutions give each image's own channel, as far back as that is all."""
+        expected = self(samples)
+        for name in reversed(self._convolutions(samples)):
+            conv = self._copied.get_submodule(name)
+            if not isinstance(conv, nn.Conv2d) or not is_plain(conv):
+                return
+            if conv.out_channels != output.n_channels:
+                return
+            own = OwnChannel(conv, self._channels)
+            self._copied.set_submodule(name, own)
+            # Whatever mixes channels after it spreads what is not a number to the channel itself.
+            own.filler = torch.nan
+            is_same = _agree(expected, self(samples))
+            own.filler = 0.0
+            if not is_same:
+                self._copied.set_submodule(name, conv)
+                return
+            self.own_channels.append(own)
+
+    def _convolutions(self, samples: Tensor) -> list[str]:
+        """Names of the convolutions that run until the target, in order, each once."""
+        called: list[str] = []
+        handles = [
+            module.register_forward_hook(lambda *_, name=name: called.append(name))
+            for name, module in self._copied.named_modules()
+            if isinstance(module, nn.Conv2d)
+        ]
+        try:
+            self(samples)
+        finally:
+            for handle in handles:
+                handle.remove()
+        return [name for name in called if called.count(name) == 1]
+
+
+def prepare(
+    model: nn.Module,
+    outputs: Mapping[str, LayerOutput],
+    objectives: Sequence[Objective],
+    sample: Tensor,
+    *,
+    is_whole: bool = False,
+) -> Prepared:
+    """Objectives of a batch, by a private copy of a model.
 
     Parameters
     ----------
@@ -31,65 +180,37 @@ def prepared(
         The model, which is not touched.
     outputs : mapping of str to LayerOutput
         What `trace_layers` says of it.
-    layers : iterable of str
-        The layers whose outputs are wanted.
-    sample : Tensor, (batch, channel, y, x)
-        Images on which the copy is compared with the model.
-
-    Yields
-    ------
-    callable
-        Images (batch, channel, y, x) to outputs by layer.
+    objectives : sequence of Objective, (image,)
+        What is wanted of each image.
+    sample : Tensor, (1, channel, y, x)
+        An image on which the copy is compared with the model.
+    is_whole : bool
+        Whether all channels and positions of the layers are needed.
     """
-    calls = {layer: outputs[layer].n_calls for layer in layers}
-    plain = _frozen_copy(model)
-    folded = fold_batch_norms(_frozen_copy(model), sample, calls)
+    layers = sorted({layer for objective in objectives for layer in objective.layers})
     with torch.no_grad():
-        with stopping(plain, calls) as forward:
-            expected = forward(sample)
-        with stopping(folded, calls) as forward:
+        copied = _rewritten(model, {layer: outputs[layer].n_calls for layer in layers}, sample)
+        ready = Prepared(copied, objectives, outputs)
+        if not is_whole:
+            ready.narrow(sample)
+    return ready
+
+
+def _rewritten(model: nn.Module, calls: dict[str, int], sample: Tensor) -> nn.Module:
+    """The copy with the most rewrites under which the layers' outputs stay the same."""
+    sample = sample.contiguous(memory_format=torch.channels_last)
+    copied = _frozen_copy(model)
+    with stopping(copied, calls) as forward:
+        expected = forward(sample)
+    for rewrites in _REWRITES:
+        for rewrite in rewrites:
+            rewrite(copied, sample, calls)
+        with stopping(copied, calls) as forward:
             given = forward(sample)
-    is_same = all(_agree(expected[layer], given[layer]) for layer in calls)
-    with stopping(folded if is_same else plain, calls) as forward:
-        yield forward
-
-
-def fold_batch_norms(model: nn.Module, sample: Tensor, kept: Iterable[str]) -> nn.Module:
-    """Fold each batch norm of a frozen model into the convolution before it, in place.
-
-    A pair is folded where the batch norm takes the very tensor that the convolution gives, both
-    run once, and the convolution's own output is not kept.
-    """
-    modules = dict(model.named_modules())
-    given_by: dict[int, str] = {}
-    alive: list[Any] = []  # so that no two tensors have the same id
-    pairs: list[tuple[str, str]] = []
-    n_calls: dict[str, int] = {}
-
-    def hook(name: str, module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-        n_calls[name] = n_calls.get(name, 0) + 1
-        source = first_tensor(inputs)
-        alive.extend((source, output))
-        if isinstance(module, nn.BatchNorm2d) and id(source) in given_by:
-            pairs.append((given_by[id(source)], name))
-        elif type(module) is nn.Conv2d:
-            given_by[id(output)] = name
-
-    with ExitStack() as stack, torch.no_grad():
-        for name, module in modules.items():
-            if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
-                handle = module.register_forward_hook(
-                    lambda m, i, o, name=name: hook(name, m, i, o)
-                )
-                stack.callback(handle.remove)
-        model(sample)
-    for conv, norm in pairs:
-        is_tracked = getattr(modules[norm], "running_mean", None) is not None
-        if n_calls[conv] == n_calls[norm] == 1 and conv not in kept and is_tracked:
-            fused = fuse_conv_bn_eval(modules[conv], modules[norm])
-            model.set_submodule(conv, fused)
-            model.set_submodule(norm, nn.Identity())
-    return model.requires_grad_(False)
+        if all(_agree(expected[layer], given[layer]) for layer in calls):
+            break
+        copied = _frozen_copy(model)
+    return copied
 
 
 def _frozen_copy(model: nn.Module) -> nn.Module:
@@ -100,6 +221,12 @@ def _frozen_copy(model: nn.Module) -> nn.Module:
         if values.is_floating_point() and not values.isfinite().all():
             values.nan_to_num_(0.0, 0.0, 0.0)
     return frozen.to(memory_format=torch.channels_last)
+
+
+def _shifted(objective: Objective, shift: tuple[int, int]) -> Objective:
+    (term,) = objective.terms
+    row, column = term.neuron
+    return Objective((replace(term, neuron=(row - shift[0], column - shift[1])),))
 
 
 def _agree(expected: Tensor, given: Tensor) -> bool:
