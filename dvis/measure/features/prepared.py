@@ -22,13 +22,14 @@ from dvis.measure.features.rewrites import (
     fold_batch_norms,
     is_plain,
     pool_before_relu,
+    spread_pointwise,
 )
 from dvis.models.hooks import LayerOutput, stopping
 
 # Rewriting changes rounding alone; anything more means that it did not fit the model.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-3}
 _REWRITES: tuple[tuple[Rewrite, ...], ...] = (
-    (fold_batch_norms, pool_before_relu, block_stems),
+    (fold_batch_norms, pool_before_relu, block_stems, spread_pointwise),
     (fold_batch_norms,),
     (),
 )

@@ -51,6 +51,18 @@ def block_stems(model: nn.Module, sample: Tensor, kept: Iterable[str]) -> None:
             model.set_submodule(name, BlockedConvolution(module))
 
 
+def spread_pointwise(model: nn.Module, sample: Tensor, kept: Iterable[str]) -> None:
+    """Take 1 x 1 convolutions off the slow way on which torch sends them with a single thread.
+
+    Dilation is nothing to a kernel of one pixel, but dilated convolutions go to oneDNN.
+    """
+    if sample.device.type != "cpu":
+        return
+    for module in model.modules():
+        if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
+            module.dilation = (2, 2)
+
+
 class BlockedConvolution(nn.Module):
     """A strided convolution as one of stride 1 over blocks of stride x stride pixels.
 
@@ -143,8 +155,8 @@ def is_plain(module: nn.Module) -> bool:
     """Whether a module is a convolution without groups, dilation or unusual padding."""
     if type(module) is not nn.Conv2d or isinstance(module.padding, str):
         return False
-    is_dense = module.groups == 1 and set(module.dilation) == {1}
-    return is_dense and module.padding_mode == "zeros"
+    is_dense = module.kernel_size == (1, 1) or set(module.dilation) == {1}
+    return is_dense and module.groups == 1 and module.padding_mode == "zeros"
 
 
 def _padding(conv: nn.Conv2d) -> tuple[int, int]:

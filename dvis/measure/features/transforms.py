@@ -36,8 +36,20 @@ def draw_views(settings: FeatureSettings, generators: Sequence[torch.Generator])
 
 def view(images: Tensor, affine: Tensor) -> Tensor:
     """Images (image, channel, y, x) as affine maps (image, 2, 3) show them, mirrored at edges."""
-    grid = F.affine_grid(affine.to(images), list(images.shape), align_corners=False)
+    grid = _affine_grid(affine.to(images), *images.shape[2:])
     return F.grid_sample(images, grid, padding_mode="reflection", align_corners=False)
+
+
+def _affine_grid(affine: Tensor, height: int, width: int) -> Tensor:
+    """As torch's own, (image, y, x, 2), whose product of matrices takes eight times as long."""
+    y, x = (
+        (2 * torch.arange(n, device=affine.device, dtype=affine.dtype) + 1) / n - 1
+        for n in (height, width)
+    )
+    by_x, by_y, shift = affine.unbind(2)  # each (image, 2)
+    columns = by_x[:, :, None] * x + shift[:, :, None]
+    rows = by_y[:, :, None] * y
+    return (columns[:, :, None, :] + rows[:, :, :, None]).movedim(1, -1)
 
 
 def blur(images: Tensor, kernel_size: int) -> Tensor:
