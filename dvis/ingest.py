@@ -7,9 +7,9 @@ read (`dvis.reading`).
 
 import os
 import shutil
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack
+from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dvis.blocks import explain_full_disk
@@ -86,11 +86,7 @@ def ingest_tree(
     ChildProcessError
         When a reading process was killed; likewise.
     """
-    if codec not in (None, "jpeg", "raw"):
-        raise ValueError(f"codec is {codec!r}; it can be 'jpeg' or 'raw'")
-    for name, number in (("workers", workers), ("batches_per_epoch", batches_per_epoch)):
-        if number is not None and number < 1:
-            raise ValueError(f"{name} is {number}; it must be at least 1")
+    _check_arguments(codec, workers=workers, batches_per_epoch=batches_per_epoch)
     trees = find_models(Path(path), model)
     plans = [(tree, *survey(tree)) for tree in trees]
     if not any(runs for _, runs, _ in plans):
@@ -104,7 +100,7 @@ def ingest_tree(
             target = _store_path(store, tree.model, several=len(trees) > 1)
             report = ImportReport(target, tree.model, problems=problems)
             n_units = sum(run.n_units for run in runs)
-            try:
+            with _failures_explained(target):
                 if overwrite:
                     _remove_store(target)
                 with progress_bar(n_units, "units", f"import {tree.model}", shown=progress) as bar:
@@ -112,15 +108,30 @@ def ingest_tree(
                         tree, codec, batches_per_epoch, report, pool, 3 * n_workers, bar
                     )
                     _import_runs(job, runs)
-            except OSError as err:
-                raise explain_full_disk(err, target) from err
-            except BrokenProcessPool as err:
-                raise ChildProcessError(
-                    f"{target}: a reading process was killed, as the system does when memory runs "
-                    "out. What was committed is safe: run again, with fewer --workers if need be"
-                ) from err
             reports.append(report)
     return reports
+
+
+def _check_arguments(codec: str | None, **numbers: int | None) -> None:
+    if codec not in (None, "jpeg", "raw"):
+        raise ValueError(f"codec is {codec!r}; it can be 'jpeg' or 'raw'")
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ValueError(f"{name} is {number}; it must be at least 1")
+
+
+@contextmanager
+def _failures_explained(store: Path) -> Iterator[None]:
+    """Say of a full disk and of a killed reading process what they mean for the store."""
+    try:
+        yield
+    except OSError as err:
+        raise explain_full_disk(err, store) from err
+    except BrokenProcessPool as err:
+        raise ChildProcessError(
+            f"{store}: a reading process was killed, as the system does when memory runs out. What "
+            "was committed is safe: run again, with fewer --workers if need be"
+        ) from err
 
 
 def _import_runs(job: ImportJob, runs: Sequence[RunSurvey]) -> None:

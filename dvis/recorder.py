@@ -7,12 +7,14 @@ as it is open; it alone touches their files, so that workers need not see the st
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import numpy as np
 import xarray as xr
 
+from dvis.blocks import explain_full_disk
 from dvis.groups import FeatureGroup
+from dvis.levels import INPUT_MEAN, input_of, values_of
 from dvis.locks import write_lock
 from dvis.pictures import encode_png
 from dvis.schema import BLOCK_CHANNELS, FEATURES, TEXT, Status, size_label
@@ -20,7 +22,16 @@ from dvis.tree import CheckpointName
 from dvis.writer import create_store, finish_import, restructuring
 
 _SCALARS = ("activation", "value_min", "value_max", "stop_step", "seed")
+_MADE_OF = "source/fingerprint"
+_MISSING, _DONE, _OTHER_OPTIONS, _OTHER_WEIGHTS = range(4)
 _DEAD = "dead: no gradient reached the image, which stayed as it began"
+
+
+class Kept(NamedTuple):
+    """Numbers of units that a store has and keeps, made with other options or of other weights."""
+
+    other_options: int = 0
+    other_weights: int = 0
 
 
 class UnitTask(Protocol):
@@ -57,7 +68,8 @@ class FeatureRecorder:
         self.parameters, self.overwrite = parameters, overwrite
         self._groups: dict[str, FeatureGroup] = {}
         self._params: dict[str, int] = {}
-        self._status: dict[tuple[str, str], np.ndarray] = {}
+        self._fingerprints: dict[str, int] = {}
+        self._state: dict[tuple[str, str], np.ndarray] = {}
 
     def prepare(
         self,
@@ -65,8 +77,24 @@ class FeatureRecorder:
         steps: Mapping[str, int],
         widths: Mapping[str, int],
         objectives: Sequence[str],
+        fingerprints: Mapping[str, int],
     ) -> None:
-        """Make room for checkpoints, layers and channels in the groups of some objectives."""
+        """Make room for checkpoints, layers and channels in the groups of some objectives.
+
+        Parameters
+        ----------
+        checkpoints : sequence of CheckpointName
+            Checkpoints.
+        steps : mapping of str to int
+            Training step by checkpoint, of those whose is known.
+        widths : mapping of str to int
+            Channels of each layer.
+        objectives : sequence of str
+            What is maximised, as variants name it.
+        fingerprints : mapping of str to int
+            What tells the weights of checkpoints apart, of those that have a file.
+        """
+        self._fingerprints = dict(fingerprints)
         with restructuring(self.store):
             for objective in objectives:
                 for number in range(self.number_of_images):
@@ -77,31 +105,29 @@ class FeatureRecorder:
                     self._params[variant] = group.parameter_index(self.parameters)
                     self._groups[variant] = group
                     for layer in widths:
-                        self._status[variant, layer] = self._read_status(variant, group, layer)
+                        self._state[variant, layer] = self._read_state(variant, group, layer)
 
     def missing(self, label: str, task: UnitTask) -> tuple[int, ...]:
         """Channels of a task whose images a checkpoint does not have, or not all."""
         channels = np.array(task.channels)
         is_there = np.ones(len(channels), bool)
         for variant, group in self._of(task):
-            status = self._status[variant, task.layer]
-            is_there &= status[group.rows[label], channels] == Status.COMPLETE
+            state = self._state[variant, task.layer][group.rows[label], channels]
+            is_there &= state == _DONE if self.overwrite else state != _MISSING
         return tuple(channels[~is_there].tolist())
 
-    def n_made_otherwise(self, labels: Sequence[str], tasks: Sequence[UnitTask]) -> int:
-        """Complete units of some tasks that were made with other parameters, and are kept."""
+    def n_kept(self, labels: Sequence[str], tasks: Sequence[UnitTask]) -> Kept:
+        """Complete units of some tasks that were made otherwise than this sweep would."""
         if self.overwrite:
-            return 0
-        n_units = 0
+            return Kept()
+        n_units = dict.fromkeys((_OTHER_OPTIONS, _OTHER_WEIGHTS), 0)
         for task in tasks:
             for variant, group in self._of(task):
                 rows = [group.rows[label] for label in labels]
-                params = group.read("params", slice(None), group.layers[task.layer])
-                status = self._status[variant, task.layer]
-                chosen = np.ix_(rows, task.channels)
-                is_other = params[chosen] != self._params[variant]
-                n_units += int((is_other & (status[chosen] == Status.COMPLETE)).sum())
-        return n_units
+                state = self._state[variant, task.layer][np.ix_(rows, task.channels)]
+                for kind in n_units:
+                    n_units[kind] += int((state == kind).sum())
+        return Kept(n_units[_OTHER_OPTIONS], n_units[_OTHER_WEIGHTS])
 
     def start_from(self, label: str, task: UnitTask) -> np.ndarray | None:
         """Model inputs of a task's images at a checkpoint, NaN where there is none.
@@ -112,19 +138,16 @@ class FeatureRecorder:
         """
         inputs = []
         for _, group in self._of(task):
-            row, layer = group.rows[label], group.layers[task.layer]
-            at = (row, layer, np.array(task.channels))
-            status = group.array("status").oindex[at]
-            pixels = np.asarray(group.array("image").oindex[at], np.float32)
-            low, high = (np.asarray(group.array(n).oindex[at]) for n in ("value_min", "value_max"))
-            values = low[:, None, None, None] + pixels / 255 * (high - low)[:, None, None, None]
-            params = int(np.asarray(group.array("params")[row, layer, task.channels[0]]))
-            table = group.parameters[params] if params >= 0 else {}
-            mean = np.array(table.get("input_mean", (0.0,)), np.float32)
-            std = np.array(table.get("input_std", (1.0,)), np.float32)
-            values = (values - mean) / std
-            values[np.asarray(status) != Status.COMPLETE] = np.nan
-            inputs.append(np.moveaxis(values, -1, 1))
+            at = (group.rows[label], group.layers[task.layer], np.array(task.channels))
+            images, low, high, params, status = (
+                np.asarray(group.array(name).oindex[at])
+                for name in ("image", "value_min", "value_max", "params", "status")
+            )
+            tables = [group.parameters[i] if i >= 0 else {} for i in params.tolist()]
+            values = values_of(images, low, high)
+            given = np.stack([input_of(v, t) for v, t in zip(values, tables, strict=True)])
+            given[status != Status.COMPLETE] = np.nan
+            inputs.append(np.moveaxis(given, -1, 1))
         start = np.stack(inputs)
         return None if np.isnan(start).all() else start
 
@@ -188,7 +211,8 @@ class FeatureRecorder:
         values: dict[str, np.ndarray] = {name: result[name].values for name in _SCALARS}
         values["params"] = np.full(len(channels), self._params[variant])
         values["source/form"] = np.zeros(len(channels), np.uint8)
-        values["source/fingerprint"] = np.zeros(len(channels), np.uint64)
+        made_of = self._fingerprints.get(label, 0)
+        values[_MADE_OF] = np.full(len(channels), made_of, np.uint64)
         values["source/problem"] = np.array(problems, TEXT)
         values["status"] = np.where(is_good, int(Status.COMPLETE), int(Status.FAILED))
         group.commit(rows, layer, channels, values)
@@ -217,12 +241,24 @@ class FeatureRecorder:
             block_checkpoints=1,
         )
 
-    def _read_status(self, variant: str, group: FeatureGroup, layer: str) -> np.ndarray:
-        status = group.read("status", slice(None), group.layers[layer])
-        if self.overwrite:
-            params = group.read("params", slice(None), group.layers[layer])
-            status = np.where(params == self._params[variant], status, int(Status.ABSENT))
-        return status
+    def _read_state(self, variant: str, group: FeatureGroup, layer: str) -> np.ndarray:
+        """What there is of each unit of a layer, (checkpoint, channel): nothing, or made how."""
+        status, params, made_of = (
+            group.read(name, slice(None), group.layers[layer])
+            for name in ("status", "params", _MADE_OF)
+        )
+        weights = np.zeros((len(status), 1), np.uint64)
+        for label, fingerprint in self._fingerprints.items():
+            weights[group.rows[label]] = fingerprint
+        # An import's units tell of their files there, and what weights they are of is not known.
+        ours = [INPUT_MEAN in table for table in group.parameters]
+        is_ours = np.isin(params, np.flatnonzero(ours))
+        is_of_others = is_ours & (weights != 0) & (made_of != 0) & (made_of != weights)
+        state = np.full(status.shape, _DONE, np.uint8)
+        state[params != self._params[variant]] = _OTHER_OPTIONS
+        state[is_of_others] = _OTHER_WEIGHTS
+        state[status != Status.COMPLETE] = _MISSING
+        return state
 
 
 @contextmanager
@@ -242,22 +278,27 @@ def recording_features(
     ------
     SchemaError
         When there is something else at the place of the store.
+    DiskFullError
+        When there is no space left; what was recorded before is safe.
     """
     path = Path(store).expanduser()
     create_store(path, model)
-    with write_lock(path, f"{run}/{FEATURES}"):
-        recorder = FeatureRecorder(
-            path,
-            run,
-            image_size=image_size,
-            number_of_images=number_of_images,
-            parameters=parameters,
-            overwrite=overwrite,
-        )
-        try:
-            yield recorder
-        finally:
-            finish_import(path)
+    recorder = FeatureRecorder(
+        path,
+        run,
+        image_size=image_size,
+        number_of_images=number_of_images,
+        parameters=parameters,
+        overwrite=overwrite,
+    )
+    try:
+        with write_lock(path, f"{run}/{FEATURES}"):
+            try:
+                yield recorder
+            finally:
+                finish_import(path)
+    except OSError as err:
+        raise explain_full_disk(err, path) from err
 
 
 def _problems(result: xr.Dataset) -> list[str]:

@@ -125,7 +125,7 @@ LOSS = _spec(LOSS_DIMS, "float32", np.nan, "loss of the optimisation", units="1"
 # Arrays of the `source` group below a feature group: what an import needs to run again and to be
 # undone, of no interest to analysis and so kept out of the Dataset that opening a group gives.
 SOURCES: dict[str, VariableSpec] = {
-    "fingerprint": _spec(UNIT_DIMS, "uint64", 0, "hash of the files' names, sizes and times"),
+    "fingerprint": _spec(UNIT_DIMS, "uint64", 0, "hash of the files or weights it was made of"),
     "form": _spec(UNIT_DIMS, "uint8", 0, "bits of dvis.schema.Form"),
     "problem": _spec(UNIT_DIMS, TEXT, "", "what was wrong with the unit's files"),
     "info": _spec(UNIT_DIMS, TEXT, "", "info.json, verbatim, where the variables cannot repeat it"),

@@ -22,10 +22,11 @@ from dvis.models.checkpoints import (
     CheckpointError,
     CheckpointFile,
     find_checkpoints,
+    fingerprint,
     read_facts,
 )
 from dvis.models.devices import find_device
-from dvis.recorder import FeatureRecorder, recording_features
+from dvis.recorder import FeatureRecorder, Kept, recording_features
 from dvis.starts import FromFolders, FromPrevious
 from dvis.sweep import ExecutorFactory, Start, SweepReport, sweep
 from dvis.tree import CheckpointName, training_steps
@@ -46,7 +47,7 @@ class VisualizeReport:
     store: Path
     n_measured: int = 0
     n_failed: int = 0
-    n_made_otherwise: int = 0
+    kept: Kept = field(default_factory=Kept)
     notes: list[str] = field(default_factory=list)
 
 
@@ -97,10 +98,13 @@ def visualize(
         overwrite=options.overwrite,
     ) as recorder:
         names = [checkpoint.name for checkpoint in checkpoints]
-        recorder.prepare(names, _steps(names, facts), widths, measurement.objectives)
+        fingerprints = {
+            c.label: fingerprint(c.path) for c in checkpoints if c.path and c.label in facts
+        }
+        recorder.prepare(names, _steps(names, facts), widths, measurement.objectives, fingerprints)
         write_metrics(recorder.store, options.run, _metrics(facts))
         labels = [checkpoint.label for checkpoint in checkpoints]
-        report.n_made_otherwise = recorder.n_made_otherwise(labels, tasks)
+        report.kept = recorder.n_kept(labels, tasks)
         done = _sweep(options, measurement, checkpoints, tasks, recorder, client, progress)
     report.n_measured, report.n_failed, report.notes = done.n_measured, done.n_failed, done.notes
     return report
@@ -196,6 +200,16 @@ def _read_all(
         except CheckpointError as err:
             unreadable[checkpoint.label] = err
     return facts, unreadable
+
+
+def _fingerprints(
+    checkpoints: Sequence[CheckpointFile], unreadable: Mapping[str, CheckpointError]
+) -> dict[str, int]:
+    return {
+        checkpoint.label: fingerprint(checkpoint.path)
+        for checkpoint in checkpoints
+        if checkpoint.path is not None and checkpoint.label not in unreadable
+    }
 
 
 def _first_model(

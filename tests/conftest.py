@@ -1,14 +1,19 @@
-"""Fixtures: the committed sample tree, and a store made of it once."""
+"""Fixtures: the committed sample tree and a store made of it once; a training run; one thread."""
 
 import os
 import shutil
+from collections.abc import Iterator
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import pytest
 from hypothesis import HealthCheck, settings
 
 import dvis
+
+if TYPE_CHECKING:
+    from dvis.models.training import TrainingRun
 
 mpl.use("agg")
 
@@ -40,6 +45,25 @@ def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def own_store(sample_store: Path, tmp_path: Path) -> Path:
     """A copy of the sample's store, to change."""
     return Path(shutil.copytree(sample_store, tmp_path / "resnet18.zarr"))
+
+
+@pytest.fixture(scope="session")
+def finished_run(tmp_path_factory: pytest.TempPathFactory) -> "TrainingRun":
+    """A training run that has ended, to read."""
+    from tiny_runs import run_tiny  # loads torch, which most tests do without
+
+    return run_tiny(tmp_path_factory.mktemp("run") / "1", every=4)
+
+
+@pytest.fixture
+def one_thread() -> Iterator[None]:
+    """Torch on one thread: faster for tiny models, and the same to the last bit."""
+    import torch
+
+    n_threads = torch.get_num_threads()
+    torch.set_num_threads(1)
+    yield
+    torch.set_num_threads(n_threads)
 
 
 @pytest.fixture(autouse=True)

@@ -14,13 +14,7 @@ from torch import Tensor, nn
 from dvis.models.architectures import build_model, load_model, model_name
 from dvis.models.checkpoints import CheckpointError, find_checkpoints
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def random_model(model: str, n_classes: int, **options: Any) -> nn.Module:
@@ -173,6 +167,7 @@ def test_an_unknown_model_names_the_nearest() -> None:
 # --- Factories
 
 NETWORKS = """
+import functools
 from torch import nn
 
 class Tied(nn.Module):
@@ -193,6 +188,18 @@ def fixed():
 
 def words():
     return "no module"
+
+def deep(num_classes, depth):
+    return nn.Linear(depth, num_classes)
+
+def passed_on(**options):
+    return fixed(**options)
+
+def bare(size):
+    return nn.Linear(size, size)
+
+halved = functools.partial(deep)
+layers = [fixed]
 """
 
 
@@ -225,14 +232,35 @@ def test_a_factory_without_a_number_of_classes_is_called_with_nothing(networks: 
 def test_a_factory_that_cannot_be_used_says_why(networks: str) -> None:
     with pytest.raises(ValueError, match="Did you mean 'tied'"):
         build_model(f"{networks}:tide")
-    with pytest.raises(TypeError, match="returned a str"):
+    with pytest.raises(ValueError, match=r"returned a str\. Give a factory that returns"):
         build_model(f"{networks}:words")
+    with pytest.raises(ValueError, match=r"layers is a list\. Give a function or a class"):
+        build_model(f"{networks}:layers")
     with pytest.raises(ModuleNotFoundError, match="Run from the folder that holds it"):
         build_model("networks_that_are_not:net")
     with pytest.raises(ModuleNotFoundError, match="there_is_no_such_module"):
         build_model(f"{networks}_broken:net")
     with pytest.raises(CheckpointError, match="has no pretrained weights"):
         load_model(f"{networks}:tied", None)
+
+
+@pytest.mark.parametrize(
+    ("call", "reason", "takes"),
+    [
+        ("deep(num_classes=5)", "missing 1 required positional argument: 'depth'", "num_classes, "),
+        ("passed_on(num_classes=5)", "got an unexpected keyword argument 'num_classes'", "**opt"),
+        ("bare()", "missing 1 required positional argument: 'size'", "size"),
+        ("halved(num_classes=5)", "missing 1 required positional argument: 'depth'", "num_classes"),
+    ],
+)
+def test_a_factory_that_cannot_be_called_says_how_it_was_and_what_it_takes(
+    networks: str, call: str, reason: str, takes: str
+) -> None:
+    name, _, _ = call.partition("(")
+    with pytest.raises(ValueError, match="Give a factory that takes num_classes alone") as error:
+        build_model(f"{networks}:{name}", 5)
+    assert str(error.value).startswith(f"{networks}:{call} makes no model: ")
+    assert f"{reason}. It takes ({takes}" in str(error.value)
 
 
 # --- Pretrained weights

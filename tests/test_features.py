@@ -30,13 +30,7 @@ from dvis.measure.features.parametrisations import (
 PLAIN = Normalisation(mean=(0.0,) * 3, std=(1.0,) * 3)
 UNIT = Normalisation(mean=(0.5,) * 3, std=(0.25,) * 3)
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def space(size: int, channels: int = 3, dtype: torch.dtype = torch.float64) -> ImageSpace:

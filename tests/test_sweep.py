@@ -4,6 +4,8 @@ import multiprocessing
 import os
 import pickle
 import signal
+import subprocess
+import sys
 import threading
 import time
 from dataclasses import replace
@@ -19,22 +21,18 @@ from tiny_models import write_checkpoints
 import dvis
 from dvis.groups import FeatureGroup
 from dvis.measure.feature_settings import VisualizeOptions, feature_settings
+from dvis.measure.features import FeatureTask
 from dvis.models.checkpoints import CheckpointError
-from dvis.recorder import FeatureRecorder
+from dvis.recorder import FeatureRecorder, Kept, recording_features
 from dvis.report import list_problems
+from dvis.tree import parse_checkpoint
 from dvis.verify import verify_store
 from dvis.visualize import visualize
 
 MODEL = "tiny_models:net"
 TESTS = Path(__file__).parent
 
-
-@pytest.fixture(autouse=True)
-def one_thread() -> object:
-    n_threads = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(n_threads)
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture
@@ -92,10 +90,66 @@ def test_units_made_with_other_options_are_kept_and_told(options: VisualizeOptio
     visualize(options)
     before = everything(options.store)
     other = replace(options, settings=replace(options.settings, seed=1))
-    assert visualize(other).n_made_otherwise == 24
+    assert visualize(other).kept == Kept(other_options=24)
     np.testing.assert_array_equal(everything(options.store)["image"], before["image"])
     assert visualize(replace(other, overwrite=True)).n_measured == 24
     assert (everything(options.store)["image"] != before["image"]).any()
+
+
+def test_units_of_other_weights_under_an_old_label_are_told(options: VisualizeOptions) -> None:
+    visualize(options)
+    before = everything(options.store)["image"][:, :, :4]
+    paths = write_checkpoints(options.checkpoint_path[0], 3)
+    assert visualize(options).kept == Kept()  # the same weights, saved again
+    paths[1].write_bytes(paths[2].read_bytes())
+    more = replace(options, channels=(0, 1, 2, 3, 4))
+    assert visualize(more).kept == Kept(other_weights=8)
+    np.testing.assert_array_equal(everything(options.store)["image"][:, :, :4], before)
+    assert visualize(replace(more, overwrite=True)).n_measured == 10 - 2  # channel 4 is of them
+    dataset = dvis.open(options.store)
+    np.testing.assert_array_equal(dataset.image[1], dataset.image[2])
+    assert visualize(more).kept == Kept()
+
+
+def test_images_of_several_origins_start_each_from_its_own_values(
+    options: VisualizeOptions,
+) -> None:
+    one, other = replace(options, channels=(0, 1)), replace(options, channels=(2, 3))
+    pixels = feature_settings("original", {"max_iterations": 3, "min_iterations": 2})
+    visualize(one)
+    visualize(replace(other, settings=pixels))
+    inputs = {}
+    with recording_features(
+        options.store, "net", "checkpoints", image_size=16, number_of_images=1, parameters={}
+    ) as recorder:
+        label = dvis.open(options.store).checkpoint.values[0]
+        layer = FeatureTask("conv1", "average", (0, 1, 2, 3))
+        names = [parse_checkpoint(label)]
+        recorder.prepare(names, {}, {"conv1": 8}, ["average"], {})
+        inputs = recorder.start_from(label, layer)
+    assert inputs is not None
+    dataset = dvis.open(options.store)
+    for channel in layer.channels:
+        expected = dataset.dvis.model_input(label, "conv1", channel)
+        np.testing.assert_allclose(inputs[0, channel], expected, rtol=1e-6)
+
+
+def test_weights_are_loaded_once_per_checkpoint_and_worker(
+    options: VisualizeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "loads"
+    monkeypatch.setenv("DVIS_TEST_LOADS", str(log))
+    counted = replace(
+        options, model="tiny_models:counted_net", workers=None, channels=(), batch_size=1
+    )
+    with_one = replace(counted, workers=0, store=tmp_path / "one.zarr")
+    assert visualize(with_one).n_measured == 72
+    assert len(log.read_text().split()) == 1 + 3  # the first is that of who submits
+    log.unlink()
+    assert visualize(counted).n_measured == 72
+    loads = log.read_text().split()
+    assert len(set(loads)) >= 2
+    assert max(loads.count(worker) for worker in set(loads)) <= 3
 
 
 def test_images_can_start_from_the_checkpoint_before(options: VisualizeOptions) -> None:
@@ -273,6 +327,83 @@ def test_a_killed_local_worker_loses_nothing(
     assert visualize(replace(options, workers=None)).n_failed == 0
     assert killed
     assert_equal_stores(options.store, unbroken.store)
+
+
+INTERRUPTED = """
+import sys
+from dvis.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+@pytest.mark.parametrize("workers", [(), ("--workers", "0")])
+def test_an_interrupted_run_ends_cleanly_and_goes_on(
+    options: VisualizeOptions, tmp_path: Path, workers: tuple[str, ...]
+) -> None:
+    stores = tmp_path / "interrupted.zarr", tmp_path / "unbroken.zarr"
+    arguments = [
+        *("visualize", "--model", MODEL, "--layers", "conv1", "conv2", "--max-iterations", "40"),
+        *("--checkpoint-path", str(options.checkpoint_path[0]), "--stop-rule", "never", *workers),
+    ]
+
+    def begin(store: Path) -> subprocess.Popen[str]:
+        command = [sys.executable, "-c", INTERRUPTED, *arguments, "--store", str(store)]
+        return subprocess.Popen(
+            command, cwd=TESTS, text=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+        )
+
+    process = begin(stores[0])
+    while not any(stores[0].rglob("status/c/*/*/*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    n_complete = int((dvis.open(stores[0]).status == dvis.Status.COMPLETE).sum())
+    assert 0 < n_complete < 72
+    for store in stores:
+        process = begin(store)
+        output, errors = process.communicate(timeout=120)
+        assert process.returncode == 0, errors
+        n_made = 72 - n_complete if store == stores[0] else 72
+        assert f"{n_made} units made, 0 failed" in output
+    assert_equal_stores(*stores)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from dvis.cli import main
+# A file may not grow beyond this: the kernel refuses the write as a full disk does.
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_a_full_disk_ends_a_run_and_what_was_made_is_kept(
+    options: VisualizeOptions, tmp_path: Path
+) -> None:
+    store = tmp_path / "full.zarr"
+    arguments = [
+        *("visualize", "--model", MODEL, "--layers", "conv1", "conv2", "--max-iterations", "4"),
+        *("--checkpoint-path", str(options.checkpoint_path[0]), "--workers", "0"),
+        *("--store", str(store), "--feature-image-size", "64"),
+    ]
+    # The first layer's 8 images take 98 kB, the second's 16 twice as many.
+    command = [sys.executable, "-c", FULL_DISK, "150000", *arguments]
+    full = subprocess.run(command, cwd=TESTS, text=True, capture_output=True, timeout=120)
+    assert full.returncode == 2
+    assert "Make space and run the same command again" in full.stderr
+    assert "Traceback" not in full.stderr
+    complete = (dvis.open(store).status == dvis.Status.COMPLETE).values
+    assert 0 < complete.sum() < 72
+    assert dvis.check_store(store) == []
+    command[3] = str(2**40)
+    again = subprocess.run(command, cwd=TESTS, text=True, capture_output=True, timeout=120)
+    assert again.returncode == 0, again.stderr
+    assert f"{72 - complete.sum()} units made, 0 failed" in again.stdout
 
 
 def test_verify_finds_the_unit_whose_image_is_another(options: VisualizeOptions) -> None:

@@ -1,14 +1,9 @@
-"""Training: names of checkpoints, what they hold, and runs that go on where they stopped."""
+"""Training: names of checkpoints, what they hold, runs that repeat, and what is refused."""
 
-import os
 import re
 import resource
-import shlex
-import signal
 import subprocess
 import sys
-import time
-from collections.abc import Iterator
 from dataclasses import replace
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -20,92 +15,33 @@ import torch
 import tyro
 from hypothesis import given
 from hypothesis import strategies as st
+from tiny_runs import BATCHES_PER_EPOCH, STATES, TINY, assert_same_run, contents, run_tiny, same
 
 from dvis.blocks import DiskFullError
 from dvis.commands.training import train as train_command
-from dvis.locks import StoreLockedError, write_lock
 from dvis.models.architectures import load_model
-from dvis.models.checkpoints import CheckpointError, find_checkpoints, read_facts
+from dvis.models.checkpoints import read_facts
 from dvis.models.schedule import checkpoint_label, learning_rate, log_spaced_steps, time_for_label
-from dvis.models.training import DivergedError, TrainingRun, train
+from dvis.models.training import DivergedError, TrainingRun
 from dvis.models.training_data import load_training_data
 from dvis.models.training_settings import TrainingSettings
 from dvis.models.training_state import classification_loss
 from dvis.tree import parse_checkpoint, training_steps
 
-TESTS = Path(__file__).parent
-# 100 images in batches of 16.
-BATCHES_PER_EPOCH = 6
-TINY = {
-    "model": "tiny_networks:convolutional",
-    "dataset": "shapes",
-    "image_size": 16,
-    "n_train": 100,
-    "n_val": 20,
-    "batch_size": 16,
-    "steps": 15,
-    "n_checkpoints": 5,
-    "threads": 1,
-}
+pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(autouse=True)
-def one_thread() -> Iterator[None]:
-    before = torch.get_num_threads()
-    torch.set_num_threads(1)
-    yield
-    torch.set_num_threads(before)
-
-
-def run_tiny(out: Path | None, **changes: Any) -> TrainingRun:
-    return train(TrainingSettings(**{**TINY, "out": out, **changes}))
-
-
-def contents(folder: Path) -> dict[int, dict[str, Any]]:
-    """What each checkpoint of a run holds, by step; fails where two have the same step."""
-    found = [torch.load(file.path, weights_only=True) for file in find_checkpoints([folder])]
-    by_step = {content["step"]: content for content in found}
-    assert len(by_step) == len(found)
-    return by_step
-
-
-def same(first: Any, second: Any) -> bool:
-    """Equal to the last bit, nests included."""
-    if isinstance(first, torch.Tensor):
-        return torch.equal(first, second)
-    if isinstance(first, dict):
-        return first.keys() == second.keys() and all(same(first[k], second[k]) for k in first)
-    if isinstance(first, list | tuple):
-        return len(first) == len(second) and all(map(same, first, second))
-    return bool(first == second)
-
-
-STATES = ("model_state_dict", "optimizer_state_dict", "metrics", "val_losses")
-
-
-def assert_same_run(folder: Path, other: Path) -> None:
-    ours, theirs = contents(folder), contents(other)
-    assert ours.keys() == theirs.keys()
-    for step, content in ours.items():
-        assert all(same(content[key], theirs[step][key]) for key in STATES), step
-
-
-@pytest.fixture(scope="module")
-def run(tmp_path_factory: pytest.TempPathFactory) -> TrainingRun:
-    return run_tiny(tmp_path_factory.mktemp("run") / "1", every=4)
-
-
-def test_names_tell_the_exact_step_and_sort_into_training_order(run: TrainingRun) -> None:
-    names = [parse_checkpoint(path.name) for path in run.checkpoints]
+def test_names_tell_the_exact_step_and_sort_into_training_order(finished_run: TrainingRun) -> None:
+    names = [parse_checkpoint(path.name) for path in finished_run.checkpoints]
     steps = training_steps(names, BATCHES_PER_EPOCH)
-    assert steps == [0, 1, 2, 4, 5, 6, 8, 12, 15] == run.metrics.step.values.tolist()
-    assert [read_facts(path)["step"] for path in run.checkpoints] == steps
+    assert steps == [0, 1, 2, 4, 5, 6, 8, 12, 15] == finished_run.metrics.step.values.tolist()
+    assert [read_facts(path)["step"] for path in finished_run.checkpoints] == steps
     assert [name.phase for name in names] == [
         *(["train"] * 5),
         *("end", "train", "end", "train"),
     ]
     assert [name.label for name in sorted(names, key=lambda name: name.sort_key)] == [
-        path.name for path in run.checkpoints
+        path.name for path in finished_run.checkpoints
     ]
 
 
@@ -140,9 +76,9 @@ def test_names_sort_by_step_whatever_the_clock_says_and_in_whatever_order_they_a
 
 
 def test_a_checkpoint_holds_what_others_expect_and_loads_without_running_code(
-    run: TrainingRun,
+    finished_run: TrainingRun,
 ) -> None:
-    content = torch.load(run.checkpoints[-1], weights_only=True)
+    content = torch.load(finished_run.checkpoints[-1], weights_only=True)
     assert (content["epoch"], content["phase_type"], content["batch_iteration"]) == (3, "train", 3)
     assert content["random_seed"] == 0
     assert content["batches_per_epoch"] == BATCHES_PER_EPOCH
@@ -152,20 +88,20 @@ def test_a_checkpoint_holds_what_others_expect_and_loads_without_running_code(
     assert content["input"]["size"] == 16
     assert content["settings"]["batch_size"] == 16
     assert all(isinstance(value, float) for value in content["metrics"].values())
-    assert torch.load(run.checkpoints[5], weights_only=True)["phase_type"] == "end_epoch"
+    assert torch.load(finished_run.checkpoints[5], weights_only=True)["phase_type"] == "end_epoch"
 
 
-def test_metrics_are_those_of_the_saved_weights(run: TrainingRun) -> None:
+def test_metrics_are_those_of_the_saved_weights(finished_run: TrainingRun) -> None:
     settings = TrainingSettings(**TINY)
-    model = load_model("tiny_networks:convolutional", run.checkpoints[-1])
+    model = load_model("tiny_models:convolutional", finished_run.checkpoints[-1])
     images, labels = zip(*load_training_data(settings).to_measure()["val"], strict=True)
     with torch.no_grad():
         logits = model(torch.cat(images))
     loss = torch.nn.functional.cross_entropy(logits, torch.cat(labels)).item()
-    last = run.metrics.isel(checkpoint=-1)
+    last = finished_run.metrics.isel(checkpoint=-1)
     assert float(last.val_loss) == pytest.approx(loss, rel=1e-5)
     assert float(last.val_accuracy) == (logits.argmax(1) == torch.cat(labels)).float().mean()
-    assert float(run.metrics.train_loss[0]) > float(last.train_loss)
+    assert float(finished_run.metrics.train_loss[0]) > float(last.train_loss)
 
 
 def test_it_learns(tmp_path: Path) -> None:
@@ -176,19 +112,22 @@ def test_it_learns(tmp_path: Path) -> None:
 
 
 def test_saving_and_measuring_more_often_changes_no_weight(
-    run: TrainingRun, tmp_path: Path
+    finished_run: TrainingRun, tmp_path: Path
 ) -> None:
     often = run_tiny(tmp_path / "1", every=1, n_val=50)
     rarely = run_tiny(tmp_path / "2", n_checkpoints=0, epoch_ends=False)
-    last = [torch.load(each.checkpoints[-1], weights_only=True) for each in (run, often, rarely)]
-    assert [len(each.checkpoints) for each in (run, often, rarely)] == [9, 16, 1]
+    last = [
+        torch.load(each.checkpoints[-1], weights_only=True)
+        for each in (finished_run, often, rarely)
+    ]
+    assert [len(each.checkpoints) for each in (finished_run, often, rarely)] == [9, 16, 1]
     for key in STATES[:2]:
         assert same(last[0][key], last[1][key])
         assert same(last[0][key], last[2][key])
 
 
 def test_a_run_repeats_bit_for_bit_and_leaves_the_callers_state_alone(
-    run: TrainingRun, tmp_path: Path
+    finished_run: TrainingRun, tmp_path: Path
 ) -> None:
     torch.manual_seed(5)
     expected, state = torch.rand(3), torch.manual_seed(5).get_state()
@@ -197,166 +136,24 @@ def test_a_run_repeats_bit_for_bit_and_leaves_the_callers_state_alone(
     assert torch.get_num_threads() == 2
     assert torch.equal(torch.get_rng_state(), state)
     assert torch.equal(torch.rand(3), expected)
-    assert_same_run(run.folder, tmp_path / "1")
+    assert_same_run(finished_run.folder, tmp_path / "1")
 
 
-def test_another_seed_is_another_run(run: TrainingRun, tmp_path: Path) -> None:
+def test_another_seed_is_another_run(finished_run: TrainingRun, tmp_path: Path) -> None:
     other = run_tiny(tmp_path / "1", seed=1)
-    first, second = (torch.load(each.checkpoints[0], weights_only=True) for each in (run, other))
+    first, second = (
+        torch.load(each.checkpoints[0], weights_only=True) for each in (finished_run, other)
+    )
     assert not same(first["model_state_dict"], second["model_state_dict"])
 
 
-def test_loader_processes_change_nothing(run: TrainingRun, tmp_path: Path) -> None:
+def test_loader_processes_change_nothing(finished_run: TrainingRun, tmp_path: Path) -> None:
     run_tiny(tmp_path / "1", workers=1, augment=True)
     run_tiny(tmp_path / "2", augment=True)
     assert_same_run(tmp_path / "1", tmp_path / "2")
-    plain = torch.load(run.checkpoints[-1], weights_only=True)
+    plain = torch.load(finished_run.checkpoints[-1], weights_only=True)
     changed = contents(tmp_path / "1")[15]
     assert not same(plain["model_state_dict"], changed["model_state_dict"])
-
-
-# -- runs that stop and go on --------------------------------------------------------------------
-
-LONG = {**TINY, "steps": 120, "every": 2, "augment": True, "n_val": 40, "optimizer": "adamw"}
-
-
-def start(out: Path, *flags: str, **settings: Any) -> subprocess.Popen[str]:
-    """A process that trains, by the flags of the command."""
-    arguments = ["--out", str(out), *flags]
-    for name, value in settings.items():
-        flag = name.replace("_", "-")
-        arguments += [f"--{flag}"] if value is True else [f"--{flag}", str(value)]
-    code = "import sys, tyro\nfrom dvis.commands.training import train\nsys.exit(tyro.cli(train))"
-    return subprocess.Popen(
-        [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "PYTHONPATH": str(TESTS)},
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        text=True,
-    )
-
-
-def wait_for_checkpoints(folder: Path, n: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
-    while len(list(folder.glob("*.pth.tar"))) < n:
-        assert process.poll() is None, process.communicate()
-        assert time.monotonic() < deadline
-        time.sleep(0.002)
-
-
-def test_a_killed_run_goes_on_to_what_an_unbroken_one_gives(tmp_path: Path) -> None:
-    broken, whole = tmp_path / "broken", tmp_path / "whole"
-    process = start(broken, "--resume-from-checkpoint", str(broken), **LONG)
-    wait_for_checkpoints(broken, 8, process)
-    process.send_signal(signal.SIGKILL)
-    process.communicate()
-    assert process.returncode == -signal.SIGKILL
-    n_saved = len(contents(broken))  # all of them whole
-    train(TrainingSettings(**LONG, out=broken, resume_from_checkpoint=broken))
-    train(TrainingSettings(**LONG, out=whole))
-    assert 8 <= n_saved < len(contents(whole))
-    assert_same_run(broken, whole)
-    assert not list(broken.glob("*.partial"))
-
-
-def test_ctrl_c_says_how_to_go_on(tmp_path: Path) -> None:
-    out = tmp_path / "a run"
-    process = start(out, **{**LONG, "steps": 5000})
-    wait_for_checkpoints(out, 3, process)
-    process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert f"--resume-from-checkpoint {shlex.quote(str(out))}" in errors
-    assert "Traceback" not in errors
-    assert len(contents(out)) >= 3
-
-
-def test_steps_saved_before_are_neither_overwritten_nor_saved_again(
-    run: TrainingRun, tmp_path: Path
-) -> None:
-    folder = tmp_path / "1"
-    folder.mkdir()
-    for path in run.checkpoints[:-1]:  # as if saved at another minute
-        name = path.name.replace(path.name[11:27], "2020-02-03-04h05")
-        (folder / name).write_bytes(path.read_bytes())
-    before = {path: path.stat().st_mtime_ns for path in folder.iterdir()}
-    first = next(path for path in before if path.name.endswith("_train_2.pth.tar"))
-    saved: list[Path] = []
-    settings = TrainingSettings(**TINY, every=4, resume_from_checkpoint=first)
-    train(settings, on_checkpoint=saved.append)
-    assert [read_facts(path)["step"] for path in saved] == [15]
-    assert before == {path: path.stat().st_mtime_ns for path in before}
-    assert_same_run(run.folder, folder)
-
-
-def test_what_is_saved_between_old_checkpoints_sorts_between_them(
-    run: TrainingRun, tmp_path: Path
-) -> None:
-    folder = tmp_path / "1"
-    folder.mkdir()
-    for path in run.checkpoints:
-        (folder / path.name).write_bytes(path.read_bytes())
-    resumed = run_tiny(None, every=1, resume_from_checkpoint=folder / run.checkpoints[0].name)
-    assert resumed.folder == folder
-    assert resumed.metrics.step.values.tolist() == list(range(16))
-
-
-def test_a_finished_run_is_left_as_it_is(run: TrainingRun) -> None:
-    again = run_tiny(None, every=4, resume_from_checkpoint=run.folder)
-    assert again.checkpoints == run.checkpoints
-
-
-def test_a_run_can_be_made_longer_where_its_rates_do_not_change(tmp_path: Path) -> None:
-    constant = {"lr_schedule": "constant", "every": 5}
-    run_tiny(tmp_path / "1", **constant)
-    longer = run_tiny(None, **constant, steps=20, resume_from_checkpoint=tmp_path / "1")
-    unbroken = run_tiny(tmp_path / "2", **constant, steps=20)
-    last = [torch.load(each.checkpoints[-1], weights_only=True) for each in (longer, unbroken)]
-    assert last[0]["step"] == 20
-    assert same(last[0]["model_state_dict"], last[1]["model_state_dict"])
-
-
-@pytest.mark.parametrize(
-    ("change", "told"),
-    [
-        ({"batch_size": 8}, "batch_size was 16 and is 8"),
-        ({"optimizer": "adamw"}, "optimizer was 'sgd' and is 'adamw'"),
-        ({"seed": 3}, "seed was 0 and is 3"),
-        ({"n_train": 90}, "fingerprint was 'recipe-"),
-        ({"image_size": 18}, "input size was 16 and is 18"),
-        ({"model": "tiny_networks:linear"}, "model was 'tiny_networks:convolutional' and is"),
-        ({"steps": 30}, "steps that the cosine spans was 15 and is 30"),
-    ],
-)
-def test_going_on_with_other_settings_is_refused(
-    run: TrainingRun, change: dict[str, Any], told: str
-) -> None:
-    before = sorted(run.folder.iterdir())
-    with pytest.raises(ValueError, match="another run") as error:
-        run_tiny(None, **change, resume_from_checkpoint=run.folder)
-    assert told in str(error.value)
-    assert sorted(run.folder.iterdir()) == before
-
-
-def test_a_foreign_checkpoint_cannot_be_resumed(tmp_path: Path) -> None:
-    torch.save({"model_state_dict": {"w": torch.zeros(1)}, "epoch": 1}, tmp_path / "a.pth")
-    with pytest.raises(CheckpointError, match="not written by dvis train"):
-        run_tiny(None, resume_from_checkpoint=tmp_path / "a.pth")
-
-
-def test_runs_are_numbered_and_never_mixed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    (tmp_path / "models" / "convolutional_checkpoints" / "7").mkdir(parents=True)
-    first, second = run_tiny(None, steps=1), run_tiny(None, steps=1)
-    assert first.folder == Path("models/convolutional_checkpoints/8")
-    assert second.folder == Path("models/convolutional_checkpoints/9")
-    with pytest.raises(FileExistsError, match="--resume-from-checkpoint"):
-        run_tiny(first.folder, steps=1)
-
-
-def test_two_processes_do_not_train_in_one_folder(tmp_path: Path) -> None:
-    with write_lock(tmp_path / "1", "training"), pytest.raises(StoreLockedError, match="process"):
-        run_tiny(tmp_path / "1")
 
 
 # -- what goes wrong -----------------------------------------------------------------------------
@@ -374,7 +171,7 @@ def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_sound_checkpoints(
 
 
 def test_early_stopping_counts_epochs_without_a_lower_validation_loss(tmp_path: Path) -> None:
-    frozen = {"model": "tiny_networks:linear", "learning_rate": 1e-30, "weight_decay": 0.0}
+    frozen = {"model": "tiny_models:linear", "learning_rate": 1e-30, "weight_decay": 0.0}
     run = run_tiny(tmp_path / "1", **frozen, steps=60, patience=3, epoch_ends=False)
     assert run.stopped_early
     assert int(run.metrics.step[-1]) == 4 * BATCHES_PER_EPOCH
@@ -465,8 +262,8 @@ def test_the_rate_that_is_reported_is_the_rate_that_is_used(tmp_path: Path) -> N
     assert used[1:] == run.metrics.learning_rate.values[:-1].tolist()
 
 
-def test_options_of_the_step_change_it(run: TrainingRun, tmp_path: Path) -> None:
-    weights = [torch.load(run.checkpoints[-1], weights_only=True)["model_state_dict"]]
+def test_options_of_the_step_change_it(finished_run: TrainingRun, tmp_path: Path) -> None:
+    weights = [torch.load(finished_run.checkpoints[-1], weights_only=True)["model_state_dict"]]
     for number, change in enumerate(
         [
             {"nesterov": True},

@@ -1,5 +1,6 @@
 """Models that compute in a millisecond, and checkpoints of a run of one."""
 
+import os
 from pathlib import Path
 
 import torch
@@ -29,6 +30,13 @@ def net(num_classes: int = 4) -> TinyNet:
     return TinyNet(num_classes)
 
 
+def counted_net(num_classes: int = 4) -> TinyNet:
+    """Writes a line with the process of each call, for models that workers are to load once."""
+    with Path(os.environ["DVIS_TEST_LOADS"]).open("a") as log:
+        log.write(f"{os.getpid()}\n")
+    return TinyNet(num_classes)
+
+
 def seeded_net(seed: int = 0) -> TinyNet:
     with torch.random.fork_rng():
         torch.manual_seed(seed)
@@ -54,6 +62,23 @@ def transformer() -> VisionTransformer:
         ).eval()
         nn.init.normal_(model.heads.head.weight)  # zero until trained: no gradient
     return model
+
+
+def convolutional(num_classes: int) -> nn.Module:
+    """Batch norm and dropout: what evaluation and chance could disturb."""
+    return nn.Sequential(
+        nn.Conv2d(3, 4, 3, stride=2),
+        nn.BatchNorm2d(4),
+        nn.ReLU(),
+        nn.AdaptiveAvgPool2d(4),
+        nn.Flatten(),
+        nn.Dropout(0.3),
+        nn.Linear(64, num_classes),
+    )
+
+
+def linear(num_classes: int) -> nn.Module:
+    return nn.Sequential(nn.AdaptiveAvgPool2d(4), nn.Flatten(), nn.Linear(48, num_classes))
 
 
 def write_checkpoints(folder: Path, n_checkpoints: int) -> list[Path]:

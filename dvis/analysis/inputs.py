@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from dvis.levels import input_of, values_of
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y
 
 
@@ -47,15 +48,8 @@ def model_input(dataset: xr.Dataset, checkpoint: str, layer: str, channel: int) 
             "its activation again. Make it with `dvis visualize`"
         )
     table = dataset.attrs["parameters"][int(unit.params)]
-    image = unit.image.transpose(RGB, Y, X).astype(np.float32)
-    inputs = (low + image / 255 * (high - low) - _by_colour(table, "input_mean", 0.0)) / _by_colour(
-        table, "input_std", 1.0
-    )
-    inputs.attrs = {"long_name": "model input", "units": "1"}
-    given: xr.DataArray = inputs.astype(np.float32).rename("model_input")
-    return given
-
-
-def _by_colour(parameters: dict[str, list[float]], name: str, default: float) -> xr.DataArray:
-    numbers = parameters.get(name, [default])
-    return xr.DataArray(np.broadcast_to(np.array(numbers, np.float32), 3), dims=RGB)
+    image = unit.image.transpose(Y, X, RGB)
+    inputs = input_of(values_of(image.values, low, high), table)
+    attrs = {"long_name": "model input", "units": "1"}
+    given = xr.DataArray(inputs, image.coords, image.dims, "model_input", attrs)
+    return given.transpose(RGB, Y, X)

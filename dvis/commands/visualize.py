@@ -11,6 +11,7 @@ from dvis.export import export_tree
 from dvis.measure.feature_settings import Preset, VisualizeOptions, options_from
 
 _MAX_PRINTED = 20
+_MADE_HOW = ("were made with other options", "are of other weights under the same label")
 
 
 @dataclass(frozen=True)
@@ -72,11 +73,9 @@ def _visualize(options: VisualizeOptions) -> int:
     if len(report.notes) > _MAX_PRINTED:
         print(f"  ... and {len(report.notes) - _MAX_PRINTED} more: dvis info {report.store}")
     print(f"{report.store}: {report.n_measured} units made, {report.n_failed} failed")
-    if report.n_made_otherwise:
-        print(
-            f"{report.n_made_otherwise} units were made with other options and kept as they are; "
-            "--overwrite makes them again"
-        )
+    for n_units, how in zip(report.kept, _MADE_HOW, strict=True):
+        if n_units:
+            print(f"{n_units} units {how} and kept as they are; --overwrite makes them again")
     if options.output_path is not None:
         exported = export_tree(report.store, options.output_path, overwrite=True)
         print(f"{exported.folder}: {exported.n_images} jpg files")

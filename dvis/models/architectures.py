@@ -67,11 +67,10 @@ def build_model(
     Raises
     ------
     ValueError
-        When torchvision has no such model, or the factory's module has no such function.
+        When torchvision has no such model, the factory's module has no such function, or what is
+        there cannot be called so or returns no `nn.Module`.
     ImportError
         When the factory's module cannot be imported.
-    TypeError
-        When the factory returns no `nn.Module`.
     """
     options: dict[str, Any] = {} if n_classes is None else {"num_classes": n_classes}
     if image_size is not None and model.startswith("vit_"):
@@ -106,7 +105,7 @@ def load_model(
         When the file cannot be loaded safely, or its weights do not fit the model.
     ConnectionError
         When pretrained weights are neither there nor to be had.
-    ValueError, ImportError, TypeError
+    ValueError, ImportError
         As `build_model` does.
     """
     given = checkpoint.path if isinstance(checkpoint, CheckpointFile) else checkpoint
@@ -148,10 +147,18 @@ def _call_factory(model: str, n_classes: int | None) -> nn.Module:
         if n_classes is None and takes is not None and takes.default is takes.empty:
             n_classes = _DEFAULT_CLASSES
         is_given = n_classes is not None and (takes is not None or takes_any)
-        module = factory(num_classes=n_classes) if is_given else factory()
+        try:
+            module = factory(num_classes=n_classes) if is_given else factory()
+        except TypeError as err:
+            given = f"num_classes={n_classes}" if is_given else ""
+            raise ValueError(
+                f"{model}({given}) makes no model: {err}. It takes {inspect.signature(factory)}. "
+                "Give a factory that takes num_classes alone, or nothing"
+            ) from err
     if not isinstance(module, nn.Module):
-        raise TypeError(
-            f"{model} returned a {type(module).__name__}; a factory returns a torch.nn.Module"
+        raise ValueError(
+            f"{model} returned a {type(module).__name__}. Give a factory that returns a "
+            "torch.nn.Module"
         )
     return module
 
@@ -174,7 +181,7 @@ def _find_factory(model: str) -> Callable[..., Any]:
             raise ValueError(did_you_mean("function", part, there, module_name))
         found = getattr(found, part)
     if not callable(found):
-        raise TypeError(f"{model} is a {type(found).__name__}; give a function or a class")
+        raise ValueError(f"{model} is a {type(found).__name__}. Give a function or a class")
     factory: Callable[..., Any] = found
     return factory
 

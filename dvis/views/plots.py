@@ -76,14 +76,7 @@ def trajectory(
     values, names = _curves(dataset, variable, units)
     figure, axes = _subplots(figsize=(6.4, 3.8), layout="constrained")
     positions = _x_values(dataset, x)
-    many = len(units) > _MAX_LEGEND
-    style: dict[str, Any] = {"lw": 0.6, "alpha": 0.5} if many else {"lw": 1.6, "marker": "."}
-    layers = list(dict.fromkeys(layer for layer, _ in units))
-    for curve, name, (of_layer, _) in zip(values, names, units, strict=True):
-        color = {"color": f"C{layers.index(of_layer) % 10}"} if many else {}
-        axes.plot(positions, curve, label=plain(name), **style, **color)
-    if many:
-        _draw_medians(axes, positions, values, units, layers)
+    _draw_curves(axes, positions, values, names, units)
     if len(units) > 1:
         axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     if x == "time":
@@ -258,6 +251,23 @@ def _show_dates(axes: "Axes") -> None:
     locator = AutoDateLocator()  # type: ignore[no-untyped-call]
     axes.xaxis.set_major_locator(locator)
     axes.xaxis.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+
+
+def _draw_curves(
+    axes: "Axes",
+    positions: np.ndarray,
+    values: list[np.ndarray],
+    names: list[str],
+    units: list[tuple[str, int]],
+) -> None:
+    many = len(units) > _MAX_LEGEND
+    style: dict[str, Any] = {"lw": 0.6, "alpha": 0.5} if many else {"lw": 1.6, "marker": "."}
+    layers = list(dict.fromkeys(layer for layer, _ in units))
+    for curve, name, (of_layer, _) in zip(values, names, units, strict=True):
+        color: dict[str, Any] = {"color": f"C{layers.index(of_layer) % 10}"} if many else {}
+        axes.plot(positions, curve, label=plain(name), **style, **color)
+    if many:
+        _draw_medians(axes, positions, values, units, layers)
 
 
 def _draw_medians(

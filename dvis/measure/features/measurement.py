@@ -10,6 +10,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from dvis.levels import INPUT_MEAN, INPUT_STD
 from dvis.measure.feature_settings import FeatureSettings
 from dvis.measure.features.engine import Normalisation, Optimised, maximise
 from dvis.measure.features.objectives import Objective, channel, map_size, neuron
@@ -93,8 +94,8 @@ class FeatureVisualisation:
         return {
             **self.settings.to_parameters(),
             "feature_image_size": self.image_size,
-            "input_mean": [0.0] * n_channels if is_pixel else list(self.mean),
-            "input_std": [1.0] * n_channels if is_pixel else list(self.std),
+            INPUT_MEAN: [0.0] * n_channels if is_pixel else list(self.mean),
+            INPUT_STD: [1.0] * n_channels if is_pixel else list(self.std),
             "number_of_images": self.number_of_images,
         }
 

@@ -11,11 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dvis.levels import LEVELS, values_of
 from dvis.measure.features.engine import Normalisation
 from dvis.measure.features.objectives import Objective, ObjectiveBatch
 from dvis.models.hooks import LayerOutput, stopping
-
-LEVELS = 255
 
 
 @dataclass(frozen=True)
@@ -40,12 +39,9 @@ def model_input(
     images: Sequence[StoredImage], normalisation: Normalisation, like: Tensor
 ) -> Tensor:
     """What the model takes (image, channel, y, x) of stored images."""
-    pixels = torch.from_numpy(np.stack([image.pixels for image in images])).movedim(-1, 1)
-    low = torch.tensor([image.value_min for image in images], dtype=like.dtype)
-    high = torch.tensor([image.value_max for image in images], dtype=like.dtype)
-    spread = (high - low)[:, None, None, None]
-    values = low[:, None, None, None] + pixels.to(like.dtype) / LEVELS * spread
-    return normalisation(values.to(like.device))
+    low, high = ([getattr(i, name) for i in images] for name in ("value_min", "value_max"))
+    values = values_of(np.stack([image.pixels for image in images]), low, high)
+    return normalisation(torch.from_numpy(values).movedim(-1, 1).to(like))
 
 
 def activations(

@@ -81,11 +81,7 @@ def dsprites_images(
     ValueError
         When it is no dSprites file, or has fewer samples.
     """
-    file = path / FILE_NAME if path.is_dir() else path
-    if not file.is_file():
-        raise FileNotFoundError(
-            f"No dSprites file {file}. Give the path of {FILE_NAME}, or the folder that holds it"
-        )
+    file = _find_file(path)
     name = f"dsprites/{split}"
     try:
         with file.open("rb") as stream, np.load(stream, allow_pickle=False) as archive:
@@ -109,6 +105,15 @@ def dsprites_images(
         pictures=pictures,
         factors={**factors, "shape": labels[positions]},
     )
+
+
+def _find_file(path: Path) -> Path:
+    file = path / FILE_NAME if path.is_dir() else path
+    if not file.is_file():
+        raise FileNotFoundError(
+            f"No dSprites file {file}. Give the path of {FILE_NAME}, or the folder that holds it"
+        )
+    return file
 
 
 def _read_pictures(file: Path, positions: np.ndarray) -> BinaryPictures:

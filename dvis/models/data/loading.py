@@ -80,27 +80,13 @@ def load_images(
     >>> images[0][0].shape, images.classes[:3]
     (torch.Size([3, 64, 64]), ('circle', 'ring', 'ellipse'))
     """
-    if dataset not in DATASETS:
-        raise ValueError(did_you_mean("dataset", dataset, DATASETS, "dvis"))
-    if split not in get_args(Split):
-        raise ValueError(did_you_mean("split", split, get_args(Split), dataset))
-    if n_samples is not None and n_samples < 1:
-        raise ValueError(f"{n_samples} samples were asked for. Ask for 1 or more")
-    if size is not None and size < 1:
-        raise ValueError(f"Images of {size} px were asked for. Ask for 1 px or more")
-    if seed < 0:
-        raise ValueError(f"The seed is {seed}. Give 0 or more")
-    if download and dataset not in DOWNLOADABLE:
-        raise ValueError(
-            f"{dataset} cannot be downloaded; {', '.join(DOWNLOADABLE)} can. Leave download out"
-        )
-    if dataset in _BUILT_IN:
-        if data_path is not None:
-            raise ValueError(f"{dataset} lies in no files, not in {data_path}. Leave the path out")
+    _check_names(dataset, split, download=download)
+    _check_numbers(n_samples, size, seed)
+    path = _path(dataset, data_path)
+    if path is None:
         if dataset == "shapes":
             return shapes_images(split, size, n_samples=n_samples, seed=seed)
         return _chosen(digits_images(split, size, seed), n_samples, seed)
-    path = _path(dataset, data_path)
     if dataset == "dsprites":
         return dsprites_images(path, split, size, n_samples=n_samples, seed=seed)
     if dataset in DOWNLOADABLE:
@@ -110,7 +96,32 @@ def load_images(
     return _chosen(images, n_samples, seed)
 
 
-def _path(dataset: str, data_path: str | Path | None) -> Path:
+def _check_names(dataset: str, split: str, *, download: bool) -> None:
+    if dataset not in DATASETS:
+        raise ValueError(did_you_mean("dataset", dataset, DATASETS, "dvis"))
+    if split not in get_args(Split):
+        raise ValueError(did_you_mean("split", split, get_args(Split), dataset))
+    if download and dataset not in DOWNLOADABLE:
+        raise ValueError(
+            f"{dataset} cannot be downloaded; {', '.join(DOWNLOADABLE)} can. Leave download out"
+        )
+
+
+def _check_numbers(n_samples: int | None, size: int | None, seed: int) -> None:
+    if n_samples is not None and n_samples < 1:
+        raise ValueError(f"{n_samples} samples were asked for. Ask for 1 or more")
+    if size is not None and size < 1:
+        raise ValueError(f"Images of {size} px were asked for. Ask for 1 px or more")
+    if seed < 0:
+        raise ValueError(f"The seed is {seed}. Give 0 or more")
+
+
+def _path(dataset: str, data_path: str | Path | None) -> Path | None:
+    """Where the set lies; None for one that is built in."""
+    if dataset in _BUILT_IN:
+        if data_path is not None:
+            raise ValueError(f"{dataset} lies in no files, not in {data_path}. Leave the path out")
+        return None
     if data_path is None or not os.fspath(data_path):
         raise ValueError(f"{dataset} was asked for without a path. Give {_PATHS[dataset]}")
     return Path(data_path).expanduser()

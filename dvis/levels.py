@@ -1,0 +1,28 @@
+"""What the 8-bit levels of stored images stand for.
+
+Levels in, values and model inputs out, all as numpy arrays with colours last:
+v = min + level / 255 * (max - min), model input = (v - input_mean) / input_std.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import numpy as np
+
+LEVELS = 255
+INPUT_MEAN, INPUT_STD = "input_mean", "input_std"
+
+
+def values_of(levels: np.ndarray, value_min: Any, value_max: Any) -> np.ndarray:
+    """Values (..., y, x, rgb), float32, of levels, by the values (...) of levels 0 and 255."""
+    low, high = (np.asarray(v, np.float32)[..., None, None, None] for v in (value_min, value_max))
+    values: np.ndarray = low + levels.astype(np.float32) / np.float32(LEVELS) * (high - low)
+    return values
+
+
+def input_of(values: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
+    """Model input (..., y, x, rgb), float32, of values, by the parameters of how they were made."""
+    mean = np.asarray(parameters.get(INPUT_MEAN, 0.0), np.float32)
+    std = np.asarray(parameters.get(INPUT_STD, 1.0), np.float32)
+    given: np.ndarray = (values - mean) / std
+    return given
