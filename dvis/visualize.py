@@ -16,6 +16,7 @@ from torch import nn
 from dvis.executors import in_processes, in_this_process, on_client, on_cluster, on_scheduler
 from dvis.measure.feature_settings import VisualizeOptions
 from dvis.measure.features import FeatureTask, FeatureVisualisation
+from dvis.measure.features.spectra import spectrum_of_images
 from dvis.metrics import write_metrics
 from dvis.models.architectures import load_model, model_name
 from dvis.models.checkpoints import (
@@ -171,6 +172,10 @@ def _measurement(options: VisualizeOptions, facts: Mapping[str, Any]) -> Feature
             f"the model takes {len(mean)} channels; a store keeps images of 1 or 3. "
             "dvis.measure.features.engine.maximise takes any number"
         )
+    magnitude = None
+    if options.maco_images is not None:
+        side = round(size * options.settings.crop_factor)
+        magnitude = spectrum_of_images(options.maco_images, len(mean), side)
     batch_size = _CPU_BATCH if options.device == "cpu" else _ACCELERATOR_BATCH
     return FeatureVisualisation(
         settings=options.settings,
@@ -183,6 +188,8 @@ def _measurement(options: VisualizeOptions, facts: Mapping[str, Any]) -> Feature
         aggregation=options.aggregation,
         number_of_images=options.number_of_images,
         batch_size=options.batch_size or batch_size,
+        magnitude=magnitude,
+        precision=options.precision,
     )
 
 

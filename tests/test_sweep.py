@@ -17,6 +17,7 @@ import numpy as np
 import pytest
 import tiny_models
 import torch
+from PIL import Image
 from tiny_models import write_checkpoints
 
 import dvis
@@ -178,6 +179,47 @@ def test_images_can_start_from_folders_with_a_fallback(
     first = dvis.open(options.store).image.isel(channel=slice(4)).values.astype(int)
     second = dvis.open(again.store).image.isel(channel=slice(4)).values.astype(int)
     assert np.median(abs(first - second)) <= 4  # what a jpg loses
+
+
+def test_maco_images_have_the_spectrum_of_the_users_images(
+    options: VisualizeOptions, tmp_path: Path
+) -> None:
+    flat = tmp_path / "flat"
+    flat.mkdir()
+    rng = np.random.default_rng(0)
+    for i in range(3):
+        noise = rng.integers(0, 256, (20, 24, 3), np.uint8)  # white: as much at each frequency
+        Image.fromarray(noise).save(flat / f"{i}.png")
+    settings = feature_settings("default", {"max_iterations": 2, "param": "maco"})
+    natural = replace(options, settings=settings)
+    visualize(natural)
+    steep = dvis.open(options.store).image.values.astype(float)
+    assert visualize(replace(natural, maco_images=flat)).kept == Kept(other_options=24)
+    visualize(replace(natural, maco_images=flat, overwrite=True))
+    white = dvis.open(options.store).image.values.astype(float)
+
+    def roughness(images: np.ndarray) -> float:
+        return float(np.abs(np.diff(images, axis=3)).mean())
+
+    assert roughness(white) > 1.5 * roughness(steep)
+    with pytest.raises(FileNotFoundError, match="no jpg or png files"):
+        visualize(replace(natural, maco_images=tmp_path / "run"))
+    with pytest.raises(ValueError, match="maco_images is for param maco"):
+        replace(options, maco_images=flat)
+
+
+def test_half_precision_reaches_about_the_same(options: VisualizeOptions, tmp_path: Path) -> None:
+    visualize(options)
+    half = replace(options, precision="bfloat16", store=tmp_path / "half.zarr")
+    visualize(half)
+    stores = [dvis.open(store) for store in (options.store, half.store)]
+    assert [store.attrs["parameters"][0]["precision"] for store in stores] == [
+        "float32",
+        "bfloat16",
+    ]
+    np.testing.assert_allclose(*(s.activation.values for s in stores), rtol=0.1, atol=0.05)
+    report = verify_store(half.store, MODEL, checkpoint_path=half.checkpoint_path[0])
+    assert report.faults == []
 
 
 def test_several_images_and_neurons_are_variants(options: VisualizeOptions) -> None:

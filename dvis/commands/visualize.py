@@ -34,7 +34,7 @@ def visualize_command(arguments: Sequence[str]) -> Callable[..., int]:
         defaults[name] = _paths(defaults[name])
     for name in ("layers", "channels"):
         defaults[name] = tuple(defaults[name])
-    for name in ("store", "output_path"):
+    for name in ("store", "output_path", "maco_images"):
         defaults[name] = defaults[name] and Path(defaults[name])
     options_type = Annotated[VisualizeOptions, tyro.conf.arg(name="")]
 

@@ -16,6 +16,7 @@ from dvis.schema import DEFAULT_RUN, did_you_mean
 Preset = Literal["default", "original"]
 Param = Literal["pixel", "fourier", "maco"]
 Schedule = Literal["constant", "exponential", "cosine"]
+Precision = Literal["float32", "bfloat16"]
 
 
 def _at_least(name: str, value: float, least: float) -> None:
@@ -244,6 +245,10 @@ class VisualizeOptions:
         Images that are optimised together (default: 4 on a CPU, 64 on a GPU).
     device
         Where to compute: cpu, cuda, cuda:1, mps.
+    precision
+        Numbers of the forward and backward pass; bfloat16 is for GPUs, and slow on most CPUs.
+    maco_images
+        Folder of jpg or png files whose mean spectrum images of param maco have (default: 1/f).
     store
         The store (default: stores/MODEL.zarr).
     run
@@ -272,6 +277,8 @@ class VisualizeOptions:
     init_from: Literal["noise", "previous"] = "noise"
     batch_size: int | None = None
     device: str = "cpu"
+    precision: Precision = "float32"
+    maco_images: Path | None = None
     store: Path | None = None
     run: str = DEFAULT_RUN
     output_path: Path | None = None
@@ -290,6 +297,10 @@ class VisualizeOptions:
             _at_least("workers", self.workers, 0)
         if self.init_images_dir and self.init_from == "previous":
             raise ValueError("give init_images_dir or init_from previous, not both")
+        if self.maco_images is not None and self.settings.param != "maco":
+            raise ValueError(
+                f"maco_images is for param maco; param is {self.settings.param}. Leave one out"
+            )
         _ = self.neuron_positions
 
     @property

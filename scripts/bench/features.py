@@ -234,7 +234,7 @@ def measure_gpu(options: Gpu) -> None:
     model = random_model(options.model).cuda()
     sides = {
         "dvis, float32": OURS["dvis default"],
-        "dvis, bf16": partial(render_dvis, preset="default", autocast="bfloat16"),
+        "dvis, bf16": partial(render_dvis, preset="default", precision="bfloat16"),
         **load_peers("lucent"),
     }
     rows = []

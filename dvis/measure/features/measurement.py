@@ -11,7 +11,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from dvis.levels import INPUT_MEAN, INPUT_STD
-from dvis.measure.feature_settings import FeatureSettings
+from dvis.measure.feature_settings import FeatureSettings, Precision
 from dvis.measure.features.engine import Normalisation, Optimised, maximise
 from dvis.measure.features.objectives import Objective, channel, map_size, neuron
 from dvis.measure.features.parametrisations import ImageSpace, Parametrisation, parametrisation
@@ -62,8 +62,8 @@ class FeatureVisualisation:
         Images that are optimised together.
     magnitude : ndarray, (channel, y frequency, x frequency), optional
         Spectrum for `param="maco"`.
-    autocast : str, optional
-        Half precision of the forward pass, "bfloat16" or "float16", for a GPU.
+    precision : {"float32", "bfloat16"}
+        Numbers of the forward and backward pass.
     """
 
     settings: FeatureSettings
@@ -77,7 +77,7 @@ class FeatureVisualisation:
     number_of_images: int = 1
     batch_size: int = 4
     magnitude: np.ndarray | None = None
-    autocast: str | None = None
+    precision: Precision = "float32"
 
     @property
     def objectives(self) -> list[str]:
@@ -97,7 +97,16 @@ class FeatureVisualisation:
             INPUT_MEAN: [0.0] * n_channels if is_pixel else list(self.mean),
             INPUT_STD: [1.0] * n_channels if is_pixel else list(self.std),
             "number_of_images": self.number_of_images,
+            "precision": self.precision,
+            "spectrum": self._spectrum,
         }
+
+    @property
+    def _spectrum(self) -> str:
+        """What tells the spectrum of maco images from others: 1/f, or a hash."""
+        if self.magnitude is None:
+            return "1/f" if self.settings.param == "maco" else ""
+        return hashlib.blake2b(self.magnitude.tobytes(), digest_size=8).hexdigest()
 
     def widths(self, model: nn.Module) -> dict[str, int]:
         """Channels of each of the layers.
@@ -188,7 +197,7 @@ class FeatureVisualisation:
             seeds=seeds,
             start=None if start is None else self._start(start, param, normalisation, some),
             groups=[index for _, index in pairs],
-            autocast=getattr(torch, self.autocast) if self.autocast else None,
+            autocast=None if self.precision == "float32" else torch.bfloat16,
         )
         stored, reached = self._choose(model, outputs, objectives, optimised, param, normalisation)
         return self._labelled(task, optimised, stored, reached, seeds)

@@ -9,7 +9,7 @@ from dvis.measure.features import FeatureTask, FeatureVisualisation, feature_set
 from peers.task import Rendered, Task, read_clock
 
 
-def render_dvis(task: Task, *, preset: str, autocast: str | None = None) -> Rendered:
+def render_dvis(task: Task, *, preset: str, precision: str = "float32") -> Rendered:
     """Images by dvis as it stores them, under one of its presets, but that none stops early.
 
     Parameters
@@ -18,8 +18,8 @@ def render_dvis(task: Task, *, preset: str, autocast: str | None = None) -> Rend
         What to make.
     preset : {"original", "default"}
         The plain loop's semantics, or Fourier coefficients and random transforms.
-    autocast : str, optional
-        Half precision of the forward pass.
+    precision : {"float32", "bfloat16"}
+        Numbers of the forward and backward pass.
     """
     start = read_clock(task.device)
     options = {"max_iterations": task.steps, "stop_rule": "never", "seed": task.seed}
@@ -29,7 +29,7 @@ def render_dvis(task: Task, *, preset: str, autocast: str | None = None) -> Rend
         std=task.std,
         image_size=task.size,
         batch_size=task.batch_size,
-        autocast=autocast,
+        precision=precision,
     )
     batches = [
         features.measure(task.model, FeatureTask(task.layer, "average", channels))
