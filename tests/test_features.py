@@ -176,7 +176,8 @@ def test_callers_model_and_generators_are_left_alone() -> None:
 )
 def test_outputs_of_two_three_and_four_dimensions(layer: str, n_channels: int) -> None:
     model = transformer()
-    made = measurement(layers=(layer,), channels=(0, 4))
+    settings = feature_settings("default", {"max_iterations": 40})
+    made = measurement(layers=(layer,), channels=(0, 4), settings=settings)
     assert made.widths(model) == {layer: n_channels}
     (task,) = made.tasks(made.widths(model))
     result = made.measure(model, task)

@@ -102,7 +102,7 @@ class FeatureSettings:
     convergence_window: int = 32
     stop_rule: Literal["relative", "absolute", "never"] = "relative"
     keep: Literal["best", "last"] = "best"
-    learning_rate: float = 0.05
+    learning_rate: float = 0.1
     lr_schedule: Schedule = "constant"
     lr_decay_rate: float = 0.99
     lr_min: float = 0.0
