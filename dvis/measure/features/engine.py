@@ -5,7 +5,7 @@ if it were alone: the loss is a sum over images, noise is an image's own, each s
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 
 import torch
@@ -17,7 +17,7 @@ from dvis.measure.features.objectives import Objective, check_objectives
 from dvis.measure.features.parametrisations import Parametrisation
 from dvis.measure.features.prepared import Prepared, prepare
 from dvis.measure.features.transforms import blur, draw_views, view
-from dvis.models.hooks import as_maps, trace_layers
+from dvis.models.hooks import LayerOutput, as_maps, trace_layers
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,6 +59,7 @@ def maximise(
     seeds: Sequence[int],
     start: Tensor | None = None,
     groups: Sequence[int] | None = None,
+    outputs: Mapping[str, LayerOutput] | None = None,
     autocast: torch.dtype | None = None,
     on_stop: Callable[[int], None] | None = None,
 ) -> list[Optimised]:
@@ -82,6 +83,8 @@ def maximise(
         Values to start from; NaN throughout for images that start at random.
     groups : sequence of int, (image,), optional
         Images of one number are those of a unit, which are to differ and stop together.
+    outputs : mapping of str to LayerOutput, optional
+        What `trace_layers` says of the model at this image size, where the caller knows it.
     autocast : torch.dtype, optional
         Half precision of the forward pass, for a GPU that has it.
     on_stop : callable, optional
@@ -104,7 +107,7 @@ def maximise(
         parameters[given] = param.encode(start[given].to(parameters))
     views = draw_views(settings, generators)
     sample = normalisation(param.decode(parameters[:1]))
-    outputs = trace_layers(model, sample)
+    outputs = outputs or trace_layers(model, sample)
     check_objectives(objectives, outputs, type(model).__name__)
     groups = list(range(len(objectives))) if groups is None else groups
     is_diverse = settings.diversity_weight > 0 and len(set(groups)) < len(groups)

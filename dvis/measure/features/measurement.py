@@ -197,6 +197,7 @@ class FeatureVisualisation:
             seeds=seeds,
             start=None if start is None else self._start(start, param, normalisation, some),
             groups=[index for _, index in pairs],
+            outputs=outputs if side == self.image_size else None,
             autocast=None if self.precision == "float32" else torch.bfloat16,
         )
         stored, reached = self._choose(model, outputs, objectives, optimised, param, normalisation)

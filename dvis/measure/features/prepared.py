@@ -91,7 +91,7 @@ class Prepared:
             return
         if {term.reduction for term in terms} == {"neuron"}:
             self._crop_to_field(sample, output)
-        self._take_own_channels(sample.expand(len(terms), -1, -1, -1), output)
+        self._take_own_channels(sample, output)
 
     def _set(self, objectives: Sequence[Objective]) -> None:
         self._objectives = list(objectives)
@@ -129,27 +129,37 @@ class Prepared:
                 self.crop = None
         self._set(whole)
 
-    def _take_own_channels(self, samples: Tensor, output: LayerOutput) -> None:
+    def _take_own_channels(self, sample: Tensor, output: LayerOutput) -> None:
         """Let the last convolutions give each image's own channel, as far back as that is all."""
-        expected = self(samples)
-        for name in reversed(self._convolutions(samples)):
+        whole = self._objectives
+        called = self._convolutions(sample)
+        expected = self._evaluate(
+            {n: t.expand(len(whole), *t.shape[1:]) for n, t in self.outputs.items()}
+        )
+        for name in reversed(called):
             conv = self._copied.get_submodule(name)
             if not isinstance(conv, nn.Conv2d) or not is_plain(conv):
                 return
             if conv.out_channels != output.n_channels:
                 return
-            own = OwnChannel(conv, self._channels)
+            own = OwnChannel(conv)
             self._copied.set_submodule(name, own)
+            self.own_channels.append(own)
             # Whatever mixes channels after it spreads what is not a number to the channel itself.
             own.filler = torch.nan
-            is_same = _agree(expected, self(samples))
+            is_same = all(self._is_same(sample, whole[:n], expected[:n]) for n in (1, len(whole)))
             own.filler = 0.0
             if not is_same:
                 self._copied.set_submodule(name, conv)
+                self.own_channels.pop()
+                self._set(whole)
                 return
-            self.own_channels.append(own)
 
-    def _convolutions(self, samples: Tensor) -> list[str]:
+    def _is_same(self, sample: Tensor, objectives: Sequence[Objective], expected: Tensor) -> bool:
+        self._set(objectives)
+        return _agree(expected, self(sample.expand(len(objectives), -1, -1, -1)))
+
+    def _convolutions(self, sample: Tensor) -> list[str]:
         """Names of the convolutions that run until the target, in order, each once."""
         called: list[str] = []
         handles = [
@@ -157,9 +167,12 @@ class Prepared:
             for name, module in self._copied.named_modules()
             if isinstance(module, nn.Conv2d)
         ]
+        objectives = self._objectives
         try:
-            self(samples)
+            self._set(objectives[:1])
+            self(sample)
         finally:
+            self._set(objectives)
             for handle in handles:
                 handle.remove()
         return [name for name in called if called.count(name) == 1]
@@ -201,13 +214,16 @@ def _rewritten(model: nn.Module, calls: dict[str, int], sample: Tensor) -> nn.Mo
     """The copy with the most rewrites under which the layers' outputs stay the same."""
     sample = sample.contiguous(memory_format=torch.channels_last)
     copied = _frozen_copy(model)
-    with stopping(copied, calls) as forward:
-        expected = forward(sample)
+
+    def run() -> dict[str, Tensor]:
+        with stopping(copied, calls) as forward:
+            return forward(sample)
+
+    expected = run()
     for rewrites in _REWRITES:
         for rewrite in rewrites:
-            rewrite(copied, sample, calls)
-        with stopping(copied, calls) as forward:
-            given = forward(sample)
+            rewrite(copied, run, calls)
+        given = run()
         if all(_agree(expected[layer], given[layer]) for layer in calls):
             break
         copied = _frozen_copy(model)

@@ -1,7 +1,7 @@
 """Rewrites of a frozen model that give the same outputs for less work.
 
-A private copy in, changed in place. Each looks at which tensor goes from which module to which, in
-one forward pass; none is trusted: `prepared` compares the outputs with the model's own.
+A private copy in, changed in place. Some look at which tensor goes from which module to which in
+one forward pass, which `run` makes. None is trusted: `prepared` compares the outputs.
 """
 
 import math
@@ -17,32 +17,33 @@ from torch.nn.utils.fusion import fuse_conv_bn_eval
 
 from dvis.models.hooks import first_tensor
 
-Rewrite = Callable[[nn.Module, Tensor, Iterable[str]], None]
+Run = Callable[[], object]
+Rewrite = Callable[[nn.Module, Run, Iterable[str]], None]
 _COLOURS = 4  # an input with no more channels is an image's, whose gradient oneDNN is slow at
 
 
-def fold_batch_norms(model: nn.Module, sample: Tensor, kept: Iterable[str]) -> None:
+def fold_batch_norms(model: nn.Module, run: Run, kept: Iterable[str]) -> None:
     """Fold each batch norm into the convolution before it, whose own output is not kept."""
     modules = dict(model.named_modules())
-    for conv, norm in _handovers(model, sample, nn.Conv2d, nn.BatchNorm2d):
+    for conv, norm in _handovers(model, run, nn.Conv2d, nn.BatchNorm2d):
         if conv not in kept and getattr(modules[norm], "running_mean", None) is not None:
             model.set_submodule(conv, fuse_conv_bn_eval(modules[conv], modules[norm]))
             model.set_submodule(norm, nn.Identity())
     model.requires_grad_(False)
 
 
-def pool_before_relu(model: nn.Module, sample: Tensor, kept: Iterable[str]) -> None:
+def pool_before_relu(model: nn.Module, run: Run, kept: Iterable[str]) -> None:
     """Take the maximum first and its positive part after, over a quarter of the positions."""
     modules = dict(model.named_modules())
-    for relu, pool in _handovers(model, sample, nn.ReLU, nn.MaxPool2d):
+    for relu, pool in _handovers(model, run, nn.ReLU, nn.MaxPool2d):
         if relu not in kept:
             model.set_submodule(pool, nn.Sequential(modules[pool], nn.ReLU(inplace=True)))
             model.set_submodule(relu, nn.Identity())
 
 
-def block_stems(model: nn.Module, sample: Tensor, kept: Iterable[str]) -> None:
+def block_stems(model: nn.Module, run: Run, kept: Iterable[str]) -> None:
     """Let strided convolutions of few channels stride over blocks of pixels."""
-    if sample.device.type != "cpu":
+    if not _is_on_cpu(model):
         return
     for name, module in list(model.named_modules()):
         if not isinstance(module, nn.Conv2d) or not is_plain(module):
@@ -51,12 +52,12 @@ def block_stems(model: nn.Module, sample: Tensor, kept: Iterable[str]) -> None:
             model.set_submodule(name, BlockedConvolution(module))
 
 
-def spread_pointwise(model: nn.Module, sample: Tensor, kept: Iterable[str]) -> None:
+def spread_pointwise(model: nn.Module, run: Run, kept: Iterable[str]) -> None:
     """Take 1 x 1 convolutions off the slow way on which torch sends them with a single thread.
 
     Dilation is nothing to a kernel of one pixel, but dilated convolutions go to oneDNN.
     """
-    if sample.device.type != "cpu":
+    if not _is_on_cpu(model):
         return
     for module in model.modules():
         if isinstance(module, nn.Conv2d) and module.kernel_size == (1, 1):
@@ -111,17 +112,14 @@ class OwnChannel(nn.Module):
     ----------
     conv : nn.Conv2d
         The convolution, which is plain (see `is_plain`).
-    channels : sequence of int, (image,)
-        The channel of each image of a batch.
     """
 
-    def __init__(self, conv: nn.Conv2d, channels: Sequence[int]) -> None:
+    def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
         self.conv, self.filler = conv, 0.0
-        self.choose(channels)
 
     def choose(self, channels: Sequence[int]) -> None:
-        """Set the channel of each image."""
+        """Set the channel of each image of a batch, (image,)."""
         device = self.conv.weight.device
         self.channels = torch.tensor(channels, device=device)
         weight = self.conv.weight[self.channels]
@@ -164,8 +162,12 @@ def _padding(conv: nn.Conv2d) -> tuple[int, int]:
     return conv.padding[0], conv.padding[1]
 
 
+def _is_on_cpu(model: nn.Module) -> bool:
+    return all(parameter.device.type == "cpu" for parameter in model.parameters())
+
+
 def _handovers(
-    model: nn.Module, sample: Tensor, giver: type[nn.Module], taker: type[nn.Module]
+    model: nn.Module, run: Run, giver: type[nn.Module], taker: type[nn.Module]
 ) -> list[tuple[str, str]]:
     """Names of modules of which one takes the very tensor that the other gives, each run once."""
     given_by: dict[int, str] = {}
@@ -189,5 +191,5 @@ def _handovers(
         for name, module in model.named_modules():
             if isinstance(module, giver | taker):
                 stack.callback(module.register_forward_hook(hook_of(name)).remove)
-        model(sample)
+        run()
     return [pair for pair in pairs if n_calls[pair[0]] == n_calls[pair[1]] == 1]
