@@ -54,9 +54,9 @@ def compare(model: nn.Module, objectives: list[Objective], images: Tensor) -> Pr
     ("name", "layer", "n_narrowed"),
     [
         ("resnet18", "conv1", 1),
-        ("resnet18", "bn1", 1),
+        ("resnet18", "bn1", 0),  # the stem works on blocks
         ("resnet18", "layer1.0.bn2", 1),
-        ("resnet18", "maxpool", 1),
+        ("resnet18", "maxpool", 0),
         ("resnet18", "layer2", 1),
         ("resnet18", "layer2.0", 2),  # the block's and the shortcut's
         ("resnet50", "layer1", 1),
