@@ -70,7 +70,7 @@ def on_cluster(n_workers: int) -> Iterator[tuple[Executor, int]]:
     distributed = _distributed()
     with (
         distributed.LocalCluster(
-            n_workers=n_workers, threads_per_worker=1, dashboard_address=None
+            n_workers=n_workers, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,
         distributed.Client(cluster) as client,
         on_client(client) as executor,
