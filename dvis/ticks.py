@@ -11,11 +11,15 @@ from collections.abc import Iterable, Sequence
 from importlib.abc import MetaPathFinder
 from importlib.machinery import ModuleSpec
 from types import ModuleType
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from dvis.tree import parse_checkpoint
 
+if TYPE_CHECKING:
+    from matplotlib.ticker import Formatter, Locator
+
 _TICK_INCHES = 1.2
+_TICK_LINE_INCHES = 0.3
 _TICK_POINTS = 8
 _MAX_LETTERS = 16
 _labels: set[str] = set()
@@ -74,36 +78,48 @@ class _AfterCategory(MetaPathFinder):
         return spec
 
 
-def _register(category: ModuleType) -> None:
-    import numpy as np
-    from matplotlib import ticker, units
+def name_ticks(names: Sequence[str], which: str = "x") -> "tuple[Locator, Formatter]":
+    """Ticks for an axis of which 0, 1, 2, ... have these names: as many as the axis has room for.
 
-    if getattr(units.registry.get(np.str_), "is_dvis", False):
-        return
+    Parameters
+    ----------
+    names : sequence of str
+        Short names, in order.
+    which : {"x", "y"}
+        The axis: names are wider than high.
+    """
+    import numpy as np
+    from matplotlib import ticker
+
+    tick_inches = _TICK_INCHES if which == "x" else _TICK_LINE_INCHES
 
     class FewTicks(ticker.Locator):
-        """As many evenly spread categories as the axis has room for."""
-
-        def __init__(self, n: int) -> None:
-            self.n = n
+        """Evenly spread places, the first and the last among them."""
 
         def __call__(self) -> Any:
             return self.tick_values(0, 0)
 
         def tick_values(self, vmin: float, vmax: float) -> Any:
             axes: Any = self.axis.axes  # type: ignore[union-attr]  # set before ticks are asked for
-            inches = axes.bbox.width / axes.get_figure(root=True).dpi
-            room = max(2, int(inches / _TICK_INCHES))
-            return np.unique(np.linspace(0, self.n - 1, min(room, self.n)).round())
+            length = axes.bbox.width if which == "x" else axes.bbox.height
+            room = max(2, int(length / axes.get_figure(root=True).dpi / tick_inches))
+            return np.unique(np.linspace(0, len(names) - 1, min(room, len(names))).round())
 
     class ShortNames(ticker.Formatter):
-        """Short names of categories by their number."""
-
-        def __init__(self, names: list[str]) -> None:
-            self.names = names
+        """Names of places by their number."""
 
         def __call__(self, x: float, pos: int | None = None) -> str:
-            return self.names[int(x)] if 0 <= x < len(self.names) else ""
+            return plain(names[int(x)]) if 0 <= x < len(names) else ""
+
+    return FewTicks(), ShortNames()
+
+
+def _register(category: ModuleType) -> None:
+    import numpy as np
+    from matplotlib import units
+
+    if getattr(units.registry.get(np.str_), "is_dvis", False):
+        return
 
     class CheckpointConverter(category.StrCategoryConverter):  # type: ignore[misc, name-defined]
         """Matplotlib's converter of strings, with readable ticks where they are checkpoints."""
@@ -116,9 +132,7 @@ def _register(category: ModuleType) -> None:
             if axis.axis_name != "x" or not names or not _labels.issuperset(names):
                 return category.StrCategoryConverter.axisinfo(unit, axis)
             axis.set_tick_params(labelsize=_TICK_POINTS)
-            return units.AxisInfo(  # type: ignore[no-untyped-call]
-                majloc=FewTicks(len(names)),
-                majfmt=ShortNames([plain(short_name(n)) for n in names]),
-            )
+            locator, formatter = name_ticks([short_name(name) for name in names])
+            return units.AxisInfo(majloc=locator, majfmt=formatter)  # type: ignore[no-untyped-call]
 
     units.registry[np.str_] = CheckpointConverter()

@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dvis.schema import did_you_mean
 
 Forward = Callable[[Tensor], dict[str, Tensor]]
+Reduce = Callable[[str, Tensor], Tensor]
 
 
 class _ReachedError(Exception):
@@ -102,7 +103,9 @@ def recording(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Ten
 
 
 @contextmanager
-def stopping(model: nn.Module, calls: dict[str, int]) -> Iterator[Forward]:
+def stopping(
+    model: nn.Module, calls: dict[str, int], reduce: Reduce | None = None
+) -> Iterator[Forward]:
     """A forward pass that ends once the named layers have run.
 
     Parameters
@@ -112,6 +115,9 @@ def stopping(model: nn.Module, calls: dict[str, int]) -> Iterator[Forward]:
     calls : dict of str to int
         Layers, and how often each runs in a whole pass: the pass ends after the last call of the
         last of them (see `trace_layers`).
+    reduce : callable, optional
+        What is kept of a layer's output, by the layer and the output: a tensor that shares no
+        memory with it. The whole output is by default.
 
     Yields
     ------
@@ -130,7 +136,10 @@ def stopping(model: nn.Module, calls: dict[str, int]) -> Iterator[Forward]:
             assert tensor is not None, layer
             is_last = not any(left.values())
             # Later layers may change it in place; there are none after the last.
-            outputs[layer] = tensor if is_last else tensor.clone()
+            if reduce is not None:
+                outputs[layer] = reduce(layer, tensor)
+            else:
+                outputs[layer] = tensor if is_last else tensor.clone()
             if is_last:
                 raise _ReachedError
 

@@ -1,17 +1,22 @@
 """Units of a Dataset by name, with errors that say what there is: for every view."""
 
 from collections.abc import Sequence
-from typing import Any
+from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import xarray as xr
 
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError, Status, did_you_mean
 
+Label = TypeVar("Label")
+Chosen: TypeAlias = Label | Sequence[Label] | slice | None
 
-def require(dataset: xr.Dataset, *variables: str) -> None:
-    """Raise where a Dataset lacks a variable that a view needs."""
-    missing = [name for name in (*variables, CHECKPOINT, LAYER, CHANNEL) if name not in dataset]
+
+def require(
+    dataset: xr.Dataset, *variables: str, labels: Sequence[str] = (CHECKPOINT, LAYER, CHANNEL)
+) -> None:
+    """Raise where a Dataset lacks a variable or a label that a view needs."""
+    missing = [name for name in (*variables, *labels) if name not in dataset]
     if missing:
         there = ", ".join(map(str, dataset.variables)) or "nothing"
         raise SchemaError(
@@ -35,8 +40,7 @@ def units_of(
     of_layers = [at_layer(dataset, layer) for layer in layers or labels_of(dataset, LAYER)]
     units = []
     for each in of_layers:
-        there = np.atleast_1d(each[CHANNEL].values)
-        there = there[there < int(each["n_channels"])]
+        there = _existing_channels(each)
         wanted = (
             measured(each, there)
             if channels is None
@@ -111,11 +115,17 @@ def known_channels(
     of_layer: xr.Dataset, channels: Sequence[int], *, strict: bool = True
 ) -> np.ndarray:
     """Those of the channels that the layer has; with `strict`, all of them or an error."""
-    there = set(np.atleast_1d(of_layer[CHANNEL].values).tolist())
-    known = [c for c in channels if c in there and c < int(of_layer["n_channels"])]
+    there = set(_existing_channels(of_layer).tolist())
+    known = [c for c in channels if c in there]
     if strict and len(known) < len(list(channels)):
         raise ValueError(_no_channel(of_layer, channels))
     return np.array(known, int)
+
+
+def _existing_channels(of_layer: xr.Dataset) -> np.ndarray:
+    """Channels that a layer has: the axis is as wide as the widest layer."""
+    there = np.atleast_1d(of_layer[CHANNEL].values)
+    return there[there < int(of_layer["n_channels"])] if "n_channels" in of_layer else there
 
 
 def _no_channel(of_layer: xr.Dataset, channels: Sequence[int]) -> str:
@@ -124,8 +134,7 @@ def _no_channel(of_layer: xr.Dataset, channels: Sequence[int]) -> str:
 
 
 def _channels_there(of_layer: xr.Dataset) -> str:
-    there = np.atleast_1d(of_layer[CHANNEL].values)
-    there = there[there < int(of_layer["n_channels"])]
+    there = _existing_channels(of_layer)
     return f"Its channels: {there.min()} to {there.max()}" if len(there) else "It has none here"
 
 
