@@ -1,0 +1,246 @@
+"""Births: planted ones are found, and what is no birth says so."""
+
+import time
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from made_up import LAYERS, log_steps, made_up, nothing_computed, rising_at
+
+import dvis
+from dvis.analysis.births import births
+from dvis.analysis.order import birth_order
+
+ONE_UNIT = (slice(None), None, None)
+
+
+def of(*numbers: float, **options) -> xr.Dataset:
+    """Births of one unit with these activations."""
+    trajectory = np.array(numbers, float)[ONE_UNIT]
+    return births(made_up(trajectory), **options).isel(layer=0, channel=0)
+
+
+@pytest.fixture
+def planted() -> np.ndarray:
+    """Positions of birth among 20 checkpoints, (4 layers, 8 channels)."""
+    return np.random.default_rng(0).integers(0, 19, (4, 8))
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_planted_births_are_found_exactly(planted: np.ndarray, is_lazy: bool) -> None:
+    dataset = made_up(rising_at(planted, 20), is_lazy=is_lazy)
+    with nothing_computed():
+        found = births(dataset)
+    assert (found.birth.chunks is not None) == is_lazy
+    np.testing.assert_array_equal(found.birth, planted)
+    np.testing.assert_array_equal(found.birth_step, dataset.step.values[planted])
+    np.testing.assert_array_equal(found.birth_checkpoint, dataset.checkpoint.values[planted])
+    assert (found.state == "born").all()
+
+
+def test_noisy_births_lie_between_their_neighbours(planted: np.ndarray) -> None:
+    planted = np.clip(np.tile(planted, (1, 40)), 1, 16)
+    found = births(made_up(rising_at(planted, 20, noise=0.15)), n_last=3)
+    off = np.abs(found.birth.values - planted)
+    assert (found.state == "born").mean() > 0.95
+    assert (off[found.state == "born"] <= 1).mean() > 0.99  # the stated error
+    steps = np.array(log_steps(20))
+    is_between = (found.earliest_step < steps[planted]) & (steps[planted] <= found.latest_step)
+    assert is_between.values[found.state == "born"].mean() > 0.99
+
+
+def test_the_uncertainty_is_the_complete_neighbours() -> None:
+    status = np.ones((6, 1, 1))
+    status[2] = 3
+    found = births(made_up(rising_at([[3]], 6), status=status)).squeeze()
+    # Steps are 0, 1, 2, 4, 8, 16; what happened at 2 is not known.
+    assert (found.earliest_step, found.birth_step, found.latest_step) == (1, 4, 8)
+    first = of(1, 1, 1)
+    assert first.birth == 0
+    assert np.isnan(first.earliest_step)
+
+
+@pytest.mark.parametrize("status", [0, 2, 3])
+def test_units_that_are_not_complete_do_not_count(status: int) -> None:
+    trajectory = np.array([0, 0, 9, 0, 1, 1, 9.0])[ONE_UNIT]
+    marks = np.array([1, 1, status, 1, 1, 1, status])[ONE_UNIT]
+    found = births(made_up(trajectory, status=marks)).squeeze()
+    assert found.birth == 4
+    assert found.final_level == 1
+    assert found.n_losses == 0
+
+
+def test_states_tell_what_is_no_birth() -> None:
+    assert of(0, 0, 1, 1).state == "born"
+    assert of(0, 1, 1, 0).state == "never"  # it is nothing at the end
+    assert of(0, -1, -1, -1).state == "never"
+    assert of(0, 0, 0, 1).state == "unstable"  # not seen to stay
+    assert of(0, 1, 0, 1, 0, 1, 1).state == "unstable"  # fell twice
+    assert of(np.nan, np.nan, np.nan).state == "absent"
+    assert of(np.nan, 1, np.nan).state == "absent"
+    for none in (of(0, 1, 1, 0), of(0, 0, 0, 1), of(np.nan, 1, np.nan)):
+        assert none.birth == -1
+        assert none.birth_checkpoint == ""
+        assert np.isnan([none.birth_step, none.earliest_step, none.latest_step]).all()
+
+
+def test_a_unit_that_falls_once_is_born_when_it_comes_back() -> None:
+    found = of(5, 0.3, 0.2, 4, 5, 5)
+    assert (found.birth, found.state, found.n_losses) == (3, "born", 1)
+
+
+def test_fraction_and_baseline_move_the_birth() -> None:
+    numbers = 2.0, 2.2, 3.2, 3.9, 4.0, 4.0
+    assert of(*numbers).birth == 0  # half of 4 from the start
+    assert of(*numbers, baseline="first").birth == 2  # half of the rise from 2 to 4
+    assert of(*numbers, baseline="first", fraction=0.9).birth == 3
+    assert of(*numbers, fraction=0.95).birth == 3
+    assert of(4, 3, 2, 2, baseline="first").state == "never"
+    assert of(*numbers, baseline="first", least_rise=3).state == "never"
+
+
+def test_tolerance_and_patience_forgive_noise() -> None:
+    dips = 0, 1, 0.45, 1, 0.1, 1, 1
+    assert of(*dips).state == "unstable"
+    assert of(*dips, tolerance=0.1).birth == 5
+    assert of(*dips, tolerance=0.1, patience=1).birth == 1
+    assert of(0, 1, 0.1, 0.1, 1, 1, patience=1).birth == 4
+
+
+def test_final_level_is_the_median_of_the_last_ones() -> None:
+    assert of(0, 1, 1, 1, 9, n_last=3).final_level == 1
+    assert of(0, 1, 1, 1, 9, n_last=3).birth == 1
+    assert of(0, 1, 2, np.nan, n_last=2).final_level == 1.5
+
+
+def test_own_numbers_and_other_dimensions_are_taken() -> None:
+    dataset = made_up(np.zeros((5, 1, 2)))
+    response = xr.DataArray(
+        [[0, 0, 0, 1, 1.0], [0, 1, 1, 1, 1]], dims=("image", "checkpoint"), name="response"
+    )
+    found = births(dataset, variable=response)
+    assert found.birth.dims == ("image",)
+    assert found.birth.values.tolist() == [3, 1]
+    assert found.attrs["variable"] == "response"
+    of_some = xr.DataArray(
+        [0, 0, 1.0, 1], {"checkpoint": dataset.checkpoint.values[1:]}, name="response"
+    )
+    assert births(dataset, variable=of_some).birth_step == dataset.step[3]
+    with pytest.raises(ValueError, match="has 4 checkpoints without labels, the Dataset 5"):
+        births(dataset, variable=of_some.drop_vars("checkpoint"))
+    fallen = births(made_up(np.zeros((4, 1, 1)), val_loss=[3, 3, 1, 1]), variable="val_loss")
+    assert fallen.birth.shape == ()
+
+
+def test_unknown_steps_leave_a_birth_without_a_step() -> None:
+    trajectory = rising_at([[2]], 5)
+    unknown = births(made_up(trajectory, steps=[0, 1, np.nan, 3, 4])).squeeze()
+    assert unknown.birth == 2
+    assert np.isnan(unknown.birth_step)
+    without = births(made_up(trajectory).drop_vars("step")).squeeze()
+    assert np.isnan(without.birth_step)
+
+
+def test_the_sample_is_read_as_numpy_and_as_dask_alike(sample_store: Path) -> None:
+    eager, lazy = births(dvis.open(sample_store)), births(dvis.open(sample_store, chunks={}))
+    assert all(each.chunks is not None for each in lazy.data_vars.values())
+    xr.testing.assert_identical(eager, lazy.compute())
+    assert (eager.state == "born").any()
+
+
+def test_wrong_parameters_say_what_is_right() -> None:
+    with pytest.raises(KeyError, match="Did you mean 'activation'"):
+        of(0, 1, variable="activations")
+    with pytest.raises(ValueError, match=r"lies in \(0, 1\]"):
+        of(0, 1, fraction=0)
+    with pytest.raises(ValueError, match=r"tolerance=0\.6 lies between 0 and fraction=0.5"):
+        of(0, 1, tolerance=0.6)
+    with pytest.raises(ValueError, match="Did you mean 'first'"):
+        of(0, 1, baseline="frist")
+    with pytest.raises(ValueError, match="n_last=0"):
+        of(0, 1, n_last=0)
+    with pytest.raises(ValueError, match="no trajectory"):
+        births(made_up(np.zeros((3, 1, 1))), variable="n_channels")
+
+
+def test_births_of_25600_units_take_a_second_at_most() -> None:
+    planted = np.random.default_rng(0).integers(0, 90, (4, 64 * 100))
+    dataset = made_up(rising_at(planted, 100), steps=range(100))
+    start = time.process_time()
+    found = births(dataset)
+    assert time.process_time() - start < 1.0
+    np.testing.assert_array_equal(found.birth, planted)
+
+
+def layered(generator: np.random.Generator, spread: int) -> np.ndarray:
+    """Positions of birth that come `spread` checkpoints later with each layer, and scatter."""
+    return generator.integers(1, 9, (4, 12)) + spread * np.arange(4)[:, None]
+
+
+def test_a_planted_order_of_layers_is_found() -> None:
+    planted = layered(np.random.default_rng(1), spread=3)
+    order = birth_order(births(made_up(rising_at(planted, 25))))
+    assert order.correlation > 0.6
+    assert order.p_value == 1 / 1000
+    assert order.p_value_of_layers == 1 / 24
+    quartiles = order.birth_step.sel(quantile=0.5).values
+    steps = np.array(log_steps(25))[planted]
+    np.testing.assert_array_equal(quartiles, np.median(steps, axis=1))
+    assert order.n_born.values.tolist() == [12] * 4
+
+
+def test_the_reverse_order_is_no_order() -> None:
+    planted = layered(np.random.default_rng(1), spread=3)
+    found = births(made_up(rising_at(planted, 25)))
+    order = birth_order(found, layers=list(LAYERS[::-1]))
+    assert order.correlation < -0.6
+    assert order.p_value > 0.99
+    assert order.p_value_of_layers == 1
+
+
+def test_a_permuted_copy_shows_no_order() -> None:
+    generator = np.random.default_rng(2)
+    of_units = layered(generator, spread=3)
+    p_values = []
+    for seed in range(100):
+        permuted = generator.permutation(of_units.ravel()).reshape(of_units.shape)
+        found = births(made_up(rising_at(permuted, 25)))
+        p_values.append(float(birth_order(found, n_permutations=199, seed=seed).p_value))
+    assert (np.array(p_values) > 0.05).sum() >= 95
+    assert 0.35 < np.mean(p_values) < 0.65
+
+
+def test_ties_have_their_mean_rank() -> None:
+    found = births(made_up(rising_at([[2, 2, 3], [2, 4, 4]], 8)))
+    # Ranks of births 1, 1, 3, 1, 4.5, 4.5 against 1, 1, 1, 4, 4, 4, worked out by hand.
+    births_ranks, depths = [2, 2, 4, 2, 5.5, 5.5], [2, 2, 2, 5, 5, 5]
+    expected = np.corrcoef(births_ranks, depths)[0, 1]
+    assert birth_order(found).correlation == pytest.approx(expected)
+
+
+def test_units_that_were_not_born_are_counted_and_left_out() -> None:
+    trajectories = rising_at([[2, 3, 99], [4, 5, 7]], 8)
+    order = birth_order(births(made_up(trajectories)))
+    assert order.n_born.values.tolist() == [2, 2]
+    assert order.n_never.values.tolist() == [1, 0]
+    assert order.n_unstable.values.tolist() == [0, 1]
+    together = birth_order(births(made_up(rising_at([[2, 2], [2, 2]], 8))))
+    assert np.isnan([together.correlation, together.p_value]).all()
+
+
+def test_the_same_seed_gives_the_same_p_value() -> None:
+    found = births(made_up(rising_at(layered(np.random.default_rng(3), 0), 25)))
+    first, second, other = (birth_order(found, seed=seed).p_value for seed in (5, 5, 6))
+    assert first == second
+    assert first != other
+
+
+def test_an_order_of_wrong_layers_says_so() -> None:
+    found = births(made_up(rising_at([[2, 3], [4, 5]], 8)))
+    with pytest.raises(KeyError, match="Did you mean 'layer2'"):
+        birth_order(found, layers=["layer1", "layer22"])
+    with pytest.raises(ValueError, match="two layers or more; here are layer1"):
+        birth_order(found, layers=["layer1"])
+    with pytest.raises(ValueError, match="n_permutations=0"):
+        birth_order(found, n_permutations=0)

@@ -1,0 +1,223 @@
+"""Change points: planted ones are found, the division is the best there is, alignment is tested."""
+
+from itertools import combinations, pairwise
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from made_up import made_up, nothing_computed, rising_at
+
+import dvis
+from dvis.analysis.births import births
+from dvis.analysis.change_points import change_points
+from dvis.analysis.together import alignment
+
+
+def jumping(*starts: int, n: int = 60, size: float = 1.0) -> np.ndarray:
+    """A series of `n` that goes up by `size` at each start."""
+    return size * (np.arange(n)[:, None] >= np.array(starts, int)).sum(axis=1)
+
+
+def series(numbers: np.ndarray, steps: np.ndarray | None = None) -> xr.Dataset:
+    """A Dataset with this loss of its checkpoints."""
+    steps = np.arange(len(numbers)) if steps is None else steps
+    return made_up(np.zeros((len(numbers), 1, 1)), steps=steps, val_loss=numbers)
+
+
+def found_in(numbers: np.ndarray, **options) -> list[int]:
+    """Positions of change in one series."""
+    position = change_points(series(numbers), variable="val_loss", **options).position.values
+    return position[position >= 0].tolist()
+
+
+def test_jumps_without_noise_are_found_exactly() -> None:
+    assert found_in(jumping(10, 25, 50)) == [10, 25, 50]
+    assert found_in(np.zeros(60)) == []
+    assert found_in(np.full(60, 1e6) + jumping(30, size=1e-2)) == [30]
+
+
+@pytest.mark.parametrize("is_lazy", [False, True])
+def test_noisy_jumps_are_found_within_a_checkpoint(is_lazy: bool) -> None:
+    generator = np.random.default_rng(0)
+    noise = generator.standard_normal((60, 4, 20)) / 4
+    levels = jumping(20, 45)[:, None, None]
+    dataset = made_up(levels + noise, steps=range(60), is_lazy=is_lazy)
+    with nothing_computed():
+        found = change_points(dataset, penalty=4 * np.log(60))
+    assert (found.position.chunks is not None) == is_lazy
+    is_right = (np.abs(found.position[..., :2] - [20, 45]) <= 1).all("change")
+    assert (is_right & (found.n_changes == 2)).mean() > 0.9  # of jumps of four sigma
+    assert found.noise.mean() == pytest.approx(0.25, abs=0.03)
+    np.testing.assert_array_equal(found.step[..., :2], found.position[..., :2])
+
+
+def cost(numbers: np.ndarray, degree: int) -> float:
+    """Residual sum of squares around a polynomial."""
+    place = np.arange(len(numbers))
+    return float(((numbers - np.polyval(np.polyfit(place, numbers, degree), place)) ** 2).sum())
+
+
+@pytest.mark.parametrize(("shape", "degree", "least"), [("level", 0, 2), ("line", 1, 3)])
+def test_no_other_division_is_cheaper(shape: str, degree: int, least: int) -> None:
+    generator = np.random.default_rng(1)
+    for _ in range(8):
+        numbers = generator.standard_normal(11) + 2 * (np.arange(11) > generator.integers(2, 9))
+        divisions = [
+            [0, *starts, 11]
+            for n in range(4)
+            for starts in combinations(range(1, 11), n)
+            if min(np.diff([0, *starts, 11])) >= least
+        ]
+        costs = [
+            sum(cost(numbers[a:b], degree) for a, b in pairwise(d)) + 1.5 * len(d)
+            for d in divisions
+        ]
+        best = divisions[int(np.argmin(costs))][1:-1]
+        options = {"shape": shape, "least_length": least, "penalty": 1.5, "noise": 1.0}
+        assert found_in(numbers, **options) == best
+
+
+def test_lines_find_a_jump_in_what_falls_steadily() -> None:
+    falling = 5 - 0.1 * np.arange(60) - jumping(35)
+    falling += np.random.default_rng(2).standard_normal(60) / 20
+    assert found_in(falling, shape="line") == [35]
+    assert len(found_in(falling)) > 3  # levels make stairs of it
+
+
+@pytest.mark.parametrize("shape", ["level", "line"])
+def test_missing_checkpoints_are_passed_over(shape: str) -> None:
+    numbers = jumping(20).astype(float)
+    numbers[[3, 19, 20, 40, 59]] = np.nan
+    assert found_in(numbers, shape=shape) == [21]
+
+
+def test_units_that_are_not_complete_have_no_changes() -> None:
+    status = np.ones((60, 1, 2))
+    status[10:14, 0, 0] = 3
+    status[:, 0, 1] = 0
+    levels = np.repeat(jumping(30)[:, None, None], 2, axis=2)
+    levels[10:14] = 99
+    found = change_points(made_up(levels, steps=range(60), status=status))
+    assert found.position[0, 0].values.tolist() == [30, *[-1] * 7]
+    assert found.n_changes.values.tolist() == [[1, 0]]
+    assert found.checkpoint[0, 0].values.tolist() == ["step_30", *[""] * 7]
+    assert np.isnan(found.noise[0, 1])
+
+
+def test_an_outlier_is_no_change() -> None:
+    numbers = jumping(30)
+    numbers[10] = 0.5
+    assert found_in(numbers, noise=0.1) == [30]
+    assert found_in(numbers, noise=0.1, least_length=1) == [10, 11, 30]
+
+
+def test_changes_with_the_most_gain_stay() -> None:
+    numbers = jumping(10, 20, 30, 40) + 5 * jumping(20, 40)
+    found = change_points(series(numbers), variable="val_loss", max_changes=2)
+    assert found.position.values.tolist() == [20, 40]
+    assert found.n_changes == 4
+
+
+def test_noise_alone_seldom_changes() -> None:
+    noise = np.random.default_rng(4).standard_normal((100, 1, 1000))
+    found = change_points(made_up(noise, steps=range(100)))
+    assert (found.n_changes > 0).mean() < 0.14  # the docstring says 11 %
+    strict = change_points(made_up(noise, steps=range(100)), penalty=3 * np.log(100))
+    assert (strict.n_changes > 0).mean() < 0.03
+
+
+def test_the_sample_is_cut_as_numpy_and_as_dask_alike(sample_store: Path) -> None:
+    eager = change_points(dvis.open(sample_store))
+    lazy = change_points(dvis.open(sample_store, chunks={}))
+    assert all(each.chunks is not None for each in lazy.data_vars.values())
+    xr.testing.assert_identical(eager, lazy.compute())
+
+
+def test_wrong_parameters_say_what_is_right() -> None:
+    with pytest.raises(ValueError, match="Did you mean 'level'"):
+        found_in(np.zeros(9), shape="levels")
+    with pytest.raises(ValueError, match="needs 2 checkpoints or more"):
+        found_in(np.zeros(9), shape="line", least_length=1)
+    with pytest.raises(ValueError, match="leave it out for that of the BIC"):
+        found_in(np.zeros(9), penalty=-1)
+    with pytest.raises(ValueError, match="noise=0"):
+        found_in(np.zeros(9), noise=0)
+    with pytest.raises(ValueError, match="max_changes=0"):
+        found_in(np.zeros(9), max_changes=0)
+
+
+def test_short_series_have_no_changes() -> None:
+    for n in (1, 2, 3):
+        assert found_in(np.arange(n) * 5.0) == []
+        assert found_in(np.arange(n) * 5.0, shape="line") == []
+
+
+@pytest.fixture
+def loss_changes() -> xr.Dataset:
+    """Change points at steps 120, 300 and 500 of 0, 10, 20, ..., 590."""
+    return change_points(series(jumping(12, 30, 50), 10 * np.arange(60)), variable="val_loss")
+
+
+def of_units(*starts: int) -> xr.Dataset:
+    """Change points of units that each change once."""
+    levels = np.stack([jumping(start) for start in starts], axis=1)[:, None]
+    return change_points(made_up(levels, steps=10 * np.arange(60)))
+
+
+def test_changes_near_each_other_are_together(loss_changes: xr.Dataset) -> None:
+    found = alignment(of_units(12, 31, 41), loss_changes, tolerance_steps=10)
+    assert found.is_together[0, :, 0].values.tolist() == [True, True, False]
+    assert found.distance[0, :, 0].values.tolist() == [0, 10, -90]
+    assert found.nearest_step[0, :, 0].values.tolist() == [120, 300, 500]
+    assert (found.n_together, found.n_changes) == (2, 3)
+    assert found.share_together == pytest.approx(2 / 3)
+    exact = alignment(of_units(12, 31, 40), loss_changes, tolerance_steps=0)
+    assert exact.n_together == 1
+
+
+def test_births_are_aligned_too(loss_changes: xr.Dataset) -> None:
+    born = births(made_up(rising_at([[12, 30, 50, 99]], 60), steps=10 * np.arange(60)))
+    found = alignment(born, loss_changes, tolerance_steps=0)
+    assert found.is_together.dims == ("layer", "channel")
+    assert found.is_together.values.tolist() == [[True, True, True, False]]
+    assert found.p_value < 0.01
+
+
+def test_changes_at_random_are_not_together() -> None:
+    generator = np.random.default_rng(5)
+    p_values = []
+    for seed in range(100):
+        starts = generator.choice(np.arange(2, 58, 3), 3, replace=False)
+        loss = change_points(series(jumping(*starts)), variable="val_loss")
+        # Units that all change at one moment are one witness, not forty.
+        units = of_units(*[int(generator.integers(2, 58))] * 40).assign_attrs(loss.attrs)
+        units["step"] = units["step"] / 10
+        found = alignment(units, loss, tolerance_steps=3, n_permutations=99, seed=seed)
+        p_values.append(float(found.p_value))
+    assert (np.array(p_values) > 0.05).sum() >= 95
+
+
+def test_series_without_changes_have_no_p_value(loss_changes: xr.Dataset) -> None:
+    still = change_points(series(np.zeros(60)), variable="val_loss")
+    assert np.isnan(alignment(still, loss_changes, tolerance_steps=0).p_value)
+    none = alignment(of_units(12), still, tolerance_steps=0)
+    assert np.isnan(none.p_value)
+    assert none.n_together == 0
+
+
+def test_the_same_seed_gives_the_same_alignment(loss_changes: xr.Dataset) -> None:
+    units = of_units(13, 33, 53)
+    first, second = (alignment(units, loss_changes, tolerance_steps=30, seed=1) for _ in "ab")
+    xr.testing.assert_identical(first, second)
+
+
+def test_a_wrong_alignment_says_what_is_right(loss_changes: xr.Dataset) -> None:
+    with pytest.raises(ValueError, match=r"dimensions .* several; take one"):
+        alignment(loss_changes, of_units(1, 2), tolerance_steps=0)
+    with pytest.raises(ValueError, match="neither step nor birth_step"):
+        alignment(made_up(np.zeros((3, 1, 1))), loss_changes, tolerance_steps=0)
+    with pytest.raises(ValueError, match="not what change_points gave"):
+        alignment(loss_changes, made_up(np.zeros((3, 1, 1))), tolerance_steps=0)
+    with pytest.raises(ValueError, match="tolerance_steps=-1"):
+        alignment(loss_changes, loss_changes, tolerance_steps=-1)
