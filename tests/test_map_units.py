@@ -1,0 +1,440 @@
+"""Any function over all units: what it is given, what comes back, and how the work divides."""
+
+from collections import Counter
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import Any
+
+import dask
+import numpy as np
+import pytest
+import xarray as xr
+import zarr
+from dask.callbacks import Callback
+from zarr.storage import MemoryStore
+
+import dvis
+from dvis.analysis.units import map_units
+from dvis.pictures import decode
+from dvis.schema import SchemaError, Status
+
+UNITS = ("checkpoint", "layer", "channel")
+LABELS = ["first", "second", "third", "last"]
+SIZE = 6
+
+Open = Callable[[Path], xr.Dataset]
+
+
+def made_up(n_layers: int = 2, n_channels: int = 5) -> xr.Dataset:
+    """Four checkpoints of random images in memory; some units are not complete."""
+    generator = np.random.default_rng(1)
+    shape = (len(LABELS), n_layers, n_channels)
+    status = np.full(shape, Status.COMPLETE, np.uint8)
+    status[:, 1:, 3:] = Status.ABSENT
+    status[1, 0, 2], status[3, 0, 2] = Status.FAILED, Status.INCOMPLETE
+    image = generator.integers(0, 256, (*shape, SIZE, SIZE, 3), dtype=np.uint8)
+    activation = generator.random(shape, np.float32)
+    return xr.Dataset(
+        {
+            "image": ((*UNITS, "y", "x", "rgb"), image),
+            "activation": (UNITS, activation),
+            "status": (UNITS, status),
+        },
+        {
+            "checkpoint": LABELS,
+            "layer": [f"layer{i + 1}" for i in range(n_layers)],
+            "channel": np.arange(n_channels),
+            "step": ("checkpoint", [0, 10, 100, 1000]),
+        },
+        {"model": "made-up"},
+    )
+
+
+def opened(store: Path) -> xr.Dataset:
+    return dvis.open(store)
+
+
+def on_dask(store: Path) -> xr.Dataset:
+    return dvis.open(store, chunks={})
+
+
+def in_memory(store: Path) -> xr.Dataset:
+    return dvis.open(store).load()
+
+
+def brightness(unit: xr.Dataset) -> dict[str, Any]:
+    """Of each image, of the colours of the last one, and how many images there are."""
+    return {
+        "brightness": unit.image.mean(["y", "x", "rgb"]),
+        "colour": unit.image.isel(checkpoint=-1).mean(["y", "x"]),
+        "count": unit.sizes["checkpoint"],
+    }
+
+
+def brightness_by_hand(dataset: xr.Dataset) -> dict[str, xr.DataArray]:
+    """The same over all at once."""
+    dataset = dataset.reset_coords(drop=True)
+    is_complete = dataset.status == Status.COMPLETE
+    places = xr.DataArray(np.arange(dataset.sizes["checkpoint"]), dims="checkpoint")
+    last = places.where(is_complete, -1).argmax("checkpoint")
+    is_there = is_complete.any("checkpoint")
+    return {
+        "brightness": dataset.image.where(is_complete)
+        .mean(["y", "x", "rgb"])
+        .transpose("layer", "channel", "checkpoint"),
+        "colour": dataset.image.isel(checkpoint=last).mean(["y", "x"]).where(is_there),
+        "count": is_complete.sum("checkpoint").where(is_there),
+    }
+
+
+@pytest.fixture
+def nothing_computed() -> Iterator[None]:
+    """Fails where dask computes anything."""
+
+    def refuse(*_: Any) -> None:
+        raise AssertionError("something was computed before it was asked for")
+
+    with Callback(start=refuse):
+        yield
+
+
+@pytest.fixture(scope="module")
+def client() -> Iterator[Any]:
+    distributed = pytest.importorskip("distributed")
+    with (
+        distributed.LocalCluster(
+            n_workers=1, threads_per_worker=1, dashboard_address=None, processes=True
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        yield client
+
+
+@pytest.mark.parametrize("give", [opened, on_dask, in_memory])
+def test_every_unit_is_mapped_to_its_place(sample_store: Path, give: Open) -> None:
+    expected = brightness_by_hand(in_memory(sample_store))
+    found = map_units(give(sample_store), brightness).compute()
+    for name, values in expected.items():
+        assert found[name].dims == values.dims
+        np.testing.assert_allclose(found[name], values, rtol=1e-6)
+    ds = opened(sample_store)
+    assert found.indexes["checkpoint"].equals(ds.indexes["checkpoint"])
+    assert found.indexes["layer"].equals(ds.indexes["layer"])
+    np.testing.assert_array_equal(found.step, ds.step)
+
+
+@pytest.mark.parametrize("scheduler", ["synchronous", "threads", "processes"])
+def test_schedulers_give_the_same(sample_store: Path, scheduler: str) -> None:
+    few = opened(sample_store).isel(layer=slice(0, 2))
+    lazy = map_units(few, brightness)
+    with dask.config.set(num_workers=2):
+        xr.testing.assert_equal(lazy.compute(scheduler=scheduler), lazy.compute())
+
+
+@pytest.mark.parametrize("give", [opened, on_dask, in_memory])
+def test_a_client_computes_the_same_at_once(sample_store: Path, client: Any, give: Open) -> None:
+    found = map_units(give(sample_store), brightness, client=client)
+    assert not found.chunks
+    xr.testing.assert_equal(found, map_units(opened(sample_store), brightness).compute())
+
+
+def test_a_progress_bar_changes_nothing(
+    client: Any, sample_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    ds = opened(sample_store)
+    expected = map_units(ds, brightness).compute()
+    assert not capsys.readouterr().err
+    for where in (None, client):
+        xr.testing.assert_equal(map_units(ds, brightness, client=where, progress=True), expected)
+        assert "100%" in capsys.readouterr().err
+
+
+@pytest.mark.parametrize("give", [opened, in_memory])
+def test_nothing_is_computed_before_it_is_asked_for(
+    sample_store: Path, nothing_computed: None, give: Open
+) -> None:
+    given = []
+    lazy = map_units(give(sample_store), given.append, template=0.0)
+    assert lazy.chunks
+    assert not given
+
+
+def test_of_dask_arrays_status_alone_is_computed() -> None:
+    ds = made_up().chunk(channel=2)
+    computed: list[str] = []
+    with Callback(pretask=lambda key, *_: computed.append(str(key))):
+        map_units(ds, brightness)
+    names = {ds[name].data.name for name in ("image", "activation")}
+    assert computed
+    assert not any(name in key for name in names for key in computed)
+
+
+def test_units_that_are_not_complete_are_never_given() -> None:
+    seen: list[tuple[str, int, tuple[str, ...]]] = []
+
+    def note(unit: xr.Dataset) -> float:
+        labels = tuple(unit.checkpoint.values.tolist())
+        seen.append((unit.layer.item(), unit.channel.item(), labels))
+        return 1.0
+
+    found = map_units(made_up(), note, template=0.0).note.compute(scheduler="synchronous")
+    everywhere, some = tuple(LABELS), ("first", "third")
+    assert Counter(seen) == Counter(
+        [("layer1", c, some if c == 2 else everywhere) for c in range(5)]
+        + [("layer2", c, everywhere) for c in range(3)]
+    )
+    np.testing.assert_array_equal(found, [[1] * 5, [1, 1, 1, np.nan, np.nan]])
+
+
+@pytest.mark.parametrize("give", [opened, on_dask])
+def test_a_damaged_image_of_a_failed_unit_is_not_read(own_store: Path, give: Open) -> None:
+    group = zarr.open_group(own_store, path="checkpoints/features/average-0")
+    block = own_store / "checkpoints/features/average-0/image/c/0/0/0/0/0/0"
+    data = bytearray(block.read_bytes())
+    data[len(data) // 4] ^= 255  # a byte of some picture
+    block.write_bytes(bytes(data))
+    ds = give(own_store)
+    faulty = [
+        (row, channel)
+        for row, channel in np.argwhere(ds.status[:, 0].values == Status.COMPLETE).tolist()
+        if not _is_readable(opened(own_store).image[row, 0, channel])
+    ]
+    assert len(faulty) == 1
+    (row, channel) = faulty[0]
+    lazy = map_units(ds, brightness)
+    with pytest.raises(ValueError, match="damaged"):
+        lazy.compute()
+    labels = np.asarray(group["checkpoint"][:]).tolist()
+    stored = labels.index(ds.checkpoint.values[row])
+    assert group["layer"][0] == ds.layer[0]
+    group["status"][stored, 0, channel] = int(Status.FAILED)
+    found = map_units(give(own_store), brightness).brightness.isel(layer=0, channel=channel)
+    assert found.isnull().values[row]
+    assert found.notnull().sum() > 5
+
+
+def _is_readable(image: xr.DataArray) -> bool:
+    try:
+        image.compute()
+    except ValueError:
+        return False
+    return True
+
+
+@pytest.mark.parametrize("is_on_dask", [False, True])
+def test_blocks_hold_units_that_are_complete_alike(is_on_dask: bool) -> None:
+    ds = made_up()
+    blocks: list[tuple[str, tuple[int, ...], int]] = []
+
+    def note(block: xr.Dataset) -> xr.DataArray:
+        channels = tuple(block.channel.values.tolist())
+        blocks.append((block.layer.item(), channels, block.sizes["checkpoint"]))
+        return block.activation.mean("checkpoint")
+
+    template = xr.DataArray(np.float32([0]), dims="channel", name="activation")
+    lazy = map_units(
+        ds.chunk(channel=1) if is_on_dask else ds,
+        note,
+        variables=["activation"],
+        by_block=True,
+        template=template,
+    )
+    found = lazy.compute(scheduler="synchronous")
+    if not is_on_dask:
+        assert sorted(blocks) == [
+            ("layer1", (0, 1), 4),
+            ("layer1", (2,), 2),
+            ("layer1", (3, 4), 4),
+            ("layer2", (0, 1, 2), 4),
+        ]
+    mean = ds.activation.where(ds.status == Status.COMPLETE).mean("checkpoint")
+    np.testing.assert_allclose(found.activation, mean, rtol=1e-6)
+
+
+@pytest.mark.parametrize("at_most", [1, 2, 3])
+def test_a_task_reads_no_more_than_its_bytes(at_most: int) -> None:
+    sizes = []
+
+    def note(block: xr.Dataset) -> dict[str, Any]:
+        sizes.append(block.image.nbytes)
+        return {"n": ("channel", block.channel.values)}
+
+    unit_bytes = len(LABELS) * SIZE * SIZE * 3
+    lazy = map_units(
+        made_up(1, 9),
+        note,
+        by_block=True,
+        template={"n": ("channel", [0.0])},
+        block_bytes=at_most * unit_bytes,
+    )
+    np.testing.assert_array_equal(lazy.n.compute(scheduler="synchronous")[0], np.arange(9))
+    assert 0 < max(sizes) <= at_most * unit_bytes
+
+
+@pytest.mark.parametrize("block_bytes", [1, 2**30])
+@pytest.mark.parametrize("give", [opened, on_dask])
+def test_each_image_is_decoded_once_however_small_the_blocks(
+    sample_store: Path, monkeypatch: pytest.MonkeyPatch, give: Open, block_bytes: int
+) -> None:
+    decoded = []
+
+    def count(data: bytes) -> np.ndarray:
+        decoded.append(hash(data))
+        return decode(data)
+
+    monkeypatch.setattr("dvis.codec.decode", count)
+    ds = give(sample_store)
+    template = map_units(ds, brightness).isel(layer=0, channel=0)
+    lazy = map_units(ds, brightness, template=template, block_bytes=block_bytes)
+    assert not decoded
+    lazy.compute()
+    assert len(decoded) == int((ds.status == Status.COMPLETE).sum())
+
+
+def test_where_single_images_cannot_be_read_tasks_take_whole_chunks() -> None:
+    ds = made_up(1, 12).chunk(channel=4)
+    unit_bytes = len(LABELS) * SIZE * SIZE * 3
+    for units_that_fit, taken in ((11, 8), (5, 4), (3, 2), (1, 1)):
+        lazy = map_units(ds, brightness, block_bytes=units_that_fit * unit_bytes)
+        assert lazy.chunksizes["channel"][0] == taken
+
+
+def test_only_what_is_selected_is_mapped(sample_store: Path) -> None:
+    ds = opened(sample_store)
+    everything = map_units(ds, brightness).compute()
+    one = map_units(ds.sel(layer="layer4", channel=0), brightness)
+    assert one.brightness.dims == ("checkpoint",)
+    xr.testing.assert_allclose(one.compute(), everything.sel(layer="layer4", channel=0))
+    several = map_units(
+        ds.sel(layer="layer4", channel=[1, 0]).isel(checkpoint=slice(3, 7)), brightness
+    )
+    expected = everything.brightness.sel(layer="layer4", channel=[1, 0]).isel(
+        checkpoint=slice(3, 7)
+    )
+    xr.testing.assert_allclose(several.brightness.compute(), expected)
+
+
+def test_a_result_goes_where_its_labels_say() -> None:
+    ds = made_up()
+    lazy = map_units(
+        ds,
+        lambda unit: {"activation": unit.activation[::-2]},
+        variables=["activation"],
+    )
+    every_other = ds.activation.where(ds.status == Status.COMPLETE)
+    found = lazy.activation.compute().transpose(*UNITS)
+    np.testing.assert_array_equal(found[:, 0, 0], every_other[:, 0, 0].where([False, True] * 2))
+    np.testing.assert_array_equal(
+        found[:, 0, 2], every_other[:, 0, 2].where([False, False, True, False])
+    )
+
+
+def test_own_dims_keep_their_labels_and_fillers_are_as_asked() -> None:
+    def quantiles(unit: xr.Dataset, at: list[float]) -> xr.Dataset:
+        levels = unit.activation.quantile(at)
+        return xr.Dataset(
+            {
+                "levels": levels,
+                "n": unit.sizes["checkpoint"],
+                "which": unit.channel.item(),
+                "name": "x",
+            }
+        )
+
+    found = map_units(
+        made_up(),
+        quantiles,
+        variables=["activation"],
+        kwargs={"at": [0.25, 0.75]},
+        fill_value={"which": -1},
+    ).compute()
+    assert found.levels.dims == ("layer", "channel", "quantile")
+    assert found["quantile"].values.tolist() == [0.25, 0.75]
+    assert found.which.dtype.kind == "i"
+    assert found.which.values[1].tolist() == [0, 1, 2, -1, -1]
+    assert found.n.dtype == np.float64
+    assert found.name.values[1].tolist() == ["x", "x", "x", "", ""]
+
+
+def test_a_wide_grid_makes_few_chunks() -> None:
+    n_layers, n_channels = 60, 40_000
+    status = np.zeros((1, n_layers, n_channels), np.uint8)
+    status[0, :, :3] = Status.COMPLETE
+    ds = xr.Dataset(
+        {"activation": (UNITS, np.ones(status.shape, np.float32)), "status": (UNITS, status)},
+        {
+            "checkpoint": ["a"],
+            "layer": [str(i) for i in range(n_layers)],
+            "channel": range(n_channels),
+        },
+    )
+    lazy = map_units(ds, lambda unit: {"sum_of": unit.activation.sum()}, variables=["activation"])
+    assert lazy.sum_of.data.npartitions <= 4096 + n_layers
+    assert lazy.sum_of.sum().compute() == 3 * n_layers
+
+
+def test_the_function_never_sees_the_callers_data_change() -> None:
+    ds = made_up()
+    before = ds.copy(deep=True)
+    map_units(ds, brightness).compute()
+    xr.testing.assert_identical(ds, before)
+
+
+@pytest.mark.parametrize(
+    ("function", "error", "match"),
+    [
+        (lambda unit: unit.image.values, TypeError, "dims have no names"),
+        (lambda unit: unit.activation.expand_dims("layer"), ValueError, "neither dim"),
+        (lambda unit: {"n": ("k", np.arange(unit.sizes["checkpoint"]))}, ValueError, "same dims"),
+        (lambda unit: {"n": ("n", np.arange(4))}, ValueError, "no variables, only coordinates"),
+        (lambda unit: {"n": ("checkpoint", np.arange(3))}, ValueError, "not those that"),
+        (
+            lambda unit: {"a": 1} if unit.sizes["checkpoint"] == 2 else {"a": 1, "b": 1},
+            ValueError,
+            "gave no 'b' of layer1, channel 2, only a",
+        ),
+        (
+            lambda unit: xr.DataArray([1], {"k": [unit.sizes["checkpoint"]]}, name="k_of"),
+            ValueError,
+            "other labels along k",
+        ),
+    ],
+)
+def test_errors_say_what_to_give(
+    function: Callable[[xr.Dataset], Any], error: type[Exception], match: str
+) -> None:
+    with pytest.raises(error, match=match):
+        map_units(made_up(), function, variables=["image", "activation"]).compute()
+
+
+def test_an_error_of_the_function_says_of_which_unit() -> None:
+    def fail(unit: xr.Dataset) -> float:
+        if unit.channel == 4:
+            raise RuntimeError("no such thing")
+        return 0.0
+
+    with pytest.raises(RuntimeError, match="no such thing") as caught:
+        map_units(made_up(), fail, template=0.0).compute(scheduler="synchronous")
+    assert caught.value.__notes__ == ["in layer1, channel 4"]
+
+
+def test_what_is_missing_is_named() -> None:
+    ds = made_up()
+    with pytest.raises(SchemaError, match=r"no response, only .*Open one with dvis\.open"):
+        map_units(ds, brightness, variables=["response"])
+    with pytest.raises(ValueError, match="There are image, activation, status"):
+        map_units(ds, brightness, variables=[])
+    with pytest.raises(SchemaError, match="no status"):
+        map_units(ds.drop_vars("status"), brightness)
+    with pytest.raises(SchemaError, match="Select with a list"):
+        map_units(ds.isel(checkpoint=0), brightness)
+
+
+def test_a_store_in_memory_is_mapped(sample_store: Path) -> None:
+    store = MemoryStore()
+    for file in sample_store.rglob("*"):
+        if file.is_file():
+            key = str(file.relative_to(sample_store))
+            store._store_dict[key] = zarr.core.buffer.cpu.Buffer.from_bytes(file.read_bytes())
+    found = map_units(dvis.open(store), brightness).compute()
+    xr.testing.assert_equal(found, map_units(opened(sample_store), brightness).compute())
