@@ -4,7 +4,7 @@ A checkpoint and a task in, model inputs (image_number, channel, rgb, y, x) out.
 """
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
@@ -33,15 +33,18 @@ class FromPrevious:
 class FromFolders:
     """Images of a jpg/json tree, out of the first of some folders that has one.
 
-    A folder may hold the images themselves, or a folder of each checkpoint. A file's levels are
-    taken for values from 0 to 1, for how it was stretched is not known.
+    A folder may be a whole tree, a model's or a run's part of it, or hold the images themselves. A
+    file's levels are taken for values from 0 to 1, for how it was stretched is not known.
     """
 
     folders: Sequence[Path]
+    model: str
+    run: str
     image_size: int
     number_of_images: int
     mean: tuple[float, ...]
     std: tuple[float, ...]
+    without: list[str] = field(default_factory=list)
 
     def __call__(self, _before: str | None, label: str, task: UnitTask, /) -> np.ndarray | None:
         """Model inputs to start from, NaN where no folder has an image."""
@@ -51,7 +54,9 @@ class FromFolders:
         for number in range(self.number_of_images):
             for i, channel in enumerate(task.channels):
                 path = self._find(label, task, channel, number)
-                if path is not None:
+                if path is None:
+                    self.without.append(f"{label}, {task.layer}, channel {channel}")
+                else:
                     values = (self._read(path) - mean) / std
                     start[number, i] = np.moveaxis(values, -1, 0)
         return None if np.isnan(start).all() else start
@@ -59,7 +64,8 @@ class FromFolders:
     def _find(self, label: str, task: UnitTask, channel: int, number: int) -> Path | None:
         variant = Variant(task.objective, number)
         for folder in self.folders:
-            for below in (folder / label, folder):
+            run = folder / self.model / self.run
+            for below in (folder / label, folder, run / label, folder / self.run / label):
                 for form in _FORMS:
                     path = below / (stem_of(task.layer, channel, variant, form) + IMAGE_SUFFIX)
                     if path.is_file():

@@ -35,6 +35,7 @@ class VerifyReport:
     n_verified: int = 0
     n_unknown: int = 0
     faults: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
 
 
 def verify_store(
@@ -70,7 +71,7 @@ def verify_store(
     -------
     VerifyReport
         Units that agree, units that cannot be verified (jpgs, whose values are not known; units of
-        checkpoints that are not there), and faults.
+        checkpoints that are not there) with the reasons, and faults.
 
     Raises
     ------
@@ -85,6 +86,12 @@ def verify_store(
     datasets = {variant: open_store(store, run, variant) for variant in found.variants(run)}
     n_units = sum(int((d.status == Status.COMPLETE).sum()) for d in datasets.values())
     labels = {str(label): None for d in datasets.values() for label in d[CHECKPOINT].values}
+    if absent := [label for label in labels if label not in files]:
+        where = ", ".join(map(str, checkpoint_path)) or "no folder"
+        report.reasons.append(
+            f"{len(absent)} of the store's {len(labels)} checkpoints are not in {where}, such as "
+            f"{absent[0]}; give --checkpoint-path the run's folder"
+        )
     with progress_bar(n_units, "units", "verify", shown=progress) as bar:
         for label in labels:
             network = _load(model or str(found.attrs["model"]), files.get(label), device, report)

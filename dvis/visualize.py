@@ -85,7 +85,7 @@ def visualize(
     facts, unreadable = _read_all(checkpoints)
     model, first = _first_model(options.model, checkpoints, unreadable)
     measurement = _measurement(options, facts.get(first, {}))
-    widths = measurement.widths(model)
+    widths = _widths(measurement, model, options.model)
     tasks = measurement.tasks(widths)
     name = model_name(options.model)
     report = VisualizeReport(options.store or Path("stores") / f"{name}.zarr")
@@ -95,7 +95,7 @@ def visualize(
         options.run,
         image_size=measurement.image_size,
         number_of_images=measurement.number_of_images,
-        parameters=measurement.parameters,
+        parameters={**measurement.parameters, **_origin(options)},
         overwrite=options.overwrite,
     ) as recorder:
         names = [checkpoint.name for checkpoint in checkpoints]
@@ -111,6 +111,24 @@ def visualize(
     return report
 
 
+def _widths(measurement: FeatureVisualisation, model: nn.Module, name: str) -> dict[str, int]:
+    try:
+        return measurement.widths(model)
+    except RuntimeError as err:  # torch's, of a layer that the images do not fit
+        size, n_channels = measurement.image_size, len(measurement.mean)
+        raise ValueError(
+            f"{name} takes no images of {n_channels} channels and {size} x {size} px: "
+            f"{str(err).splitlines()[0]}. Give another --feature-image-size; channels are those of "
+            "the checkpoint's `input`, else 3"
+        ) from err
+
+
+def _origin(options: VisualizeOptions) -> dict[str, Any]:
+    """Where images begin, as a store keeps it."""
+    folders = [str(folder) for folder in options.init_images_dir]
+    return {"init_from": "images" if folders else options.init_from, "init_images_dir": folders}
+
+
 def _sweep(
     options: VisualizeOptions,
     measurement: FeatureVisualisation,
@@ -124,6 +142,8 @@ def _sweep(
     if options.init_images_dir:
         start = FromFolders(
             options.init_images_dir,
+            model_name(options.model),
+            options.run,
             measurement.image_size,
             measurement.number_of_images,
             measurement.mean,
@@ -133,7 +153,7 @@ def _sweep(
         start = FromPrevious(recorder)
     labels = [checkpoint.label for checkpoint in checkpoints]
     n_tasks = sum(bool(recorder.missing(label, task)) for label in labels for task in tasks)
-    return sweep(
+    done = sweep(
         measurement,
         options.model,
         checkpoints,
@@ -145,6 +165,13 @@ def _sweep(
         is_chained=options.init_from == "previous",
         progress=progress,
     )
+    if isinstance(start, FromFolders) and start.without:
+        done.notes.insert(
+            0,
+            f"{len(start.without)} images began at random, for no folder of --init-images-dir has "
+            f"one to start from; the first is {start.without[0]}",
+        )
+    return done
 
 
 def _executor(options: VisualizeOptions, client: "Client | None", n_tasks: int) -> ExecutorFactory:

@@ -11,6 +11,7 @@ import pytest
 from hypothesis import HealthCheck, settings
 
 import dvis
+from dvis.measure.feature_settings import VisualizeOptions, feature_settings
 
 if TYPE_CHECKING:
     from dvis.models.training import TrainingRun
@@ -72,3 +73,20 @@ def closed_figures() -> object:
     import matplotlib.pyplot as plt
 
     plt.close("all")
+
+
+@pytest.fixture
+def options(tmp_path: Path) -> VisualizeOptions:
+    """Three checkpoints of a tiny model, two layers, four channels; in this process."""
+    from tiny_models import write_checkpoints
+
+    write_checkpoints(tmp_path / "run", 3)
+    return VisualizeOptions(
+        model="tiny_models:net",
+        checkpoint_path=(tmp_path / "run",),
+        layers=("conv1", "conv2"),
+        channels=(0, 1, 2, 3),
+        store=tmp_path / "net.zarr",
+        workers=0,
+        settings=feature_settings("default", {"max_iterations": 8, "min_iterations": 4}),
+    )

@@ -37,21 +37,6 @@ TESTS = Path(__file__).parent
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture
-def options(tmp_path: Path) -> VisualizeOptions:
-    """Three checkpoints, two layers, four channels; in this process."""
-    write_checkpoints(tmp_path / "run", 3)
-    return VisualizeOptions(
-        model=MODEL,
-        checkpoint_path=(tmp_path / "run",),
-        layers=("conv1", "conv2"),
-        channels=(0, 1, 2, 3),
-        store=tmp_path / "net.zarr",
-        workers=0,
-        settings=feature_settings("default", {"max_iterations": 8, "min_iterations": 4}),
-    )
-
-
 def everything(store: Path) -> dict[str, np.ndarray]:
     """Every value of a store's default group, with NaN where none is."""
     dataset = dvis.open(store).load()
@@ -220,6 +205,20 @@ def test_half_precision_reaches_about_the_same(options: VisualizeOptions, tmp_pa
     np.testing.assert_allclose(*(s.activation.values for s in stores), rtol=0.1, atol=0.05)
     report = verify_store(half.store, MODEL, checkpoint_path=half.checkpoint_path[0])
     assert report.faults == []
+
+
+def test_where_images_begin_is_an_option_like_others(
+    options: VisualizeOptions, tmp_path: Path
+) -> None:
+    visualize(options)
+    chained = replace(options, init_from="previous")
+    assert visualize(chained).kept == Kept(other_options=24)
+    assert visualize(replace(chained, overwrite=True)).n_measured == 24
+    assert dvis.open(options.store).attrs["parameters"][-1]["init_from"] == "previous"
+    empty = tmp_path / "empty"
+    empty.mkdir()
+    report = visualize(replace(options, init_images_dir=(empty,), store=tmp_path / "s.zarr"))
+    assert "24 images began at random" in report.notes[0]
 
 
 def test_several_images_and_neurons_are_variants(options: VisualizeOptions) -> None:

@@ -55,4 +55,6 @@ def verify(
         print(f"... and {len(report.faults) - _MAX_PRINTED} more")
     unknown = f", {report.n_unknown} cannot be verified" if report.n_unknown else ""
     print(f"{store}: {report.n_verified} units agree, {len(report.faults)} faults{unknown}")
-    return 1 if report.faults else 0
+    for reason in report.reasons:
+        print(f"  {reason}")
+    return 1 if report.faults or not report.n_verified else 0

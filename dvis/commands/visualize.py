@@ -33,9 +33,9 @@ def visualize_command(arguments: Sequence[str]) -> Callable[..., int]:
     for name in ("checkpoint_path", "init_images_dir"):
         defaults[name] = _paths(defaults[name])
     for name in ("layers", "channels"):
-        defaults[name] = tuple(defaults[name])
+        defaults[name] = _several(defaults[name])
     for name in ("store", "output_path", "maco_images"):
-        defaults[name] = defaults[name] and Path(defaults[name])
+        defaults[name] = defaults[name] and Path(str(defaults[name]))
     options_type = Annotated[VisualizeOptions, tyro.conf.arg(name="")]
 
     def visualize(
@@ -83,5 +83,8 @@ def _visualize(options: VisualizeOptions) -> int:
 
 
 def _paths(given: Any) -> tuple[Path, ...]:
-    listed = [given] if isinstance(given, str | Path) else given
-    return tuple(Path(path) for path in listed)
+    return tuple(Path(str(path)) for path in _several(given))
+
+
+def _several(given: Any) -> tuple[Any, ...]:
+    return tuple(given) if isinstance(given, list | tuple) else (given,)

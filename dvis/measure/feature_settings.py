@@ -24,6 +24,12 @@ def _at_least(name: str, value: float, least: float) -> None:
         raise ValueError(f"{name} is {value}; it must be at least {least}")
 
 
+_NOT_NEGATIVE = (
+    *("convergence_threshold", "lr_min", "reg_lambda", "jitter_scale"),
+    *("tv_weight", "decorrelation_weight", "diversity_weight"),
+)
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings:
     """Options of activation maximisation.
@@ -132,6 +138,8 @@ class FeatureSettings:
         _at_least("crop_factor", self.crop_factor, 1.0)
         _at_least("rotation", self.rotation, 0.0)
         _at_least("seed", self.seed, 0)
+        for name in _NOT_NEGATIVE:
+            _at_least(name, getattr(self, name), 0.0)
         if self.feature_image_size is not None:
             _at_least("feature_image_size", self.feature_image_size, 1)
         if self.learning_rate <= 0 or not math.isfinite(self.learning_rate):
@@ -297,6 +305,21 @@ class VisualizeOptions:
             _at_least("workers", self.workers, 0)
         if self.init_images_dir and self.init_from == "previous":
             raise ValueError("give init_images_dir or init_from previous, not both")
+        if not self.run.strip():
+            raise ValueError("run is empty; give the run a name, or leave --run out")
+        if not all(self.layers):
+            raise ValueError("a layer's name is empty; leave --layers out for all convolutions")
+        if self.scheduler is not None and self.workers is not None:
+            raise ValueError("give --scheduler or --workers, not both")
+        if self.init_images_dir and not any(map(Path.is_dir, self.init_images_dir)):
+            folders = ", ".join(map(str, self.init_images_dir))
+            raise FileNotFoundError(
+                f"no folder {folders} with images to start from; give one of a jpg/json tree"
+            )
+        if self.output_path is not None and self.output_path.is_file():
+            raise NotADirectoryError(
+                f"{self.output_path} is a file; give a folder for the jpg/json tree"
+            )
         if self.maco_images is not None and self.settings.param != "maco":
             raise ValueError(
                 f"maco_images is for param maco; param is {self.settings.param}. Leave one out"
@@ -308,7 +331,7 @@ class VisualizeOptions:
         """Rows and columns of the neurons."""
         try:
             pairs = [part.split(",") for part in (self.neurons or "").split(";") if part.strip()]
-            return tuple((int(row), int(column)) for row, column in pairs)
+            return tuple(dict.fromkeys((int(row), int(column)) for row, column in pairs))
         except ValueError:
             raise ValueError(
                 f"neurons is {self.neurons!r}; give rows and columns, such as 3,4;5,6"
@@ -335,8 +358,22 @@ def options_from(
         if name not in of_settings | of_command | {"preset"}:
             known = sorted(of_settings | of_command)
             raise KeyError(did_you_mean("option", name, known, str(config)))
+    _check_types(given, f"{config}")
     settings = feature_settings(preset, {n: v for n, v in given.items() if n in of_settings})
     return {name: value for name, value in given.items() if name in of_command}, settings
+
+
+def _check_types(given: Mapping[str, Any], config: str) -> None:
+    """See that values of an option file have the types of the options' defaults."""
+    items = [item for kind in (FeatureSettings, VisualizeOptions) for item in fields(kind)]
+    for item in items:
+        value, default = given.get(item.name), item.default
+        wanted = (float, int) if isinstance(default, float) else (type(default),)
+        is_plain = isinstance(default, bool | int | float | str)
+        if value is not None and is_plain and type(value) not in wanted:
+            raise ValueError(
+                f"{config}: {item.name} is {value!r}; give a value such as {default!r}"
+            )
 
 
 def _read_config(path: Path) -> dict[str, Any]:
@@ -344,8 +381,12 @@ def _read_config(path: Path) -> dict[str, Any]:
 
     try:
         given = yaml.safe_load(path.read_text())
+    except FileNotFoundError:
+        raise FileNotFoundError(f"no option file {path}; give --config a YAML file") from None
     except yaml.YAMLError as err:
-        raise ValueError(f"{path} is no YAML: {err}") from err
+        raise ValueError(f"{path} is no YAML: {' '.join(str(err).split())}") from err
     if not isinstance(given, dict):
-        raise ValueError(f"{path} holds {given!r}; write one `option: value` a line")
-    return {str(name).replace("-", "_"): value for name, value in given.items()}
+        what = "nothing" if given is None else repr(given)
+        raise ValueError(f"{path} holds {what}; write one `option: value` a line")
+    names = {str(name).replace("-", "_"): value for name, value in given.items()}
+    return {"layers" if name == "layer_names" else name: value for name, value in names.items()}

@@ -153,8 +153,9 @@ def _refusal(path: Path, in_zip: bool, err: UnpicklingError) -> str:
         "Only if you trust where the file comes from, convert it once in Python, into another "
         "folder under the same name:\n"
         f"    content = torch.load({str(path)!r}, weights_only=False)\n"
-        '    torch.save({"model_state_dict": content["model_state_dict"]}, '
-        f"{path.name!r})  # or content.state_dict(), where it is a whole model"
+        "    weights = content.state_dict() if hasattr(content, 'state_dict') else content\n"
+        "    weights = weights.get('model_state_dict', weights.get('state_dict', weights))\n"
+        f'    torch.save({{"model_state_dict": weights}}, {path.name!r})'
     )
 
 

@@ -118,6 +118,12 @@ class FeatureVisualisation:
         ValueError
             When a layer has no such channel or neuron.
         """
+        kernel = self.settings.gauss_kernel_size
+        if self.settings.use_gauss and kernel >= 2 * self.image_size:
+            raise ValueError(
+                f"gauss_kernel_size is {kernel}, too wide for images of {self.image_size} px; give "
+                f"less than {2 * self.image_size}"
+            )
         outputs = trace_layers(model, self._blank(model))
         layers = self.layers or tuple(
             name

@@ -90,9 +90,10 @@ def dsprites_images(
         positions = in_split(labels, split, seed)
         positions = positions[chosen(n_samples, len(positions), name, seed)]
         pictures = _read_pictures(file, positions)
-    except (KeyError, IndexError, OSError, EOFError, zipfile.BadZipFile) as err:
+    except (KeyError, IndexError, OSError, EOFError, ValueError, zipfile.BadZipFile) as err:
+        reason = "it holds no arrays" if "allow_pickle" in str(err) else err
         raise ValueError(
-            f"{file} is no dSprites file, or is damaged: {err}. It is to have imgs, "
+            f"{file} is no dSprites file, or is damaged: {reason}. It is to have imgs, "
             "latents_values and latents_classes; download it again"
         ) from err
     factors = {name: values[positions, column] for column, name in enumerate(_LATENTS)}
