@@ -3,10 +3,12 @@
 from importlib.metadata import version as _version
 
 from dvis.accessor import DvisAccessor
+from dvis.analysis.together import alignment
 from dvis.check import check_store
 from dvis.compact import compact_store
 from dvis.export import export_tree
 from dvis.ingest import ingest_tree
+from dvis.response_store import response_names, responses
 from dvis.schema import SchemaError, Status
 from dvis.store import open, runs, variants
 
@@ -14,11 +16,14 @@ __all__ = [
     "DvisAccessor",
     "SchemaError",
     "Status",
+    "alignment",
     "check_store",
     "compact_store",
     "export_tree",
     "ingest_tree",
     "open",
+    "response_names",
+    "responses",
     "runs",
     "variants",
 ]

@@ -1,29 +1,51 @@
 """`ds.dvis`: the short way from a Dataset to analysis and pictures of it."""
 
-from collections.abc import Callable, Sequence
-from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeVar
+import inspect
+from collections.abc import Callable
+from functools import wraps
+from typing import Concatenate, ParamSpec, TypeVar
 
 import xarray as xr
 
-from dvis.analysis import inputs
+from dvis.analysis import births as _births
+from dvis.analysis import change_points as _change_points
+from dvis.analysis import comparison, inputs, order, ranking, units
+from dvis.analysis import drift as _drift
 from dvis.views import plots
 
-if TYPE_CHECKING:
-    from matplotlib.figure import Figure
-
-Method = TypeVar("Method", bound=Callable[..., Any])
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
-def _documented_by(function: Callable[..., Any]) -> Callable[[Method], Method]:
-    """Give a method the docstring of its function, less the Dataset, which it has."""
+def _method(
+    function: Callable[Concatenate[xr.Dataset, P], R],
+) -> Callable[Concatenate["DvisAccessor", P], R]:
+    """A function of a Dataset as a method, with its signature and docstring less the Dataset."""
 
-    def document(method: Method) -> Method:
-        before, _, after = (function.__doc__ or "").partition("    dataset : Dataset\n")
-        method.__doc__ = before + after.partition("\n")[2]
-        return method
+    @wraps(function)
+    def method(self: "DvisAccessor", /, *args: P.args, **kwargs: P.kwargs) -> R:
+        return function(self._dataset, *args, **kwargs)
 
-    return document
+    first, *others = inspect.signature(function).parameters.values()
+    itself = inspect.Parameter("self", inspect.Parameter.POSITIONAL_ONLY)
+    signature = inspect.signature(function).replace(parameters=[itself, *others])
+    method.__signature__ = signature  # type: ignore[attr-defined]
+    method.__doc__ = _without_parameter(function.__doc__ or "", first.name)
+    return method
+
+
+def _without_parameter(docstring: str, name: str) -> str:
+    """A numpydoc docstring without the entry of its first parameter."""
+    before, heading, entries = docstring.partition("    Parameters\n    ----------\n")
+    lines = entries.splitlines(keepends=True)
+    if not heading or not lines[0].startswith(f"    {name}"):
+        return docstring
+    if lines[0].startswith(f"    {name}, "):
+        return before + heading + lines[0].replace(f"{name}, ", "", 1) + "".join(lines[1:])
+    rest = next((i for i, line in enumerate(lines[1:], 1) if line[4:5].strip()), len(lines))
+    after = "".join(lines[rest:])
+    has_others = rest < len(lines) and not lines[rest + 1].lstrip().startswith("---")
+    return before + (heading if has_others else "") + after
 
 
 @xr.register_dataset_accessor("dvis")  # type: ignore[no-untyped-call]  # xarray gives no types
@@ -33,43 +55,22 @@ class DvisAccessor:
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
-    @_documented_by(inputs.model_input)
-    def model_input(self, checkpoint: str, layer: str, channel: int) -> xr.DataArray:
-        return inputs.model_input(self._dataset, checkpoint, layer, channel)
+    model_input = _method(inputs.model_input)
 
-    @_documented_by(plots.trajectory)
-    def trajectory(
-        self,
-        layer: str | Sequence[str] | slice | None = None,
-        channel: int | Sequence[int] | slice | None = None,
-        *,
-        x: plots.XAxis = "checkpoint",
-        variable: str = "activation",
-        path: str | Path | None = None,
-    ) -> "Figure":
-        return plots.trajectory(self._dataset, layer, channel, x=x, variable=variable, path=path)
+    map_units = _method(units.map_units)
+    drift = _method(_drift.drift)
+    births = _method(_births.births)
+    birth_order = _method(order.birth_order)
+    change_points = _method(_change_points.change_points)
+    rank = _method(ranking.rank)
+    summary = _method(ranking.summary)
+    compare = _method(comparison.compare)
 
-    @_documented_by(plots.timeline)
-    def timeline(
-        self,
-        layer: str | None = None,
-        channel: int | None = None,
-        *,
-        max_images: int = 24,
-        path: str | Path | None = None,
-    ) -> "Figure":
-        return plots.timeline(self._dataset, layer, channel, max_images=max_images, path=path)
-
-    @_documented_by(plots.grid)
-    def grid(
-        self,
-        checkpoint: str | int | None = None,
-        layer: str | None = None,
-        *,
-        channels: Sequence[int] | None = None,
-        max_images: int = 64,
-        path: str | Path | None = None,
-    ) -> "Figure":
-        return plots.grid(
-            self._dataset, checkpoint, layer, channels=channels, max_images=max_images, path=path
-        )
+    trajectory = _method(plots.trajectory)
+    trajectories_by_layer = _method(plots.trajectories_by_layer)
+    timeline = _method(plots.timeline)
+    development = _method(plots.development)
+    grid = _method(plots.grid)
+    heatmap = _method(plots.heatmap)
+    births_by_layer = _method(plots.births_by_layer)
+    cross_response = _method(plots.cross_response)

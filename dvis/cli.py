@@ -12,6 +12,7 @@ from tyro.conf import Positional
 
 from dvis.blocks import DiskFullError
 from dvis.check import check_store
+from dvis.commands.respond import respond
 from dvis.commands.training import train
 from dvis.commands.verify import verify
 from dvis.commands.visualize import visualize_command
@@ -19,11 +20,12 @@ from dvis.compact import compact_store
 from dvis.export import export_tree
 from dvis.ingest import ingest_tree
 from dvis.report import count_units, list_problems, render_counts
+from dvis.response_store import responses as open_responses
 from dvis.run_import import ImportReport
 from dvis.schema import did_you_mean
 from dvis.store import contents
 from dvis.store import open as open_store
-from dvis.views.plots import XAxis
+from dvis.views.plots import Scale, XAxis
 
 # Problems that are printed; `dvis info` lists them all.
 _MAX_PRINTED = 20
@@ -156,8 +158,13 @@ def compact(store: Positional[Path]) -> int:
     return 0
 
 
+PlotKind = Literal[
+    "trajectory", "layers", "timeline", "development", "grid", "heatmap", "births", "cross-response"
+]
+
+
 def plot(
-    kind: Positional[Literal["trajectory", "timeline", "grid"]],
+    kind: Positional[PlotKind],
     source: Positional[str],
     *,
     out: Path,
@@ -167,23 +174,29 @@ def plot(
     checkpoint: str | None = None,
     run: str | None = None,
     variant: str | None = None,
+    responses: str | None = None,
+    variable: str | None = None,
     x: XAxis = "checkpoint",
+    xscale: Scale = "auto",
+    yscale: Scale = "auto",
     max_images: int | None = None,
 ) -> int:
-    """Draw a trajectory, a timeline or a grid of a store, or of a jpg/json tree.
+    """Draw a picture of a store, or of a jpg/json tree.
 
     Parameters
     ----------
     kind
-        What to draw.
+        What to draw: curves of units, or of each layer; a unit's images, alone or below its curve;
+        a layer's images at one checkpoint; a heat map of units sorted by birth; births by layer;
+        or how a unit's images of all checkpoints drive it at all checkpoints.
     source
         A store's folder or URL, or a model's jpg/json folder, which is imported first.
     out
         File for the picture; its ending (.png, .pdf, .svg) tells the format.
     layer
-        Layer; several for a trajectory.
+        Layer; several where many units are drawn.
     channel
-        Channel; several for a trajectory or a grid.
+        Channel; several where many units are drawn.
     neuron
         Row and column, "3,4": feature images of that neuron in place of the channel's.
     checkpoint
@@ -192,8 +205,16 @@ def plot(
         Training run (default: the store's).
     variant
         Variant, such as average-0 (default: the run's).
+    responses
+        Name of the cross responses, where there are several.
+    variable
+        What is drawn over training, such as val_loss (default: activation, or response).
     x
-        What a trajectory runs over.
+        What the picture runs over.
+    xscale
+        Linear or logarithmic steps or epochs.
+    yscale
+        Linear or logarithmic values.
     max_images
         How many images to show at most.
     """
@@ -203,18 +224,36 @@ def plot(
     from dvis.views import plots
 
     store = _store_of(source)
+    units: dict[str, Any] = {"layer": layer or None, "channel": channel or None}
+    over: dict[str, Any] = {"x": x, "xscale": xscale, "path": out}
+    over |= {} if variable is None else {"variable": variable}
+    if kind == "cross-response":
+        crossed = open_responses(store, run, responses)
+        plots.cross_response(crossed, _one("layer", layer), _one("channel", channel), **over)
+        print(out)
+        return 0
     if neuron is not None:
         run, variant = _neuron_variant(store, neuron, run, variant)
     dataset = open_store(store, run, variant)
-    limit = {} if max_images is None else {"max_images": max_images}
+    limit: dict[str, Any] = {} if max_images is None else {"max_images": max_images}
     if kind == "trajectory":
-        plots.trajectory(dataset, layer or None, channel or None, x=x, path=out)
-    elif kind == "timeline":
-        plots.timeline(dataset, _one("layer", layer), _one("channel", channel), path=out, **limit)
-    else:
+        plots.trajectory(dataset, **units, yscale=yscale, **over)
+    elif kind == "layers":
+        plots.trajectories_by_layer(dataset, **units, yscale=yscale, **over)
+    elif kind == "heatmap":
+        plots.heatmap(dataset, **units, **over)
+    elif kind == "births":
+        plots.births_by_layer(dataset, **units, **over)
+    elif kind == "grid":
         plots.grid(
             dataset, checkpoint, _one("layer", layer), channels=channel or None, path=out, **limit
         )
+    else:
+        unit: dict[str, Any] = {"layer": _one("layer", layer), "channel": _one("channel", channel)}
+        if kind == "timeline":
+            plots.timeline(dataset, **unit, path=out, **limit)
+        else:
+            plots.development(dataset, **unit, yscale=yscale, **over, **limit)
     print(out)
     return 0
 
@@ -284,6 +323,7 @@ COMMANDS: dict[str, Callable[..., int]] = {
     "ingest": ingest,
     "info": info,
     "check": check,
+    "respond": respond,
     "verify": verify,
     "export": export,
     "compact": compact,

@@ -164,13 +164,13 @@ def open(  # dvis.open reads like the builtin that it stands for
     Traceback (most recent call last):
     FileNotFoundError: No store at stores/none.zarr. There is no folder stores/none.zarr
     """
-    store = _resolve(path_or_url, storage_options)
-    found = _read_contents(store, str(path_or_url))
+    store = resolve(path_or_url, storage_options)
+    found = read_contents(store, str(path_or_url))
     entry = found.choose(run, variant)
     dataset = xr.open_zarr(store, group=entry.group, chunks=chunks, consolidated=True)
     dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
-    dataset = _with_metrics(dataset, store, entry.run, found.training)
-    dataset = _ready(dataset, found.run_attrs.get(entry.run, {}))
+    dataset = with_metrics(dataset, store, entry.run, found.training)
+    dataset = ready(dataset, found.run_attrs.get(entry.run, {}))
     show_names_readably(dataset[CHECKPOINT].values.tolist())
     return dataset
 
@@ -211,17 +211,16 @@ def contents(path_or_url: StoreLike, *, storage_options: dict[str, Any] | None =
     FileNotFoundError, SchemaError, ImportError
         As `open` does.
     """
-    return _read_contents(_resolve(path_or_url, storage_options), str(path_or_url))
+    return read_contents(resolve(path_or_url, storage_options), str(path_or_url))
 
 
 def open_group(store: StoreLike, entry: FeatureEntry) -> zarr.Group:
     """A variant's Zarr group, for whoever needs what a Dataset does not show."""
-    return zarr.open_group(
-        _resolve(store, None), path=entry.group, mode="r", use_consolidated=False
-    )
+    return zarr.open_group(resolve(store, None), path=entry.group, mode="r", use_consolidated=False)
 
 
-def _read_contents(store: StoreLike, name: str) -> Contents:
+def read_contents(store: StoreLike, name: str) -> Contents:
+    """What a resolved store holds, by the metadata at its root."""
     try:
         root = zarr.open_group(store, mode="r", use_consolidated=None)
     except FileNotFoundError as err:
@@ -260,7 +259,7 @@ def _read_contents(store: StoreLike, name: str) -> Contents:
     return Contents(name, dict(root.attrs), of_runs, features, training)
 
 
-def _resolve(path_or_url: StoreLike, storage_options: dict[str, Any] | None) -> StoreLike:
+def resolve(path_or_url: StoreLike, storage_options: dict[str, Any] | None) -> StoreLike:
     """Something that Zarr opens, after a look that gives a clear error where it cannot."""
     if isinstance(path_or_url, Store):
         return path_or_url
@@ -307,7 +306,7 @@ def _what_is_there(path: Path) -> str:
     return did_you_mean("store", path.name, stores, str(parent.resolve()))
 
 
-def _with_metrics(
+def with_metrics(
     dataset: xr.Dataset, store: StoreLike, run: str, training: dict[str, str]
 ) -> xr.Dataset:
     """The Dataset, and the numbers of its checkpoints that the training kept, by label."""
@@ -323,7 +322,7 @@ def _with_metrics(
     return dataset.assign(metrics)
 
 
-def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
+def ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     """Labels that plot, unknown numbers as NaN, checkpoints in training order, layers by name."""
     # Text comes back as StringDType, on which `.plot()` raises.
     phase = dataset["phase"]

@@ -4,33 +4,24 @@ A model's name, its checkpoints and options in; `stores/{model}.zarr` grows. Wha
 skipped, so that a run that was stopped goes on, and more channels or checkpoints add to it.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from dvis.executors import in_processes, in_this_process, on_client, on_cluster, on_scheduler
 from dvis.measure.feature_settings import VisualizeOptions
 from dvis.measure.features import FeatureTask, FeatureVisualisation
 from dvis.measure.features.spectra import spectrum_of_images
 from dvis.metrics import write_metrics
-from dvis.models.architectures import load_model, model_name
-from dvis.models.checkpoints import (
-    CheckpointError,
-    CheckpointFile,
-    find_checkpoints,
-    fingerprint,
-    read_facts,
-)
+from dvis.models.architectures import model_name
+from dvis.models.checkpoints import CheckpointFile, find_checkpoints
 from dvis.models.devices import find_device
 from dvis.recorder import FeatureRecorder, Kept, recording_features
 from dvis.starts import FromFolders, FromPrevious
-from dvis.sweep import ExecutorFactory, Start, SweepReport, sweep
-from dvis.tree import CheckpointName, training_steps
+from dvis.sweep import Start, SweepReport, sweep
+from dvis.sweep_inputs import choose_executor, read_run
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -82,9 +73,9 @@ def visualize(
     """
     find_device(options.device)
     checkpoints = find_checkpoints(options.checkpoint_path)
-    facts, unreadable = _read_all(checkpoints)
-    model, first = _first_model(options.model, checkpoints, unreadable)
-    measurement = _measurement(options, facts.get(first, {}))
+    run = read_run(checkpoints)
+    model, first = run.first_model(options.model)
+    measurement = _measurement(options, run.facts.get(first, {}))
     widths = _widths(measurement, model, options.model)
     tasks = measurement.tasks(widths)
     name = model_name(options.model)
@@ -99,11 +90,8 @@ def visualize(
         overwrite=options.overwrite,
     ) as recorder:
         names = [checkpoint.name for checkpoint in checkpoints]
-        fingerprints = {
-            c.label: fingerprint(c.path) for c in checkpoints if c.path and c.label in facts
-        }
-        recorder.prepare(names, _steps(names, facts), widths, measurement.objectives, fingerprints)
-        write_metrics(recorder.store, options.run, _metrics(facts))
+        recorder.prepare(names, run.steps, widths, measurement.objectives, run.fingerprints)
+        write_metrics(recorder.store, options.run, run.metrics)
         labels = [checkpoint.label for checkpoint in checkpoints]
         report.kept = recorder.n_kept(labels, tasks)
         done = _sweep(options, measurement, checkpoints, tasks, recorder, client, progress)
@@ -159,7 +147,13 @@ def _sweep(
         checkpoints,
         tasks,
         recorder,
-        _executor(options, client, n_tasks),
+        choose_executor(
+            n_tasks,
+            device=options.device,
+            workers=options.workers,
+            scheduler=options.scheduler,
+            client=client,
+        ),
         device=options.device,
         start=start,
         is_chained=options.init_from == "previous",
@@ -172,20 +166,6 @@ def _sweep(
             f"one to start from; the first is {start.without[0]}",
         )
     return done
-
-
-def _executor(options: VisualizeOptions, client: "Client | None", n_tasks: int) -> ExecutorFactory:
-    """Where to compute: as told, else on an accelerator alone, or in a process for each core."""
-    if client is not None:
-        return partial(on_client, client)
-    if options.scheduler is not None:
-        return partial(on_scheduler, options.scheduler)
-    if options.workers is not None:
-        return partial(on_cluster, options.workers) if options.workers > 0 else in_this_process
-    n_processes = min(len(os.sched_getaffinity(0)), n_tasks)
-    if options.device != "cpu" or n_processes < 2:
-        return in_this_process
-    return partial(in_processes, n_processes)
 
 
 def _measurement(options: VisualizeOptions, facts: Mapping[str, Any]) -> FeatureVisualisation:
@@ -218,72 +198,3 @@ def _measurement(options: VisualizeOptions, facts: Mapping[str, Any]) -> Feature
         magnitude=magnitude,
         precision=options.precision,
     )
-
-
-def _read_all(
-    checkpoints: Sequence[CheckpointFile],
-) -> tuple[dict[str, dict[str, Any]], dict[str, CheckpointError]]:
-    """Facts of the checkpoints that can be read, and why the others cannot."""
-    facts: dict[str, dict[str, Any]] = {}
-    unreadable: dict[str, CheckpointError] = {}
-    for checkpoint in checkpoints:
-        if checkpoint.path is None:
-            continue
-        try:
-            facts[checkpoint.label] = read_facts(checkpoint.path)
-        except CheckpointError as err:
-            unreadable[checkpoint.label] = err
-    return facts, unreadable
-
-
-def _fingerprints(
-    checkpoints: Sequence[CheckpointFile], unreadable: Mapping[str, CheckpointError]
-) -> dict[str, int]:
-    return {
-        checkpoint.label: fingerprint(checkpoint.path)
-        for checkpoint in checkpoints
-        if checkpoint.path is not None and checkpoint.label not in unreadable
-    }
-
-
-def _first_model(
-    model: str, checkpoints: Sequence[CheckpointFile], unreadable: Mapping[str, CheckpointError]
-) -> tuple[nn.Module, str]:
-    """The model at the first checkpoint that fits it, and that checkpoint's label."""
-    errors = list(unreadable.values())
-    for checkpoint in checkpoints:
-        if checkpoint.label in unreadable:
-            continue
-        try:
-            return load_model(model, checkpoint), checkpoint.label
-        except CheckpointError as err:
-            errors.append(err)
-    raise errors[0]
-
-
-def _steps(
-    names: Sequence[CheckpointName], facts: Mapping[str, Mapping[str, Any]]
-) -> dict[str, int]:
-    """Training steps of checkpoints, as their files say, else as their names do."""
-    steps = {
-        name.label: step
-        for name, step in zip(names, training_steps(list(names), None), strict=True)
-        if step >= 0
-    }
-    for label, of_file in facts.items():
-        if isinstance(of_file.get("step"), int):
-            steps[label] = of_file["step"]
-    return steps
-
-
-def _metrics(facts: Mapping[str, Mapping[str, Any]]) -> dict[str, dict[str, float]]:
-    metrics = {}
-    for label, of_file in facts.items():
-        numbers = of_file.get("metrics")
-        if isinstance(numbers, Mapping):
-            metrics[label] = {
-                str(name): float(value)
-                for name, value in numbers.items()
-                if isinstance(value, int | float)
-            }
-    return metrics

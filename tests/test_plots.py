@@ -72,13 +72,12 @@ def test_trajectory_draws_the_activations(ds: xr.Dataset) -> None:
         assert len(axes.get_lines()) == 2
         for line, channel in zip(axes.get_lines(), (0, 2), strict=True):
             expected = ds.activation.sel(layer="layer4", channel=channel)
-            np.testing.assert_array_equal(line.get_ydata(), expected)
+            np.testing.assert_array_equal(np.float32(line.get_ydata()), expected)
     (axes,) = ds.dvis.trajectory().axes
     medians = [line for line in axes.get_lines() if "median" in str(line.get_label())]
     assert len(axes.get_lines()) == 12 + 3
-    np.testing.assert_array_equal(
-        medians[0].get_ydata(), ds.activation.sel(layer="layer1").median("channel")
-    )
+    complete = ds.activation.where(ds.status == dvis.Status.COMPLETE).sel(layer="layer1")
+    np.testing.assert_allclose(medians[0].get_ydata(), complete.median("channel"), rtol=1e-6)
 
 
 def test_slices_choose_units(ds: xr.Dataset) -> None:
@@ -199,7 +198,7 @@ def test_other_string_axes_are_left_to_matplotlib(ds: xr.Dataset) -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("name", ["trajectory", "timeline", "grid"])
+@pytest.mark.parametrize("name", [name for name in plots.__all__ if name.islower()])
 def test_methods_are_their_functions(name: str) -> None:
     method, function = getattr(dvis.DvisAccessor, name), getattr(plots, name)
     ours = list(inspect.signature(method).parameters.values())[1:]

@@ -250,3 +250,12 @@ def assemble(
         for output, array in zip(outputs, arrays, strict=True)
     }
     return xr.Dataset(variables, coordinates)
+
+
+def select(
+    chosen: xr.Dataset, layer: int, channels: slice, checkpoints: slice = slice(None)
+) -> xr.Dataset:
+    """Some channels of a layer; of a dim that was selected away, what is there."""
+    # In one step: dask fuses one selection with the read behind it, but not a second one.
+    within = {LAYER: layer, CHANNEL: channels, CHECKPOINT: checkpoints}
+    return chosen.isel(within, missing_dims="ignore")

@@ -1,0 +1,158 @@
+"""What units respond to, and how their responses are measured: the options of `dvis respond`.
+
+Free of torch, so that the command line can name the options where torch is absent.
+"""
+
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Annotated, Literal
+
+import tyro
+
+from dvis.schema import DEFAULT_RUN
+
+Aggregation = Literal["mean", "max"]
+ALL, LAST = "all", "last"
+
+
+@dataclass(frozen=True, kw_only=True)
+class RespondOptions:
+    """Whose responses to measure, to which images, and where to.
+
+    Give one kind of images: a dataset, images, noise, or feature_images.
+
+    Parameters
+    ----------
+    model
+        Name of a torchvision classification model, or package.module:function of a factory.
+    checkpoint_path
+        Checkpoint files, or folders of them (default: torchvision's pretrained weights).
+    layers
+        Layers by their dotted names (default: all convolutions; with feature_images those that
+        have some). Of other images, all channels of a layer respond in one forward pass.
+    dataset
+        A labelled image set: imagenet1k, folder, cifar10, mnist, emnist, dsprites, digits, shapes.
+    data_path
+        Where the set lies.
+    split
+        The set's training or validation images.
+    n_images
+        So many images of the set, at random (default: all).
+    by_class
+        Keep the mean response to each class, not that to each image.
+    images
+        Image files, or folders of them.
+    noise
+        So many images of seeded noise.
+    feature_images
+        Stored feature images: those of a checkpoint (its label, RUN/LABEL such as pretrained/full,
+        or last), or all: the cross response of the images of every checkpoint. Each drives its own
+        channel alone.
+    variant
+        Which of the stored feature images (default: the run's).
+    channels
+        Channels of each layer whose feature images are taken (default: all).
+    aggregation
+        What of a channel's map is kept: its mean or its maximum (default: the mean; of feature
+        images what they maximise).
+    seed
+        Seed of the noise, and of the choice of n_images.
+    image_size
+        Side in pixels to which images are brought (default: what the checkpoints were trained on,
+        else 224). Feature images are taken as they are.
+    batch_size
+        Images in one forward pass (default: 32 on a CPU, 256 on a GPU).
+    device
+        Where to compute: cpu, cuda, cuda:1, mps.
+    store
+        The store (default: stores/MODEL.zarr).
+    run
+        The run's name in the store.
+    name
+        Name of the responses in the store (default: from the images).
+    scheduler
+        Address of a dask scheduler, such as tcp://node7:8786, on whose workers to compute. They
+        read the image files of a set themselves.
+    workers
+        Workers of a dask cluster on this machine; 0 computes in this process (default: a process
+        for each core on a CPU, this process on a GPU).
+    overwrite
+        Measure again what was measured of other images, or of other weights, under the same name.
+    """
+
+    model: str
+    checkpoint_path: tuple[Path, ...] = ()
+    layers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--layer-names"])] = ()
+    dataset: str | None = None
+    data_path: Path | None = None
+    split: Literal["train", "val"] = "val"
+    n_images: int | None = None
+    by_class: bool = False
+    images: tuple[Path, ...] = ()
+    noise: int | None = None
+    feature_images: str | None = None
+    variant: str | None = None
+    channels: tuple[int, ...] = ()
+    aggregation: Aggregation | None = None
+    seed: int = 0
+    image_size: int | None = None
+    batch_size: int | None = None
+    device: str = "cpu"
+    store: Path | None = None
+    run: str = DEFAULT_RUN
+    name: str | None = None
+    scheduler: str | None = None
+    workers: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        kinds = {
+            "dataset": self.dataset,
+            "images": self.images,
+            "noise": self.noise,
+            "feature_images": self.feature_images,
+        }
+        given = [kind for kind, value in kinds.items() if value]
+        if len(given) != 1:
+            raise ValueError(
+                f"{' and '.join(given) or 'no images'} given; give one of {', '.join(kinds)}"
+            )
+        self._check_belongs(given[0])
+        for option, least in (
+            ("noise", 1),
+            ("n_images", 1),
+            ("batch_size", 1),
+            ("image_size", 1),
+            ("workers", 0),
+        ):
+            value = getattr(self, option)
+            if value is not None and value < least:
+                raise ValueError(f"{option} is {value}; it must be at least {least}")
+        if self.name is not None and (not self.name or "/" in self.name):
+            raise ValueError(f"name is {self.name!r}; give one without a slash, such as noise-1")
+
+    def _check_belongs(self, kind: str) -> None:
+        """Raise where an option is given that the kind of images does not have."""
+        owners = {
+            "dataset": ("data_path", "n_images", "by_class"),
+            "feature_images": ("variant", "channels"),
+        }
+        for owner, options in owners.items():
+            stray = [option for option in options if getattr(self, option) and owner != kind]
+            if stray:
+                raise ValueError(f"{stray[0]} goes with {owner}, not with {kind}; leave it out")
+        if kind == "feature_images" and self.image_size is not None:
+            raise ValueError("feature images are taken as they are; leave image_size out")
+
+    @property
+    def default_name(self) -> str:
+        """Name of the responses where none is given, by the images and what is kept of a map."""
+        if self.dataset is not None:
+            name = f"{self.dataset}-{self.split}" + ("-by-class" if self.by_class else "")
+        elif self.images:
+            name = (self.images[0].stem if len(self.images) == 1 else "") or "images"
+        elif self.noise is not None:
+            name = f"noise-{self.noise}-seed-{self.seed}"
+        else:
+            name = f"features-{self.feature_images}".replace("/", "-")
+        return name if self.aggregation is None else f"{name}-{self.aggregation}"

@@ -1,0 +1,88 @@
+"""All pictures of a store, in a folder: python scripts/gallery.py demo/stores/resnet18.zarr."""
+
+from pathlib import Path
+
+import matplotlib
+import tyro
+import xarray as xr
+from tyro.conf import Positional
+
+import dvis
+from dvis.analysis.births import births as find_births
+from dvis.response_store import response_names, responses
+from dvis.schema import Status
+from dvis.views import plots
+
+
+def gallery(
+    store: Positional[Path],
+    *,
+    out: Path = Path("gallery"),
+    run: str | None = None,
+    variant: str | None = None,
+    x: plots.XAxis = "step",
+    suffix: str = "png",
+) -> None:
+    """Draw every kind of picture that a store has the numbers for.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    out
+        Folder for the pictures.
+    run
+        Training run (default: the store's).
+    variant
+        Variant (default: the run's).
+    x
+        What the pictures run over.
+    suffix
+        Format of the pictures: png, pdf or svg.
+    """
+    matplotlib.use("agg")
+    dataset = dvis.open(store, run, variant)
+    births = find_births(dataset).load()
+
+    def path(name: str) -> Path:
+        print(out / f"{name}.{suffix}")
+        return out / f"{name}.{suffix}"
+
+    plots.trajectory(dataset, x=x, path=path("trajectory"))
+    plots.trajectories_by_layer(dataset, x=x, path=path("trajectories_by_layer"))
+    plots.heatmap(dataset, x=x, births=births, path=path("heatmap"))
+    plots.births_by_layer(dataset, x=x, births=births, path=path("births_by_layer"))
+    for layer, channel in telling_units(dataset, births).items():
+        name = f"{layer}_{channel}".replace("/", "_")
+        development = path(f"development_{name}")
+        plots.development(dataset, layer, channel, x=x, births=births, path=development)
+        plots.timeline(dataset, layer, channel, path=path(f"timeline_{name}"))
+        plots.grid(dataset, layer=layer, path=path(f"grid_{layer}".replace("/", "_")))
+    if "val_loss" in dataset:
+        plots.trajectory(dataset, x=x, variable="val_loss", path=path("val_loss"))
+    for name in response_names(store, run):
+        crossed = responses(store, run, name)
+        if "image_checkpoint" in crossed.dims:
+            draw_crossed(crossed, x, path(f"cross_response_{name}".replace("/", "_")))
+
+
+def telling_units(dataset: xr.Dataset, births: xr.Dataset) -> dict[str, int]:
+    """Of each layer, the channel that grows most among those that are born, if one is."""
+    complete = dataset.activation.where(dataset.status == Status.COMPLETE).load()
+    growth = births.final_level - complete.min("checkpoint")
+    born = growth.where(births.state == "born").dropna("layer", how="all")
+    channels = born.fillna(-1).argmax("channel")
+    places = zip(born.layer.values.tolist(), channels.values.tolist(), strict=True)
+    return {layer: int(dataset.channel[place]) for layer, place in places}
+
+
+def draw_crossed(crossed: xr.Dataset, x: plots.XAxis, path: Path) -> None:
+    """Draw the cross response of the unit that has most of it."""
+    known = crossed.response.notnull().sum(["checkpoint", "image_checkpoint"])
+    unit = known.argmax(...)
+    layer, channel = (crossed[dim][unit[dim]].item() for dim in ("layer", "channel"))
+    plots.cross_response(crossed, layer, channel, x=x, path=path)
+
+
+if __name__ == "__main__":
+    tyro.cli(gallery)
