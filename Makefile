@@ -10,13 +10,12 @@ LAYERS := layer1 layer2 layer4
 
 demo: $(INSTALLED) $(RUN)/.trained
 	$(BIN)/python scripts/visualize.py --model resnet18 --checkpoint-path $(RUN) \
-		--layers $(LAYERS) --channels 0 1 2 3 --max-iterations 128 --store $(STORE)
-	$(BIN)/dvis plot trajectory $(STORE) --layer layer1 --x step --out demo/trajectory.png
-	$(BIN)/dvis plot timeline $(STORE) --layer layer2 --channel 0 --out demo/timeline.png
-	$(BIN)/dvis plot timeline $(STORE) --layer layer4 --channel 1 --out demo/timeline_layer4.png
-	$(BIN)/dvis plot grid $(STORE) --layer layer2 --out demo/grid.png
+		--layers $(LAYERS) --channels 0 1 2 3 4 5 6 7 --max-iterations 128 --store $(STORE)
+	$(BIN)/python scripts/respond.py --model resnet18 --checkpoint-path $(RUN) \
+		--layers $(LAYERS) --feature-images all --store $(STORE)
+	$(BIN)/python scripts/gallery.py $(STORE) --out demo/gallery
 	@echo
-	@echo "Pictures: demo/trajectory.png demo/timeline.png demo/timeline_layer4.png demo/grid.png"
+	@echo "Pictures: demo/gallery"
 	@echo "Store:    $(STORE) (dvis.open reads it)"
 
 $(RUN)/.trained: $(INSTALLED)
