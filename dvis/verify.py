@@ -6,22 +6,29 @@ A store and the checkpoints of its units in, one line for each unit that differs
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
 import xarray as xr
+import zarr
 from torch import nn
 
 from dvis.measure.features.engine import Normalisation
 from dvis.measure.features.measurement import objective_of
 from dvis.measure.features.stored import StoredImage, activations, model_input
 from dvis.models.architectures import load_model
-from dvis.models.checkpoints import CheckpointError, CheckpointFile, find_checkpoints
+from dvis.models.checkpoints import (
+    CheckpointError,
+    CheckpointFile,
+    find_checkpoints,
+    fingerprint,
+)
 from dvis.models.devices import find_device
 from dvis.models.hooks import trace_layers
 from dvis.progress import progress_bar
-from dvis.schema import CHECKPOINT, LAYER, Status, Variant
-from dvis.store import contents
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, Variant, feature_group
+from dvis.store import contents, resolve
 from dvis.store import open as open_store
 
 _TOLERANCE = 0.01
@@ -36,6 +43,7 @@ class VerifyReport:
     n_unknown: int = 0
     faults: list[str] = field(default_factory=list)
     reasons: list[str] = field(default_factory=list)
+    n_of_other_weights: int = 0
 
 
 def verify_store(
@@ -94,14 +102,36 @@ def verify_store(
         )
     with progress_bar(n_units, "units", "verify", shown=progress) as bar:
         for label in labels:
-            network = _load(model or str(found.attrs["model"]), files.get(label), device, report)
+            file = files.get(label)
+            network = _load(model or str(found.attrs["model"]), file, device, report)
             for variant, dataset in datasets.items():
                 if label in dataset[CHECKPOINT].values:
-                    for n in _verify(
-                        network, dataset.sel({CHECKPOINT: label}), variant, tolerance, report
-                    ):
+                    at = dataset.sel({CHECKPOINT: label})
+                    report.n_of_other_weights += _n_of_other_weights(store, run, variant, at, file)
+                    for n in _verify(network, at, variant, tolerance, report):
                         bar.update(n)
+    if report.n_of_other_weights:
+        report.reasons.append(
+            f"{report.n_of_other_weights} units were made of other weights than the checkpoints "
+            "of the same names in --checkpoint-path; give the run's own"
+        )
     return report
+
+
+def _n_of_other_weights(
+    store: str | Path, run: str, variant: str, at: xr.Dataset, file: CheckpointFile | None
+) -> int:
+    """Units of a checkpoint that a sweep made of another file than this one."""
+    if file is None or file.path is None:
+        return 0
+    group: Any = zarr.open_group(resolve(store, None), path=feature_group(run, variant), mode="r")
+    row = np.asarray(group[CHECKPOINT][:]).tolist().index(at[CHECKPOINT].item())
+    made_of = np.asarray(group["source/fingerprint"][row])
+    layers = np.asarray(group[LAYER][:]).tolist()
+    here = made_of[[layers.index(layer) for layer in at[LAYER].values.tolist()]]
+    is_ours = (at.status == Status.COMPLETE) & at.value_min.notnull()
+    is_other = (here != 0) & (here != fingerprint(file.path))
+    return int((is_ours.transpose(LAYER, CHANNEL).values & is_other).sum())
 
 
 def _load(

@@ -87,3 +87,18 @@ def test_verifying_nothing_is_no_success(
         main(["verify", str(options.store), *paths])
     assert end.value.code == 1
     assert "3 of the store's 3 checkpoints are not in" in capsys.readouterr().out
+
+
+def test_verify_tells_weights_that_were_exchanged(
+    options: VisualizeOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    visualize(options)
+    one, other, _ = sorted(options.checkpoint_path[0].iterdir())
+    content = one.read_bytes()
+    one.write_bytes(other.read_bytes())
+    other.write_bytes(content)
+    paths = ["--checkpoint-path", str(options.checkpoint_path[0]), "--model", MODEL]
+    with pytest.raises(SystemExit) as end:
+        main(["verify", str(options.store), *paths, "--tolerance", "1000"])
+    assert end.value.code == 1
+    assert "16 units were made of other weights" in capsys.readouterr().out
