@@ -20,6 +20,7 @@ from dvis.compact import compact_store
 from dvis.export import export_tree
 from dvis.ingest import ingest_tree
 from dvis.report import count_units, list_problems, render_counts
+from dvis.response_store import response_names
 from dvis.response_store import responses as open_responses
 from dvis.run_import import ImportReport
 from dvis.schema import did_you_mean
@@ -101,6 +102,9 @@ def info(store: Positional[str], *, problems: bool = True) -> int:
             source = ", read off the checkpoints' times" if is_estimated else ""
             print(f"run {run}: {batches} batches in an epoch{source}")
     _print_store(store, limit=None if problems else 0)
+    for run in found.runs:
+        for name in response_names(store, run):
+            print(f"responses of {run}: {name}")
     return 0
 
 
@@ -309,6 +313,11 @@ def _neuron_variant(
         if each in found.runs and name in found.variants(each):
             return each, name
     there = [v for each in found.runs for v in found.variants(each) if v.startswith("neuron_")]
+    if not there:
+        raise ValueError(
+            f"{store} has no feature images of neurons; make some with `dvis visualize --neurons "
+            f"{neuron}`, or leave --neuron out for those of channels"
+        )
     raise ValueError(did_you_mean("variant", name, list(dict.fromkeys(there)), str(store)))
 
 

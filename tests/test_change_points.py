@@ -221,3 +221,9 @@ def test_a_wrong_alignment_says_what_is_right(loss_changes: xr.Dataset) -> None:
         alignment(loss_changes, made_up(np.zeros((3, 1, 1))), tolerance_steps=0)
     with pytest.raises(ValueError, match="tolerance_steps=-1"):
         alignment(loss_changes, loss_changes, tolerance_steps=-1)
+
+
+def test_what_runs_over_more_than_units_is_refused() -> None:
+    dataset = made_up(np.zeros((4, 1, 2)), image=np.zeros((4, 1, 2, 2, 2, 3), np.uint8))
+    with pytest.raises(ValueError, match="image runs over y, x, rgb too"):
+        change_points(dataset, variable="image")

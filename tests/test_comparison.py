@@ -114,3 +114,9 @@ def test_nothing_in_common_says_so() -> None:
         compare(one, one, on="steps")
     with pytest.raises(ValueError, match='for on="step"'):
         compare(one, one, tolerance=3)
+
+
+def test_a_layer_selected_from_one_alone_is_refused() -> None:
+    dataset = made_up(np.zeros((4, 2, 2)))
+    with pytest.raises(ValueError, match="only one of the two has the dim layer"):
+        compare(dataset, dataset.isel(layer=0))

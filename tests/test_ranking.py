@@ -139,3 +139,8 @@ def test_a_summary_of_what_is_no_layer_says_so(layers: xr.Dataset) -> None:
         summary(layers.sel(layer="layer1"))
     with pytest.raises(KeyError, match="give what births gave"):
         summary(layers, layers)
+
+
+def test_a_number_of_units_below_one_is_refused(dataset: xr.Dataset) -> None:
+    with pytest.raises(ValueError, match="n=-1 is a number of units"):
+        rank(dataset, n=-1)

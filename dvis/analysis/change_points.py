@@ -18,7 +18,7 @@ from dvis.analysis.trajectories import (
     quantiles,
     steps_of,
 )
-from dvis.schema import CHECKPOINT, did_you_mean
+from dvis.schema import CHECKPOINT, UNIT_DIMS, did_you_mean
 
 CHANGE = "change"
 _NORMAL_MAD = 0.6744897501960817  # median absolute deviation of a standard normal
@@ -124,6 +124,12 @@ def change_points(
     """
     _check(shape, least_length, penalty, noise, max_changes)
     trajectories = counted(dataset, variable)
+    others = [str(dim) for dim in trajectories.dims if dim not in UNIT_DIMS]
+    if others:
+        raise ValueError(
+            f"{trajectories.name} runs over {', '.join(others)} too; choose one of each, or reduce "
+            "it first"
+        )
     position, gain, n_changes, used_noise = xr.apply_ufunc(
         _changes_of,
         trajectories,

@@ -76,6 +76,12 @@ def compare(
             'steps, for on="step"'
         )
     both = one, other
+    for dim in (LAYER, CHANNEL):
+        if (dim in one.dims) != (dim in other.dims):
+            raise ValueError(
+                f"only one of the two has the dim {dim}; select from both, or with a list, such as "
+                f"ds.isel({dim}=[0])"
+            )
     called = names or _names(one, other)
     rows = _same_labels(one, other) if on == "label" else _near_steps(one, other, tolerance or 0.0)
     if not len(rows[0]):

@@ -83,6 +83,8 @@ def rank(
             f"The score has dimensions {score.dims}; a ranking takes labelled (layer, channel). "
             'Reduce it first, such as score.mean("checkpoint")'
         )
+    if n is not None and n < 1:
+        raise ValueError(f"n={n} is a number of units; give 1 or more, or nothing for all")
     table = score.expand_dims([dim for dim in (LAYER, CHANNEL) if dim not in score.dims])
     table = table.transpose(LAYER, CHANNEL).compute()
     values = table.values.astype(float).ravel()

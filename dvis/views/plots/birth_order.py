@@ -117,11 +117,10 @@ def _draw_births(
     born = places[places >= 0]
     if not len(born):
         return
-    low, middle, high = np.quantile(born, (0.25, 0.5, 0.75), method="inverted_cdf").astype(int)
-    left, right = axis.positions[low], axis.positions[high]
+    left, middle, right = np.quantile(axis.positions[born], (0.25, 0.5, 0.75))
     bottom, top = row - _HALF_WIDTH, row + _HALF_WIDTH
     axes.fill_betweenx((bottom, top), left, right, color=color, alpha=0.18, lw=0)
-    axes.vlines(axis.positions[middle], bottom, top, color=color, alpha=0.6, lw=4)
+    axes.vlines(middle, bottom, top, color=color, alpha=0.6, lw=4)
     heights, gap = _stacked(born)
     diameter = np.clip(gap * row_inches * 72 * 0.95, 1.5, 5.0)
     axes.scatter(

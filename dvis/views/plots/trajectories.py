@@ -86,6 +86,10 @@ def trajectory(
         When it has no such variable.
     """
     curves = read_curves(dataset, variable, layer, channel)
+    if np.isnan(curves.values).all():
+        raise ValueError(
+            f"No unit of {_title(curves)} is complete with {variable}; nothing to draw"
+        )
     axis = time_axis(dataset, x, xscale)
     figure, axes = subplots(figsize=(6.4, 3.8), layout="constrained")
     show_axis(axes, axis, inches=4.6)
