@@ -123,7 +123,7 @@ def test_values_over_two_decades_are_on_a_logarithmic_axis(rising: xr.Dataset) -
     assert not log_y(np.array([1.0, 90.0, np.nan]), "auto")
     with pytest.raises(ValueError, match="None of these values is positive"):
         plots.trajectory(rising.assign(activation=rising.activation * 0), "layer1", 0, yscale="log")
-    with pytest.raises(ValueError, match=r"No unit of layer1, channel 0 is complete.*nothing to draw"):
+    with pytest.raises(ValueError, match="No unit of layer1, channel 0"):
         plots.trajectory(rising.assign(status=rising.status * 0), "layer1", 0)
 
 
