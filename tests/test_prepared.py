@@ -9,6 +9,7 @@ from torch import Tensor, nn
 
 from dvis.measure.features.objectives import Objective, ObjectiveBatch, channel, neuron
 from dvis.measure.features.prepared import Prepared, prepare
+from dvis.measure.features.rewrites import BlockedConvolution
 from dvis.models.hooks import stopping, trace_layers
 
 SIZE = 96
@@ -87,7 +88,8 @@ def test_a_stem_over_blocks_gives_the_same(stride: int, kernel: int, size: int) 
         nn.Conv2d(3, 8, kernel, stride, padding=kernel // 2), nn.Tanh(), nn.Conv2d(8, 4, 3)
     )
     images = torch.randn(3, 3, size, size + 1, dtype=torch.float64)
-    compare(model.double().eval(), [channel("2", index) for index in (0, 3, 1)], images)
+    ready = compare(model.double().eval(), [channel("2", index) for index in (0, 3, 1)], images)
+    assert isinstance(ready.model[0], BlockedConvolution)
 
 
 @pytest.mark.parametrize("position", [(0, 0), (9, 10), (19, 19), (3, 17)])

@@ -40,6 +40,8 @@ class Prepared:
 
     Attributes
     ----------
+    model : nn.Module
+        The copy.
     outputs : dict of str to Tensor
         Layer outputs of the last images.
     crop : Crop or None
@@ -54,7 +56,7 @@ class Prepared:
         objectives: Sequence[Objective],
         outputs: Mapping[str, LayerOutput],
     ) -> None:
-        self._copied, self._traced = copied, outputs
+        self.model, self._traced = copied, outputs
         self.crop: Crop | None = None
         self.own_channels: list[OwnChannel] = []
         self._device = next(copied.parameters()).device
@@ -64,7 +66,7 @@ class Prepared:
     def __call__(self, images: Tensor) -> Tensor:
         """Values (image,) of images (image, channel, y, x)."""
         seen = images if self.crop is None else self.crop(images)
-        with stopping(self._copied, self._calls) as forward:
+        with stopping(self.model, self._calls) as forward:
             self.outputs = forward(seen.contiguous(memory_format=torch.channels_last))
         return self._evaluate(self.outputs)
 
@@ -137,20 +139,20 @@ class Prepared:
             {n: t.expand(len(whole), *t.shape[1:]) for n, t in self.outputs.items()}
         )
         for name in reversed(called):
-            conv = self._copied.get_submodule(name)
+            conv = self.model.get_submodule(name)
             if not isinstance(conv, nn.Conv2d) or not is_plain(conv):
                 return
             if conv.out_channels != output.n_channels:
                 return
             own = OwnChannel(conv)
-            self._copied.set_submodule(name, own)
+            self.model.set_submodule(name, own)
             self.own_channels.append(own)
             # Whatever mixes channels after it spreads what is not a number to the channel itself.
             own.filler = torch.nan
             is_same = all(self._is_same(sample, whole[:n], expected[:n]) for n in (1, len(whole)))
             own.filler = 0.0
             if not is_same:
-                self._copied.set_submodule(name, conv)
+                self.model.set_submodule(name, conv)
                 self.own_channels.pop()
                 self._set(whole)
                 return
@@ -164,7 +166,7 @@ class Prepared:
         called: list[str] = []
         handles = [
             module.register_forward_hook(lambda *_, name=name: called.append(name))
-            for name, module in self._copied.named_modules()
+            for name, module in self.model.named_modules()
             if isinstance(module, nn.Conv2d)
         ]
         objectives = self._objectives
