@@ -17,8 +17,17 @@ import zarr
 from dvis.blocks import explain_full_disk
 from dvis.locks import write_lock
 from dvis.response_layout import ResponseLayout, ResponseSettings
-from dvis.response_store import IMAGE_CHECKPOINT, RESPONSES, response_group
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SOURCE, TEXT, Status, run_group
+from dvis.response_store import RESPONSES, response_group
+from dvis.schema import (
+    CHANNEL,
+    CHECKPOINT,
+    IMAGE_CHECKPOINT,
+    LAYER,
+    SOURCE,
+    TEXT,
+    Status,
+    run_group,
+)
 from dvis.tree import CheckpointName
 from dvis.writer import create_store, restructuring
 

@@ -20,6 +20,7 @@ from dvis.schema import (
     CHANNEL,
     CHECKPOINT,
     COORDINATES,
+    IMAGE_CHECKPOINT,
     LAYER,
     SCALAR_CHUNK,
     SCALARS,
@@ -37,7 +38,6 @@ from dvis.tree import natural_key, parse_checkpoint
 
 Kind = Literal["image", "class", "image_checkpoint"]
 RESPONSES = "responses"
-IMAGE_CHECKPOINT = "image_checkpoint"
 _FEATURE_DIMS = (CHECKPOINT, IMAGE_CHECKPOINT, LAYER, CHANNEL)
 _CHUNK_ITEMS = 2**18  # of float32: 1 MB
 

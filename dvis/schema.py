@@ -17,6 +17,7 @@ import numpy as np
 SCHEMA_VERSION = 1
 
 CHECKPOINT, LAYER, CHANNEL = "checkpoint", "layer", "channel"
+IMAGE_CHECKPOINT = "image_checkpoint"  # whose feature image a cross response is to
 Y, X, RGB, STEP_IN_RUN = "y", "x", "rgb", "step_in_run"
 UNIT_DIMS = (CHECKPOINT, LAYER, CHANNEL)
 IMAGE_DIMS = (*UNIT_DIMS, Y, X, RGB)

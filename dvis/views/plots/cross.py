@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER
+from dvis.schema import CHANNEL, CHECKPOINT, IMAGE_CHECKPOINT, LAYER
 from dvis.ticks import plain
 from dvis.views.plots.canvas import headline, saved, subplots, value_scale
 from dvis.views.plots.curves import complete
@@ -18,7 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-IMAGE_CHECKPOINT = "image_checkpoint"
 _MAX_WRITTEN = 8
 
 
