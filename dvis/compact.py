@@ -24,7 +24,10 @@ _OTHER_SEPARATOR = {"/": ".", ".": "/"}
 
 
 def compact_store(store: str | Path, *, progress: bool = False) -> int:
-    """Bring the groups of a store on a local disk into the read layout.
+    """Bring the feature images of a store on a local disk into the read layout.
+
+    Responses are written in theirs: a file holds many units of a layer with all of their images at
+    a checkpoint, or of feature images many checkpoints.
 
     Cut off at any moment, the store is as before or as after, and a second run goes on. A reader
     that has the store open finds the old blocks emptied and gets an error, never a wrong image; it

@@ -18,6 +18,7 @@ from PIL import Image
 from dvis.blocks import write_atomically
 from dvis.images import Block, FeatureReader
 from dvis.progress import progress_bar
+from dvis.response_store import response_names
 from dvis.schema import Form, Status, Variant
 from dvis.store import contents
 from dvis.tree import IMAGE_SUFFIX, INFO_SUFFIX, stem_of
@@ -36,6 +37,7 @@ class ExportReport:
     n_unchanged: int = 0
     n_encoded: int = 0
     faults: list[str] = field(default_factory=list)
+    responses: list[str] = field(default_factory=list)
 
 
 def export_tree(
@@ -60,7 +62,8 @@ def export_tree(
     ExportReport
         `n_encoded` counts the pictures that a store holds as pixels: they become jpgs of quality
         95, which are not what made them. `faults` lists pictures that are damaged in the store and
-        so left out.
+        so left out, `responses` names of those that the store holds: the tree has no place for
+        them.
 
     Raises
     ------
@@ -72,6 +75,7 @@ def export_tree(
     store = Path(store).expanduser()
     found = contents(store)
     report = ExportReport(Path(out).expanduser() / found.attrs["model"])
+    report.responses = response_names(store)
     readers = [FeatureReader(store, entry) for entry in found.features]
     n_blocks = sum(reader.n_blocks for reader in readers)
     title = f"export {found.attrs['model']}"

@@ -5,7 +5,7 @@ what is killed on the way has no status and is done again.
 """
 
 import shutil
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 
 from dvis.blocks import ImageBlocks, image_layout
+from dvis.growth import resize, settle
 from dvis.schema import (
     BLOCK_CHANNELS,
     CHANNEL,
@@ -58,7 +59,7 @@ class FeatureGroup:
         group = zarr.open_group(store, path=path, mode="r+", use_consolidated=False)
         if group.attrs.get("dvis_kind") != FEATURES:  # its making was cut off
             return None
-        settle(group)
+        settle(group, array_specs())
         return cls(store, run, variant, group)
 
     @classmethod
@@ -135,7 +136,8 @@ class FeatureGroup:
         }
         if not (new_checkpoints or new_layers or wider or sizes[CHANNEL] > self._width):
             return
-        self._resize(sizes)
+        specs = array_specs()
+        resize({name: self.array(name) for name in specs}, specs, sizes)
         self._write_checkpoints(new_checkpoints)
         if sizes[CHANNEL] > self._width:
             self.array(CHANNEL)[self._width :] = np.arange(self._width, sizes[CHANNEL])
@@ -256,16 +258,6 @@ class FeatureGroup:
             layers = np.full(len(rows), layer)
             array.set_coordinate_selection((rows, layers, channels), data)
 
-    def _resize(self, sizes: Mapping[str, int]) -> None:
-        specs = array_specs()
-        for name in sorted(specs, key=lambda name: len(specs[name].dims), reverse=True):
-            array = self.array(name)
-            shape = tuple(
-                sizes.get(dim, n) for dim, n in zip(specs[name].dims, array.shape, strict=True)
-            )
-            if shape != array.shape:
-                array.resize(shape)
-
     def _write_checkpoints(self, new: Sequence[CheckpointName]) -> None:
         if not new:
             return
@@ -354,26 +346,3 @@ def _create_array(
         attributes=dict(spec.attrs),
         **layout,
     )
-
-
-def settle(group: zarr.Group) -> None:
-    """Give the arrays of a half-grown group the lengths of its written labels."""
-    arrays = {name: group[name] for name in array_specs()}
-    written = {
-        CHECKPOINT: _count(np.asarray(arrays[CHECKPOINT][:]) != ""),  # type: ignore[index]
-        LAYER: _count(np.asarray(arrays[LAYER][:]) != ""),  # type: ignore[index]
-        CHANNEL: _count(np.asarray(arrays[CHANNEL][:]) >= 0),  # type: ignore[index]
-    }
-    for name, spec in array_specs().items():
-        array = arrays[name]
-        shape = tuple(
-            written.get(dim, n)
-            for dim, n in zip(spec.dims, array.shape, strict=True)  # type: ignore[union-attr]
-        )
-        if shape != array.shape:  # type: ignore[union-attr]
-            array.resize(shape)  # type: ignore[union-attr]
-
-
-def _count(written: Iterable[bool]) -> int:
-    flags = np.asarray(written, bool)
-    return len(flags) if flags.all() else int(np.argmin(flags))

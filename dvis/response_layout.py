@@ -2,13 +2,14 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, get_args
 
 import numpy as np
 import zarr
 
+from dvis.growth import resize, settle
 from dvis.response_store import Kind, array_specs, chunks_of
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, TEXT
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, TEXT, VariableSpec
 from dvis.tree import CheckpointName
 
 _COORDINATE_NAMES = "epoch phase batch step time n_channels"
@@ -78,12 +79,7 @@ class ResponseLayout:
 
     def settle(self, group: zarr.Group) -> None:
         """Give the arrays of a half-grown group the lengths of its written labels."""
-        written = {}
-        for dim in (CHECKPOINT, LAYER, CHANNEL, self.kind):
-            labels = np.asarray(self.array(group, dim)[:])
-            is_written = labels >= 0 if dim == CHANNEL else labels != ""
-            written[dim] = len(labels) if is_written.all() else int(np.argmin(is_written))
-        self._resize(group, written)
+        settle(group, array_specs(self.kind))
 
     def grow(
         self,
@@ -102,27 +98,33 @@ class ResponseLayout:
         width = self.array(group, CHANNEL).shape[0]
         sizes = {dim: len(old[dim]) + len(labels) for dim, labels in new.items()}
         sizes[CHANNEL] = max(width, *widths.values())
-        self._resize(group, sizes)
+        specs = array_specs(self.kind)
+        resize({name: self.array(group, name) for name in specs}, specs, sizes)
         of_new = [name for name in checkpoints if name.label in new[CHECKPOINT]]
-        rows = slice(len(old[CHECKPOINT]), sizes[CHECKPOINT])
-        if of_new:
-            times = np.array([name.time for name in of_new], "datetime64[s]").astype("int64")
-            self.array(group, "time")[rows] = times
-            for column in ("epoch", "batch"):
-                self.array(group, column)[rows] = np.array([getattr(n, column) for n in of_new])
-            self.array(group, "phase")[rows] = np.array([n.phase for n in of_new], TEXT)
+        self._write_checkpoints(group, len(old[CHECKPOINT]), of_new)
         if settings.image_classes and new["image"]:
             self.array(group, "image_class")[:] = np.array(settings.image_classes, TEXT)
-        channels = self.array(group, CHANNEL)
-        channels[width:] = np.arange(width, sizes[CHANNEL])
+        counts = np.asarray(self.array(group, "n_channels")[:])
+        for layer, n in widths.items():
+            counts[[*old[LAYER], *new[LAYER]].index(layer)] = n
+        self.array(group, "n_channels")[:] = counts
+        self.array(group, CHANNEL)[width:] = np.arange(width, sizes[CHANNEL])
         for dim, labels in new.items():
             if labels:
                 self.array(group, dim)[len(old[dim]) :] = np.array(labels, TEXT)
         self.rows = self._labels(group)
-        counts = np.asarray(self.array(group, "n_channels")[:])
-        for layer, n in widths.items():
-            counts[self.rows[LAYER][layer]] = n
-        self.array(group, "n_channels")[:] = counts
+
+    def _write_checkpoints(
+        self, group: zarr.Group, first: int, names: Sequence[CheckpointName]
+    ) -> None:
+        """Write what the names of new checkpoints tell, but their labels."""
+        if not names:
+            return
+        times = np.array([name.time for name in names], "datetime64[s]").astype("int64")
+        self.array(group, "time")[first:] = times
+        for column in ("epoch", "batch"):
+            self.array(group, column)[first:] = np.array([getattr(n, column) for n in names])
+        self.array(group, "phase")[first:] = np.array([n.phase for n in names], TEXT)
 
     def _labels(self, group: zarr.Group) -> dict[str, dict[str, int]]:
         return {
@@ -132,11 +134,11 @@ class ResponseLayout:
             for dim in (CHECKPOINT, LAYER, self.kind)
         }
 
-    def _resize(self, group: zarr.Group, sizes: Mapping[str, int]) -> None:
-        specs = array_specs(self.kind)
-        for name in sorted(specs, key=lambda name: len(specs[name].dims), reverse=True):
-            array = self.array(group, name)
-            there = zip(specs[name].dims, array.shape, strict=True)
-            shape = tuple(sizes.get(dim, n) for dim, n in there)
-            if shape != array.shape:
-                array.resize(shape)
+
+def arrays_of(attrs: Mapping[str, Any]) -> dict[str, VariableSpec]:
+    """Arrays of the group of responses with these attributes; none where their kind is not known.
+
+    A later dvis may know more kinds.
+    """
+    kind: Any = attrs.get("kind")
+    return array_specs(kind) if kind in get_args(Kind) else {}

@@ -87,10 +87,10 @@ class ResponseRecorder:
         self._status = np.asarray(self._array("status")[:])
 
     def missing(self, label: str, task: Any) -> tuple[int, ...]:
-        """Units of a task that a checkpoint lacks, as `channels` of the task."""
+        """Units of a task that a checkpoint lacks, as `parts` of the task."""
         stored = self._status[self._layout.rows[CHECKPOINT][label]]
         is_there = stored[self._positions(task)] == Status.COMPLETE
-        return tuple(np.array(task.channels)[~is_there].tolist())
+        return tuple(np.array(task.parts)[~is_there].tolist())
 
     def record(self, label: str, task: Any, result: xr.Dataset) -> list[str]:
         """Put a task's result into the group; return what is to be said of its units."""

@@ -13,7 +13,7 @@ from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
 from functools import lru_cache
 from itertools import islice
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import xarray as xr
@@ -30,11 +30,14 @@ _MODELS_KEPT = 2  # by a worker: tasks of two checkpoints can alternate where on
 
 
 class Task(Protocol):
-    """A part of the work on one model: some channels of a layer."""
+    """Some of the work on one model: channels of a layer, or chains of samples."""
 
     @property
-    def channels(self) -> tuple[int, ...]:
-        """Channels, of which each counts as a unit done."""
+    def parts(self) -> tuple[int, ...]:
+        """Numbers of what is done and recorded one by one: channels, or chains."""
+
+    def with_parts(self, parts: tuple[int, ...], /) -> Self:
+        """The same task with other parts."""
 
 
 class Measurement(Protocol):
@@ -48,7 +51,7 @@ class Recorder(Protocol):
     """Where results go."""
 
     def missing(self, label: str, task: Any) -> tuple[int, ...]:
-        """Channels of a task that a checkpoint lacks."""
+        """Parts of a task that a checkpoint lacks."""
 
     def record(self, label: str, task: Any, result: xr.Dataset) -> list[str]:
         """Keep a result; return what is to be said of its units."""
@@ -92,6 +95,7 @@ def sweep(
     device: str = "cpu",
     start: Start | None = None,
     is_chained: bool = False,
+    unit: str = "units",
     progress: bool = False,
 ) -> SweepReport:
     """Measure what a recorder lacks, over checkpoints and tasks.
@@ -116,6 +120,8 @@ def sweep(
         Where images begin; by default the measurement begins at random.
     is_chained : bool
         Whether a task needs the result of the same task at the checkpoint before.
+    unit : str
+        What the progress bar calls the parts of tasks.
     progress : bool
         Show a progress bar.
 
@@ -132,9 +138,9 @@ def sweep(
         When the workers of a task were killed again and again.
     """
     report = SweepReport()
-    n_units = sum(len(job.task.channels) for job in _jobs(checkpoints, tasks, recorder))
+    n_units = sum(len(job.task.parts) for job in _jobs(checkpoints, tasks, recorder))
     queue = _Queue(_jobs(checkpoints, tasks, recorder), is_chained)
-    with progress_bar(n_units, "units", model, shown=progress) as bar:
+    with progress_bar(n_units, unit, model, shown=progress) as bar:
         while not queue.is_empty:
             with executor() as (pool, n_workers):
                 n_in_flight = 2 * n_workers if n_workers > 1 else 1
@@ -145,7 +151,7 @@ def sweep(
                         logger.warning("a worker was killed; its tasks are done again")
                         break
                     _settle(job, future, recorder, report)
-                    bar.update(len(job.task.channels))
+                    bar.update(len(job.task.parts))
     return report
 
 
@@ -232,7 +238,7 @@ def _settle(
 ) -> None:
     """Record what came of a job: a result, or an error."""
     error = future.exception()
-    label, n_units = job.checkpoint.label, len(job.task.channels)
+    label, n_units = job.checkpoint.label, len(job.task.parts)
     if error is None:
         result = future.result()
         report.notes += recorder.record(label, job.task, result)
@@ -255,9 +261,9 @@ def _jobs(
     before = None
     for checkpoint in checkpoints:
         for task in tasks:
-            channels = recorder.missing(checkpoint.label, task)
-            if channels:
-                yield _Job(before, checkpoint, replace(task, channels=channels))
+            parts = recorder.missing(checkpoint.label, task)
+            if parts:
+                yield _Job(before, checkpoint, task.with_parts(parts))
         before = checkpoint.label
 
 
@@ -266,8 +272,8 @@ def _precedes(other: _Job, job: _Job) -> bool:
     if other.checkpoint.label != job.before:
         return False
     there, here = other.task, job.task
-    is_alike = replace(there, channels=()) == replace(here, channels=())
-    return is_alike and bool(set(there.channels) & set(here.channels))
+    is_alike = there.with_parts(()) == here.with_parts(())
+    return is_alike and bool(set(there.parts) & set(here.parts))
 
 
 def _measure(

@@ -5,18 +5,22 @@ without fsync.
 """
 
 import warnings
-from collections.abc import Iterable, Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import zarr
 from zarr.core.group import ConsolidatedMetadata
 
-from dvis.groups import array_specs, settle
+from dvis.groups import array_specs
+from dvis.growth import settle
 from dvis.locks import write_lock
+from dvis.response_layout import arrays_of
+from dvis.response_store import RESPONSES
 from dvis.schema import (
     COORDINATES,
     DEFAULT_VARIANT,
@@ -24,12 +28,19 @@ from dvis.schema import (
     SCHEMA_VERSION,
     SchemaError,
     Status,
+    VariableSpec,
     run_group,
 )
 
 STORE_LOCK = "store"
 # Problems that belong to no unit, such as folders that cannot be listed.
 MAX_TREE_PROBLEMS = 1000
+
+# The arrays of the groups of each kind that grows, by a group's attributes.
+_ARRAYS: dict[str, Callable[[Mapping[str, Any]], Mapping[str, VariableSpec]]] = {
+    FEATURES: lambda _attrs: array_specs(),
+    RESPONSES: arrays_of,
+}
 
 
 def create_store(path: Path, model: str) -> None:
@@ -85,30 +96,34 @@ def restructuring(path: Path) -> Iterator[None]:
 
 
 def _consolidate(path: Path) -> None:
-    """Write the metadata of all groups into the root.
-
-    A group that a killed writer left half grown is set right first: its arrays get the lengths of
-    its written labels.
-    """
+    """Write the metadata of all groups into the root, after setting right what a kill left."""
     with warnings.catch_warnings():
         # The store is Zarr v3, whose specification does not have consolidated metadata yet.
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         root = zarr.consolidate_metadata(path)
-        torn = [name for name in feature_group_names(root) if not _is_settled(root, name)]
-        if torn:
-            plain = zarr.open_group(path, mode="r+", use_consolidated=False)
-            for name in torn:
-                settle(plain[name])  # type: ignore[arg-type]  # a group by its attributes
+        if _settle_groups(root):
             zarr.consolidate_metadata(path)
 
 
-def feature_group_names(root: zarr.Group) -> list[str]:
-    """Paths of the groups that hold feature images, from a root with consolidated metadata."""
+def _settle_groups(root: zarr.Group) -> bool:
+    """Set half-grown groups of every kind right; return whether there were some."""
+    is_changed = False
+    for kind, arrays_of_group in _ARRAYS.items():
+        for name in group_names(root, kind):
+            group: Any = root[name]
+            # Damage of another kind: `dvis check` tells, and who opens the group to write.
+            with suppress(SchemaError):
+                is_changed |= settle(group, arrays_of_group(group.attrs))
+    return is_changed
+
+
+def group_names(root: zarr.Group, kind: str) -> list[str]:
+    """Paths of the groups of a kind, such as `features`, from a root with consolidated metadata."""
     consolidated = root.metadata.consolidated_metadata or ConsolidatedMetadata(metadata={})
     return [
         name
         for name, node in consolidated.flattened_metadata.items()
-        if node.attributes.get("dvis_kind") == FEATURES
+        if node.attributes.get("dvis_kind") == kind
     ]
 
 
@@ -162,7 +177,7 @@ def finish_import(path: Path, problems: Sequence[str] = (), below: str = "") -> 
     """
     with restructuring(path):
         root = zarr.open_group(path, mode="r+", use_consolidated=False)
-        names = feature_group_names(zarr.open_group(path, mode="r"))
+        names = group_names(zarr.open_group(path, mode="r"), FEATURES)
         groups = {name: root[name] for name in names}
         runs: dict[str, dict[str, zarr.Group]] = {}
         for group in groups.values():
@@ -196,15 +211,3 @@ def _n_complete(group: zarr.Group) -> int:
 
 def _n_timed(group: zarr.Group) -> int:
     return int((np.asarray(group["time"][:]) != COORDINATES["time"].fill).sum())  # type: ignore[index]
-
-
-def _is_settled(root: zarr.Group, name: str) -> bool:
-    """Whether a group's arrays agree on their sizes."""
-    nodes = root.metadata.consolidated_metadata or ConsolidatedMetadata(metadata={})
-    flat = nodes.flattened_metadata
-    sizes: dict[str, int] = {}
-    for array, spec in array_specs().items():
-        for dim, n in zip(spec.dims, flat[f"{name}/{array}"].shape, strict=True):  # type: ignore[union-attr]
-            if sizes.setdefault(dim, n) != n:
-                return False
-    return True

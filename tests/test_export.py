@@ -10,9 +10,11 @@ import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from made_up_responses import write_responses
 from trees import CHECKPOINTS, info_of, jpg_of, read_tree, write_tree, write_unit
 
 import dvis
+from dvis.cli import export
 from dvis.report import list_problems
 from dvis.schema import Variant
 from dvis.tree import FeatureName, parse_stem, stem_of
@@ -193,3 +195,15 @@ def test_numbers_beyond_float32_survive(tmp_path: Path) -> None:
     out = dvis.export_tree(tmp_path / "s.zarr", tmp_path / "out").folder
     (file,) = out.rglob("*.json")
     assert json.dumps(json.loads(file.read_text())) == json.dumps(info)
+
+
+def test_responses_are_named_as_no_part_of_the_tree(
+    own_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert dvis.export_tree(own_store, tmp_path / "before").responses == []
+    write_responses(own_store, "class")
+    assert dvis.export_tree(own_store, tmp_path / "after").responses == ["mine"]
+    before, after = (read_tree_bytes(tmp_path / name) for name in ("before", "after"))
+    assert before == after
+    assert export(own_store, tmp_path / "after") == 0
+    assert "responses are not part of the tree: mine\n" in capsys.readouterr().out

@@ -368,19 +368,68 @@ def _die_writing(options: RespondOptions, n_written: int) -> None:
     respond(options)
 
 
-def test_a_group_that_was_killed_while_growing_is_set_right(options: RespondOptions) -> None:
+@pytest.mark.parametrize("n_written", [1, 7, 13, 18, 20])
+def test_a_group_that_was_killed_while_growing_is_set_right_by_any_writer(
+    options: RespondOptions, n_written: int
+) -> None:
+    # The process dies at the n-th change of an array: of a length, a coordinate, or a label.
     respond(replace(options, layers=("conv1",)))
-    group = zarr.open_group(
-        store_of(options),
-        path="checkpoints/responses/shapes-val",
-        mode="r+",
-        use_consolidated=False,
+    before = loaded(options)
+    write_checkpoints(options.checkpoint_path[0], 4)
+    process = multiprocessing.get_context("fork").Process(
+        target=_die_growing, args=(options, n_written)
     )
-    group["response"].resize((7, 3, 20, 10))
-    group["checkpoint"].resize((7,))
-    with restructuring(store_of(options)):  # another run of something else shows it to readers
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    xr.testing.assert_identical(loaded(options), before)
+    with restructuring(store_of(options)):  # of something else
         pass
-    with pytest.raises(dvis.SchemaError, match="half grown"):
-        responses(store_of(options))
-    assert respond(options).n_measured == 3 * 20
-    assert loaded(options).sizes == {"checkpoint": 3, "layer": 3, "channel": 16, "image": 10}
+    after = loaded(options)
+    assert "" not in [*after.checkpoint.values, *after.layer.values]
+    assert (after.n_channels > 0).all()
+    kept = {dim: before[dim].values for dim in before.response.dims}
+    xr.testing.assert_equal(after.response.sel(kept), before.response)
+    assert dvis.check_store(store_of(options)) == []
+    respond(options)
+    assert loaded(options).sizes == {"checkpoint": 4, "layer": 3, "channel": 16, "image": 10}
+    assert dvis.check_store(store_of(options)) == []
+
+
+def _die_growing(options: RespondOptions, n_written: int) -> None:
+    left = [n_written]
+
+    def dying(change: Any) -> Any:
+        def changed(*arguments: Any) -> None:
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            change(*arguments)
+
+        return changed
+
+    zarr.Array.resize = dying(zarr.Array.resize)  # type: ignore[method-assign]  # this process ends
+    zarr.Array.__setitem__ = dying(zarr.Array.__setitem__)  # type: ignore[method-assign]
+    torch.set_num_threads(1)
+    respond(options)
+
+
+def test_what_a_check_marks_is_measured_again(options: RespondOptions) -> None:
+    cross = of_features(options, "all", name="cross")
+    of_classes = replace(options, by_class=True, name="classes")
+    for each in (options, cross, of_classes):
+        respond(each)
+    store = store_of(options)
+    assert dvis.check_store(store) == []
+    before = {name: loaded(options, name) for name in response_names(store)}
+    for name in before:
+        group = zarr.open_group(store, path=f"checkpoints/responses/{name}", mode="r+")
+        group["response"][(1, slice(None), 1, 1) if name == "cross" else (1, slice(None), 1)] = (
+            np.inf
+        )
+    found = dvis.check_store(store, fix=True)
+    assert found
+    assert dvis.check_store(store) == []
+    assert sum(respond(each).n_measured for each in (options, cross, of_classes)) == len(found)
+    for name, dataset in before.items():
+        xr.testing.assert_equal(loaded(options, name), dataset)

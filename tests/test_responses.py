@@ -120,7 +120,7 @@ def test_part_of_the_units_responds_as_all_of_them_do() -> None:
     measurement = ImageResponses(images=images)
     task = measurement.task({"conv1": 8, "conv2": 16, "fc": 4})
     whole = measurement.measure(model, task).response.values
-    part = measurement.measure(model, replace(task, channels=(1, 9, 10, 27)))
+    part = measurement.measure(model, task.with_parts((1, 9, 10, 27)))
     assert part.layer.values.tolist() == ["conv1", "conv2", "conv2", "fc"]
     assert part.channel.values.tolist() == [1, 1, 2, 3]
     np.testing.assert_array_equal(part.response, whole[[1, 9, 10, 27]])

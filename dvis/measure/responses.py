@@ -5,7 +5,8 @@ kept, and one forward pass over the images serves any number of layers and chann
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Self
 
 import numpy as np
 import torch
@@ -28,18 +29,22 @@ class ImagesTask:
     ----------
     widths : tuple of (str, int)
         Layers and their numbers of channels.
-    channels : tuple of int
+    parts : tuple of int
         Which of all these channels, counted on from layer to layer.
     """
 
     widths: tuple[tuple[str, int], ...]
-    channels: tuple[int, ...]
+    parts: tuple[int, ...]
+
+    def with_parts(self, parts: tuple[int, ...], /) -> Self:
+        """The same layers, and other channels of them."""
+        return replace(self, parts=parts)
 
     @property
     def places(self) -> dict[str, np.ndarray]:
         """Channels (unit,) of the layers of which some are asked for."""
         places = {}
-        first, wanted = 0, np.array(self.channels)
+        first, wanted = 0, np.array(self.parts)
         for layer, width in self.widths:
             inside = wanted[(wanted >= first) & (wanted < first + width)] - first
             if len(inside):
@@ -61,18 +66,22 @@ class FeatureImagesTask:
         The layer.
     units : tuple of (str, int)
         Checkpoint of which an image is, and its channel.
-    channels : tuple of int
+    parts : tuple of int
         Which of the units.
     """
 
     layer: str
     units: tuple[tuple[str, int], ...]
-    channels: tuple[int, ...]
+    parts: tuple[int, ...]
+
+    def with_parts(self, parts: tuple[int, ...], /) -> Self:
+        """The same layer, and other units of it."""
+        return replace(self, parts=parts)
 
     @property
     def wanted(self) -> list[tuple[str, int]]:
         """The units that are asked for."""
-        return [self.units[place] for place in self.channels]
+        return [self.units[place] for place in self.parts]
 
     def __str__(self) -> str:
         of_channels = [channel for _, channel in self.wanted]

@@ -2,8 +2,8 @@
 
 import hashlib
 from collections.abc import Sequence
-from dataclasses import dataclass
-from typing import Any, Literal
+from dataclasses import dataclass, replace
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -30,6 +30,15 @@ class FeatureTask:
     layer: str
     objective: str
     channels: tuple[int, ...]
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """The channels: a sweep counts and records them one by one."""
+        return self.channels
+
+    def with_parts(self, parts: tuple[int, ...], /) -> Self:
+        """The same layer and objective, and other channels."""
+        return replace(self, channels=parts)
 
     def __str__(self) -> str:
         first, last = self.channels[0], self.channels[-1]
