@@ -5,28 +5,28 @@ import os
 import sys
 from collections.abc import Callable
 from pathlib import Path
-from typing import Annotated, Any, Literal
+from typing import Literal
 
 import tyro
 from tyro.conf import Positional
 
 from dvis.blocks import DiskFullError
 from dvis.check import check_store
+from dvis.commands.llc import llc
+from dvis.commands.page import page
+from dvis.commands.plot import plot
+from dvis.commands.printed import print_import
 from dvis.commands.respond import respond
 from dvis.commands.training import train
 from dvis.commands.verify import verify
+from dvis.commands.view import view
 from dvis.commands.visualize import visualize_command
 from dvis.compact import compact_store
 from dvis.export import export_tree
 from dvis.ingest import ingest_tree
-from dvis.report import count_units, list_problems, render_counts
+from dvis.report import count_units, describe_llc, list_problems, render_counts
 from dvis.response_store import response_names
-from dvis.response_store import responses as open_responses
-from dvis.run_import import ImportReport
-from dvis.schema import did_you_mean
 from dvis.store import contents
-from dvis.store import open as open_store
-from dvis.views.plots import Scale, XAxis
 
 # Problems that are printed; `dvis info` lists them all.
 _MAX_PRINTED = 20
@@ -77,7 +77,7 @@ def ingest(
     )
     n_problems = 0
     for report in reports:
-        _print_import(report)
+        print_import(report)
         n_problems += _print_store(report.store)
         n_problems += report.n_kept
     return 1 if strict and n_problems else 0
@@ -101,15 +101,20 @@ def info(store: Positional[str], *, problems: bool = True) -> int:
             is_estimated = found.run_attrs[run].get("is_estimated")
             source = ", read off the checkpoints' times" if is_estimated else ""
             print(f"run {run}: {batches} batches in an epoch{source}")
-    _print_store(store, limit=None if problems else 0)
+    if found.features or not found.llc:
+        _print_store(store, limit=None if problems else 0)
     for run in found.runs:
         for name in response_names(store, run):
             print(f"responses of {run}: {name}")
+    for line in describe_llc(store):
+        print(line)
     return 0
 
 
 def check(store: Positional[Path], *, fix: bool = False) -> int:
     """Check a store: schema, labels, status against data, every image decodes. Exit 1 on faults.
+
+    Feature images and responses alike.
 
     Parameters
     ----------
@@ -144,6 +149,8 @@ def export(store: Positional[Path], out: Positional[Path], *, overwrite: bool = 
     print(f", {report.n_unchanged} of them there already" if report.n_unchanged else "")
     if report.n_encoded:
         print(f"{report.n_encoded} jpgs were made of raw pixels, at quality 95")
+    for name in report.responses:
+        print(f"responses are not part of the tree: {name}")
     for fault in report.faults:
         print(f"left out: {fault}")
     return 1 if report.faults else 0
@@ -162,114 +169,6 @@ def compact(store: Positional[Path]) -> int:
     return 0
 
 
-PlotKind = Literal[
-    "trajectory", "layers", "timeline", "development", "grid", "heatmap", "births", "cross-response"
-]
-
-
-def plot(
-    kind: Positional[PlotKind],
-    source: Positional[str],
-    *,
-    out: Path,
-    layer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="LAYER ...")] = (),
-    channel: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N ...")] = (),
-    neuron: str | None = None,
-    checkpoint: str | None = None,
-    run: str | None = None,
-    variant: str | None = None,
-    responses: str | None = None,
-    variable: str | None = None,
-    x: XAxis = "checkpoint",
-    xscale: Scale = "auto",
-    yscale: Scale = "auto",
-    max_images: int | None = None,
-) -> int:
-    """Draw a picture of a store, or of a jpg/json tree.
-
-    Parameters
-    ----------
-    kind
-        What to draw: curves of units, or of each layer; a unit's images, alone or below its curve;
-        a layer's images at one checkpoint; a heat map of units sorted by birth; births by layer;
-        or how a unit's images of all checkpoints drive it at all checkpoints.
-    source
-        A store's folder or URL, or a model's jpg/json folder, which is imported first.
-    out
-        File for the picture; its ending (.png, .pdf, .svg) tells the format.
-    layer
-        Layer; several where many units are drawn.
-    channel
-        Channel; several where many units are drawn.
-    neuron
-        Row and column, "3,4": feature images of that neuron in place of the channel's.
-    checkpoint
-        Checkpoint of a grid (default: the last).
-    run
-        Training run (default: the store's).
-    variant
-        Variant, such as average-0 (default: the run's).
-    responses
-        Name of the cross responses, where there are several.
-    variable
-        What is drawn over training, such as val_loss (default: activation, or response).
-    x
-        What the picture runs over.
-    xscale
-        Linear or logarithmic steps or epochs.
-    yscale
-        Linear or logarithmic values.
-    max_images
-        How many images to show at most.
-    """
-    import matplotlib
-
-    matplotlib.use("agg")
-    from dvis.views import plots
-
-    store = _store_of(source)
-    units: dict[str, Any] = {"layer": layer or None, "channel": channel or None}
-    over: dict[str, Any] = {"x": x, "xscale": xscale, "path": out}
-    over |= {} if variable is None else {"variable": variable}
-    if kind == "cross-response":
-        crossed = open_responses(store, run, responses)
-        plots.cross_response(crossed, _one("layer", layer), _one("channel", channel), **over)
-        print(out)
-        return 0
-    if neuron is not None:
-        run, variant = _neuron_variant(store, neuron, run, variant)
-    dataset = open_store(store, run, variant)
-    limit: dict[str, Any] = {} if max_images is None else {"max_images": max_images}
-    if kind == "trajectory":
-        plots.trajectory(dataset, **units, yscale=yscale, **over)
-    elif kind == "layers":
-        plots.trajectories_by_layer(dataset, **units, yscale=yscale, **over)
-    elif kind == "heatmap":
-        plots.heatmap(dataset, **units, **over)
-    elif kind == "births":
-        plots.births_by_layer(dataset, **units, **over)
-    elif kind == "grid":
-        plots.grid(
-            dataset, checkpoint, _one("layer", layer), channels=channel or None, path=out, **limit
-        )
-    else:
-        unit: dict[str, Any] = {"layer": _one("layer", layer), "channel": _one("channel", channel)}
-        if kind == "timeline":
-            plots.timeline(dataset, **unit, path=out, **limit)
-        else:
-            plots.development(dataset, **unit, yscale=yscale, **over, **limit)
-    print(out)
-    return 0
-
-
-def _print_import(report: ImportReport) -> None:
-    kept = f", {report.n_kept} kept as the store had them" if report.n_kept else ""
-    print(
-        f"{report.store}: {report.n_read} units read, {report.n_unchanged} unchanged since "
-        f"the last import{kept}"
-    )
-
-
 def _print_store(store: str | Path, limit: int | None = _MAX_PRINTED) -> int:
     """Print a store's table and problems; return how many problems it has."""
     print(render_counts(count_units(store)))
@@ -283,60 +182,19 @@ def _print_store(store: str | Path, limit: int | None = _MAX_PRINTED) -> int:
     return len(problems)
 
 
-def _store_of(source: str) -> str | Path:
-    """The store at a path or URL; a jpg/json tree is imported first."""
-    path = Path(source).expanduser()
-    if "://" in source or not path.is_dir() or (path / "zarr.json").is_file():
-        return source
-    reports = ingest_tree(path, progress=True)
-    if len(reports) > 1:
-        models = ", ".join(report.model for report in reports)
-        raise ValueError(f"{source} holds several models ({models}); give the folder of one")
-    _print_import(reports[0])
-    return reports[0].store
-
-
-def _neuron_variant(
-    store: str | Path, neuron: str, run: str | None, variant: str | None
-) -> tuple[str, str]:
-    """Run and variant that hold the feature images of a neuron."""
-    try:
-        row, column = (int(part) for part in neuron.split(","))
-    except ValueError:
-        raise ValueError(f"neuron is {neuron!r}; give a row and a column, such as 3,4") from None
-    if variant is not None:
-        raise ValueError("give a neuron or a variant, not both")
-    found = contents(store)
-    name = f"neuron_{row}_{column}-0"
-    runs = [run] if run is not None else [found.choose(None, None).run, *found.runs]
-    for each in runs:
-        if each in found.runs and name in found.variants(each):
-            return each, name
-    there = [v for each in found.runs for v in found.variants(each) if v.startswith("neuron_")]
-    if not there:
-        raise ValueError(
-            f"{store} has no feature images of neurons; make some with `dvis visualize --neurons "
-            f"{neuron}`, or leave --neuron out for those of channels"
-        )
-    raise ValueError(did_you_mean("variant", name, list(dict.fromkeys(there)), str(store)))
-
-
-def _one(name: str, given: tuple[Any, ...]) -> Any:
-    if len(given) > 1:
-        raise ValueError(f"give one {name}, not {len(given)}")
-    return given[0] if given else None
-
-
 COMMANDS: dict[str, Callable[..., int]] = {
     "train": train,
     "ingest": ingest,
     "info": info,
     "check": check,
     "respond": respond,
+    "llc": llc,
     "verify": verify,
     "export": export,
     "compact": compact,
     "plot": plot,
+    "view": view,
+    "page": page,
 }
 
 

@@ -11,6 +11,7 @@ from made_up import LAYERS, log_steps, made_up, nothing_computed, rising_at
 import dvis
 from dvis.analysis.births import births
 from dvis.analysis.order import birth_order
+from dvis.schema import SchemaError
 
 ONE_UNIT = (slice(None), None, None)
 
@@ -149,7 +150,50 @@ def test_the_sample_is_read_as_numpy_and_as_dask_alike(sample_store: Path) -> No
     assert (eager.state == "born").any()
 
 
+def test_births_of_responses_are_read_off_the_response() -> None:
+    dataset = made_up(rising_at([[2, 3]], 6)).rename(activation="response")
+    found = births(dataset)
+    assert found.birth.values.tolist() == [[2, 3]]
+    assert found.attrs["variable"] == "response"
+    both = dataset.assign(activation=dataset.response)
+    assert births(both).attrs["variable"] == "activation"
+
+
+@pytest.mark.parametrize("choose", [{"layer": 0}, {"channel": 1}, {"layer": 0, "channel": 1}])
+def test_what_is_not_complete_does_not_count_in_a_selection(choose: dict[str, int]) -> None:
+    status = np.ones((6, 1, 2))
+    status[2, 0, 1] = int(dvis.Status.FAILED)
+    dataset = made_up(rising_at([[2, 2]], 6), status=status)
+    xr.testing.assert_identical(births(dataset.isel(choose)), births(dataset).isel(choose))
+    model = made_up(rising_at([[2, 2]], 6), status=status, val_acc=[0, 0, 1, 1, 1, 1])
+    assert births(model.isel(choose), variable="val_acc").birth == 2
+
+
+def test_checkpoints_are_taken_in_the_order_of_the_dataset() -> None:
+    dataset = made_up(np.array([0, 0, 1, 1, 0.6, 0.6, 0.2])[ONE_UNIT])
+    assert births(dataset, fraction=1.0).birth_step == dataset.step[2]
+    turned = births(dataset.isel(checkpoint=slice(None, None, -1)))
+    assert turned.state == "never"
+    assert births(dataset.isel(checkpoint=[6, 5, 4])).birth_checkpoint == dataset.checkpoint[5]
+
+
+def test_an_empty_selection_has_no_births() -> None:
+    dataset = made_up(rising_at([[2, 3]], 6))
+    for dim in ("checkpoint", "layer", "channel"):
+        with pytest.raises(ValueError, match=f"No {dim} is left: the selection took all"):
+            births(dataset.isel({dim: []}))
+    no_units = birth_order(births(made_up(rising_at([[2], [3]], 6))).isel(channel=[]))
+    assert np.isnan(no_units.correlation)
+    assert np.isnan(no_units.birth_step).all()
+
+
 def test_wrong_parameters_say_what_is_right() -> None:
+    with pytest.raises(TypeError, match="fraction is 'a', of type str; give a number"):
+        of(0, 1, fraction="a")
+    with pytest.raises(TypeError, match=r"n_last is 1\.5, of type float; give a whole number"):
+        of(0, 1, n_last=1.5)
+    with pytest.raises(TypeError, match="give the name of one, or a DataArray"):
+        of(0, 1, variable=np.zeros(2))
     with pytest.raises(KeyError, match="Did you mean 'activation'"):
         of(0, 1, variable="activations")
     with pytest.raises(ValueError, match=r"lies in \(0, 1\]"):
@@ -234,6 +278,15 @@ def test_the_same_seed_gives_the_same_p_value() -> None:
     first, second, other = (birth_order(found, seed=seed).p_value for seed in (5, 5, 6))
     assert first == second
     assert first != other
+
+
+def test_an_order_of_what_are_no_births_says_so() -> None:
+    dataset = made_up(rising_at([[2, 3], [4, 5]], 8))
+    with pytest.raises(SchemaError, match=r"no birth, birth_step, state, only .*ds\.dvis\.births"):
+        dataset.dvis.birth_order()
+    of_loss = births(made_up(np.zeros((4, 1, 1)), val_loss=[0, 0, 1, 1]), variable="val_loss")
+    with pytest.raises(SchemaError, match="no layer, only"):
+        birth_order(of_loss)
 
 
 def test_an_order_of_wrong_layers_says_so() -> None:

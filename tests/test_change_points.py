@@ -145,6 +145,10 @@ def test_wrong_parameters_say_what_is_right() -> None:
         found_in(np.zeros(9), noise=0)
     with pytest.raises(ValueError, match="max_changes=0"):
         found_in(np.zeros(9), max_changes=0)
+    with pytest.raises(TypeError, match="penalty is 'a', of type str; give a number"):
+        found_in(np.zeros(9), penalty="a")
+    with pytest.raises(ValueError, match="No checkpoint is left"):
+        change_points(made_up(np.zeros((9, 1, 1))).isel(checkpoint=slice(0)))
 
 
 def test_short_series_have_no_changes() -> None:

@@ -1,8 +1,11 @@
 """The commands as people type them: what they print, write and exit with."""
 
+import inspect
+import itertools
 import os
 import subprocess
 import sys
+from dataclasses import fields
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,8 @@ from trees import CHECKPOINTS, read_tree, write_tree, write_unit
 
 import dvis
 from dvis import cli
+from dvis.commands.plot import PICTURES, PlotKind, PlotOptions
+from dvis.views import plots
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -109,6 +114,72 @@ def test_plot_of_a_tree_imports_it_first(
     assert Path("p.png").read_bytes().startswith(b"\x89PNG")
     assert Path("stores/resnet18.zarr").is_dir()
     assert out.splitlines()[-1] == "p.png"
+
+
+@pytest.mark.parametrize(
+    ("kind", "strays", "said"),
+    [
+        ("timeline", ["--checkpoint", "full"], "timeline takes no --checkpoint; leave it out"),
+        ("trajectory", ["--responses", "a"], "trajectory takes no --responses; leave it out"),
+        ("grid", ["--yscale", "log"], "grid takes no --yscale; leave it out"),
+        ("heatmap", ["--max-images", "3"], "heatmap takes no --max-images; leave it out"),
+        ("cross-response", ["--neuron", "3,4"], "cross-response takes no --neuron; leave it out"),
+        (
+            "timeline",
+            ["--x", "step", "--xscale", "log"],
+            "timeline takes no --x and no --xscale; leave them out",
+        ),
+    ],
+)
+def test_plot_refuses_options_that_a_kind_has_not(
+    capsys: pytest.CaptureFixture[str], kind: str, strays: list[str], said: str
+) -> None:
+    # Of a store that is not there: it is said before anything is opened.
+    code, _, err = run(capsys, "plot", kind, "nowhere", "--out", "p.png", *strays)
+    assert (code, err) == (2, f"dvis: {said}\n")
+
+
+@pytest.mark.parametrize("kind", PICTURES)
+def test_plot_has_the_options_of_what_it_draws(kind: PlotKind) -> None:
+    picture = PICTURES[kind]
+    function = plots.grid if kind == "grid" else picture.draw
+    parameters = {name.removesuffix("s") for name in inspect.signature(function).parameters}
+    options = {field.name.removesuffix("s") for field in fields(PlotOptions)}
+    expected = {"layer", "channel", *(name.removesuffix("s") for name in picture.options)}
+    assert parameters & options == expected
+
+
+@pytest.mark.parametrize("kind", [kind for kind in PICTURES if kind != "cross-response"])
+def test_plot_draws_with_every_option_of_a_kind(
+    sample_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: PlotKind
+) -> None:
+    values = {
+        "checkpoint": str(dvis.open(sample_store).checkpoint.values[5]),
+        "variable": "activation",
+        "x": "step",
+        "xscale": "log",
+        "yscale": "log",
+        "max_images": "3",
+    }
+    given = [(f"--{name.replace('_', '-')}", values[name]) for name in PICTURES[kind].options]
+    out = tmp_path / "p.png"
+    at = ("--layer", "layer4", "--channel", "2", "--variant", "average-0", "--out", str(out))
+    code, _, err = run(capsys, "plot", kind, str(sample_store), *at, *itertools.chain(*given))
+    assert (code, err) == (0, "")
+    assert out.read_bytes().startswith(b"\x89PNG")
+
+
+def test_plot_takes_one_unit_where_one_is_drawn(
+    sample_store: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    at = ("--layer", "layer4", "--channel", "1", "2", "--out", "p.png")
+    assert "give one channel, not 2" in run(capsys, "plot", "timeline", str(sample_store), *at)[2]
+
+
+def test_no_noise_is_too_little(capsys: pytest.CaptureFixture[str]) -> None:
+    code, _, err = run(capsys, "respond", "--model", "resnet18", "--noise", "0")
+    assert code == 2
+    assert "noise is 0; it must be at least 1" in err
 
 
 def test_plot_finds_the_images_of_a_neuron(

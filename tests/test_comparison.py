@@ -116,6 +116,17 @@ def test_nothing_in_common_says_so() -> None:
         compare(one, one, tolerance=3)
 
 
+def test_what_cannot_be_compared_says_why() -> None:
+    dataset = numbered(2)
+    with pytest.raises(TypeError, match=r"other is no Dataset but 5, of type int\. Open one"):
+        dataset.dvis.compare(5)
+    for on in ("label", "step"):
+        with pytest.raises(ValueError, match="No checkpoint is left"):
+            compare(dataset, dataset.isel(checkpoint=[]), on=on)
+    with pytest.raises(TypeError, match="tolerance is 'a', of type str"):
+        compare(dataset, dataset, on="step", tolerance="a")
+
+
 def test_a_layer_selected_from_one_alone_is_refused() -> None:
     dataset = made_up(np.zeros((4, 2, 2)))
     with pytest.raises(ValueError, match="only one of the two has the dim layer"):

@@ -225,3 +225,6 @@ def test_errors_say_what_there_is() -> None:
         drift(ds, metric="sim")  # type: ignore[arg-type]
     with pytest.raises(ValueError, match="windows of 11 x 11 pixels; these images have 8 x 8"):
         drift(ds, metric="ssim")
+    for dim in UNITS:
+        with pytest.raises(ValueError, match=f"No {dim} is left"):
+            drift(ds.isel({dim: []}))

@@ -384,6 +384,13 @@ def test_the_function_never_sees_the_callers_data_change() -> None:
     ("function", "error", "match"),
     [
         (lambda unit: unit.image.values, TypeError, "dims have no names"),
+        (lambda unit: None, TypeError, "gave None; perhaps a `return` is missing"),
+        (lambda unit: {"a": None}, TypeError, "gave None"),
+        (
+            lambda unit: 1.0 if unit.sizes["checkpoint"] == 4 else None,
+            TypeError,
+            "NaN where there is nothing",
+        ),
         (lambda unit: unit.activation.expand_dims("layer"), ValueError, "neither dim"),
         (lambda unit: {"n": ("k", np.arange(unit.sizes["checkpoint"]))}, ValueError, "same dims"),
         (lambda unit: {"n": ("n", np.arange(4))}, ValueError, "no variables, only coordinates"),
@@ -428,6 +435,10 @@ def test_what_is_missing_is_named() -> None:
         map_units(ds.drop_vars("status"), brightness)
     with pytest.raises(SchemaError, match="Select with a list"):
         map_units(ds.isel(checkpoint=0), brightness)
+    with pytest.raises(ValueError, match="No layer is left"):
+        map_units(ds.isel(layer=[]), brightness)
+    with pytest.raises(TypeError, match="is no Dataset but 5, of type int"):
+        map_units(5, brightness)
 
 
 def test_a_store_in_memory_is_mapped(sample_store: Path) -> None:

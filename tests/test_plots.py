@@ -2,6 +2,7 @@
 
 import inspect
 import itertools
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib.pyplot as plt
@@ -15,6 +16,8 @@ from trees import CHECKPOINTS, write_tree
 import dvis
 from dvis.schema import SchemaError
 from dvis.views import plots
+
+PICTURES = [name for name in plots.__all__ if name.islower()]
 
 
 @pytest.fixture
@@ -62,8 +65,6 @@ def test_timeline_of_many_checkpoints_chooses_evenly(ds: xr.Dataset) -> None:
     shown = [ds.dvis.timeline("layer1", 3).axes[i].get_title() for i in (0, 3, 6, 10, 13)]
     assert titles(figure) == shown
     assert "5 of 14 checkpoints" in figure.get_supxlabel()
-    with pytest.raises(ValueError, match="Nothing to show"):
-        ds.isel(checkpoint=slice(0)).dvis.timeline("layer1", 3)
 
 
 def test_trajectory_draws_the_activations(ds: xr.Dataset) -> None:
@@ -198,7 +199,47 @@ def test_other_string_axes_are_left_to_matplotlib(ds: xr.Dataset) -> None:
     assert [label.get_text() for label in axes.get_xticklabels()] == ["a", "b", "c"]
 
 
-@pytest.mark.parametrize("name", [name for name in plots.__all__ if name.islower()])
+@pytest.mark.parametrize(
+    "picture",
+    [
+        plots.births_by_layer,
+        plots.cross_response,
+        plots.development,
+        plots.grid,
+        plots.heatmap,
+        plots.timeline,
+        plots.trajectories_by_layer,
+        plots.trajectory,
+    ],
+)
+def test_an_empty_selection_is_no_picture(ds: xr.Dataset, picture: Callable[..., Figure]) -> None:
+    if picture is plots.cross_response:
+        ds = ds.assign(response=ds.activation).assign_coords(image_checkpoint=["full"])
+    for dim in ("checkpoint", "layer", "channel"):
+        with pytest.raises(ValueError, match=f"No {dim} is left: .* leave the selection out"):
+            picture(ds.isel({dim: slice(0)}))
+
+
+@pytest.mark.parametrize("name", PICTURES)
+def test_every_option_of_a_picture_is_documented(name: str) -> None:
+    function = getattr(plots, name)
+    _, _, entries = function.__doc__.partition("Parameters\n    ----------\n")
+    entries, _, _ = entries.partition("\n\n    Returns\n")
+    heads = [line.partition(" : ")[0] for line in entries.splitlines() if line[4] != " "]
+    documented = [option.strip() for head in heads for option in head.split(",")]
+    assert documented == [*dict.fromkeys(documented)]
+    assert set(documented) == set(inspect.signature(function).parameters)
+
+
+def test_limits_are_whole_numbers(ds: xr.Dataset) -> None:
+    for picture in (plots.timeline, plots.development):
+        with pytest.raises(ValueError, match="max_images is 0; it must be at least 1"):
+            picture(ds, "layer1", 0, max_images=0)
+        with pytest.raises(TypeError, match=r"max_images is 2\.5, of type float; give a whole"):
+            picture(ds, "layer1", 0, max_images=2.5)
+
+
+@pytest.mark.parametrize("name", PICTURES)
 def test_methods_are_their_functions(name: str) -> None:
     method, function = getattr(dvis.DvisAccessor, name), getattr(plots, name)
     ours = list(inspect.signature(method).parameters.values())[1:]

@@ -329,6 +329,25 @@ def test_births_at_unknown_steps_are_counted(rising: xr.Dataset, births: xr.Data
     assert "2 born at checkpoints with no known step are not drawn" in figure.get_supxlabel()
 
 
+def test_births_themselves_have_no_checkpoints_to_be_drawn_over(
+    rising: xr.Dataset, births: xr.Dataset
+) -> None:
+    for picture in (plots.heatmap, plots.births_by_layer):
+        with pytest.raises(SchemaError, match=r"Give them to the Dataset .*births=births"):
+            picture(births)
+
+
+def test_responses_are_drawn_where_there_is_no_activation(rising: xr.Dataset) -> None:
+    responses = rising.rename(activation="response")
+    (axes,) = plots.trajectory(responses, "layer1", 2).axes
+    np.testing.assert_array_equal(
+        axes.get_lines()[0].get_ydata(), rising.activation.sel(layer="layer1", channel=2)
+    )
+    assert len(plots.trajectories_by_layer(responses).axes) == 2
+    assert "born: response stays above" in plots.heatmap(responses).get_supxlabel()
+    assert "born: response stays above" in plots.births_by_layer(responses).get_supxlabel()
+
+
 def test_what_are_no_births_is_refused(rising: xr.Dataset) -> None:
     for picture in (plots.heatmap, plots.births_by_layer):
         with pytest.raises(SchemaError, match="has no birth_checkpoint, state"):
@@ -387,6 +406,23 @@ def test_nothing_overlaps(x: str, n_checkpoints: int) -> None:
         plots.births_by_layer(units, x=x),
     ]
     assert [unreadable(figure) for figure in figures] == [[]] * 5
+
+
+# Seconds, minutes, hours and months that are nearly two of the next unit, after 5 % of margin at
+# both sides: there the steps of dates are longest.
+@pytest.mark.parametrize("last", [90, 106, 90 * 60, 106 * 60, 42 * 3600, 50 * 86_400, 630 * 86_400])
+def test_runs_of_any_length_have_readable_times(last: int) -> None:
+    units = many_units(8, 3, 3, side=2)
+    seconds = np.linspace(0, last, 8).astype("timedelta64[s]")
+    units = units.assign_coords(
+        time=("checkpoint", np.datetime64("2024-03-25T10:00:03", "ns") + seconds)
+    )
+    figures = [
+        plots.trajectory(units, x="time"),
+        plots.trajectories_by_layer(units, x="time"),  # of which panels are narrow
+    ]
+    assert [unreadable(figure) for figure in figures] == [[]] * 2
+    assert all(len(texts_of(axes, "x")) >= 2 for figure in figures for axes in figure.axes)
 
 
 def test_pictures_of_a_hundred_checkpoints_and_many_units_are_quick() -> None:

@@ -11,6 +11,7 @@ import dvis
 from dvis.analysis.births import births
 from dvis.analysis.drift import drift
 from dvis.analysis.ranking import rank, summary
+from dvis.schema import SchemaError
 
 
 @pytest.fixture(params=[False, True])
@@ -137,10 +138,27 @@ def test_the_sample_is_summarised_as_numpy_and_as_dask_alike(sample_store: Path)
 def test_a_summary_of_what_is_no_layer_says_so(layers: xr.Dataset) -> None:
     with pytest.raises(ValueError, match="no dimension layer"):
         summary(layers.sel(layer="layer1"))
-    with pytest.raises(KeyError, match="give what births gave"):
+    with pytest.raises(SchemaError, match=r"no birth, state, only .*Give what births gave"):
         summary(layers, layers)
+
+
+def test_an_empty_selection_is_neither_ranked_nor_summarised(layers: xr.Dataset) -> None:
+    empty = layers.isel(checkpoint=[])
+    for by in ("growth", "final_activation", "instability"):
+        with pytest.raises(ValueError, match="No checkpoint is left"):
+            rank(empty, by=by)
+    with pytest.raises(ValueError, match="No checkpoint is left"):
+        rank(empty.rename(activation="to_previous"), by="drift")
+    with pytest.raises(ValueError, match="No checkpoint is left"):
+        summary(empty)
+    with pytest.raises(ValueError, match="No channel is left"):
+        summary(layers.isel(channel=[]))
 
 
 def test_a_number_of_units_below_one_is_refused(dataset: xr.Dataset) -> None:
     with pytest.raises(ValueError, match="n=-1 is a number of units"):
         rank(dataset, n=-1)
+    with pytest.raises(TypeError, match=r"n is 1\.5, of type float; give a whole number"):
+        rank(dataset, n=1.5)
+    with pytest.raises(TypeError, match="by is of type int; give one of growth"):
+        rank(dataset, by=3)

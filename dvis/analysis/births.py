@@ -9,6 +9,7 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.requirements import require_numbers, require_whole_numbers
 from dvis.analysis.trajectories import (
     counted,
     labels_of,
@@ -38,6 +39,11 @@ class _Criterion:
     max_losses: int
 
     def __post_init__(self) -> None:
+        require_numbers(
+            fraction=self.fraction, least_rise=self.least_rise, tolerance=self.tolerance
+        )
+        least_of = {"n_last": 1, "patience": 0, "least_stay": 1, "max_losses": 0}
+        require_whole_numbers(**{name: getattr(self, name) for name in least_of})
         if not 0 < self.fraction <= 1:
             raise ValueError(
                 f"fraction={self.fraction} of the final level: it lies in (0, 1]; "
@@ -50,7 +56,7 @@ class _Criterion:
             )
         if self.baseline not in ("zero", "first"):
             raise ValueError(did_you_mean("baseline", self.baseline, ["zero", "first"], "births"))
-        for name, least in (("n_last", 1), ("patience", 0), ("least_stay", 1), ("max_losses", 0)):
+        for name, least in least_of.items():
             if getattr(self, name) < least:
                 raise ValueError(
                     f"{name}={getattr(self, name)} is a number of checkpoints or falls; "
@@ -61,7 +67,7 @@ class _Criterion:
 def births(
     dataset: xr.Dataset,
     *,
-    variable: str | xr.DataArray = "activation",
+    variable: str | xr.DataArray | None = None,
     fraction: float = 0.5,
     baseline: Literal["zero", "first"] = "zero",
     n_last: int = 1,
@@ -78,16 +84,18 @@ def births(
     .. math:: \theta = b + fraction \cdot (a_{final} - b)
 
     of its own final level; :math:`b` is the baseline. Checkpoints at which the unit is not complete
-    are passed over. The result is on dask where the variable is, and then nothing is computed but
-    the checkpoints' labels.
+    are passed over. They are taken in the Dataset's order, which `dvis.open` makes that of
+    training: births of a Dataset turned round are others. The result is on dask where the variable
+    is, and then nothing is computed but the checkpoints' labels.
 
     Parameters
     ----------
     dataset : Dataset
-        What `dvis.open` gave.
+        What `dvis.open` gave, or `dvis.responses`.
     variable : str or DataArray, (checkpoint, ...), optional
-        Trajectories: a variable, or numbers of one's own, such as a response or
-        `1 - drift(ds).to_last`, NaN where nothing is. What falls is given with a minus.
+        Trajectories: a variable, or numbers of one's own, such as `1 - drift(ds).to_last`, NaN
+        where nothing is. What falls is given with a minus. By default the activation, or the
+        response where there is none.
     fraction : float, optional
         Share of the rise that makes a birth, in (0, 1].
     baseline : {"zero", "first"}, optional
@@ -129,7 +137,10 @@ def births(
     KeyError
         When the Dataset has no such variable.
     ValueError
-        When the variable has no dimension `checkpoint`, or a parameter is out of its range.
+        When the variable has no dimension `checkpoint`, a selection left nothing of it, or a
+        parameter is out of its range.
+    TypeError
+        When a parameter is no number.
 
     Examples
     --------
@@ -170,9 +181,12 @@ def births(
             "final_level": final_level,
         }
     )
-    name = variable if isinstance(variable, str) else str(variable.name or "")
     units = str(trajectories.attrs.get("units", "1"))
-    attrs = {**origin(dataset), "variable": name, **asdict(criterion)}
+    attrs = {
+        **origin(dataset),
+        "variable": str(trajectories.name or ""),
+        **asdict(criterion),
+    }
     return _described(found, units).assign_attrs(attrs)
 
 

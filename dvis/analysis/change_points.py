@@ -9,6 +9,7 @@ from typing import Literal, NamedTuple
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.requirements import require_numbers, require_whole_numbers
 from dvis.analysis.segments import Fit, LevelFit, LineFit, best_segments
 from dvis.analysis.trajectories import (
     counted,
@@ -41,7 +42,7 @@ _SHAPES = {"level": _Shape(LevelFit, 2, 2, 1), "line": _Shape(LineFit, 4, 3, 2)}
 def change_points(
     dataset: xr.Dataset,
     *,
-    variable: str | xr.DataArray = "activation",
+    variable: str | xr.DataArray | None = None,
     shape: Literal["level", "line"] = "level",
     least_length: int | None = None,
     penalty: float | None = None,
@@ -59,8 +60,9 @@ def change_points(
     then jumps or bends). The least is exact: optimal partitioning (Jackson et al. 2005), of which
     PELT (Killick et al. 2012) is the pruned form with the same result. Unpruned, all units are cut
     at once, which at some hundred checkpoints is a hundred times as fast as one by one. Checkpoints
-    at which a unit is not complete are passed over. The result is on dask where the variable is,
-    and then nothing is computed but the checkpoints' labels.
+    at which a unit is not complete are passed over; they are taken in the Dataset's order, which
+    `dvis.open` makes that of training. The result is on dask where the variable is, and then
+    nothing is computed but the checkpoints' labels.
 
     On noise alone, with everything by default, 11 % of trajectories of 100 checkpoints have some
     change, 22 % of 25 and 29 % of 12, for which the noise is hard to tell; with half as much
@@ -69,10 +71,10 @@ def change_points(
     Parameters
     ----------
     dataset : Dataset
-        What `dvis.open` gave.
+        What `dvis.open` gave, or `dvis.responses`.
     variable : str or DataArray, (checkpoint, ...), optional
         Trajectories: a variable, of units (`"activation"`) or of checkpoints (`"val_loss"`), or
-        numbers of one's own.
+        numbers of one's own. By default the activation, or the response where there is none.
     shape : {"level", "line"}, optional
         What lies between two changes.
     least_length : int, optional
@@ -100,15 +102,18 @@ def change_points(
         - `n_changes` (layer, channel), int32: all that were found, also those beyond `max_changes`;
         - `noise` (layer, channel), float64: :math:`\sigma`.
 
-        Changes are in training order. The parameters, and the steps of all checkpoints, are in the
-        attributes.
+        Changes are in the order of checkpoints. The parameters, and the steps of all checkpoints,
+        are in the attributes.
 
     Raises
     ------
     KeyError
         When the Dataset has no such variable.
     ValueError
-        When the variable has no dimension `checkpoint`, or a parameter is out of its range.
+        When the variable has no dimension `checkpoint`, a selection left nothing of it, or a
+        parameter is out of its range.
+    TypeError
+        When a parameter is no number.
 
     References
     ----------
@@ -167,7 +172,7 @@ def change_points(
         },
         attrs={
             **origin(dataset),
-            "variable": variable if isinstance(variable, str) else str(variable.name or ""),
+            "variable": str(trajectories.name or ""),
             "shape": shape,
             "least_length": least_length or _SHAPES[shape].least_length,
             "penalty": "bic" if penalty is None else penalty,
@@ -185,6 +190,8 @@ def _check(
     max_changes: int,
 ) -> None:
     """Raise where a parameter is out of its range."""
+    require_numbers(penalty=penalty, noise=noise)
+    require_whole_numbers(least_length=least_length, max_changes=max_changes)
     if shape not in _SHAPES:
         raise ValueError(did_you_mean("shape", shape, _SHAPES, "change_points"))
     least = _SHAPES[shape].n_parameters - 1

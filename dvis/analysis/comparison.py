@@ -9,7 +9,8 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
-from dvis.analysis.trajectories import counted, labels_of, steps_of
+from dvis.analysis.requirements import require_dataset, require_numbers, require_some
+from dvis.analysis.trajectories import ORIGIN, counted, labels_of, steps_of
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, did_you_mean
 
 SOURCE = "source"
@@ -61,6 +62,8 @@ def compare(
         When a variable is not in both.
     ValueError
         When they have no checkpoint, layer or channel in common, or a parameter makes no sense.
+    TypeError
+        When one of them is no Dataset.
 
     Examples
     --------
@@ -68,8 +71,12 @@ def compare(
     >>> compare(one, one + 1).val_loss_difference.values
     array([1., 1.])
     """
+    for name, given in (("one", one), ("other", other)):
+        require_dataset(given, name)
+        require_some(given, CHECKPOINT, LAYER, CHANNEL)
     if on not in ("label", "step"):
         raise ValueError(did_you_mean("alignment", on, ["label", "step"], "compare"))
+    require_numbers(tolerance=tolerance)
     if tolerance is not None and (on == "label" or not tolerance >= 0):
         raise ValueError(
             f"tolerance={tolerance} with on={on!r}: it is a distance of 0 or more in training "
@@ -133,11 +140,7 @@ def compare(
 
 def _names(one: xr.Dataset, other: xr.Dataset) -> tuple[str, str]:
     """Of model, run and variant, what tells two Datasets apart."""
-    keys = [
-        key
-        for key in ("model", "run", "variant")
-        if one.attrs.get(key, "") != other.attrs.get(key, "")
-    ]
+    keys = [key for key in ORIGIN if one.attrs.get(key, "") != other.attrs.get(key, "")]
     named = [" ".join(str(each.attrs.get(key, "")) for key in keys) for each in (one, other)]
     return (named[0], named[1]) if keys and all(map(str.strip, named)) else ("one", "other")
 

@@ -11,6 +11,7 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.trajectories import origin
 from dvis.analysis.units import completeness, map_units
 from dvis.levels import LEVELS
 from dvis.schema import CHECKPOINT, RGB, UNIT_DIMS, X, Y, did_you_mean
@@ -64,7 +65,8 @@ def drift(
     Parameters
     ----------
     dataset : Dataset
-        What `dvis.open` gave, or a selection of it.
+        What `dvis.open` gave, or a selection of it. "Previous" and "last" are meant in its order
+        of checkpoints, which `dvis.open` makes that of training.
     metric : {"cosine", "ssim"}
         The distance.
     client : Client, optional
@@ -84,7 +86,8 @@ def drift(
     SchemaError
         When the Dataset lacks images or their status.
     ValueError
-        When there is no such metric, or images are too small for it.
+        When there is no such metric, images are too small for it, or a selection left no
+        checkpoint, layer or channel.
 
     References
     ----------
@@ -132,8 +135,8 @@ def drift(
         is_complete.shift(checkpoint=1, fill_value=False)
     )
     found["to_last"] = found.to_last.where(is_complete.isel(checkpoint=-1, drop=True))
-    kept = {key: dataset.attrs[key] for key in ("model", "run", "variant") if key in dataset.attrs}
-    return found.transpose(*UNIT_DIMS, missing_dims="ignore").assign_attrs(kept, metric=metric)
+    in_order = found.transpose(*UNIT_DIMS, missing_dims="ignore")
+    return in_order.assign_attrs(origin(dataset), metric=metric)
 
 
 def _require_windows(dataset: xr.Dataset) -> None:

@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.births import BORN, NEVER, UNSTABLE
+from dvis.analysis.requirements import require_births, require_whole_numbers
 from dvis.analysis.trajectories import quantiles
 from dvis.schema import LAYER, did_you_mean
 
@@ -37,7 +38,7 @@ def birth_order(
     Parameters
     ----------
     births : Dataset, (layer, ...)
-        What `births` gave.
+        What `births` gave: `birth_order(births(ds))`, or `ds.dvis.births().dvis.birth_order()`.
     layers : list of str, optional
         Layers from the first to the last, and only these; by default all, in the Dataset's order,
         which is the natural order of their names.
@@ -60,6 +61,8 @@ def birth_order(
     ------
     KeyError
         When there is no such layer.
+    SchemaError
+        When these are no births.
     ValueError
         When there are fewer than two layers, or no permutations.
 
@@ -76,6 +79,8 @@ def birth_order(
     >>> birth_order(found).correlation.round(2).item()
     0.89
     """
+    require_births(births, "birth", "birth_step", "state", LAYER)
+    require_whole_numbers(n_permutations=n_permutations)
     of_layers = _in_order(births, layers)
     if n_permutations < 1:
         raise ValueError(f"n_permutations={n_permutations}: a test needs some; 999 is usual")

@@ -6,7 +6,14 @@ A Dataset in, a ranking or a summary of it out.
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.requirements import (
+    require_births,
+    require_numbers,
+    require_some,
+    require_whole_numbers,
+)
 from dvis.analysis.trajectories import (
+    ACTIVATION,
     ORIGIN,
     counted,
     in_one_piece,
@@ -46,7 +53,8 @@ def rank(
         What `dvis.open` gave; with `by="drift"` better what `drift` gave, if it is at hand, for
         otherwise all images are read.
     by : {"growth", "drift", "instability", "final_activation"} or DataArray, optional
-        The score, over complete checkpoints: "growth", the last activation less the first;
+        The score, over complete checkpoints in the Dataset's order, which `dvis.open` makes that
+        of training: "growth", the last activation less the first;
         "final_activation"; "instability", :math:`\sum_t |a_t - a_{t-1}| - |a_{last} - a_{first}|`,
         the movement that was undone; "drift", the mean of `drift`'s `to_previous`. Or any
         (layer, channel) numbers, NaN for units to be left out.
@@ -68,7 +76,9 @@ def rank(
     KeyError
         When there is no such score, or the Dataset lacks what it is made of.
     ValueError
-        When a DataArray has other dimensions than layer and channel.
+        When a DataArray has other dimensions than layer and channel, or a selection left nothing.
+    TypeError
+        When `by` is neither a name nor a DataArray, or `n` no whole number.
 
     Examples
     --------
@@ -76,7 +86,13 @@ def rank(
     >>> rank(xr.Dataset(), by=score).channel.values
     array([1, 0])
     """
+    if not isinstance(by, str | xr.DataArray):
+        raise TypeError(
+            f"by is of type {type(by).__name__}; give one of {', '.join(_SCORES)}, or a DataArray "
+            "over layer and channel"
+        )
     score = _score(dataset, by) if isinstance(by, str) else by
+    require_whole_numbers(n=n)
     missing = [dim for dim in (LAYER, CHANNEL) if dim not in score.coords]
     if missing or not set(score.dims) <= {LAYER, CHANNEL}:
         raise ValueError(
@@ -110,7 +126,7 @@ def _score(dataset: xr.Dataset, by: str) -> xr.DataArray:
         raise KeyError(did_you_mean("score", by, _SCORES, "rank"))
     if by == "drift":
         return _mean_drift(dataset)
-    trajectories = counted(dataset, "activation")
+    trajectories = counted(dataset, ACTIVATION)
     score: xr.DataArray = xr.apply_ufunc(
         _movement,
         trajectories,
@@ -129,6 +145,7 @@ def _mean_drift(dataset: xr.Dataset) -> xr.DataArray:
         from dvis.analysis.drift import drift
 
         dataset = drift(dataset)
+    require_some(dataset, CHECKPOINT)
     distance = dataset["to_previous"]
     return distance.mean(CHECKPOINT).assign_attrs(distance.attrs)
 
@@ -169,7 +186,7 @@ def summary(
     dataset : Dataset
         What `dvis.open` gave.
     births : Dataset, (layer, channel), optional
-        What `births` gave of the same checkpoints.
+        What `births` gave of the same checkpoints, in the same order.
     dead_level : float, optional
         Activation up to which a unit is dead. Layers whose activations may be negative (before a
         rectifier, GELU) can need another.
@@ -187,9 +204,12 @@ def summary(
     Raises
     ------
     KeyError
-        When the Dataset has no activation, or `births` no birth and state.
+        When the Dataset has no activation.
     ValueError
-        When the activation has not the dimensions checkpoint, layer and channel.
+        When the activation has not the dimensions checkpoint, layer and channel, or a selection
+        left nothing of one.
+    SchemaError
+        When `births` has no birth and state.
 
     Examples
     --------
@@ -197,7 +217,8 @@ def summary(
     >>> summary(activation.to_dataset(name="activation")).dead_share.values
     array([[0.5]])
     """
-    activation = counted(dataset, "activation")
+    require_numbers(dead_level=dead_level)
+    activation = counted(dataset, ACTIVATION)
     missing = [dim for dim in UNIT_DIMS if dim not in activation.dims]
     if missing:
         raise ValueError(
@@ -247,12 +268,7 @@ def _quantiles(activation: xr.DataArray) -> xr.DataArray:
 
 def _born_share(births: xr.Dataset, activation: xr.DataArray) -> xr.DataArray:
     """Share of units that were born at a checkpoint or before, (checkpoint, layer)."""
-    lacking = [name for name in ("birth", "state") if name not in births]
-    if lacking:
-        raise KeyError(
-            f"These births have no {', '.join(lacking)}, only "
-            f"{', '.join(map(str, births.data_vars)) or 'nothing'}; give what births gave"
-        )
+    require_births(births, "birth", "state")
     position = xr.DataArray(np.arange(activation.sizes[CHECKPOINT]), dims=CHECKPOINT)
     position = position.assign_coords({CHECKPOINT: activation[CHECKPOINT]})
     birth = births["birth"]

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.change_points import CHANGE
+from dvis.analysis.requirements import require_numbers, require_whole_numbers
 
 
 def alignment(
@@ -66,6 +67,8 @@ def alignment(
     >>> alignment(drops, drops, tolerance_steps=0).share_together.item()
     1.0
     """
+    require_numbers(tolerance_steps=tolerance_steps)
+    require_whole_numbers(n_permutations=n_permutations)
     if not tolerance_steps >= 0:
         raise ValueError(f"tolerance_steps={tolerance_steps} is a distance; give 0 or more")
     if n_permutations < 1:

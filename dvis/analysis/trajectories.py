@@ -9,41 +9,53 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dvis.schema import CHECKPOINT, UNIT_DIMS, Status, did_you_mean
+from dvis.analysis.requirements import require_dataset, require_some
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SCALARS, Status, did_you_mean
 
 ORIGIN = ("model", "run", "variant")
+ACTIVATION, RESPONSE = "activation", "response"
+# Variables of units: in the Dataset of one unit, dimensions do not tell them from the model's.
+_OF_UNITS = (*SCALARS, RESPONSE)
 
 
-def counted(dataset: xr.Dataset, variable: str | xr.DataArray) -> xr.DataArray:
+def counted(dataset: xr.Dataset, variable: str | xr.DataArray | None = None) -> xr.DataArray:
     """A variable's trajectories, NaN where they do not count.
 
     Parameters
     ----------
     dataset : Dataset
         What `dvis.open` gave, or any Dataset with a dimension `checkpoint`.
-    variable : str or DataArray, (checkpoint, ...)
-        A variable of the Dataset: of a unit that is not complete, nothing counts. Or numbers of
-        one's own, which are taken as they are, with the Dataset's labels and steps where they have
-        none.
+    variable : str or DataArray, (checkpoint, ...), optional
+        A variable of the Dataset, by default its `usual_variable`: of a unit that is not complete,
+        nothing counts. Or numbers of one's own, which are taken as they are, with the Dataset's
+        labels and steps where they have none.
 
     Returns
     -------
     DataArray, (checkpoint, ...)
-        On dask where the variable is, then in one piece along checkpoints.
+        In the Dataset's order. On dask where the variable is, then in one piece along checkpoints.
 
     Raises
     ------
     KeyError
         When the Dataset has no such variable.
+    TypeError
+        When it is neither a name nor a DataArray.
     ValueError
-        When it has no dimension `checkpoint`, or has no labels and not as many as the Dataset.
+        When it has no dimension `checkpoint` or nothing along a dimension, or has no labels and not
+        as many as the Dataset.
     """
+    require_dataset(dataset)
+    variable = usual_variable(dataset) if variable is None else variable
     if isinstance(variable, xr.DataArray):
         trajectories = _labelled(variable, dataset) if CHECKPOINT in variable.dims else variable
+    elif not isinstance(variable, str):
+        raise TypeError(
+            f"variable is of type {type(variable).__name__}; give the name of one, or a DataArray "
+            f"with the dimension {CHECKPOINT!r}"
+        )
     elif variable in dataset:
-        trajectories = dataset[variable]
-        if "status" in dataset and set(UNIT_DIMS) <= set(trajectories.dims):
-            trajectories = trajectories.where(dataset["status"] == Status.COMPLETE)
+        trajectories = of_complete_units(dataset, dataset[variable])
     else:
         there = [str(name) for name, each in dataset.data_vars.items() if CHECKPOINT in each.dims]
         raise KeyError(did_you_mean("variable", variable, there, "this Dataset"))
@@ -52,7 +64,34 @@ def counted(dataset: xr.Dataset, variable: str | xr.DataArray) -> xr.DataArray:
             f"{trajectories.name!r} has dimensions {trajectories.dims}, so it is no trajectory; "
             f"take one over the dimension {CHECKPOINT!r}, as dvis.open gives"
         )
+    require_some(trajectories, *map(str, trajectories.dims))
     return in_one_piece(trajectories, CHECKPOINT)
+
+
+def usual_variable(dataset: xr.Dataset) -> str:
+    """The variable that is meant where none is named: activations, or else responses."""
+    return RESPONSE if RESPONSE in dataset and ACTIVATION not in dataset else ACTIVATION
+
+
+def of_complete_units(dataset: xr.Dataset, values: xr.DataArray) -> xr.DataArray:
+    """Values of the complete units, NaN elsewhere.
+
+    What is of the whole model stays as it is, and so do results, which have no status and NaN
+    already.
+    """
+    if "status" not in dataset or is_of_model(dataset, values):
+        return values
+    is_complete = dataset["status"] == Status.COMPLETE
+    return values.where(is_complete) if set(is_complete.dims) <= set(values.dims) else values
+
+
+def is_of_model(dataset: xr.Dataset, values: xr.DataArray) -> bool:
+    """Whether a variable of a Dataset has one value a checkpoint, of no unit and no layer."""
+    if not set(values.dims) <= {CHECKPOINT}:
+        return False
+    # In the Dataset of one unit, dimensions do not tell: everything runs over checkpoints alone.
+    is_one_unit = LAYER not in dataset.dims and CHANNEL not in dataset.dims
+    return not (is_one_unit and LAYER in dataset.coords and values.name in _OF_UNITS)
 
 
 def in_one_piece(array: xr.DataArray, dim: str) -> xr.DataArray:
@@ -121,7 +160,7 @@ def quantiles(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     Parameters
     ----------
     values : ndarray, (..., n)
-        Numbers, NaN where there is none.
+        Numbers, NaN where there is none; n may be 0.
     at : ndarray, (quantile,)
         Quantiles, between 0 and 1.
 
@@ -129,6 +168,8 @@ def quantiles(values: np.ndarray, at: np.ndarray) -> np.ndarray:
     -------
     ndarray, (..., quantile), float64
     """
+    if not values.shape[-1]:
+        return np.full((*values.shape[:-1], len(at)), np.nan)
     ordered = np.sort(values.astype(float, copy=False), axis=-1)  # NaN goes last
     n_there = np.isfinite(ordered).sum(axis=-1, keepdims=True)
     place = np.maximum(n_there - 1, 0) * at

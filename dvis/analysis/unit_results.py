@@ -39,7 +39,7 @@ def as_dataset(returned: Any, function: Any) -> xr.Dataset:
     Raises
     ------
     TypeError
-        When it is an array without names of its dims, or nothing that a Dataset can hold.
+        When it is an array without names of its dims, or None.
     """
     if isinstance(returned, xr.Dataset):
         return returned
@@ -63,6 +63,11 @@ def _named(value: Any) -> Any:
         return value.reset_coords(drop=True)
     if isinstance(value, xr.Variable | tuple):
         return value
+    if value is None:
+        raise TypeError(
+            "The function gave None; perhaps a `return` is missing. Give a number, NaN where there "
+            "is nothing, or a DataArray, a Dataset, or a mapping of names to these"
+        )
     if np.ndim(value):
         raise TypeError(
             f"The function gave an array of shape {np.shape(value)} whose dims have no names. Give "

@@ -12,6 +12,7 @@ import numpy as np
 import xarray as xr
 from zarr.abc.codec import ArrayBytesCodecPartialDecodeMixin
 
+from dvis.analysis.requirements import require, require_dataset
 from dvis.analysis.unit_results import (
     as_dataset,
     assemble,
@@ -99,9 +100,10 @@ def map_units(
     SchemaError
         When the Dataset lacks `status`, one of the variables, or one of the unit's dims.
     ValueError
-        When what the function gives is not like the template, or no variables are named.
+        When what the function gives is not like the template, no variables are named, or a
+        selection left no checkpoint, layer or channel.
     TypeError
-        When the function gives an array whose dims have no names.
+        When the function gives nothing, or an array whose dims have no names.
 
     Examples
     --------
@@ -117,7 +119,7 @@ def map_units(
     """
     from dvis.analysis.unit_tasks import computed, lazy_arrays, run_chunk  # they import dask
 
-    _require(dataset, variables)
+    _require_work(dataset, variables)
     is_complete = completeness(dataset)
     selected = [axis for axis, dim in enumerate(UNIT_DIMS) if dim not in is_complete.dims]
     chosen = _with_labels_read(dataset[list(dict.fromkeys(variables))])
@@ -142,17 +144,13 @@ def completeness(dataset: xr.Dataset) -> xr.DataArray:
     return is_complete.transpose(*UNIT_DIMS, missing_dims="ignore")
 
 
-def _require(dataset: xr.Dataset, variables: Sequence[str]) -> None:
-    """Raise where a Dataset lacks what work over its units needs."""
+def _require_work(dataset: xr.Dataset, variables: Sequence[str]) -> None:
+    """Raise where a Dataset lacks what work over its units needs, or there is none."""
+    require_dataset(dataset)
     if not variables:
         there = ", ".join(map(str, dataset.data_vars)) or "none"
         raise ValueError(f"variables=() gives the function nothing to work on. There are {there}")
-    missing = [name for name in ("status", *variables, *UNIT_DIMS) if name not in dataset]
-    if missing:
-        there = ", ".join(map(str, dataset.variables)) or "nothing"
-        raise SchemaError(
-            f"This Dataset has no {', '.join(missing)}, only {there}. Open one with dvis.open"
-        )
+    require(dataset, "status", *variables)
     if CHECKPOINT not in dataset.dims:
         raise SchemaError(
             "This Dataset has one checkpoint and no dim of that name. Select with a list, "

@@ -112,7 +112,8 @@ class RespondOptions:
             "noise": self.noise,
             "feature_images": self.feature_images,
         }
-        given = [kind for kind, value in kinds.items() if value]
+        # Of 0 images of noise it is said below that they are too few.
+        given = [kind for kind, value in kinds.items() if value not in (None, (), "")]
         if len(given) != 1:
             raise ValueError(
                 f"{' and '.join(given) or 'no images'} given; give one of {', '.join(kinds)}"

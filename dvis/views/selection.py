@@ -6,22 +6,11 @@ from typing import Any, TypeAlias, TypeVar
 import numpy as np
 import xarray as xr
 
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError, Status, did_you_mean
+from dvis.analysis.trajectories import origin
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, did_you_mean
 
 Label = TypeVar("Label")
 Chosen: TypeAlias = Label | Sequence[Label] | slice | None
-
-
-def require(
-    dataset: xr.Dataset, *variables: str, labels: Sequence[str] = (CHECKPOINT, LAYER, CHANNEL)
-) -> None:
-    """Raise where a Dataset lacks a variable or a label that a view needs."""
-    missing = [name for name in (*variables, *labels) if name not in dataset]
-    if missing:
-        there = ", ".join(map(str, dataset.variables)) or "nothing"
-        raise SchemaError(
-            f"This Dataset has no {', '.join(missing)}, only {there}. Open one with dvis.open"
-        )
 
 
 def listed(dataset: xr.Dataset, dim: str, labels: Any) -> list[Any] | None:
@@ -140,5 +129,4 @@ def _channels_there(of_layer: xr.Dataset) -> str:
 
 def origin_of(dataset: xr.Dataset) -> str:
     """Model, run and variant of a Dataset, for the margin of a picture."""
-    attrs = dataset.attrs
-    return ", ".join(str(attrs[key]) for key in ("model", "run", "variant") if attrs.get(key))
+    return ", ".join(str(part) for part in origin(dataset).values() if part)

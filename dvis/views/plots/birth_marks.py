@@ -5,13 +5,14 @@ from dataclasses import dataclass
 import numpy as np
 import xarray as xr
 
-from dvis.schema import CHANNEL, LAYER
+from dvis.analysis.births import ABSENT, BORN, NEVER, UNSTABLE
+from dvis.analysis.births import births as find_births
+from dvis.analysis.requirements import require_births
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError
 from dvis.views.plots.time_axis import TimeAxis
-from dvis.views.selection import require
 
-BORN = "born"
 # What a unit can be that is not born, in the order in which pictures show it.
-UNBORN = ("unstable", "never", "absent")
+UNBORN = (UNSTABLE, NEVER, ABSENT)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +37,21 @@ class BirthMarks:
     criterion: str
 
 
+def refuse_births(dataset: xr.Dataset) -> None:
+    """Raise where births are given in place of the Dataset that they are of.
+
+    Raises
+    ------
+    SchemaError
+        When these are births.
+    """
+    if "birth_checkpoint" in dataset and CHECKPOINT not in dataset:
+        raise SchemaError(
+            "These are births, which hold no checkpoints to draw them over. Give them to the "
+            "Dataset that they are of, such as ds.dvis.births_by_layer(births=births)"
+        )
+
+
 def births_of(dataset: xr.Dataset, births: xr.Dataset | None, variable: str) -> xr.Dataset:
     """Births as given, or of a variable by the default criterion; read into memory.
 
@@ -44,12 +60,8 @@ def births_of(dataset: xr.Dataset, births: xr.Dataset | None, variable: str) -> 
     SchemaError
         When what is given are no births.
     """
-    if births is None:
-        from dvis.analysis.births import births as find_births
-
-        births = find_births(dataset, variable=variable)
-    if "birth_checkpoint" not in births or "state" not in births:
-        require(births, "birth_checkpoint", "state", labels=(LAYER, CHANNEL))
+    births = find_births(dataset, variable=variable) if births is None else births
+    require_births(births, "birth_checkpoint", "state", LAYER, CHANNEL)
     return births[["birth_checkpoint", "state"]].load()
 
 
@@ -68,7 +80,7 @@ def birth_marks(births: xr.Dataset, axis: TimeAxis, units: list[tuple[str, int]]
     for layer, channel in units:
         known = layer in rows and channel in columns
         at = (rows[layer], columns[channel]) if known else (0, 0)
-        found.append(str(states[at]) if known else "absent")
+        found.append(str(states[at]) if known else ABSENT)
         born_at.append(places.get(str(names[at]), -1) if found[-1] == BORN else -1)
     indices = np.array(born_at, int)
     positions = np.where(indices >= 0, axis.positions[indices], np.nan)

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from dvis.schema import UNIT_DIMS
+from dvis.analysis.births import ABSENT, BORN
 from dvis.ticks import plain
-from dvis.views.plots.birth_marks import UNBORN, BirthMarks, birth_marks, births_of
+from dvis.views.plots.birth_marks import (
+    UNBORN,
+    BirthMarks,
+    birth_marks,
+    births_of,
+    refuse_births,
+)
 from dvis.views.plots.canvas import (
     Color,
     evenly,
@@ -19,7 +25,8 @@ from dvis.views.plots.canvas import (
     subplots,
     without_box,
 )
-from dvis.views.plots.curves import read_curves
+from dvis.views.plots.curves import read_unit_curves
+from dvis.views.plots.documentation import documented
 from dvis.views.plots.time_axis import Scale, TimeAxis, XAxis, show_axis, time_axis
 from dvis.views.selection import origin_of
 
@@ -29,16 +36,17 @@ if TYPE_CHECKING:
 
 _HALF_WIDTH = 0.36
 _COLUMN_POINTS = 44
-_COUNTED = ("born", *UNBORN[:2])
+_COUNTED = (BORN, *UNBORN[:2])
 
 
+@documented
 def births_by_layer(
     dataset: xr.Dataset,
     layer: str | Sequence[str] | slice | None = None,
     channel: int | Sequence[int] | slice | None = None,
     *,
     x: XAxis = "checkpoint",
-    variable: str = "activation",
+    variable: str | None = None,
     xscale: Scale = "auto",
     births: xr.Dataset | None = None,
     max_layers: int = 40,
@@ -53,21 +61,14 @@ def births_by_layer(
     Parameters
     ----------
     dataset : Dataset
-        As `dvis.open` gives it; its checkpoints say where births lie.
-    layer, channel : str and int, or sequences or slices of them, optional
-        Units to draw; all where none is named.
-    x : {"checkpoint", "step", "time", "epoch"}
-        What births are drawn over.
-    variable : str
-        Scalar whose births are shown where none are given.
-    xscale : {"auto", "linear", "log"}
-        As for `trajectory`.
-    births : Dataset, optional
-        As `ds.dvis.births` gives it; by default the births of `variable`, by its own defaults.
-    max_layers : int
-        How many layers to show at most, evenly chosen, the first and the last among them.
-    path : str or Path, optional
-        File to save the figure in; its ending tells the format.
+        As `dvis.open` gives it; its checkpoints say where births lie, which births do not.
+    {units}
+    {x}
+    {variable}
+    {xscale}
+    {births}
+    {max_layers}
+    {path}
 
     Returns
     -------
@@ -79,19 +80,18 @@ def births_by_layer(
         When the Dataset has no such layer or channel, no x axis with known values, or no complete
         unit.
     SchemaError
-        When it has no such variable, or the births are none.
+        When it has no such variable, is births itself, or the births are none.
     """
-    curves = read_curves(dataset, variable, layer, channel)
-    if min(curves.channels) < 0:
-        raise ValueError(f"{variable} is not of units; take a scalar with {', '.join(UNIT_DIMS)}")
+    refuse_births(dataset)
+    curves = read_unit_curves(dataset, variable, layer, channel)
     axis = time_axis(dataset, x, xscale)
-    marks = birth_marks(births_of(dataset, births, variable), axis, curves.units)
+    marks = birth_marks(births_of(dataset, births, curves.variable), axis, curves.units)
     rows_of: dict[str, list[int]] = {}
     for row, (name, state) in enumerate(zip(curves.layers, marks.states, strict=True)):
-        if state != "absent":
+        if state != ABSENT:
             rows_of.setdefault(name, []).append(row)
     if not rows_of:
-        raise ValueError(f"No unit is complete and has {variable}; nothing to draw")
+        raise ValueError(f"No unit is complete and has {curves.variable}; nothing to draw")
     there = list(rows_of)
     layers = [there[i] for i in evenly(len(there), max_layers, "max_layers")]
     row_inches = 0.62 if len(layers) <= 8 else 0.36
@@ -191,5 +191,5 @@ def _write(
 
 
 def _off_axis(marks: BirthMarks, x: XAxis) -> str:
-    n = sum(s == "born" and p < 0 for s, p in zip(marks.states, marks.places, strict=True))
+    n = sum(s == BORN and p < 0 for s, p in zip(marks.states, marks.places, strict=True))
     return f"{n} born at checkpoints with no known {x} are not drawn" if n else ""

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dvis.analysis.requirements import require_whole_numbers
 from dvis.ticks import plain
 
 if TYPE_CHECKING:
@@ -76,11 +77,25 @@ def evenly(n: int, limit: int, name: str = "max_images") -> np.ndarray:
     ValueError
         When there is nothing to choose from, or nothing may be chosen.
     """
-    if limit < 1:
-        raise ValueError(f"{name} is {limit}; it must be at least 1")
+    require_limit(name, limit)
     if n < 1:
         raise ValueError("Nothing to show: no checkpoint or channel is chosen")
     return np.unique(np.linspace(0, n - 1, min(n, limit)).round().astype(int))
+
+
+def require_limit(name: str, limit: int) -> None:
+    """Raise where the most of something that a picture shows is no number of it.
+
+    Raises
+    ------
+    TypeError
+        When it is no whole number.
+    ValueError
+        When it is less than one.
+    """
+    require_whole_numbers(**{name: limit})
+    if limit < 1:
+        raise ValueError(f"{name} is {limit}; it must be at least 1")
 
 
 def apart(wanted: np.ndarray, least: float, low: float, high: float) -> np.ndarray:

@@ -6,13 +6,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.requirements import require
+from dvis.analysis.trajectories import of_complete_units
 from dvis.schema import CHANNEL, CHECKPOINT, IMAGE_CHECKPOINT, LAYER
 from dvis.ticks import plain
 from dvis.views.plots.canvas import headline, saved, subplots, value_scale
-from dvis.views.plots.curves import complete
+from dvis.views.plots.documentation import documented
 from dvis.views.plots.sheets import unit_name
 from dvis.views.plots.time_axis import Scale, TimeAxis, XAxis, cell_edges, show_axis, time_axis
-from dvis.views.selection import one_unit, origin_of, require
+from dvis.views.selection import one_unit, origin_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
 _MAX_WRITTEN = 8
 
 
+@documented
 def cross_response(
     dataset: xr.Dataset,
     layer: str | None = None,
@@ -42,18 +45,12 @@ def cross_response(
     ----------
     dataset : Dataset
         Cross responses: dims (checkpoint, image_checkpoint, layer, channel).
-    layer : str, optional
-        The unit's layer; needed where the Dataset has several.
-    channel : int, optional
-        The unit's channel; needed where the Dataset has several.
-    x : {"checkpoint", "step", "time", "epoch"}
-        What both axes run over.
+    {unit}
+    {x}
     variable : str
         The response.
-    xscale : {"auto", "linear", "log"}
-        As for `trajectory`, for both axes.
-    path : str or Path, optional
-        File to save the figure in; its ending tells the format.
+    {xscale}
+    {path}
 
     Returns
     -------
@@ -72,7 +69,7 @@ def cross_response(
     unit = one_unit(dataset, layer, channel)
     axis = time_axis(unit, x, xscale)
     images = time_axis(_as_checkpoints(unit, x), x, xscale)
-    response = complete(unit, unit[variable]).transpose(IMAGE_CHECKPOINT, CHECKPOINT)
+    response = of_complete_units(unit, unit[variable]).transpose(IMAGE_CHECKPOINT, CHECKPOINT)
     values = response.values[np.ix_(images.places, axis.places)].astype(float)
     figure, axes = subplots(figsize=(6.2, 5.2), layout="constrained")
     show_axis(axes, axis, inches=4.2)

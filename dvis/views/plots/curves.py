@@ -6,11 +6,13 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SCALARS, Status
+from dvis.analysis.requirements import require
+from dvis.analysis.trajectories import is_of_model, of_complete_units, usual_variable
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS
 from dvis.ticks import plain
 from dvis.views.plots.canvas import Color
-from dvis.views.plots.time_axis import Scale, TimeAxis
-from dvis.views.selection import labels_of, listed, require, units_of
+from dvis.views.plots.time_axis import Scale, TimeAxis, require_scale
+from dvis.views.selection import labels_of, listed, units_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -37,14 +39,17 @@ class Curves:
         The channel of each curve; -1 for a scalar of a layer or of the model.
     names : list of str
         What to call each curve.
+    variable : str
+        The scalar.
     label : str
-        What the scalar is.
+        What it is called.
     """
 
     values: np.ndarray
     layers: list[str]
     channels: list[int]
     names: list[str]
+    variable: str
     label: str
 
     @property
@@ -64,7 +69,7 @@ class Curves:
 
 def read_curves(
     dataset: xr.Dataset,
-    variable: str,
+    variable: str | None,
     layer: "Chosen[str]" = None,
     channel: "Chosen[int]" = None,
 ) -> Curves:
@@ -75,8 +80,10 @@ def read_curves(
     SchemaError
         When the Dataset has no such variable.
     ValueError
-        When there is no such layer or channel, or the variable has other dimensions.
+        When there is no such layer or channel, no checkpoint is left, or the variable has other
+        dimensions.
     """
+    variable = usual_variable(dataset) if variable is None else variable
     require(dataset, variable, labels=(CHECKPOINT,))
     data = dataset[variable]
     others = [str(dim) for dim in data.dims if dim not in (CHECKPOINT, LAYER, CHANNEL)]
@@ -85,14 +92,14 @@ def read_curves(
             f"{variable} runs over {', '.join(others)} too; choose one of each, or average: "
             f"ds.mean({others[0]!r})"
         )
-    label = str(data.attrs.get("long_name", variable))
-    if _is_of_model(dataset, data):
+    called = {"variable": variable, "label": str(data.attrs.get("long_name", variable))}
+    if is_of_model(dataset, data):
         if layer is not None or channel is not None:
             raise ValueError(
                 f"{variable} is of the whole model (dims {data.dims}); leave out layer and channel"
             )
         values = np.atleast_1d(data.values).astype(float)[np.newaxis]
-        return Curves(values=values, layers=[""], channels=[-1], names=[label], label=label)
+        return Curves(values=values, layers=[""], channels=[-1], names=[called["label"]], **called)
     require(dataset, variable)
     layers = listed(dataset, LAYER, layer)
     if CHANNEL in dataset.dims and CHANNEL not in data.dims:
@@ -103,16 +110,39 @@ def read_curves(
             layers=chosen,
             channels=[-1] * len(chosen),
             names=chosen,
-            label=label,
+            **called,
         )
     units = units_of(dataset, layers, listed(dataset, CHANNEL, channel))
     return Curves(
-        values=_unit_values(complete(dataset, data), units),
+        values=_unit_values(of_complete_units(dataset, data), units),
         layers=[layer for layer, _ in units],
         channels=[channel for _, channel in units],
         names=[f"{layer}, channel {channel}" for layer, channel in units],
-        label=label,
+        **called,
     )
+
+
+def read_unit_curves(
+    dataset: xr.Dataset,
+    variable: str | None,
+    layer: "Chosen[str]" = None,
+    channel: "Chosen[int]" = None,
+) -> Curves:
+    """Read a scalar of units over training.
+
+    Raises
+    ------
+    SchemaError
+        When the Dataset has no such variable.
+    ValueError
+        As `read_curves` does, and when the variable is not of units.
+    """
+    curves = read_curves(dataset, variable, layer, channel)
+    if min(curves.channels) < 0:
+        raise ValueError(
+            f"{curves.variable} is not of units; take a scalar with {', '.join(UNIT_DIMS)}"
+        )
+    return curves
 
 
 def log_y(values: np.ndarray, yscale: Scale) -> bool:
@@ -123,8 +153,7 @@ def log_y(values: np.ndarray, yscale: Scale) -> bool:
     ValueError
         When no value is positive and a logarithmic axis is asked for, or no such scale is known.
     """
-    if yscale not in ("auto", "linear", "log"):
-        raise ValueError(f"yscale is {yscale!r}; it can be 'auto', 'linear' or 'log'")
+    require_scale("yscale", yscale)
     known = values[np.isfinite(values)]
     if yscale == "log" and not (known > 0).any():
         raise ValueError("None of these values is positive; take yscale='linear'")
@@ -193,22 +222,6 @@ def _bands(
     if n_units < BAND_UNITS or bands == "none":
         return ()
     return BANDS if bands == "all" else BANDS[1:]
-
-
-def _is_of_model(dataset: xr.Dataset, data: xr.DataArray) -> bool:
-    """Whether a variable has one value a checkpoint, of no unit."""
-    if LAYER in data.dims or CHANNEL in data.dims:
-        return False
-    # In the Dataset of one unit, dimensions do not tell: everything runs over checkpoints alone.
-    is_one_unit = LAYER not in dataset.dims and CHANNEL not in dataset.dims
-    return not (is_one_unit and LAYER in dataset.coords and data.name in SCALARS)
-
-
-def complete(dataset: xr.Dataset, data: xr.DataArray) -> xr.DataArray:
-    """The values of complete units, NaN elsewhere; results have no status, and NaN already."""
-    if "status" not in dataset or not set(dataset["status"].dims) <= set(data.dims):
-        return data
-    return data.where(dataset["status"] == Status.COMPLETE)
 
 
 def _block(data: xr.DataArray, *dims: str) -> xr.DataArray:

@@ -6,13 +6,24 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.births import BORN
+from dvis.analysis.requirements import require, require_births
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
 from dvis.ticks import plain
-from dvis.views.plots.canvas import UNIT_COLORS, apart, headline, saved, subplots, without_box
+from dvis.views.plots.canvas import (
+    UNIT_COLORS,
+    apart,
+    headline,
+    require_limit,
+    saved,
+    subplots,
+    without_box,
+)
 from dvis.views.plots.curves import Curves, points, read_curves, show_values_axis
+from dvis.views.plots.documentation import documented
 from dvis.views.plots.sheets import draw_unit, unit_name
 from dvis.views.plots.time_axis import Scale, TimeAxis, XAxis, show_axis, time_axis
-from dvis.views.selection import one_unit, origin_of, require
+from dvis.views.selection import one_unit, origin_of
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -24,6 +35,7 @@ _LARGEST_IMAGE, _GAP = 1.1, 0.1
 _LEADER_COLOR = "0.75"
 
 
+@documented
 def development(
     dataset: xr.Dataset,
     layer: str | None = None,
@@ -47,22 +59,17 @@ def development(
     ----------
     dataset : Dataset
         As `dvis.open` gives it.
-    layer : str, optional
-        The unit's layer; needed where the Dataset has several.
-    channel : int, optional
-        The unit's channel; needed where the Dataset has several.
-    x : {"checkpoint", "step", "time", "epoch"}
-        What the trajectory runs over.
+    {unit}
+    {x}
     variable : str
         Scalar of units to draw.
-    xscale, yscale : {"auto", "linear", "log"}
-        As for `trajectory`.
+    {xscale}
+    {yscale}
     births : Dataset, optional
         As `ds.dvis.births` gives it, to mark where the unit is born and show its image there.
     max_images : int
         How many images to show at most.
-    path : str or Path, optional
-        File to save the figure in; its ending tells the format.
+    {path}
 
     Returns
     -------
@@ -77,8 +84,7 @@ def development(
         When it is no Dataset of feature images.
     """
     require(dataset, "image", "activation", "status", variable)
-    if max_images < 1:
-        raise ValueError(f"max_images is {max_images}; it must be at least 1")
+    require_limit("max_images", max_images)
     unit = one_unit(dataset, layer, channel)
     curves = read_curves(unit, variable)
     axis = time_axis(unit, x, xscale)
@@ -126,12 +132,13 @@ def _draw_trajectory(axes: "Axes", axis: TimeAxis, curves: Curves, yscale: Scale
 
 def _mark_birth(axes: "Axes", axis: TimeAxis, unit: xr.Dataset, births: xr.Dataset) -> int:
     """Mark a unit's birth; return its place on the axis, -1 where there is none."""
+    require_births(births, "birth_checkpoint", "state")
     of_unit = births
     for dim in (LAYER, CHANNEL):
         if dim in births.dims:
             of_unit = of_unit.sel({dim: unit[dim].item()})
     label = str(of_unit["birth_checkpoint"].values)
-    if str(of_unit["state"].values) != "born" or label not in axis.labels:
+    if str(of_unit["state"].values) != BORN or label not in axis.labels:
         return -1
     place = axis.labels.index(label)
     position = axis.positions[place]

@@ -7,9 +7,15 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from dvis.schema import UNIT_DIMS
+from dvis.analysis.births import BORN
 from dvis.ticks import plain
-from dvis.views.plots.birth_marks import BORN, UNBORN, BirthMarks, birth_marks, births_of
+from dvis.views.plots.birth_marks import (
+    UNBORN,
+    BirthMarks,
+    birth_marks,
+    births_of,
+    refuse_births,
+)
 from dvis.views.plots.canvas import (
     UNKNOWN_COLOR,
     apart,
@@ -20,7 +26,8 @@ from dvis.views.plots.canvas import (
     subplots,
     value_scale,
 )
-from dvis.views.plots.curves import Curves, read_curves
+from dvis.views.plots.curves import Curves, read_unit_curves
+from dvis.views.plots.documentation import documented
 from dvis.views.plots.time_axis import Scale, XAxis, cell_edges, show_axis, time_axis
 from dvis.views.selection import origin_of
 
@@ -35,13 +42,14 @@ _LINE_SHARE = 0.034
 _BIRTH_COLOR = "#E3342F"
 
 
+@documented
 def heatmap(
     dataset: xr.Dataset,
     layer: str | Sequence[str] | slice | None = None,
     channel: int | Sequence[int] | slice | None = None,
     *,
     x: XAxis = "checkpoint",
-    variable: str = "activation",
+    variable: str | None = None,
     xscale: Scale = "auto",
     births: xr.Dataset | None = None,
     relative: bool = True,
@@ -59,16 +67,11 @@ def heatmap(
     ----------
     dataset : Dataset
         As `dvis.open` gives it, or a result with the same dimensions.
-    layer, channel : str and int, or sequences or slices of them, optional
-        Units to draw; all where none is named.
-    x : {"checkpoint", "step", "time", "epoch"}
-        What the rows run over.
-    variable : str
-        Scalar with dims (checkpoint, layer, channel).
-    xscale : {"auto", "linear", "log"}
-        As for `trajectory`.
-    births : Dataset, optional
-        As `ds.dvis.births` gives it; by default the births of `variable`, by its own defaults.
+    {units}
+    {x}
+    {variable}
+    {xscale}
+    {births}
     relative : bool
         Show each unit's values as a share of its largest, for units' levels differ by magnitudes;
         else the values themselves.
@@ -76,8 +79,7 @@ def heatmap(
         Sort within each layer, the first layer on top, in place of over all.
     max_units : int
         How many units to show at most, evenly chosen among the sorted.
-    path : str or Path, optional
-        File to save the figure in; its ending tells the format.
+    {path}
 
     Returns
     -------
@@ -91,15 +93,14 @@ def heatmap(
     SchemaError
         When it has no such variable, or the births are none.
     """
-    curves = read_curves(dataset, variable, layer, channel)
-    if min(curves.channels) < 0:
-        raise ValueError(f"{variable} is not of units; take a scalar with {', '.join(UNIT_DIMS)}")
+    refuse_births(dataset)
+    curves = read_unit_curves(dataset, variable, layer, channel)
     axis = time_axis(dataset, x, xscale)
-    marks = birth_marks(births_of(dataset, births, variable), axis, curves.units)
+    marks = birth_marks(births_of(dataset, births, curves.variable), axis, curves.units)
     values = curves.values[:, axis.places]
     order = _sorted_rows(values, curves, marks, by_layer)
     if not len(order):
-        raise ValueError(f"No unit is complete and has {variable}; nothing to draw")
+        raise ValueError(f"No unit is complete and has {curves.variable}; nothing to draw")
     n_there, order = len(order), order[evenly(len(order), max_units, "max_units")]
     rows = _relative(values[order]) if relative else values[order]
     figure, axes, strip = _panels(len(order))

@@ -7,9 +7,11 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.requirements import require
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
 from dvis.ticks import plain, short_name
 from dvis.views.plots.canvas import evenly, headline, saved, subplots
+from dvis.views.plots.documentation import documented
 from dvis.views.selection import (
     at_checkpoint,
     at_layer,
@@ -17,7 +19,6 @@ from dvis.views.selection import (
     measured,
     one_unit,
     origin_of,
-    require,
 )
 
 if TYPE_CHECKING:
@@ -30,6 +31,7 @@ _BELOW = "below each name its activation"
 FRAMES = {Status.INCOMPLETE: "tab:orange", Status.FAILED: "tab:red"}
 
 
+@documented
 def timeline(
     dataset: xr.Dataset,
     layer: str | None = None,
@@ -38,7 +40,7 @@ def timeline(
     max_images: int = 24,
     path: str | Path | None = None,
 ) -> "Figure":
-    """Feature images of a unit in training order, each titled with its checkpoint and activation.
+    """Feature images of a unit over training, each titled with its checkpoint and activation.
 
     An absent unit is an empty, hatched frame; an incomplete one has an orange frame and says what
     it lacks; a failed one is empty, with a red frame.
@@ -47,14 +49,10 @@ def timeline(
     ----------
     dataset : Dataset
         As `dvis.open` gives it.
-    layer : str, optional
-        The unit's layer; needed where the Dataset has several.
-    channel : int, optional
-        The unit's channel; needed where the Dataset has several.
+    {unit}
     max_images : int
         How many checkpoints to show at most, evenly chosen, the first and the last among them.
-    path : str or Path, optional
-        File to save the figure in; its ending tells the format.
+    {path}
 
     Returns
     -------
@@ -79,6 +77,7 @@ def timeline(
     return saved(figure, path)
 
 
+@documented
 def grid(
     dataset: xr.Dataset,
     checkpoint: str | int | None = None,
@@ -95,15 +94,14 @@ def grid(
     dataset : Dataset
         As `dvis.open` gives it.
     checkpoint : str or int, optional
-        The checkpoint's name, or its place in training order; the last one by default.
+        The checkpoint's name, or its place in the Dataset's order; the last one by default.
     layer : str, optional
         The layer; needed where the Dataset has several.
     channels : sequence of int, optional
         Channels to show; by default all that the layer has.
     max_images : int
         How many channels to show at most, evenly chosen.
-    path : str or Path, optional
-        File to save the figure in; its ending tells the format.
+    {path}
 
     Returns
     -------

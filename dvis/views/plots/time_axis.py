@@ -1,7 +1,7 @@
 """What pictures run over: checkpoints in training order, training steps, real time or epochs."""
 
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any, Literal
+from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -14,10 +14,14 @@ if TYPE_CHECKING:
 
 XAxis = Literal["checkpoint", "step", "time", "epoch"]
 Scale = Literal["auto", "linear", "log"]
-X_AXES: tuple[XAxis, ...] = ("checkpoint", "step", "time", "epoch")
+X_AXES: tuple[XAxis, ...] = get_args(XAxis)
 
 _TICK_INCHES = 0.6
 _DIGIT_INCHES = 0.09
+_MOST_TICKS = 9
+# In up to two minutes, hours, days or years matplotlib's longest step is half of one: where that
+# makes too many ticks, as five do of fewer, it warns.
+_LEAST_DATE_TICKS, _MOST_DATE_TICKS = 5, 8
 # Decades that the stretch from 0 to the first positive step takes on a logarithmic axis.
 _ZERO_DECADES = 0.5
 
@@ -82,8 +86,7 @@ def time_axis(dataset: xr.Dataset, x: XAxis, xscale: Scale = "auto") -> TimeAxis
     if x not in X_AXES or (x != CHECKPOINT and x not in dataset.coords):
         there = [repr(name) for name in X_AXES if name in dataset.coords]
         raise ValueError(f"x is {x!r}; it can be {', '.join(there[:-1])} or {there[-1]}")
-    if xscale not in ("auto", "linear", "log"):
-        raise ValueError(f"xscale is {xscale!r}; it can be 'auto', 'linear' or 'log'")
+    require_scale("xscale", xscale)
     if xscale == "log" and x in (CHECKPOINT, "time"):
         raise ValueError(f"{x} has no logarithmic scale; take x='step' or x='epoch' for one")
     labels = [str(label) for label in np.atleast_1d(dataset[CHECKPOINT].values)]
@@ -111,6 +114,18 @@ def time_axis(dataset: xr.Dataset, x: XAxis, xscale: Scale = "auto") -> TimeAxis
     )
 
 
+def require_scale(name: str, scale: str) -> None:
+    """Raise where a scale is none of those that there are.
+
+    Raises
+    ------
+    ValueError
+        When there is no such scale.
+    """
+    if scale not in get_args(Scale):
+        raise ValueError(f"{name} is {scale!r}; it can be 'auto', 'linear' or 'log'")
+
+
 def show_axis(axes: "Axes", axis: TimeAxis, inches: float, which: Literal["x", "y"] = "x") -> None:
     """Give axes the scale, ticks and label of a time axis that is `inches` long."""
     from matplotlib import ticker
@@ -129,7 +144,9 @@ def show_axis(axes: "Axes", axis: TimeAxis, inches: float, which: Literal["x", "
     else:
         room = max(2, int(inches / _TICK_INCHES))
         side.set_major_locator(
-            ticker.MaxNLocator(min(room, 9), steps=[1, 2, 5, 10], integer=axis.name == "step")
+            ticker.MaxNLocator(
+                min(room, _MOST_TICKS), steps=[1, 2, 5, 10], integer=axis.name == "step"
+            )
         )
         side.set_major_formatter(ticker.StrMethodFormatter("{x:,g}"))
 
@@ -210,11 +227,13 @@ def _show_dates(side: Any, inches: float) -> None:
     from matplotlib.dates import DAILY, AutoDateLocator, ConciseDateFormatter
 
     side.axis_date()
-    locator = AutoDateLocator(minticks=2, maxticks=max(2, min(8, int(inches / _TICK_INCHES))))  # type: ignore[no-untyped-call]
+    room = int(np.clip(inches / _TICK_INCHES, _LEAST_DATE_TICKS, _MOST_DATE_TICKS))
+    locator = AutoDateLocator(minticks=2, maxticks=room)  # type: ignore[no-untyped-call]
     # Every second day would be the 31st and then the 1st, on top of one another.
     locator.intervald[DAILY] = [1, 4, 7, 14]
     side.set_major_locator(locator)
     side.set_major_formatter(ConciseDateFormatter(locator))  # type: ignore[no-untyped-call]
+    side.get_offset_text().set_fontsize(8)
 
 
 def _show_log(

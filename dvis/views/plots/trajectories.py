@@ -25,6 +25,7 @@ from dvis.views.plots.curves import (
     read_curves,
     show_values_axis,
 )
+from dvis.views.plots.documentation import documented
 from dvis.views.plots.time_axis import Scale, TimeAxis, XAxis, show_axis, time_axis
 from dvis.views.selection import origin_of
 
@@ -37,13 +38,14 @@ _MAX_LEGEND = 12
 _PANEL_INCHES = (2.6, 1.9)
 
 
+@documented
 def trajectory(
     dataset: xr.Dataset,
     layer: str | Sequence[str] | slice | None = None,
     channel: int | Sequence[int] | slice | None = None,
     *,
     x: XAxis = "checkpoint",
-    variable: str = "activation",
+    variable: str | None = None,
     xscale: Scale = "auto",
     yscale: Scale = "auto",
     path: str | Path | None = None,
@@ -59,20 +61,15 @@ def trajectory(
     ----------
     dataset : Dataset
         As `dvis.open` gives it, or a result with the same dimensions.
-    layer, channel : str and int, or sequences or slices of them, optional
-        Units to draw: every channel named of every layer named; all where none is.
-    x : {"checkpoint", "step", "time", "epoch"}
-        What the curves run over.
-    variable : str
-        Scalar with dims (checkpoint, layer, channel), such as `activation`; or of the whole model,
-        with dims (checkpoint), such as `val_loss`. Units that are not complete do not count.
-    xscale : {"auto", "linear", "log"}
-        With "auto", steps are logarithmic where on a linear axis half of the checkpoints would lie
-        in its first tenth. From step 0 to the next a logarithmic axis is linear.
-    yscale : {"auto", "linear", "log"}
-        With "auto", logarithmic where all values are positive and span more than two decades.
-    path : str or Path, optional
-        File to save the figure in; its ending tells the format.
+    {units}
+    {x}
+    variable : str, optional
+        Scalar with dims (checkpoint, layer, channel); or of the whole model, with dims
+        (checkpoint), such as `val_loss`. By default the activation, or the response where there is
+        none. Units that are not complete do not count.
+    {xscale}
+    {yscale}
+    {path}
 
     Returns
     -------
@@ -88,7 +85,7 @@ def trajectory(
     curves = read_curves(dataset, variable, layer, channel)
     if np.isnan(curves.values).all():
         raise ValueError(
-            f"No unit of {_title(curves)} is complete with {variable}; nothing to draw"
+            f"No unit of {_title(curves)} is complete with {curves.variable}; nothing to draw"
         )
     axis = time_axis(dataset, x, xscale)
     figure, axes = subplots(figsize=(6.4, 3.8), layout="constrained")
@@ -105,13 +102,14 @@ def trajectory(
     return saved(figure, path)
 
 
+@documented
 def trajectories_by_layer(
     dataset: xr.Dataset,
     layer: str | Sequence[str] | slice | None = None,
     channel: int | Sequence[int] | slice | None = None,
     *,
     x: XAxis = "checkpoint",
-    variable: str = "activation",
+    variable: str | None = None,
     xscale: Scale = "auto",
     yscale: Scale = "auto",
     share_y: bool = False,
@@ -127,20 +125,15 @@ def trajectories_by_layer(
     ----------
     dataset : Dataset
         As `dvis.open` gives it, or a result with the same dimensions.
-    layer, channel : str and int, or sequences or slices of them, optional
-        Units to draw; all where none is named.
-    x : {"checkpoint", "step", "time", "epoch"}
-        What the curves run over.
-    variable : str
-        Scalar with dims (checkpoint, layer, channel).
-    xscale, yscale : {"auto", "linear", "log"}
-        As for `trajectory`.
+    {units}
+    {x}
+    {variable}
+    {xscale}
+    {yscale}
     share_y : bool
         One range of values for all layers, to compare levels; else each its own, to compare shapes.
-    max_layers : int
-        How many layers to show at most, evenly chosen, the first and the last among them.
-    path : str or Path, optional
-        File to save the figure in; its ending tells the format.
+    {max_layers}
+    {path}
 
     Returns
     -------
@@ -157,7 +150,7 @@ def trajectories_by_layer(
     axis = time_axis(dataset, x, xscale)
     there = [name for name in curves.layer_names if not np.isnan(curves.of_layer(name)).all()]
     if not there:
-        raise ValueError(f"No layer has a complete unit with {variable}; nothing to draw")
+        raise ValueError(f"No layer has a complete unit with {curves.variable}; nothing to draw")
     layers = [there[i] for i in evenly(len(there), max_layers, "max_layers")]
     columns = min(len(layers), 4)
     rows = -(-len(layers) // columns)
