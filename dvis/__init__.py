@@ -8,6 +8,7 @@ from dvis.check import check_store
 from dvis.compact import compact_store
 from dvis.export import export_tree
 from dvis.ingest import ingest_tree
+from dvis.llc_store import llc, llc_names, llc_traces
 from dvis.response_store import response_names, responses
 from dvis.schema import SchemaError, Status
 from dvis.store import open, runs, variants
@@ -21,6 +22,9 @@ __all__ = [
     "compact_store",
     "export_tree",
     "ingest_tree",
+    "llc",
+    "llc_names",
+    "llc_traces",
     "open",
     "response_names",
     "responses",

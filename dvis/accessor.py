@@ -11,6 +11,8 @@ from dvis.analysis import births as _births
 from dvis.analysis import change_points as _change_points
 from dvis.analysis import comparison, inputs, order, ranking, units
 from dvis.analysis import drift as _drift
+from dvis.analysis import llc_and_births as _llc_and_births
+from dvis.llc_store import traces_of
 from dvis.views import plots
 
 P = ParamSpec("P")
@@ -36,15 +38,17 @@ def _method(
 
 def _without_parameter(docstring: str, name: str) -> str:
     """A numpydoc docstring without the entry of its first parameter."""
-    before, heading, entries = docstring.partition("    Parameters\n    ----------\n")
+    # Cleaned, for only from Python 3.13 on does the compiler take the indentation away.
+    docstring = inspect.cleandoc(docstring)
+    before, heading, entries = docstring.partition("Parameters\n----------\n")
     lines = entries.splitlines(keepends=True)
-    if not heading or not lines[0].startswith(f"    {name}"):
+    if not heading or not lines[0].startswith(name):
         return docstring
-    if lines[0].startswith(f"    {name}, "):
+    if lines[0].startswith(f"{name}, "):
         return before + heading + lines[0].replace(f"{name}, ", "", 1) + "".join(lines[1:])
-    rest = next((i for i, line in enumerate(lines[1:], 1) if line[4:5].strip()), len(lines))
+    rest = next((i for i, line in enumerate(lines[1:], 1) if line[:1].strip()), len(lines))
     after = "".join(lines[rest:])
-    has_others = rest < len(lines) and not lines[rest + 1].lstrip().startswith("---")
+    has_others = rest < len(lines) and not lines[rest + 1].startswith("---")
     return before + (heading if has_others else "") + after
 
 
@@ -56,6 +60,7 @@ class DvisAccessor:
         self._dataset = dataset
 
     model_input = _method(inputs.model_input)
+    llc_traces = _method(traces_of)
 
     map_units = _method(units.map_units)
     drift = _method(_drift.drift)
@@ -65,6 +70,7 @@ class DvisAccessor:
     rank = _method(ranking.rank)
     summary = _method(ranking.summary)
     compare = _method(comparison.compare)
+    births_at_llc_changes = _method(_llc_and_births.births_at_llc_changes)
 
     trajectory = _method(plots.trajectory)
     trajectories_by_layer = _method(plots.trajectories_by_layer)
@@ -74,3 +80,8 @@ class DvisAccessor:
     heatmap = _method(plots.heatmap)
     births_by_layer = _method(plots.births_by_layer)
     cross_response = _method(plots.cross_response)
+    llc_calibration = _method(plots.llc_calibration)
+    llc_chains = _method(plots.llc_chains)
+    llc_over_training = _method(plots.llc_over_training)
+    llc_by_parameters = _method(plots.llc_by_parameters)
+    llc_and_births = _method(plots.llc_and_births)

@@ -7,13 +7,14 @@ failed, so that an import or a sweep makes them again.
 from pathlib import Path
 
 from dvis.check_features import check_features
+from dvis.check_llc import check_llc
 from dvis.check_responses import check_responses
 from dvis.faults import Fault
 from dvis.store import contents
 from dvis.writer import restructuring
 
 # One for each kind of group.
-_CHECKS = (check_features, check_responses)
+_CHECKS = (check_features, check_responses, check_llc)
 
 
 def check_store(store: str | Path, *, fix: bool = False, progress: bool = False) -> list[Fault]:

@@ -39,22 +39,34 @@ def schema_faults(
 
 def label_faults(group: zarr.Group, dims: Iterable[str], place: str) -> Iterator[Fault]:
     """Labels of some dimensions that are missing or there twice, and channels out of order."""
+    yield from repeated_labels(group, dims, place)
+    yield from unordered_numbers(group, (CHANNEL,), place)
+    n_channels: Any = group["n_channels"]
+    channels: Any = group[CHANNEL]
+    if (np.asarray(n_channels[:]) > channels.shape[0]).any():
+        yield Fault(place, "a layer says that it has more channels than the channel axis")
+
+
+def repeated_labels(group: zarr.Group, dims: Iterable[str], place: str) -> Iterator[Fault]:
+    """Labels of some dimensions that are missing or there twice."""
     array: Any
     for dim in dims:
         array = group[dim]
         counts = Counter(np.asarray(array[:]).tolist())
-        if "" in counts:
+        if array.fill_value in counts:
             yield Fault(place, f"a {dim} has no label")
-        twice = sorted(label for label, n in counts.items() if n > 1 and label)
+        twice = sorted(label for label, n in counts.items() if n > 1 and label != array.fill_value)
         if twice:
             yield Fault(place, f"{dim} {twice[0]!r} is there more than once")
-    array = group[CHANNEL]
-    channels = np.asarray(array[:])
-    if not np.array_equal(channels, np.arange(len(channels))):
-        yield Fault(place, "channel is not 0, 1, 2, ...")
-    array = group["n_channels"]
-    if (np.asarray(array[:]) > len(channels)).any():
-        yield Fault(place, "a layer says that it has more channels than the channel axis")
+
+
+def unordered_numbers(group: zarr.Group, dims: Iterable[str], place: str) -> Iterator[Fault]:
+    """Dimensions that are not numbered from 0."""
+    array: Any
+    for dim in dims:
+        array = group[dim]
+        if not np.array_equal(array[:], np.arange(array.shape[0])):
+            yield Fault(place, f"{dim} is not 0, 1, 2, ...")
 
 
 def until_unreadable(faults: Iterable[Fault], place: str) -> Iterator[Fault]:

@@ -9,8 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dvis.schema import SCALAR_CHUNK, SchemaError, Status
-from dvis.store import Contents, FeatureEntry, contents, open_group
+from dvis.joined_llc import LLCEntry, open_traces
+from dvis.measure.llc_settings import ChainStatus
+from dvis.schema import CHECKPOINT, SCALAR_CHUNK, SchemaError, Status
+from dvis.store import Contents, FeatureEntry, contents, open_group, resolve
+from dvis.tree import natural_key
 
 
 @dataclass(frozen=True)
@@ -66,6 +69,31 @@ def _count(store: str | Path, entry: FeatureEntry) -> VariantCounts:
         int(counts[Status.INCOMPLETE]),
         int(counts[Status.FAILED]),
     )
+
+
+def describe_llc(store: str | Path) -> list[str]:
+    """Chains of each run and name by status, in a line each.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        As `dvis.open` does.
+    """
+    found = contents(store)
+    runs = sorted({entry.run for entry in found.llc}, key=natural_key)
+    entries = [entry for run in runs for entry in found.llc_of_run(run)]
+    return [_describe_chains(store, entry) for entry in entries]
+
+
+def _describe_chains(store: str | Path, entry: LLCEntry) -> str:
+    status = open_traces(resolve(store, None), entry, str(store))["status"]
+    counts = np.bincount(status.values.ravel(), minlength=len(ChainStatus))
+    n_checkpoints = status.sizes[CHECKPOINT]
+    text = f"LLC of {entry.run}: {entry.name}, {n_checkpoints} checkpoints, "
+    text += f"{counts[ChainStatus.DONE]} of {status.size} chains"
+    for kind in (ChainStatus.DIVERGED, ChainStatus.FAILED):
+        text += f", {counts[kind]} {kind.name.lower()}" if counts[kind] else ""
+    return text
 
 
 def list_problems(store: str | Path) -> list[str]:

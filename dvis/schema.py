@@ -22,10 +22,16 @@ Y, X, RGB, STEP_IN_RUN = "y", "x", "rgb", "step_in_run"
 UNIT_DIMS = (CHECKPOINT, LAYER, CHANNEL)
 IMAGE_DIMS = (*UNIT_DIMS, Y, X, RGB)
 LOSS_DIMS = (*UNIT_DIMS, STEP_IN_RUN)
+# Of chains that sample near a checkpoint's weights: which of these move, step size and pull.
+PARAMETERS, EPSILON, GAMMA, CHAIN, DRAW = "parameters", "epsilon", "gamma", "chain", "draw"
+CELL_DIMS = (CHECKPOINT, PARAMETERS, EPSILON, GAMMA)
+CHAIN_DIMS = (*CELL_DIMS, CHAIN)
+TRACE_DIMS = (*CHAIN_DIMS, DRAW)
 
 DEFAULT_RUN = "checkpoints"
 DEFAULT_VARIANT = "average-0"
 FEATURES = "features"
+LLC = "llc"  # local learning coefficient
 SOURCE = "source"
 TRAINING = "training"
 
@@ -232,7 +238,8 @@ def did_you_mean(kind: str, asked: str, there: Iterable[str], where: str) -> str
     """
     names = list(there)
     shown = ", ".join(names[:10]) + (f", ... ({len(names)} in all)" if len(names) > 10 else "")
-    text = f"No {kind} {asked!r} in {where}. {kind.capitalize()}s: {shown or 'none'}."
+    kinds = kind.capitalize().removesuffix("s") + "s"
+    text = f"No {kind} {asked!r} in {where}. {kinds}: {shown or 'none'}."
     close = sorted(
         difflib.get_close_matches(asked, names, n=3, cutoff=0.5),
         key=lambda name: -difflib.SequenceMatcher(None, asked, name).ratio(),

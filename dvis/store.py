@@ -13,12 +13,15 @@ import zarr
 from zarr.abc.store import Store
 from zarr.core.group import ConsolidatedMetadata, GroupMetadata
 
+from dvis.joined_llc import LLCEntry, with_llc
 from dvis.labels import label_coordinates
 from dvis.schema import (
     CHECKPOINT,
     DEFAULT_VARIANT,
     FEATURES,
     LAYER,
+    LLC,
+    PARAMETERS,
     SCHEMA_VERSION,
     TRAINING,
     SchemaError,
@@ -49,6 +52,7 @@ class Contents:
     run_attrs: dict[str, dict[str, Any]]
     features: list[FeatureEntry]
     training: dict[str, str]
+    llc: list[LLCEntry]
 
     @property
     def runs(self) -> list[str]:
@@ -72,8 +76,9 @@ class Contents:
             When the store holds no feature images at all.
         """
         if not self.features:
+            there = "; `dvis.llc` reads the LLC that it holds" if self.llc else ""
             raise SchemaError(
-                f"{self.name} holds no feature images yet; import some with `dvis ingest`"
+                f"{self.name} holds no feature images yet; import some with `dvis ingest`{there}"
             )
         if run is None:
             run = self.attrs.get("default_run") or self.runs[0]
@@ -97,6 +102,11 @@ class Contents:
     def codec(self) -> str | None:
         """How the store keeps imported images, None where it has none."""
         return self.features[0].codec if self.features else None
+
+    def llc_of_run(self, run: str) -> list[LLCEntry]:
+        """Chains of a run, by name."""
+        entries = (entry for entry in self.llc if entry.run == run)
+        return sorted(entries, key=lambda entry: natural_key(entry.name))
 
     def flat_checkpoints(self, run: str) -> list[str]:
         """Checkpoints of a run that lay in the model's folder itself."""
@@ -143,6 +153,10 @@ def open(  # dvis.open reads like the builtin that it stands for
           3 failed;
         - `train_loss`, `val_accuracy` and other numbers (checkpoint), float64, that the training
           kept with its checkpoints, where it did;
+        - `llc`, `llc_se` and `llc_n_diverged` (checkpoint), float64, where `dvis llc estimate`
+          sampled them, read when they are looked at: the local learning coefficient as
+          `dvis.llc` gives it, at the group's own burn-in and at the one epsilon, gamma and those
+          parameters that the variables' attributes name;
         - coordinates `epoch`, `batch`, `step`, `time`, `phase` (checkpoint) and `n_channels`
           (layer). Where some epoch, batch or step is unknown these are float64 with NaN.
 
@@ -170,7 +184,10 @@ def open(  # dvis.open reads like the builtin that it stands for
     dataset = xr.open_zarr(store, group=entry.group, chunks=chunks, consolidated=True)
     dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
     dataset = with_metrics(dataset, store, entry.run, found.training)
+    dataset = with_llc(dataset, store, found.llc_of_run(entry.run), found.name)
     dataset = ready(dataset, found.run_attrs.get(entry.run, {}))
+    # Where `ds.dvis.llc_traces` finds the rest; unlike attributes, it goes into no other file.
+    dataset.encoding = {"source": found.name, "store": store}
     show_names_readably(dataset[CHECKPOINT].values.tolist())
     return dataset
 
@@ -256,7 +273,13 @@ def read_contents(store: StoreLike, name: str) -> Contents:
         for path, node in nodes.items()
         if isinstance(node, GroupMetadata) and node.attributes.get("dvis_kind") == TRAINING
     }
-    return Contents(name, dict(root.attrs), of_runs, features, training)
+    llc = [
+        LLCEntry(str(attrs["run"]), str(attrs["name"]), path, attrs)
+        for path, node in nodes.items()
+        if isinstance(node, GroupMetadata)
+        and (attrs := dict(node.attributes)).get("dvis_kind") == LLC
+    ]
+    return Contents(name, dict(root.attrs), of_runs, features, training, llc)
 
 
 def resolve(path_or_url: StoreLike, storage_options: dict[str, Any] | None) -> StoreLike:
@@ -323,12 +346,13 @@ def with_metrics(
 
 
 def ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
-    """Labels that plot, unknown numbers as NaN, checkpoints in training order, layers by name."""
+    """Labels that plot, unknown numbers as NaN, checkpoints in training order, others by name."""
     # Text comes back as StringDType, on which `.plot()` raises.
     phase = dataset["phase"]
     text = np.array(phase.values.tolist(), dtype=str)
     dataset = dataset.assign_coords(phase=(phase.dims, text, phase.attrs))
-    for dim in (CHECKPOINT, LAYER):
+    named = [dim for dim in (LAYER, PARAMETERS) if dim in dataset.dims]
+    for dim in (CHECKPOINT, *named):
         attrs = dataset[dim].attrs
         dataset = dataset.assign_coords(label_coordinates(dim, dataset[dim].values.tolist()))
         dataset[dim].attrs = attrs
@@ -346,14 +370,13 @@ def ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
         if (dataset[name] == -1).any()
     }
     dataset = dataset.assign_coords(unknown)
-    layers = dataset[LAYER].values.tolist()
-    by_name = sorted(range(len(layers)), key=lambda i: natural_key(layers[i]))
-    moved = {
-        dim: indices
-        for dim, indices in ((CHECKPOINT, order), (LAYER, by_name))
-        if indices != sorted(indices)
-    }
+    orders = {CHECKPOINT: order, **{dim: _by_name(dataset[dim].values.tolist()) for dim in named}}
+    moved = {dim: indices for dim, indices in orders.items() if indices != sorted(indices)}
     return dataset.isel(moved) if moved else dataset
+
+
+def _by_name(labels: list[str]) -> list[int]:
+    return sorted(range(len(labels)), key=lambda i: natural_key(labels[i]))
 
 
 def _training_order(dataset: xr.Dataset) -> list[int]:

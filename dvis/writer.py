@@ -18,6 +18,7 @@ from zarr.core.group import ConsolidatedMetadata
 
 from dvis.groups import array_specs
 from dvis.growth import settle
+from dvis.llc_layout import array_specs as arrays_of_chains
 from dvis.locks import write_lock
 from dvis.response_layout import arrays_of
 from dvis.response_store import RESPONSES
@@ -25,6 +26,7 @@ from dvis.schema import (
     COORDINATES,
     DEFAULT_VARIANT,
     FEATURES,
+    LLC,
     SCHEMA_VERSION,
     SchemaError,
     Status,
@@ -40,6 +42,7 @@ MAX_TREE_PROBLEMS = 1000
 _ARRAYS: dict[str, Callable[[Mapping[str, Any]], Mapping[str, VariableSpec]]] = {
     FEATURES: lambda _attrs: array_specs(),
     RESPONSES: arrays_of,
+    LLC: lambda _attrs: arrays_of_chains(),
 }
 
 
@@ -100,6 +103,8 @@ def _consolidate(path: Path) -> None:
     with warnings.catch_warnings():
         # The store is Zarr v3, whose specification does not have consolidated metadata yet.
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
+        # What a killed process had not renamed into its place yet.
+        warnings.filterwarnings("ignore", message=r"Object at \S+\.partial is not recognized")
         root = zarr.consolidate_metadata(path)
         if _settle_groups(root):
             zarr.consolidate_metadata(path)
