@@ -43,7 +43,7 @@ format: $(INSTALLED)
 $(INSTALLED): pyproject.toml
 	$(PYTHON) -m venv .venv
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
-	$(BIN)/python -m pip install --quiet --editable ".[torch,slurm,remote]" --group dev
+	$(BIN)/python -m pip install --quiet --editable ".[torch,slurm,remote,page]" --group dev
 	touch $@
 
 clean:

@@ -12,6 +12,7 @@ from dvis.llc_store import llc, llc_names, llc_traces
 from dvis.response_store import response_names, responses
 from dvis.schema import SchemaError, Status
 from dvis.store import open, runs, variants
+from dvis.views.page.static import export_page
 
 __all__ = [
     "DvisAccessor",
@@ -20,6 +21,7 @@ __all__ = [
     "alignment",
     "check_store",
     "compact_store",
+    "export_page",
     "export_tree",
     "ingest_tree",
     "llc",

@@ -8,7 +8,7 @@ in the file: a reader who has just read the old index still finds the image that
 import contextlib
 import errno
 import os
-from collections.abc import Container, Mapping
+from collections.abc import Container, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -18,7 +18,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, ShardingCodec
 
-from dvis.codec import BlockError, JpegCodec, pack, sound_pictures
+from dvis.codec import BlockError, JpegCodec, pack, read_pictures, sound_pictures
 from dvis.schema import BLOCK_CHANNELS, block_checkpoints
 
 _ABSENT = np.uint64(2**64 - 1)
@@ -146,6 +146,28 @@ class ImageBlocks:
             for position, picture in sound_pictures(data, self.checkpoints * self.channels).items()
         }
 
+    def pick(self, path: Path, wanted: Iterable[Position]) -> Iterator[tuple[Position, bytes]]:
+        """Some images of a block, of which no others are read: encoded pictures, or raw pixels.
+
+        All are of one open file: one that a writer replaces meanwhile stays as it was. What is
+        damaged or not there is left out.
+
+        Raises
+        ------
+        BlockError
+            When the file's index is damaged.
+        """
+        try:
+            if self.codec == "raw":
+                yield from self._pick_raw(path, wanted)
+                return
+            places = [checkpoint * self.channels + channel for checkpoint, channel in wanted]
+            found = self._pick_encoded(path, np.array(places, int))
+        except FileNotFoundError:
+            return
+        for place, picture in found.items():
+            yield divmod(place, self.channels), picture
+
     def merge(
         self, path: Path, images: Mapping[Position, bytes], drop: Container[Position] = ()
     ) -> None:
@@ -197,6 +219,23 @@ class ImageBlocks:
                 start = int(offset) + checkpoint * size
                 images[checkpoint, channel] = data[start : start + size]
         return images
+
+    def _pick_encoded(self, path: Path, places: np.ndarray) -> dict[int, bytes]:
+        n_positions = self.checkpoints * self.channels
+        try:
+            return read_pictures(path, places, n_positions) or {}
+        except BlockError:
+            sound = sound_pictures(path.read_bytes(), n_positions)
+            return {place: sound[place] for place in places.tolist() if place in sound}
+
+    def _pick_raw(self, path: Path, wanted: Iterable[Position]) -> Iterator[tuple[Position, bytes]]:
+        with path.open("rb", buffering=0) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - self._index_bytes))
+            index = self._raw_index(file.read())
+            for checkpoint, channel in wanted:
+                if index[channel, 0] != _ABSENT:
+                    file.seek(int(index[channel, 0]) + checkpoint * self._image_bytes)
+                    yield (checkpoint, channel), file.read(self._image_bytes)
 
     def _merge_raw(self, old: bytes, images: Mapping[Position, bytes]) -> bytes:
         try:

@@ -91,6 +91,31 @@ def sound_pictures(data: bytes, n_positions: int) -> dict[int, bytes]:
     return sound
 
 
+def read_pictures(path: Path, positions: np.ndarray, n_positions: int) -> dict[int, bytes] | None:
+    """Pictures at some positions of a chunk's file, or None where there is none.
+
+    All reads are of one open file: one that a writer replaces meanwhile stays as it was.
+
+    Raises
+    ------
+    BlockError
+        When the index or one of these pictures is damaged.
+    """
+    try:
+        file = path.open("rb", buffering=0)
+    except FileNotFoundError:
+        return None
+    with file:
+        file.seek(max(0, file.seek(0, io.SEEK_END) - _index_bytes(n_positions)))
+        entries = _parse_index(file.read(), n_positions)
+        pictures = {}
+        for position in positions[entries["length"][positions] > 0].tolist():
+            offset, length, _ = entries[position].item()
+            file.seek(offset)
+            pictures[position] = _checked(file.read(length), entries, position)
+    return pictures
+
+
 @dataclass(frozen=True)
 class JpegCodec(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
     """Zarr v3 array-to-bytes codec for uint8 chunks of (..., y, x, rgb); see the module."""
@@ -138,7 +163,7 @@ class JpegCodec(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
         positions = np.arange(n_positions).reshape(leading)[np.ix_(*axes)]
         path = _local_path(byte_getter)
         if path is not None:
-            pictures = await asyncio.to_thread(_read_file, path, positions.ravel(), n_positions)
+            pictures = await asyncio.to_thread(read_pictures, path, positions.ravel(), n_positions)
         else:
             pictures = await _fetch(byte_getter, positions.ravel(), chunk_spec)
         if pictures is None:
@@ -172,26 +197,6 @@ def _local_path(byte_getter: ByteGetter) -> Path | None:
     store = getattr(byte_getter, "store", None)
     path = getattr(byte_getter, "path", None)
     return store.root / path if isinstance(store, LocalStore) and path is not None else None
-
-
-def _read_file(path: Path, positions: np.ndarray, n_positions: int) -> dict[int, bytes] | None:
-    """Pictures at some positions of a chunk's file, or None where there is none.
-
-    All reads are of one open file: one that a writer replaces meanwhile stays as it was.
-    """
-    try:
-        file = path.open("rb", buffering=0)
-    except FileNotFoundError:
-        return None
-    with file:
-        file.seek(max(0, file.seek(0, io.SEEK_END) - _index_bytes(n_positions)))
-        entries = _parse_index(file.read(), n_positions)
-        pictures = {}
-        for position in positions[entries["length"][positions] > 0].tolist():
-            offset, length, _ = entries[position].item()
-            file.seek(offset)
-            pictures[position] = _checked(file.read(length), entries, position)
-    return pictures
 
 
 async def _fetch(

@@ -1,0 +1,53 @@
+"use strict";
+
+// The address of a view: `#/`, `#/LAYER`, `#/LAYER/CHANNEL`, `#/compare`, and after a question mark
+// whatever differs from the defaults.
+(function (dvis) {
+  const COMPARE = "compare";
+
+  function decoded(text) {
+    try {
+      return decodeURIComponent(text);
+    } catch {
+      return text; // a lone percent sign, typed by hand
+    }
+  }
+
+  function parse(hash) {
+    const [path, ...rest] = hash.replace(/^#\/?/, "").split("?");
+    const query = new Map();
+    for (const pair of rest.join("?").split("&")) {
+      if (!pair) continue;
+      const at = pair.indexOf("=");
+      if (at < 0) query.set(decoded(pair), "");
+      else query.set(decoded(pair.slice(0, at)), decoded(pair.slice(at + 1)));
+    }
+    const parts = path.split("/").filter((part) => part !== "");
+    if (!parts.length) return { view: "overview", query };
+    if (parts[0] === COMPARE && parts.length === 1) return { view: "compare", query };
+    const layer = decoded(parts[0]);
+    if (parts.length === 1) return { view: "layer", layer, query };
+    return { view: "unit", layer, channel: Number(decoded(parts[1])), query };
+  }
+
+  function segment(layer) {
+    // A layer may itself be called "compare".
+    if (layer === COMPARE) return "%63ompare";
+    return encodeURIComponent(layer);
+  }
+
+  function make(place, query) {
+    let path = "";
+    if (place.view === "layer") path = segment(place.layer);
+    if (place.view === "unit") path = `${segment(place.layer)}/${place.channel}`;
+    if (place.view === "compare") path = COMPARE;
+    const pairs = [];
+    for (const [name, value] of query || []) {
+      if (value === null || value === undefined || value === "") continue;
+      pairs.push(`${encodeURIComponent(name)}=${encodeURIComponent(value)}`);
+    }
+    return `#/${path}${pairs.length ? `?${pairs.join("&")}` : ""}`;
+  }
+
+  dvis.address = { parse, make };
+})((window.dvis = window.dvis || {}));

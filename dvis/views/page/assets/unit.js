@@ -1,0 +1,137 @@
+"use strict";
+
+// One unit: its images and its trajectory over training, and all that is known of it.
+(function (dvis) {
+  const { element, words, unitParts, pictures } = dvis;
+
+  /** Documents and the strip of a unit, and where its images are. */
+  async function readUnit(variantIndex, summary, channel) {
+    const path = `${variantIndex}/${summary.index}/${channel}`;
+    const [layer, unit] = await Promise.all([
+      dvis.source.read(`layer/${variantIndex}/${summary.index}`),
+      dvis.source.read(`unit/${path}`),
+    ]);
+    const stripAddress = dvis.source.picture(`strip/${path}`, unit.strip.version, unit.strip.suffix);
+    const strip = await pictures.load(stripAddress).catch(() => null);
+    return {
+      path, layer, unit, strip, stripAddress,
+      imageAddress: (index) => (dvis.source.isLive ? dvis.source.picture(`image/${path}/${index}`, layer.versions[index]) : null),
+    };
+  }
+
+  function birthMark(unit, checkpoints) {
+    if (unit.birth.state !== "born") return [];
+    const index = checkpoints.findIndex((c) => c.label === unit.birth.label);
+    return index < 0 ? [] : [{ index, text: "birth", className: "birth" }];
+  }
+
+  /** Activation where the unit is complete: what stands of the others is not to be trusted. */
+  function trusted(unit) {
+    return unit.activation.map((value, i) => (unit.status[i] === "1" ? value : null));
+  }
+
+  function timeline({ summary, unit, strip, checkpoints, kind, checkpoint, onPick }) {
+    let parts = [];
+    let cursor = checkpoint;
+    const area = dvis.fitted("timeline", (width) => {
+      const film = dvis.filmstrip({ width, checkpoints, kind, strip, cell: unit.strip, status: unit.status, cursor, onPick });
+      const panel = dvis.plot.panel({
+        width, height: 190, checkpoints, kind, cursor, onPick, withZero: true, title: "Activation",
+        label: `Activation of channel ${unit.channel} of ${summary.name} over checkpoints`,
+        series: [{ name: "activation", values: trusted(unit), className: "series-0" }, { name: "median of the layer", values: summary.median, className: "series-quiet" }],
+        band: { low: summary.q25, high: summary.q75 }, marks: birthMark(unit, checkpoints),
+      });
+      parts = [film, panel];
+      return [film.element, panel.element, dvis.plot.legend([["series-0", "this channel"], ["series-quiet", "median of the layer"], ["series-band", "middle half of the layer"]])];
+    });
+    return { element: area.element, moveTo(index) { cursor = index; parts.forEach((part) => part.moveTo(index)); } };
+  }
+
+  function neighbourLinks(context, layer, channel) {
+    const { page, summary } = context;
+    const at = layer.channels.indexOf(channel);
+    const link = (position, text, label) => {
+      const other = layer.channels[position];
+      if (other === undefined) return element("span", { class: "icon off", "aria-hidden": "true" }, text);
+      return element("a", { class: "icon", href: page.href({ view: "unit", layer: summary.name, channel: other }), "aria-label": `${label} ${other}`, title: `${label} ${other}` }, text);
+    };
+    return { at, before: layer.channels[at - 1], after: layer.channels[at + 1], elements: [link(at - 1, "‹", "Channel"), link(at + 1, "›", "Channel")] };
+  }
+
+  function variantTabs(context, channel) {
+    const { page, overview, variant, summary } = context;
+    const run = overview.runs.find((each) => each.name === variant.run);
+    if (!run || run.variants.length < 2) return null;
+    return element("nav", { class: "tabs", "aria-label": "Variants" }, run.variants.map((each) =>
+      element("a", {
+        href: page.href({ view: "unit", layer: summary.name, channel }, { variant: page.variantInAddress(run.name, each.name) }),
+        "aria-current": each.name === variant.variant ? "page" : null,
+      }, each.name)));
+  }
+
+  async function unitView(context) {
+    const { page, summary, checkpoints, variantIndex } = context;
+    const channel = context.place.channel;
+    const read = await readUnit(variantIndex, summary, channel);
+    const { layer, unit, strip, path } = read;
+    const position = layer.channels.indexOf(channel);
+    const beside = neighbourLinks(context, layer, channel);
+    const go = (index) => { bar.go(index); };
+
+    const large = unitParts.largeImage({ alternative: (index, name) => `Feature image of channel ${channel} of ${summary.name} at ${words.moment(checkpoints[index])}${name === "complete" ? `, activation ${words.number(unit.activation[index])}` : `: ${name}`}` });
+    const line = timeline({ summary, unit, strip, checkpoints, kind: context.axisKind, checkpoint: context.checkpoint, onPick: go });
+    const facts = unitParts.facts(unit);
+    const parameters = unitParts.parameters(unit);
+    const responses = unitParts.responses(unit, checkpoints, context.checkpoint, go);
+    const alike = unitParts.alike(layer, position);
+    const family = unitParts.relatives({
+      variant: variantIndex, layerIndex: summary.index, layer,
+      items: alike.map(({ position: other, r }) => ({ position: other, text: `r ${words.number(r, 2)}`, title: `Channel ${layer.channels[other]}, correlation ${words.number(r, 3)}` })),
+      href: (other) => page.href({ view: "unit", layer: summary.name, channel: other }),
+    });
+    const caption = element("p", { class: "large-caption" });
+    const followers = [line, facts, parameters, responses, family];
+
+    function show(index) {
+      context.checkpoint = index;
+      page.remember(checkpoints, index);
+      caption.textContent = words.moment(checkpoints[index]);
+      followers.forEach((part) => part.moveTo(index));
+      page.relink();
+      return large.show({ index, status: unit.status[index], strip, cell: unit.strip, address: read.imageAddress(index) });
+    }
+
+    const bar = dvis.checkpointBar({ checkpoints, index: context.checkpoint, onChange: show, metrics: context.shownMetrics });
+    const birth = unit.birth;
+    const between = birth.state === "born" && birth.earliest_step !== null && birth.earliest_step !== undefined ? ` (risen after step ${words.count(birth.earliest_step)})` : "";
+    const name = `${context.overview.model}_${summary.name}_${channel}`;
+    const root = element("div", { class: "unit-view" },
+      element("div", { class: "title-row" },
+        element("h1", {}, element("span", { class: "dim" }, summary.name), " channel ", String(channel)), element("span", { class: "beside" }, beside.elements),
+        element("p", { class: "subtitle" }, `${words.birth(birth)}${between}`)),
+      variantTabs(context, channel),
+      bar.element,
+      element("div", { class: "unit-main" },
+        element("figure", { class: "card current" }, large.element, element("figcaption", {}, caption, facts.element)),
+        element("section", { class: "card", "aria-label": "Timeline" }, element("div", { class: "card-head" }, element("h2", {}, "Over training"), context.axisChoice()), line.element)),
+      element("div", { class: "unit-more" },
+        responses.elements,
+        element("section", { class: "card" }, element("h2", {}, "Alike trajectories"), element("p", { class: "quiet" }, alike.length ? `Channels of ${summary.name} whose activation goes the same way (Pearson's r).` : "No other channel is known at enough checkpoints."), family.element),
+        element("section", { class: "card" }, element("h2", {}, "In Python"), unitParts.pythonLine(unit.select),
+          element("h2", {}, "Download"), unitParts.downloads({ unit, checkpoints, name, stripAddress: read.stripAddress, path })),
+        element("section", { class: "card across" }, element("h2", {}, "Recorded parameters"), parameters.element)));
+    return {
+      element: root, title: `${summary.name} ${channel}`, bar,
+      ready: () => show(context.checkpoint),
+      close() { bar.pause(); },
+      sibling(by) {
+        const other = by < 0 ? beside.before : beside.after;
+        if (other !== undefined) page.go(page.href({ view: "unit", layer: summary.name, channel: other }));
+      },
+    };
+  }
+
+  dvis.views = dvis.views || {};
+  dvis.views.unit = unitView;
+  dvis.unit = { readUnit, trusted, birthMark };
+})((window.dvis = window.dvis || {}));

@@ -1,0 +1,104 @@
+"use strict";
+
+// How numbers, checkpoints and states read.
+(function (dvis) {
+  const STATUS = ["absent", "complete", "incomplete", "failed"];
+  const BIRTH_STATES = ["born", "never", "unstable", "absent"];
+  const MISSING = "–";
+  const MINUS = "−";
+  const MAX_LABEL = 34;
+
+  /** At most four significant digits, a real minus, a dash where nothing is known. */
+  function number(value, digits = 4) {
+    if (value === null || value === undefined || Number.isNaN(value)) return MISSING;
+    if (value === 0) return "0";
+    const size = Math.abs(value);
+    let text;
+    if (size >= 1e6 || size < 1e-3) {
+      text = value.toExponential(Math.max(0, digits - 2)).replace(/\.?0+e/, "e").replace("e+", "e");
+    } else if (Number.isInteger(value)) {
+      text = String(value);
+    } else {
+      const shown = Number(value.toPrecision(digits));
+      text = String(Math.abs(shown) >= 1000 ? Math.round(shown) : shown);
+    }
+    return text.replace(/-/g, MINUS);
+  }
+
+  function count(value) {
+    return String(value).replace(/\B(?=(\d{3})+$)/g, "\u202f");
+  }
+
+  function counted(value, word, plural = `${word}s`) {
+    return `${count(value)} ${value === 1 ? word : plural}`;
+  }
+
+  function percent(share) {
+    if (share === null || share === undefined) return MISSING;
+    return `${Math.round(share * 100)} %`;
+  }
+
+  function shortened(text, length = MAX_LABEL) {
+    const line = text.replace(/\s+/g, " ");
+    if (line.length <= length) return line;
+    const half = Math.floor((length - 1) / 2);
+    return `${line.slice(0, half)}…${line.slice(line.length - half)}`;
+  }
+
+  /** What to call a checkpoint in a few characters; by its step only where all have one. */
+  function moment(checkpoint) {
+    if (checkpoint.isByStep) return `step ${count(checkpoint.step)}`;
+    if (checkpoint.epoch !== null) {
+      const batch = checkpoint.batch === null ? "" : ` · batch ${count(checkpoint.batch)}`;
+      return `epoch ${count(checkpoint.epoch)}${batch}`;
+    }
+    return shortened(checkpoint.label, 24);
+  }
+
+  /** The same in as few as stand above a small image. */
+  function tick(checkpoint) {
+    if (checkpoint.isByStep) return count(checkpoint.step);
+    if (checkpoint.epoch !== null) {
+      return checkpoint.batch === null ? `e${checkpoint.epoch}` : `${checkpoint.epoch}:${checkpoint.batch}`;
+    }
+    return shortened(checkpoint.label, 11);
+  }
+
+  /** All that is known of when a checkpoint was saved. */
+  function when(checkpoint) {
+    const parts = [];
+    if (checkpoint.step !== null) parts.push(`step ${count(checkpoint.step)}`);
+    if (checkpoint.epoch !== null) parts.push(`epoch ${count(checkpoint.epoch)}`);
+    if (checkpoint.phase) parts.push(checkpoint.phase);
+    if (checkpoint.batch !== null) parts.push(`batch ${count(checkpoint.batch)}`);
+    if (checkpoint.time) parts.push(checkpoint.time.replace("T", " ").slice(0, 16));
+    return parts.join(" · ");
+  }
+
+  /** What `moment` leaves out. */
+  function rest(checkpoint) {
+    const parts = [];
+    if (!checkpoint.isByStep && checkpoint.step !== null) parts.push(`step ${count(checkpoint.step)}`);
+    if (checkpoint.isByStep && checkpoint.epoch !== null) parts.push(`epoch ${count(checkpoint.epoch)}`);
+    if (checkpoint.time) parts.push(checkpoint.time.replace("T", " ").slice(0, 16));
+    return parts.join(" · ");
+  }
+
+  function birth(born) {
+    if (born.state === "born") {
+      return born.step === null ? `born at ${shortened(born.label)}` : `born at step ${count(born.step)}`;
+    }
+    return {
+      never: "never born: its activation does not rise",
+      unstable: "no stable birth: it rose and fell",
+      absent: "too few checkpoints for a birth",
+    }[born.state] || born.state;
+  }
+
+  Object.assign(dvis, {
+    words: {
+      STATUS, BIRTH_STATES, MISSING,
+      number, count, counted, percent, shortened, moment, tick, when, rest, birth,
+    },
+  });
+})((window.dvis = window.dvis || {}));
