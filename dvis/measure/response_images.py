@@ -48,10 +48,14 @@ class FixedImages:
 
     def batch(self, first: int, stop: int, like: Tensor) -> Tensor:
         """Model inputs (image, channel, y, x) of some images, on the device of a tensor."""
+        return self.at(np.arange(first, min(stop, len(self))), like)
+
+    def at(self, positions: np.ndarray, like: Tensor) -> Tensor:
+        """Model inputs (image, channel, y, x) at any positions, on the device of a tensor."""
         if self._n_bytes <= _KEPT_BYTES:
-            levels = torch.from_numpy(_all_levels(self)[first:stop])
+            levels = torch.from_numpy(_all_levels(self)[positions])
         else:
-            levels = torch.from_numpy(self.levels(range(first, stop)))
+            levels = torch.from_numpy(self.levels(positions))
         # As `InputTransform.normalised` computes it, to the last bit.
         mean, std = (
             torch.from_numpy(255 * np.array(values, np.float32))[:, None, None].to(like.device)
