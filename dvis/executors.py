@@ -7,8 +7,8 @@ two processes of one thread are quicker than one process of two.
 import multiprocessing
 import signal
 from collections.abc import Callable, Iterator
-from concurrent.futures import Executor, Future, ProcessPoolExecutor
-from contextlib import contextmanager
+from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
+from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
 
 if TYPE_CHECKING:
@@ -114,6 +114,37 @@ def on_client(client: "Client") -> Iterator[tuple[Executor, int]]:
         yield executor, max(1, n_threads)
     finally:
         executor.shutdown(wait=False)
+
+
+@contextmanager
+def kept_open(
+    executor: Callable[[], AbstractContextManager[tuple[Executor, int]]],
+) -> Iterator[Callable[[], AbstractContextManager[tuple[Executor, int]]]]:
+    """The same executor each time that it is asked for, until the end; a new one if it broke.
+
+    Workers take seconds to begin, for each loads torch: sweeps that follow one another share them.
+    """
+    with ExitStack() as stack:
+        opened: list[tuple[Executor, int]] = []
+
+        @contextmanager
+        def reopened() -> Iterator[tuple[Executor, int]]:
+            if opened and _is_broken(opened[0][0]):
+                stack.close()
+                opened.clear()
+            if not opened:
+                opened.append(stack.enter_context(executor()))
+            yield opened[0]
+
+        yield reopened
+
+
+def _is_broken(pool: Executor) -> bool:
+    try:
+        pool.submit(int)
+    except BrokenExecutor:
+        return True
+    return False
 
 
 def _begin_worker() -> None:

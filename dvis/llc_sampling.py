@@ -16,7 +16,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from dvis.executors import in_processes, in_this_process
+from dvis.executors import in_processes, in_this_process, kept_open
 from dvis.llc_recorder import LLCRecorder, recording_llc
 from dvis.measure.llc import ChainTask, LocalLearning, Samples, StartTask, samples_of
 from dvis.measure.llc.batched import BATCHED_ON_ACCELERATOR
@@ -198,18 +198,21 @@ def carry_out(
         _prepare(plan, recorder, ())
         recorder.note(kind_of_run=plan.kind, burn_in=options.settings.burn_in)
         write_metrics(store, place.run, plan.run.metrics)
-        compute = partial(_compute, plan, recorder, report, client=client, progress=progress)
-        try:
-            report.epsilon = _known_epsilons(plan, recorder)
-            if not report.epsilon:
-                compute([])
-                report.epsilon = (_found_epsilon(plan, recorder),)
+        report.epsilon = _known_epsilons(plan, recorder)
+        if report.epsilon:
             _prepare(plan, recorder, report.epsilon)
-            report.n_of_other_weights = recorder.n_of_other_weights
-            _show(recorder, report)
-            compute(_chain_tasks(plan, report.epsilon))
-        finally:
-            forget_loaded()
+        report.n_of_other_weights = recorder.n_of_other_weights
+        with kept_open(_executor(plan, recorder, report, client)) as executor:
+            compute = partial(_compute, plan, recorder, report, executor, progress=progress)
+            try:
+                if not report.epsilon:
+                    compute([])
+                    report.epsilon = (_found_epsilon(plan, recorder),)
+                    _prepare(plan, recorder, report.epsilon)
+                _show(recorder, report)
+                compute(_chain_tasks(plan, report.epsilon))
+            finally:
+                forget_loaded()
         report.hmax = float(recorder.hmax().max())
         report.notes += _warnings(plan, report)
     return report
@@ -230,38 +233,47 @@ def _prepare(plan: SamplingPlan, recorder: LLCRecorder, epsilons: Sequence[float
     )
 
 
-def _compute(
-    plan: SamplingPlan,
-    recorder: LLCRecorder,
-    report: LLCReport,
-    chain_tasks: Sequence[ChainTask],
-    *,
-    client: "Client | None",
-    progress: bool,
-) -> None:
-    """Measure starts and chains that are missing, and add to the report what came of them."""
-    start = StartTask(parameters=plan.labels)
-    n_before = _n_missing(plan, recorder, chain_tasks)
-    n_starts = _n_missing(plan, recorder, [start])
+def _executor(
+    plan: SamplingPlan, recorder: LLCRecorder, report: LLCReport, client: "Client | None"
+) -> ExecutorFactory:
+    """Where to compute what is missing; as many workers as chains can use, where none is known."""
+    n_starts = _n_missing(plan, recorder, [StartTask(parameters=plan.labels)])
+    n_tasks = n_starts + _n_missing(plan, recorder, _chain_tasks(plan, report.epsilon))
+    if not report.epsilon:
+        n_tasks += len(plan.run.checkpoints) * len(_chain_tasks(plan, (math.nan,)))
     place = plan.options.place
     executor = choose_executor(
-        n_before + n_starts,
+        n_tasks,
         device=place.device,
         workers=place.workers,
         scheduler=place.scheduler,
         client=client,
     )
-    if n_before + n_starts:
+    if n_tasks:
         _check_travels("loss", plan.measurement.loss, executor)
         _check_travels("data", plan.measurement.samples, executor)
+    return executor
+
+
+def _compute(
+    plan: SamplingPlan,
+    recorder: LLCRecorder,
+    report: LLCReport,
+    executor: ExecutorFactory,
+    chain_tasks: Sequence[ChainTask],
+    *,
+    progress: bool,
+) -> None:
+    """Measure starts and chains that are missing, and add to the report what came of them."""
+    n_before = _n_missing(plan, recorder, chain_tasks)
     done = sweep(
         plan.measurement,
         plan.options.model,
         plan.run.checkpoints,
-        [start, *chain_tasks],
+        [StartTask(parameters=plan.labels), *chain_tasks],
         recorder,
         executor,
-        device=place.device,
+        device=plan.options.place.device,
         unit="chains and starts",
         progress=progress,
     )

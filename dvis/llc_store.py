@@ -47,7 +47,7 @@ def llc_traces(
           burn-in included; NaN after a divergence, and where nothing is measured;
         - `distance`, `grad_norm`, `noise_norm` (all dims), float32: distance from the checkpoint's
           weights, norm of the minibatch's mean gradient, norm of the noise as it was added; NaN
-          without diagnostics;
+          at steps without diagnostics;
         - `mala` (..., chain), float32: mean acceptance probability;
         - `status` (..., chain), uint8: 0 to do, 1 done, 2 diverged, 3 failed;
         - `n_draws`, `n_finite` (..., chain), int32: steps that were asked for, and that had finite

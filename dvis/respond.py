@@ -24,7 +24,6 @@ from dvis.metrics import write_metrics
 from dvis.models.architectures import model_name
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data import ImageSet, InputTransform, load_images
-from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
 from dvis.models.devices import find_device
 from dvis.response_layout import ResponseSettings
 from dvis.response_recorder import ResponseRecorder, recording_responses
@@ -33,12 +32,11 @@ from dvis.store import contents
 from dvis.store import open as open_store
 from dvis.stored_images import StoredImages, choose_units, fingerprints_of_images
 from dvis.sweep import Measurement, SweepReport, sweep
-from dvis.sweep_inputs import RunFacts, choose_executor, read_run
+from dvis.sweep_inputs import RunFacts, choose_executor, input_transform, read_run
 
 if TYPE_CHECKING:
     from distributed import Client
 
-_DEFAULT_SIZE, _DEFAULT_RESIZE = 224, 256
 _CPU_BATCH, _ACCELERATOR_BATCH = 32, 256
 
 
@@ -165,7 +163,7 @@ def _sweep(
 def _of_images(options: RespondOptions, run: RunFacts) -> _Plan:
     """Responses to a set, to files or to noise."""
     model, first = run.first_model(options.model)
-    transform = _transform(run.facts.get(first, {}), options.image_size)
+    transform = input_transform(run.facts.get(first, {}), options.image_size)
     images = FixedImages.of(_images(options, transform), transform)
     measurement = ImageResponses(
         images=images,
@@ -227,19 +225,6 @@ def _images(options: RespondOptions, transform: InputTransform) -> ImageSet:
     if options.noise is not None:
         return noise_images(options.noise, options.seed, transform)
     return images_of_files(options.images, transform)
-
-
-def _transform(facts: Mapping[str, Any], size: int | None) -> InputTransform:
-    """How models take pictures: as their training recorded it, else as torchvision's weights do."""
-    recorded = facts.get("input")
-    transform = (
-        InputTransform.from_dict(recorded)
-        if isinstance(recorded, Mapping)
-        else InputTransform(
-            size=_DEFAULT_SIZE, resize=_DEFAULT_RESIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD
-        )
-    )
-    return transform if size is None else replace(transform, size=size, resize=None)
 
 
 def _of_features(options: RespondOptions, store: Path) -> _Plan:

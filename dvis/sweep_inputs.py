@@ -5,7 +5,7 @@ Checkpoint files and options in, plain facts and an executor out; alike for ever
 
 import os
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -14,11 +14,16 @@ from torch import nn
 from dvis.executors import in_processes, in_this_process, on_client, on_cluster, on_scheduler
 from dvis.models.architectures import load_model
 from dvis.models.checkpoints import CheckpointError, CheckpointFile, fingerprint, read_facts
+from dvis.models.data import InputTransform
+from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
 from dvis.sweep import ExecutorFactory
 from dvis.tree import training_steps
 
 if TYPE_CHECKING:
     from distributed import Client
+
+# Of inputs about which checkpoints tell nothing: what torchvision's weights take.
+_DEFAULT_SIZE, _DEFAULT_RESIZE = 224, 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -103,6 +108,32 @@ def read_run(checkpoints: Sequence[CheckpointFile]) -> RunFacts:
         except CheckpointError as err:
             unreadable[checkpoint.label] = err
     return RunFacts(checkpoints=tuple(checkpoints), facts=facts, unreadable=unreadable)
+
+
+def input_transform(facts: Mapping[str, Any], size: int | None = None) -> InputTransform:
+    """How a model takes pictures: as its training recorded it, else as torchvision's weights do.
+
+    Parameters
+    ----------
+    facts : mapping
+        What a checkpoint tells of itself.
+    size : int, optional
+        Side of the images in pixels, in place of the recorded one.
+
+    Raises
+    ------
+    ValueError
+        When what was recorded is no transform.
+    """
+    recorded = facts.get("input")
+    transform = (
+        InputTransform.from_dict(recorded)
+        if isinstance(recorded, Mapping)
+        else InputTransform(
+            size=_DEFAULT_SIZE, resize=_DEFAULT_RESIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD
+        )
+    )
+    return transform if size is None else replace(transform, size=size, resize=None)
 
 
 def choose_executor(

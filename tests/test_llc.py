@@ -358,7 +358,7 @@ def test_nbeta_follows_from_batch_or_set_or_is_given() -> None:
         {"nbeta": "beta"},
         {"nbeta": -1.0},
         {"nbeta": float("nan")},
-        {"mala_every": -1},
+        {"diagnostics_every": -1},
         {"seed": -1},
     ],
     ids=str,

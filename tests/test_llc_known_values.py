@@ -55,8 +55,7 @@ def sampled(
         burn_in=burn_in,
         draws=draws,
         method=method,
-        diagnostics=False,
-        mala_every=0,
+        diagnostics_every=0,
     )
     return estimate(
         model,
@@ -101,7 +100,7 @@ def test_quadratic_loss_is_the_closed_form_within_one_percent(gamma: float) -> N
 
 
 def test_quadratic_loss_is_within_four_standard_errors_of_chains() -> None:
-    settings = ChainSettings(nbeta=1e3, burn_in=500, draws=1000, diagnostics=False, mala_every=0)
+    settings = ChainSettings(nbeta=1e3, burn_in=500, draws=1000, diagnostics_every=0)
     traces = estimate(
         Copies(1, w=torch.zeros(10)),
         DATA,

@@ -17,7 +17,7 @@ from dvis.models.data import load_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-SETTINGS = ChainSettings(draws=8, burn_in=4, batch_size=8, mala_every=3)
+SETTINGS = ChainSettings(draws=8, burn_in=4, batch_size=8, diagnostics_every=3)
 TASK = ChainTask("all", 1e-4, 100.0, (0, 1))
 
 
@@ -86,7 +86,7 @@ def test_defect_5_every_method_moves_weights_by_its_gradients() -> None:
     """At a temperature of nothing the noise is nothing, and the loss must fall."""
     for method in ("sgld", "rmsprop"):
         settings = ChainSettings(
-            draws=40, burn_in=0, batch_size=20, nbeta=1e6, method=method, mala_every=0
+            draws=40, burn_in=0, batch_size=20, nbeta=1e6, method=method, diagnostics_every=0
         )
         result = measurement(settings).measure(seeded_net(), ChainTask("all", 1e-8, 0.0, (0,)))
         losses = result["loss"].values[0]
@@ -95,7 +95,7 @@ def test_defect_5_every_method_moves_weights_by_its_gradients() -> None:
 
 def test_defect_7_acceptance_is_of_one_minibatch_and_of_no_other_chain() -> None:
     """Tiny steps are accepted for sure, which losses of two minibatches would not show."""
-    settings = ChainSettings(draws=10, burn_in=0, batch_size=8, mala_every=1, nbeta=1000.0)
+    settings = ChainSettings(draws=10, burn_in=0, batch_size=8, diagnostics_every=1, nbeta=1000.0)
     small = measurement(settings).measure(seeded_net(), ChainTask("all", 1e-9, 100.0, (0, 1)))
     np.testing.assert_allclose(small["mala"], 1, atol=1e-3)
     large = measurement(settings).measure(seeded_net(), ChainTask("all", 3e-3, 100.0, (0, 1)))
@@ -125,12 +125,16 @@ def test_defect_10_traces_and_norms_are_numbers_a_step() -> None:
     assert set(result["loss"].dims) == {"chain", "draw"}
     assert result.nbytes < 2 * SETTINGS.n_steps * 20 + 400
     distance = result["distance"].values
+    is_kept = np.arange(SETTINGS.n_steps) % SETTINGS.diagnostics_every == 0
+    for name in ("distance", "grad_norm", "noise_norm"):
+        assert (np.isfinite(result[name].values) == is_kept).all(), name
     assert (distance[:, 0] == 0).all()
-    assert (np.diff(distance) > 0).any()
+    assert (np.diff(distance[:, is_kept]) > 0).any()
     n_weights = sum(p.numel() for p in seeded_net().parameters())
-    np.testing.assert_allclose(result["noise_norm"], np.sqrt(1e-4 * n_weights), rtol=0.1)
+    noise_norm = result["noise_norm"].values[:, is_kept]
+    np.testing.assert_allclose(noise_norm, np.sqrt(1e-4 * n_weights), rtol=0.1)
     # The first step by hand: the norm of the gradient of the mean loss of the first minibatch.
-    off = measurement(ChainSettings(draws=8, burn_in=4, batch_size=8, diagnostics=False))
+    off = measurement(ChainSettings(draws=8, burn_in=4, batch_size=8, diagnostics_every=0))
     without = off.measure(seeded_net(), TASK)
     assert np.isnan(without["distance"]).all()
     np.testing.assert_array_equal(without["loss"], result["loss"])
@@ -152,7 +156,7 @@ def test_chains_differ_and_come_again_in_any_order_and_number(batched: bool) -> 
 
 
 def test_more_draws_begin_with_the_same_ones() -> None:
-    longer = measurement(ChainSettings(draws=20, burn_in=4, batch_size=8, mala_every=3))
+    longer = measurement(ChainSettings(draws=20, burn_in=4, batch_size=8, diagnostics_every=3))
     few = measurement().measure(seeded_net(), TASK)["loss"].values
     many = longer.measure(seeded_net(), TASK)["loss"].values
     np.testing.assert_array_equal(many[:, : few.shape[1]], few)
@@ -162,7 +166,7 @@ def test_more_draws_begin_with_the_same_ones() -> None:
 @pytest.mark.parametrize("mode", ["eval", "batch"])
 def test_chains_sampled_together_agree_with_chains_alone(method: str, mode: str) -> None:
     settings = ChainSettings(
-        draws=10, burn_in=0, batch_size=8, method=method, mode=mode, mala_every=2
+        draws=10, burn_in=0, batch_size=8, method=method, mode=mode, diagnostics_every=2
     )
     masks = {"fc.weight": torch.eye(4, 16, dtype=torch.bool), "conv1.weight": True}
     for choice in (None, masks):

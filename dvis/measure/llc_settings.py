@@ -47,11 +47,9 @@ class ChainSettings:
         that are computed anew over the sampled set first. Dropout is off in each.
     seed : int
         Seed of noise and minibatches.
-    diagnostics : bool
-        Keep distance and norms of each step.
-    mala_every : int
-        Compute the acceptance probability at every such step, which costs one more forward and
-        backward pass; 0 never does.
+    diagnostics_every : int
+        At every such step keep distance and norms, and compute the acceptance probability, which
+        costs one more forward and backward pass; 0 never does.
     n_curvature_iterations : int
         Products with the Hessian for the largest curvature.
     """
@@ -63,8 +61,7 @@ class ChainSettings:
     method: Method = "sgld"
     mode: Mode = "eval"
     seed: int = 0
-    diagnostics: bool = True
-    mala_every: int = 10
+    diagnostics_every: int = 10
     n_curvature_iterations: int = 10
 
     def __post_init__(self) -> None:
@@ -73,7 +70,7 @@ class ChainSettings:
             ("burn_in", 0),
             ("batch_size", 1),
             ("seed", 0),
-            ("mala_every", 0),
+            ("diagnostics_every", 0),
             ("n_curvature_iterations", 1),
         ):
             value = getattr(self, name)

@@ -33,7 +33,7 @@ class ChainTraces:
         Minibatch loss at the weights before each step; NaN after a chain diverged.
     distance, grad_norm, noise_norm : ndarray, (chain, draw), float32
         Of the weights from the start, of the gradient of the mean loss, and of the noise as added;
-        NaN without diagnostics.
+        NaN at steps without diagnostics.
     mala : ndarray, (chain,), float32
         Mean acceptance probability; NaN where it was not computed.
     status : ndarray, (chain,), uint8
@@ -149,16 +149,16 @@ def sample(
         kept.take_losses(step, losses)
         if step % look_every == 0 and not kept.is_any_finite(step):
             break
-        if settings.diagnostics:
+        is_judged = settings.diagnostics_every > 0 and step % settings.diagnostics_every == 0
+        before: list[Tensor] = []
+        if is_judged:
             kept.take("distance", step, scratch.distance(walkers))
             kept.take("grad_norm", step, norms(gradients, per_chain=walkers.per_chain))
-        is_judged = settings.mala_every > 0 and step % settings.mala_every == 0
-        before = scratch.copied(walkers.weights) if is_judged else []
+            before = scratch.copied(walkers.weights)
         added = next(noise)
         rule.step(posterior, walkers.weights, walkers.start, gradients, added)
-        if settings.diagnostics:
-            kept.take("noise_norm", step, norms(added, per_chain=walkers.per_chain))
         if is_judged:
+            kept.take("noise_norm", step, norms(added, per_chain=walkers.per_chain))
             after = walkers.losses_and_gradients(batch)
             ends = ((losses, gradients), after)
             kept.take_acceptance(_acceptance(posterior, walkers, rule, before, ends))
@@ -203,7 +203,7 @@ class _Scratch:
     """
 
     def __init__(self, weights: list[Tensor], settings: ChainSettings) -> None:
-        is_needed = settings.diagnostics or settings.mala_every > 0
+        is_needed = settings.diagnostics_every > 0
         self._tensors = [torch.empty_like(weight) for weight in weights] if is_needed else []
 
     def distance(self, walkers: Walkers) -> Tensor:

@@ -154,10 +154,11 @@ def _draw_distances(axes: "Axes", cell: xr.Dataset) -> None:
     if "distance" not in cell or not np.isfinite(cell["distance"]).any():
         _say(axes, "not kept: these chains ran\nwithout diagnostics")
         return
-    distances = cell["distance"].values
+    kept = cell["distance"].dropna(DRAW, how="all")
+    distances = kept.values
     is_done = cell["status"].values == ChainStatus.DONE
     for chain, distance in enumerate(distances):
-        axes.plot(cell[DRAW].values, distance, lw=1.2, **_style(chain, is_done[chain]))
+        axes.plot(kept[DRAW].values, distance, lw=1.2, **_style(chain, is_done[chain]))
     shown = distances[is_done] if is_done.any() else distances
     axes.set_ylim(0, finite_range(shown, 0.0)[1])
 

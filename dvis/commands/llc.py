@@ -1,0 +1,241 @@
+"""The command `llc` and its subcommands: calibrate, estimate, plot."""
+
+import shlex
+import sys
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import MISSING, dataclass, fields
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import numpy as np
+import tyro
+import xarray as xr
+from tyro.conf import OmitSubcommandPrefixes
+
+from dvis.analysis.calibration import Recommendation, with_error
+from dvis.analysis.learning_coefficient import llc_of
+from dvis.commands.llc_plot import LLCPlotOptions, plot_llc
+from dvis.llc_store import llc_traces
+from dvis.measure.llc_options import CalibrateOptions, EstimateOptions
+from dvis.schema import CHECKPOINT, EPSILON, GAMMA, PARAMETERS
+
+if TYPE_CHECKING:
+    from dvis.estimate_llc import CalibrationReport, LLCReport
+
+_MAX_PRINTED = 20
+_COLUMNS = ("parameters", "epsilon", "gamma", "LLC first", "last", "R-hat", "ESS", "diverged")
+_CELL_COLUMNS = ("epsilon", "gamma", "LLC", "MALA", "R-hat", "ESS", "verdict")
+
+
+@dataclass(frozen=True, kw_only=True)
+class CalibrateCommand:
+    """Try step sizes and localisations at one checkpoint, and recommend one of each.
+
+    Run again, it samples what is missing. Killed or stopped, it loses the chains under way.
+
+    Parameters
+    ----------
+    options
+        What is tried, and at which checkpoint.
+    out
+        Folder for the two pictures (default: the current one).
+    """
+
+    options: Annotated[CalibrateOptions, tyro.conf.arg(name="")]
+    out: Path = Path()
+
+
+@dataclass(frozen=True, kw_only=True)
+class EstimateCommand:
+    """Estimate the local learning coefficient of every checkpoint, into the model's store.
+
+    Run again, it samples what is missing; with more chains or draws it adds those. Killed or
+    stopped, it loses the chains under way.
+
+    Parameters
+    ----------
+    options
+        Whose coefficient is estimated, on which data, and how.
+    """
+
+    options: Annotated[EstimateOptions, tyro.conf.arg(name="")]
+
+
+Command = (
+    Annotated[CalibrateCommand, tyro.conf.subcommand("calibrate")]
+    | Annotated[EstimateCommand, tyro.conf.subcommand("estimate")]
+    | Annotated[LLCPlotOptions, tyro.conf.subcommand("plot")]
+)
+
+
+def llc(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="")]) -> int:
+    """The local learning coefficient over training: calibrate, estimate, plot.
+
+    Parameters
+    ----------
+    command
+        What to do.
+    """
+    if isinstance(command, LLCPlotOptions):
+        return plot_llc(command)
+    try:
+        from dvis.estimate_llc import calibrate_llc, estimate_llc
+    except ModuleNotFoundError as err:
+        if err.name not in ("torch", "torchvision"):
+            raise
+        raise ImportError(f"llc needs {err.name}: pip install 'dvis[torch]'") from err
+
+    if isinstance(command, EstimateCommand):
+        return _print_estimate(estimate_llc(command.options, progress=True))
+    return _print_calibration(calibrate_llc(command.options, progress=True), command)
+
+
+def _print_estimate(report: "LLCReport") -> int:
+    _print_sampled(report)
+    if report.n_of_other_weights:
+        print(
+            f"{report.n_of_other_weights} chains are of other weights under the same label and "
+            "kept as they are; --overwrite samples them again"
+        )
+    wanted = {
+        PARAMETERS: list(report.parameters),
+        EPSILON: list(report.epsilon),
+        GAMMA: list(report.gamma),
+    }
+    traces = llc_traces(report.store, report.run, report.name)
+    estimates = llc_of(traces.sel(wanted)).load()
+    print(_table(_COLUMNS, _rows_of_estimates(estimates)))
+    print("R-hat and ESS are those of the checkpoint where they are worst")
+    return 1 if report.n_failed else 0
+
+
+def _rows_of_estimates(estimates: xr.Dataset) -> Iterator[list[str]]:
+    """A line for each set of weights, epsilon and gamma."""
+    for place in _places(estimates, (PARAMETERS, EPSILON, GAMMA)):
+        cell = estimates.isel(place)
+        known = cell.isel({CHECKPOINT: cell["llc"].notnull().values})
+        places = (0, -1) if known.sizes[CHECKPOINT] else ()
+        ends = [_with_error(known.isel({CHECKPOINT: place})) for place in places]
+        yield [
+            str(cell[PARAMETERS].item()),
+            *(f"{cell[name].item():g}" for name in (EPSILON, GAMMA)),
+            *(ends or ["none", "none"]),
+            f"{float(cell['rhat'].max()):.3f}",
+            f"{float(cell['ess'].min()):.0f}",
+            str(int(cell["n_diverged"].sum())),
+        ]
+
+
+def _print_calibration(report: "CalibrationReport", command: CalibrateCommand) -> int:
+    _print_sampled(report.sampled)
+    recommendation = report.recommendation
+    print(_table(_CELL_COLUMNS, _rows_of_cells(recommendation.table)))
+    print(recommendation.reason)
+    for path in _draw_calibration(report, command):
+        print(path)
+    if report.pick is None:
+        return 1
+    print(_pick_line(report.pick))
+    print("for all checkpoints:")
+    print(f"  {estimate_command(command.options, recommendation)}")
+    return 1 if report.sampled.n_failed else 0
+
+
+def _pick_line(traces: xr.Dataset) -> str:
+    """What the chains of the recommended cell came to."""
+    estimate = llc_of(traces).load()
+    rhat, ess, mala = (float(estimate[name]) for name in ("rhat", "ess", "mala"))
+    epsilon, gamma = (float(estimate[name]) for name in (EPSILON, GAMMA))
+    return (
+        f"{int(estimate['n_chains'])} chains at epsilon {epsilon:g}, gamma {gamma:g}: LLC "
+        f"{_with_error(estimate)}, R-hat {rhat:.3f}, ESS {ess:.0f}, MALA acceptance {mala:.2f}, "
+        f"{int(estimate['n_diverged'])} diverged"
+    )
+
+
+def _rows_of_cells(table: xr.Dataset) -> Iterator[list[str]]:
+    for place in _places(table, (EPSILON, GAMMA)):
+        cell = table.isel(place)
+        yield [
+            *(f"{cell[name].item():g}" for name in (EPSILON, GAMMA)),
+            _with_error(cell),
+            *(f"{float(cell[name]):.2f}" for name in ("mala", "rhat")),
+            f"{float(cell['ess']):.0f}",
+            str(cell["verdict"].item()),
+        ]
+
+
+def _draw_calibration(report: "CalibrationReport", command: CalibrateCommand) -> list[Path]:
+    """Draw the grid, and the chains of the pick; the paths of the pictures."""
+    import matplotlib
+
+    matplotlib.use("agg")
+    from dvis.views import plots
+
+    name = f"llc-{report.sampled.name}"
+    paths = [command.out / f"{name}.png"]
+    plots.llc_calibration(report.cells, path=paths[0])
+    if report.pick is not None:
+        paths.append(command.out / f"{name}-chains.png")
+        plots.llc_chains(report.pick, path=paths[1])
+    return paths
+
+
+def estimate_command(options: CalibrateOptions, pick: Recommendation) -> str:
+    """The command that estimates at all checkpoints beside the one that was calibrated at."""
+    called_as = sys.argv[0]
+    words = ["python", called_as] if called_as.endswith(".py") else ["dvis", "llc"]
+    words += ["estimate", "--model", options.model]
+    if options.checkpoint is not None:
+        words += ["--checkpoint-path", str(options.checkpoint.parent)]
+    words += ["--epsilon", f"{pick.epsilon:g}", "--gamma", f"{pick.gamma:g}"]
+    for group in (options.data, options.settings, options.place):
+        words += _flags(group)
+    return shlex.join(words)
+
+
+def _flags(options: Any) -> list[str]:
+    """Flags of the options that differ from their defaults."""
+    words = []
+    for item in fields(options):
+        value, flag = getattr(options, item.name), item.name.replace("_", "-")
+        if item.default is MISSING or value == item.default or item.name == "overwrite":
+            continue
+        if isinstance(value, bool):
+            words.append(f"--{flag}" if value else f"--no-{flag}")
+        else:
+            words += [f"--{flag}", str(value)]
+    return words
+
+
+def _print_sampled(report: "LLCReport") -> None:
+    for note in report.notes[:_MAX_PRINTED]:
+        print(f"  {note}")
+    if len(report.notes) > _MAX_PRINTED:
+        print(f"  ... and {len(report.notes) - _MAX_PRINTED} more")
+    print(
+        f"{report.store}, {report.name}: {report.n_measured} chains sampled, "
+        f"{report.n_failed} failed"
+    )
+    print(f"largest curvature {report.hmax:.3g}")
+
+
+def _places(dataset: xr.Dataset, dims: Sequence[str]) -> Iterator[dict[str, int]]:
+    """Every place along some dims, the last one fastest."""
+    for place in np.ndindex(*(dataset.sizes[dim] for dim in dims)):
+        yield dict(zip(dims, place, strict=True))
+
+
+def _with_error(cell: xr.Dataset) -> str:
+    llc, error = (float(cell[name]) for name in ("llc", "llc_se"))
+    return with_error(llc, error) if np.isfinite(llc) else "none"
+
+
+def _table(columns: Sequence[str], rows: Iterable[Sequence[str]]) -> str:
+    """Columns of words, each as wide as its widest."""
+    lines = [columns, *rows]
+    widths = [max(map(len, column)) for column in zip(*lines, strict=True)]
+    return "\n".join(
+        "  ".join(word.rjust(width) for word, width in zip(line, widths, strict=True))
+        for line in lines
+    )

@@ -1,0 +1,428 @@
+"""The local learning coefficient from the command line: into the store, killed, resumed, drawn."""
+
+import multiprocessing
+import os
+import shutil
+import signal
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from tiny_models import write_checkpoints
+from torch import Tensor, nn
+from torch.utils.data import Dataset
+
+from dvis.analysis.learning_coefficient import llc_of
+from dvis.cli import main, main_of
+from dvis.commands.llc import CalibrateCommand, EstimateCommand, llc
+from dvis.commands.llc_plot import LLCPlotOptions
+from dvis.estimate_llc import LLCReport, estimate_llc
+from dvis.llc_recorder import LLCRecorder
+from dvis.llc_store import llc_names, llc_traces
+from dvis.measure.llc_options import CalibrateOptions, DataOptions, EstimateOptions, PlaceOptions
+from dvis.measure.llc_settings import ChainSettings, ChainStatus
+from dvis.models.checkpoints import find_checkpoints
+
+if TYPE_CHECKING:
+    from dvis.models.training import TrainingRun
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+SETTINGS = ChainSettings(draws=6, burn_in=4, batch_size=16, n_curvature_iterations=2)
+LAYERS = ["0", "1", "6"]  # of the sequence of modules those that have weights
+
+
+@pytest.fixture
+def options(finished_run: "TrainingRun", tmp_path: Path) -> EstimateOptions:
+    """Two chains at two gammas of two checkpoints of a training run, in this process."""
+    files = find_checkpoints(finished_run.folder)
+    return EstimateOptions(
+        model="tiny_models:convolutional",
+        checkpoint_path=tuple(file.path for file in (files[0], files[-1]) if file.path),
+        epsilon=(1e-4,),
+        gamma=(10.0, 100.0),
+        chains=2,
+        settings=SETTINGS,
+        place=PlaceOptions(store=tmp_path / "net.zarr", workers=0),
+    )
+
+
+def changed(options: EstimateOptions, **place: Any) -> EstimateOptions:
+    """The same options at another place."""
+    return replace(options, place=replace(options.place, **place))
+
+
+def store_of(options: EstimateOptions) -> Path:
+    assert options.place.store is not None
+    return options.place.store
+
+
+def loaded(options: EstimateOptions, name: str | None = None) -> xr.Dataset:
+    return llc_traces(store_of(options), name=name or options.name).load()
+
+
+def test_every_checkpoint_has_its_chains_and_a_second_run_adds_none(
+    options: EstimateOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert llc(EstimateCommand(options=options)) == 0
+    printed = capsys.readouterr().out
+    assert "8 chains sampled, 0 failed" in printed
+    assert all(word in printed for word in ("R-hat", "ESS"))
+    traces = loaded(options)
+    sizes = {"checkpoint": 2, "parameters": 1, "epsilon": 1, "gamma": 2, "chain": 2, "draw": 10}
+    assert traces.sizes == sizes
+    assert (traces.status == ChainStatus.DONE).all()
+    assert traces.loss.notnull().all()
+    assert traces.attrs["data"]["name"] == "shapes"
+    assert traces.attrs["data"]["n_samples"] == 100
+    assert traces.attrs["burn_in"] == 4
+    assert llc(EstimateCommand(options=options)) == 0
+    assert "0 chains sampled, 0 failed" in capsys.readouterr().out
+    xr.testing.assert_identical(loaded(options), traces)
+
+
+def test_the_loss_at_the_start_is_that_of_all_training_images(
+    options: EstimateOptions, finished_run: "TrainingRun"
+) -> None:
+    estimate_llc(options)
+    # The training measured it on the first twenty images that it drew; all hundred are here.
+    expected = finished_run.metrics.train_loss.sel(checkpoint=loaded(options).checkpoint)
+    np.testing.assert_allclose(loaded(options).init_loss, expected, atol=0.5)
+
+
+@pytest.mark.parametrize("n_recorded", [0, 3])
+def test_killed_and_resumed_equals_an_unbroken_run(
+    options: EstimateOptions, n_recorded: int
+) -> None:
+    unbroken = replace(options, name="unbroken")
+    estimate_llc(unbroken)
+    process = multiprocessing.get_context("fork").Process(
+        target=_die_recording, args=(options, n_recorded)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert estimate_llc(options).n_measured == 8 - max(0, n_recorded - 1)
+    xr.testing.assert_equal(loaded(options), loaded(unbroken))
+
+
+def _die_recording(options: EstimateOptions, n_recorded: int) -> None:
+    left = [n_recorded]  # the start of the first checkpoint among them
+    record = LLCRecorder.record
+
+    def dying(self: LLCRecorder, *arguments: Any) -> list[str]:
+        if not left[0]:
+            os.kill(os.getpid(), signal.SIGKILL)
+        left[0] -= 1
+        return record(self, *arguments)
+
+    LLCRecorder.record = dying  # type: ignore[method-assign]  # this process ends
+    torch.set_num_threads(1)
+    estimate_llc(options)
+
+
+def test_more_chains_and_draws_later_leave_the_first_unchanged(options: EstimateOptions) -> None:
+    estimate_llc(options)
+    before = loaded(options)
+    assert estimate_llc(replace(options, chains=3)).n_measured == 4
+    after = loaded(options)
+    assert after.sizes["chain"] == 3
+    xr.testing.assert_equal(after.isel(chain=slice(2)).loss, before.loss)
+    assert not np.array_equal(after.loss.isel(chain=2), after.loss.isel(chain=1))
+    longer = replace(options, settings=replace(SETTINGS, draws=9))
+    assert estimate_llc(longer).n_measured == 8
+    grown = loaded(options).loss
+    xr.testing.assert_equal(grown.isel(chain=slice(2), draw=slice(10)), before.loss)
+    assert grown.isel(chain=slice(2)).notnull().all()
+
+
+def test_checkpoints_are_in_training_order_and_differ(
+    options: EstimateOptions, finished_run: "TrainingRun", tmp_path: Path
+) -> None:
+    folder = tmp_path / "run"
+    for epoch, path in zip((10, 2, 1), find_checkpoints(finished_run.folder), strict=False):
+        folder.mkdir(exist_ok=True)
+        name = f"checkpoint_2024-03-25-{epoch:02d}h00_epoch_{epoch}_end_epoch.pth.tar"
+        shutil.copy(str(path.path), folder / name)
+    estimate_llc(replace(options, checkpoint_path=(folder,), gamma=(10.0,), chains=1))
+    traces = loaded(options)
+    epochs = [label.split("epoch_")[1].split("_")[0] for label in traces.checkpoint.values]
+    assert epochs == ["1", "2", "10"]
+    losses = traces.loss.squeeze()
+    assert len(np.unique(losses.isel(draw=0))) == 3
+
+
+def test_other_data_and_settings_under_an_old_name_are_refused(options: EstimateOptions) -> None:
+    estimate_llc(options)
+    before = loaded(options)
+    for other in (
+        replace(options, data=DataOptions(n_images=50)),
+        replace(options, data=DataOptions(split="val")),
+        replace(options, settings=replace(SETTINGS, seed=1)),
+        replace(options, settings=replace(SETTINGS, method="rmsprop")),
+    ):
+        with pytest.raises(ValueError, match=r"--name, or --overwrite"):
+            estimate_llc(other)
+    xr.testing.assert_identical(loaded(options), before)
+    fewer = replace(options, data=DataOptions(n_images=50))
+    estimate_llc(replace(fewer, name="fewer"))
+    assert llc_names(store_of(options)) == ["fewer", "llc"]
+    assert estimate_llc(changed(fewer, overwrite=True)).n_measured == 8
+    assert loaded(options).attrs["data"]["n_samples"] == 50
+
+
+def test_each_layer_has_its_own_coefficient(
+    options: EstimateOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    estimate_llc(options)
+    before = loaded(options)
+    assert llc(EstimateCommand(options=replace(options, per_layer=True))) == 0
+    assert "24 chains sampled" in capsys.readouterr().out
+    after = loaded(options)
+    assert after.parameters.values.tolist() == [*LAYERS, "all"]
+    n_parameters = after.n_parameters.sel(parameters=LAYERS)
+    assert int(n_parameters.sum()) == int(after.n_parameters.sel(parameters="all"))
+    xr.testing.assert_equal(after.loss.sel(parameters=["all"]), before.loss)
+    assert after.loss.notnull().all()
+    assert len(np.unique(after.loss.isel(checkpoint=0, gamma=0, chain=0, draw=-1))) == 4
+
+
+def test_weights_are_chosen_by_regular_expressions(options: EstimateOptions) -> None:
+    estimate_llc(replace(options, parameters=("6", "bias$")))
+    assert set(loaded(options).parameters.values) == {"6", "bias$"}
+    with pytest.raises((KeyError, ValueError), match="conv9"):
+        estimate_llc(replace(options, parameters=("conv9",)))
+
+
+def test_epsilon_of_auto_is_one_value_for_the_whole_group(options: EstimateOptions) -> None:
+    auto = replace(options, epsilon="auto", chains=1, checkpoint_path=options.checkpoint_path[:1])
+    first = estimate_llc(auto)
+    traces = loaded(auto)
+    nbeta = traces.attrs["nbeta"]
+    bound = 0.4 / (nbeta * float(traces.hmax.max()) + 100)
+    assert 0.9 * bound < first.epsilon[0] <= bound
+    assert traces.epsilon.values.tolist() == list(first.epsilon)
+    later = estimate_llc(replace(auto, checkpoint_path=options.checkpoint_path, gamma=(1.0,)))
+    assert later.epsilon == first.epsilon
+    assert loaded(auto).sizes["epsilon"] == 1
+
+
+def test_calibration_recommends_draws_and_goes_on(
+    options: EstimateOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    command = CalibrateCommand(
+        options=CalibrateOptions(
+            model=options.model,
+            checkpoint=options.checkpoint_path[-1],
+            epsilon=(1e-4, 3e-4, 1e-3),
+            gamma=(100.0, 1000.0),
+            settings=replace(SETTINGS, draws=150, burn_in=150),
+            place=options.place,
+        ),
+        out=tmp_path / "pictures",
+    )
+    assert llc(command) == 0
+    printed = capsys.readouterr().out
+    for words in ("verdict", "is the largest step of", "R-hat", "ESS"):
+        assert words in printed
+    assert "estimate --model tiny_models:convolutional" in printed
+    assert "--draws 150 --burn-in 150 --batch-size 16" in printed
+    assert f"--store {options.place.store} --workers 0" in printed
+    name = f"calibration-{options.checkpoint_path[-1].name}"
+    pictures = {path.name for path in (tmp_path / "pictures").iterdir()}
+    assert pictures == {f"llc-{name}.png", f"llc-{name}-chains.png"}
+    assert "9 chains sampled" in printed  # six cells, and three more of the pick
+    assert llc(command) == 0
+    assert "0 chains sampled" in capsys.readouterr().out
+    assert loaded(options, name).attrs["kind_of_run"] == "calibration"
+
+
+def test_calibration_takes_one_checkpoint(options: EstimateOptions) -> None:
+    folder = options.checkpoint_path[0].parent
+    command = CalibrateCommand(options=CalibrateOptions(model=options.model, checkpoint=folder))
+    with pytest.raises(ValueError, match="give the file of one, such as the last"):
+        llc(command)
+
+
+def test_pictures_of_a_store(options: EstimateOptions, tmp_path: Path) -> None:
+    settings = replace(SETTINGS, draws=12)
+    estimate_llc(replace(options, parameters=("all", "6"), settings=settings))
+    command = LLCPlotOptions(store=str(options.place.store), out=tmp_path / "llc.png")
+    assert llc(command) == 0
+    assert command.out.stat().st_size
+    for kind in ("chains", "calibration", "parameters"):
+        out = tmp_path / f"{kind}.svg"
+        assert llc(replace(command, kind=kind, out=out)) == 0  # type: ignore[arg-type]
+        assert out.stat().st_size
+    with pytest.raises(ValueError, match="chains takes no --xscale; leave it out"):
+        llc(replace(command, kind="chains", xscale="log"))
+    with pytest.raises(ValueError, match=r"no gamma 3 in .*; there are 10, 100"):
+        llc(replace(command, gamma=3.0))
+    with pytest.raises(KeyError, match="No checkpoint"):
+        llc(replace(command, kind="chains", checkpoint="none"))
+
+
+def test_workers_give_the_numbers_of_this_process(options: EstimateOptions) -> None:
+    few = replace(options, gamma=(10.0,), chains=1)
+    estimate_llc(few)
+    estimate_llc(changed(replace(few, name="dask"), workers=1))
+    xr.testing.assert_equal(loaded(few), loaded(few, "dask"))
+
+
+class Spirals(Dataset[tuple[Tensor, Tensor]]):
+    """Forty points, (x, y), and a value each; moved at random each time where that is wanted."""
+
+    def __init__(self, *, is_random: bool = False) -> None:
+        generator = torch.Generator().manual_seed(0)
+        self.points = torch.randn(40, 2, generator=generator)
+        self.is_random = is_random
+
+    def __len__(self) -> int:
+        return len(self.points)
+
+    def __getitem__(self, index: int) -> tuple[Tensor, Tensor]:
+        point = self.points[index]
+        return point + torch.rand(2) if self.is_random else point, point.sum()
+
+
+def small_network() -> nn.Module:
+    return nn.Sequential(nn.Linear(2, 3), nn.Tanh(), nn.Linear(3, 1))
+
+
+def squared(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    points, values = batch
+    return (model(points)[:, 0] - values) ** 2
+
+
+@pytest.fixture
+def own(tmp_path: Path) -> EstimateOptions:
+    """Any model of somebody's own, without images."""
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        torch.save({"state_dict": small_network().state_dict()}, tmp_path / "epoch_1.pth")
+    return EstimateOptions(
+        model="test_llc_command:small_network",
+        checkpoint_path=(tmp_path / "epoch_1.pth",),
+        epsilon=(1e-4,),
+        chains=2,
+        settings=SETTINGS,
+        place=PlaceOptions(store=tmp_path / "own.zarr", workers=0),
+    )
+
+
+def test_any_model_with_a_loss_of_its_own(own: EstimateOptions) -> None:
+    report = estimate_llc(own, data=Spirals(), loss=squared)
+    assert (report.n_measured, report.n_failed) == (2, 0)
+    traces = loaded(own)
+    assert traces.attrs["loss"] == "test_llc_command:squared"
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = small_network()
+    points = Spirals().points
+    expected = squared(model, (points, points.sum(1))).mean().detach()
+    assert traces.init_loss.item() == pytest.approx(float(expected), rel=1e-6)
+    assert llc_of(traces).llc.notnull().all()
+    as_tensors = estimate_llc(replace(own, name="mse"), data=(points, points.sum(1)), loss=squared)
+    assert as_tensors.n_measured == 2
+
+
+def test_what_cannot_travel_to_workers_is_refused_at_once(
+    own: EstimateOptions, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    def nearby(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+        return squared(model, batch)
+
+    monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})  # two chains, two processes
+    everywhere = changed(own, workers=None)
+    with pytest.raises(TypeError, match=r"the loss .*cannot travel to workers.*workers=0"):
+        estimate_llc(everywhere, data=Spirals(), loss=nearby)
+    assert estimate_llc(own, data=Spirals(), loss=nearby).n_measured == 2
+    nearby.__module__, nearby.__qualname__ = "__main__", "nearby"  # as in a notebook
+    main_module = sys.modules["__main__"]
+    monkeypatch.setattr(main_module, "nearby", nearby, raising=False)
+    monkeypatch.delattr(main_module, "__file__")
+    with pytest.raises(TypeError, match="defined in no file"):
+        estimate_llc(replace(everywhere, name="notebook"), data=Spirals(), loss=nearby)
+
+
+def test_random_data_are_refused_unless_they_are_allowed(own: EstimateOptions) -> None:
+    with pytest.raises(ValueError, match="allow_random"):
+        estimate_llc(own, data=Spirals(is_random=True), loss=squared)
+    report = estimate_llc(own, data=Spirals(is_random=True), loss=squared, allow_random=True)
+    assert report.n_measured == 2
+
+
+def test_images_are_those_of_the_training_unless_told_otherwise(
+    options: EstimateOptions, tmp_path: Path
+) -> None:
+    write_checkpoints(tmp_path / "foreign", 1)
+    foreign = replace(
+        options, model="tiny_models:net", checkpoint_path=(tmp_path / "foreign",), name="foreign"
+    )
+    with pytest.raises(ValueError, match="do not tell what they were trained on"):
+        estimate_llc(foreign)
+    content = torch.load(options.checkpoint_path[0], weights_only=True)
+    content["data"]["fingerprint"] = "recipe-other"
+    torch.save(content, tmp_path / "other.pth")
+    with pytest.raises(ValueError, match="are not those that the checkpoints were trained on"):
+        estimate_llc(replace(options, checkpoint_path=(tmp_path / "other.pth",)))
+
+
+def test_a_damaged_checkpoint_fails_alone(options: EstimateOptions, tmp_path: Path) -> None:
+    damaged = tmp_path / "checkpoint_2024-03-25-00h00_epoch_0_train_3.pth.tar"
+    damaged.write_bytes(options.checkpoint_path[0].read_bytes()[:2000])
+    report = estimate_llc(
+        replace(options, checkpoint_path=(*options.checkpoint_path, damaged), gamma=(10.0,))
+    )
+    assert report.n_measured == 4
+    assert report.n_failed >= 2
+    assert any(damaged.name in note for note in report.notes)
+
+
+@pytest.mark.parametrize("as_script", [False, True])
+def test_flags_are_read_as_they_are_written(
+    monkeypatch: pytest.MonkeyPatch, as_script: bool
+) -> None:
+    given: list[EstimateOptions] = []
+
+    def estimate(options: EstimateOptions, **_: Any) -> LLCReport:
+        given.append(options)
+        raise ValueError("enough")
+
+    monkeypatch.setattr("dvis.estimate_llc.estimate_llc", estimate)
+    for words in (
+        "estimate --model resnet18 --epsilon 1e-4 --gamma 10 100 --checkpoint-path runs "
+        "--dataset digits --nbeta 20.5 --chains 8 --draws 50 --mode batch --workers 0",
+        "estimate --model resnet18",
+    ):
+        monkeypatch.setattr(sys, "argv", ["scripts/llc.py", *words.split()])
+        with pytest.raises(SystemExit):
+            main_of("llc") if as_script else main(["llc", *words.split()])
+    options, auto = given
+    assert (options.epsilon, options.gamma) == ((1e-4,), (10.0, 100.0))
+    assert (options.settings.nbeta, options.settings.draws) == (20.5, 50)
+    assert (options.data.dataset, options.place.workers) == ("digits", 0)
+    assert auto.epsilon == "auto"
+
+
+def test_options_out_of_their_range_are_refused() -> None:
+    for wrong, text in (
+        ({"epsilon": (0.0,)}, "epsilon is 0.0"),
+        ({"gamma": ()}, "gamma names no value"),
+        ({"chains": 0}, "chains is 0"),
+        ({"name": "a/b"}, "without a slash"),
+        ({"parameters": ("a",), "per_layer": True}, "not both"),
+    ):
+        with pytest.raises(ValueError, match=text):
+            EstimateOptions(model="resnet18", **wrong)  # type: ignore[arg-type]
+
+
+def test_a_report_names_its_store(own: EstimateOptions) -> None:
+    report = estimate_llc(own, data=Spirals(), loss=squared)
+    assert isinstance(report, LLCReport)
+    assert (report.store, report.name) == (own.place.store, "llc")
