@@ -17,9 +17,8 @@ from xarray.core import indexing
 from zarr.abc.store import Store
 
 from dvis.analysis.learning_coefficient import llc_of
-from dvis.schema import CHECKPOINT, EPSILON, GAMMA, LLC, PARAMETERS, SchemaError
+from dvis.schema import ALL_PARAMETERS, CHECKPOINT, EPSILON, GAMMA, LLC, PARAMETERS, SchemaError
 
-ALL_PARAMETERS = "all"
 _CALIBRATION = "calibration"
 # Variables of a Dataset by what `llc_of` calls them.
 _JOINED = {"llc": "llc", "llc_se": "llc_se", "llc_n_diverged": "n_diverged"}

@@ -346,7 +346,7 @@ def with_metrics(
 
 
 def ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
-    """Labels that plot, unknown numbers as NaN, checkpoints in training order, others by name."""
+    """Labels that plot, unknown numbers as NaN, checkpoints in training order, layers by name."""
     # Text comes back as StringDType, on which `.plot()` raises.
     phase = dataset["phase"]
     text = np.array(phase.values.tolist(), dtype=str)
@@ -370,13 +370,12 @@ def ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
         if (dataset[name] == -1).any()
     }
     dataset = dataset.assign_coords(unknown)
-    orders = {CHECKPOINT: order, **{dim: _by_name(dataset[dim].values.tolist()) for dim in named}}
+    orders = {CHECKPOINT: order}
+    if LAYER in dataset.dims:
+        layers = dataset[LAYER].values.tolist()
+        orders[LAYER] = sorted(range(len(layers)), key=lambda i: natural_key(layers[i]))
     moved = {dim: indices for dim, indices in orders.items() if indices != sorted(indices)}
     return dataset.isel(moved) if moved else dataset
-
-
-def _by_name(labels: list[str]) -> list[int]:
-    return sorted(range(len(labels)), key=lambda i: natural_key(labels[i]))
 
 
 def _training_order(dataset: xr.Dataset) -> list[int]:

@@ -12,9 +12,8 @@ from typing import Annotated, Literal
 import tyro
 
 from dvis.measure.llc_settings import ChainSettings
-from dvis.schema import DEFAULT_RUN
+from dvis.schema import ALL_PARAMETERS, DEFAULT_RUN
 
-ALL_PARAMETERS = "all"  # in place of a regular expression: every weight
 AUTO: Literal["auto"] = "auto"
 ESTIMATE, CALIBRATION = "estimate", "calibration"  # what a group of chains is for
 DEFAULT_NAME = "llc"

@@ -9,9 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dvis.schema import did_you_mean
+from dvis.schema import ALL_PARAMETERS, did_you_mean
 
-ALL = "all"
 MASK = "mask"
 
 Mask = Tensor | np.ndarray | bool
@@ -33,7 +32,7 @@ def labelled_choices(parameters: Choice | Mapping[str, Choice]) -> dict[str, Cho
     ({'all': None}, {'layer1': 'layer1'})
     """
     if parameters is None:
-        return {ALL: None}
+        return {ALL_PARAMETERS: None}
     if isinstance(parameters, str):
         return {parameters: parameters}
     if not parameters:

@@ -8,9 +8,17 @@ import xarray as xr
 
 from dvis.analysis.calibration import MAX_RHAT
 from dvis.analysis.requirements import require
-from dvis.schema import CELL_DIMS, CHECKPOINT, EPSILON, GAMMA, PARAMETERS, did_you_mean
+from dvis.schema import (
+    ALL_PARAMETERS,
+    CELL_DIMS,
+    CHECKPOINT,
+    EPSILON,
+    GAMMA,
+    PARAMETERS,
+    did_you_mean,
+)
 from dvis.views.plots.canvas import Color
-from dvis.views.plots.llc_traces import ALL, BAD_COLOR
+from dvis.views.plots.llc_traces import BAD_COLOR
 from dvis.views.plots.time_axis import TimeAxis
 
 if TYPE_CHECKING:
@@ -108,7 +116,7 @@ def of_parameters(curves: list[LlcCurve], parameters: str | None) -> list[LlcCur
     """
     there = list(dict.fromkeys(curve.parameters for curve in curves))
     if parameters is None:
-        parameters = ALL if ALL in there else there[0]
+        parameters = ALL_PARAMETERS if ALL_PARAMETERS in there else there[0]
     if parameters not in there:
         raise ValueError(did_you_mean("parameters", parameters, there, "this Dataset"))
     return [curve for curve in curves if curve.parameters == parameters]

@@ -7,12 +7,12 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
+from dvis.schema import ALL_PARAMETERS
 from dvis.ticks import plain
 from dvis.views.plots.canvas import evenly, headline, layer_colors, saved, subplots, without_box
 from dvis.views.plots.curves import show_values_axis
 from dvis.views.plots.documentation import documented
 from dvis.views.plots.llc_curves import LlcCurve, doubts, draw_curve, read_llc, settings_name
-from dvis.views.plots.llc_traces import ALL
 from dvis.views.plots.time_axis import Scale, XAxis, show_axis, time_axis
 from dvis.views.plots.trajectories import show_depth
 from dvis.views.selection import origin_of
@@ -74,8 +74,13 @@ def llc_by_parameters(
         sharey=True,
         layout="constrained",
     )
-    labels = [label for label in dict.fromkeys(c.parameters for c in curves) if label != ALL]
-    colors = {**layer_colors(labels), ALL: _BLACK}
+    labels = list(dict.fromkeys(c.parameters for c in curves if c.parameters != ALL_PARAMETERS))
+    if not labels:
+        raise ValueError(
+            "These LLCs are of all parameters alone; estimate restricted ones with "
+            "`dvis llc estimate --per-layer`, or draw llc_over_training"
+        )
+    colors = {**layer_colors(labels), ALL_PARAMETERS: _BLACK}
     size = 14 if len(labels) <= _MAX_LEGEND else 5
     values = np.concatenate([curve.llc[axis.places] for curve in curves])
     for axes, setting in zip(grid[0], settings, strict=True):

@@ -7,13 +7,12 @@ import xarray as xr
 
 from dvis.analysis.learning_coefficient import running_llc
 from dvis.measure.llc_settings import ChainStatus
-from dvis.schema import CHECKPOINT, DRAW, PARAMETERS
+from dvis.schema import ALL_PARAMETERS, CHECKPOINT, DRAW, PARAMETERS
 from dvis.ticks import short_name
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
 
-ALL = "all"  # parameters
 LOSS_COLOR = "#8FA8BF"
 LLC_COLOR = "#0B3C5D"
 GOOD_COLOR = "#009E73"
@@ -81,5 +80,7 @@ def place_of(cells: xr.Dataset) -> str:
         names.append(short_name(str(cells[CHECKPOINT].item())))
     if PARAMETERS in cells.coords:
         parameters = str(cells[PARAMETERS].item())
-        names.append("all parameters" if parameters == ALL else f"parameters {parameters}")
+        names.append(
+            "all parameters" if parameters == ALL_PARAMETERS else f"parameters {parameters}"
+        )
     return ", ".join(names)
