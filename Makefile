@@ -4,6 +4,8 @@ BIN := .venv/bin
 INSTALLED := .venv/.installed
 RUN := demo/resnet18_checkpoints/1
 STORE := demo/stores/resnet18.zarr
+PAGE := demo/page
+SAMPLED := $(foreach step,0 9 28 48 83 250,$(RUN)/*_train_$(step).pth.tar)
 LAYERS := layer1 layer2 layer4
 
 .PHONY: demo test test-slow lint format clean
@@ -13,9 +15,14 @@ demo: $(INSTALLED) $(RUN)/.trained
 		--layers $(LAYERS) --channels 0 1 2 3 4 5 6 7 --max-iterations 128 --store $(STORE)
 	$(BIN)/python scripts/respond.py --model resnet18 --checkpoint-path $(RUN) \
 		--layers $(LAYERS) --feature-images all --store $(STORE)
+	$(BIN)/python scripts/llc.py estimate --model resnet18 --checkpoint-path $(SAMPLED) \
+		--n-images 500 --epsilon 1e-5 --gamma 1e4 1e5 --nbeta n --batch-size 16 \
+		--draws 20 --burn-in 8 --diagnostics-every 7 --n-curvature-iterations 0 --store $(STORE)
 	$(BIN)/python scripts/gallery.py $(STORE) --out demo/gallery
+	$(BIN)/dvis page $(STORE) $(PAGE) --overwrite
 	@echo
 	@echo "Pictures: demo/gallery"
+	@echo "Page:     $(PAGE)/index.html; or, live: $(BIN)/dvis view $(STORE)"
 	@echo "Store:    $(STORE) (dvis.open reads it)"
 
 $(RUN)/.trained: $(INSTALLED)

@@ -18,9 +18,9 @@ from dvis.llc_sampling import (
 )
 from dvis.llc_store import llc_traces
 from dvis.measure.llc.losses import Loss
-from dvis.measure.llc_options import CALIBRATION, ESTIMATE, CalibrateOptions, EstimateOptions
+from dvis.measure.llc_options import CalibrateOptions, EstimateOptions
 from dvis.models.checkpoints import find_checkpoints
-from dvis.schema import CHAIN, CHECKPOINT, EPSILON, GAMMA, PARAMETERS
+from dvis.schema import CALIBRATION, CHAIN, CHECKPOINT, EPSILON, ESTIMATE, GAMMA, PARAMETERS
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -17,9 +17,17 @@ from xarray.core import indexing
 from zarr.abc.store import Store
 
 from dvis.analysis.learning_coefficient import llc_of
-from dvis.schema import ALL_PARAMETERS, CHECKPOINT, EPSILON, GAMMA, LLC, PARAMETERS, SchemaError
+from dvis.schema import (
+    ALL_PARAMETERS,
+    CALIBRATION,
+    CHECKPOINT,
+    EPSILON,
+    GAMMA,
+    LLC,
+    PARAMETERS,
+    SchemaError,
+)
 
-_CALIBRATION = "calibration"
 # Variables of a Dataset by what `llc_of` calls them.
 _JOINED = {"llc": "llc", "llc_se": "llc_se", "llc_n_diverged": "n_diverged"}
 
@@ -36,7 +44,7 @@ class LLCEntry:
     @property
     def is_calibration(self) -> bool:
         """Whether they try step sizes at one checkpoint, rather than estimate an LLC."""
-        return self.attrs.get("kind_of_run") == _CALIBRATION
+        return self.attrs.get("kind_of_run") == CALIBRATION
 
 
 def default_entry(entries: Iterable[LLCEntry]) -> LLCEntry | None:

@@ -17,7 +17,6 @@ import zarr
 
 from dvis.blocks import explain_full_disk
 from dvis.growth import settle
-from dvis.joined_llc import ALL_PARAMETERS
 from dvis.llc_layout import (
     COORDINATE_NAMES,
     IS_STARTED,
@@ -32,6 +31,7 @@ from dvis.llc_layout import (
 from dvis.locks import write_lock
 from dvis.measure.llc_settings import ChainStatus
 from dvis.schema import (
+    ALL_PARAMETERS,
     CHAIN,
     CHECKPOINT,
     DRAW,

@@ -22,14 +22,14 @@ from dvis.measure.llc import ChainTask, LocalLearning, Samples, StartTask, sampl
 from dvis.measure.llc.batched import BATCHED_ON_ACCELERATOR
 from dvis.measure.llc.losses import Loss, loss_name
 from dvis.measure.llc.weights import chosen
-from dvis.measure.llc_options import ALL_PARAMETERS, AUTO, ESTIMATE, EstimateOptions
+from dvis.measure.llc_options import AUTO, EstimateOptions
 from dvis.measure.llc_settings import epsilon_bound
 from dvis.metrics import write_metrics
 from dvis.models.architectures import model_name
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.devices import find_device
 from dvis.named_images import NamedImages, find_images, forget_loaded
-from dvis.schema import EPSILON, GAMMA, PARAMETERS
+from dvis.schema import ALL_PARAMETERS, EPSILON, ESTIMATE, GAMMA, PARAMETERS
 from dvis.sweep import ExecutorFactory, sweep
 from dvis.sweep_inputs import RunFacts, choose_executor, read_run
 

@@ -28,6 +28,7 @@ CELL_DIMS = (CHECKPOINT, PARAMETERS, EPSILON, GAMMA)
 CHAIN_DIMS = (*CELL_DIMS, CHAIN)
 TRACE_DIMS = (*CHAIN_DIMS, DRAW)
 ALL_PARAMETERS = "all"
+ESTIMATE, CALIBRATION = "estimate", "calibration"  # what a group of chains is for
 
 DEFAULT_RUN = "checkpoints"
 DEFAULT_VARIANT = "average-0"

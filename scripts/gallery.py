@@ -1,5 +1,6 @@
 """All pictures of a store, in a folder: python scripts/gallery.py demo/stores/resnet18.zarr."""
 
+from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
@@ -9,8 +10,9 @@ from tyro.conf import Positional
 
 import dvis
 from dvis.analysis.births import births as find_births
+from dvis.analysis.learning_coefficient import llc_of
 from dvis.response_store import response_names, responses
-from dvis.schema import Status
+from dvis.schema import CALIBRATION, Status
 from dvis.views import plots
 
 
@@ -60,10 +62,30 @@ def gallery(
         plots.grid(dataset, layer=layer, path=path(f"grid_{layer}".replace("/", "_")))
     if "val_loss" in dataset:
         plots.trajectory(dataset, x=x, variable="val_loss", path=path("val_loss"))
+    for name in dvis.llc_names(store, run):
+        draw_llc(dvis.llc_traces(store, run, name), x, path, name.replace("/", "_"))
+    if "llc" in dataset:
+        plots.llc_and_births(dataset, x=x, births=births, path=path("llc_and_births"))
     for name in response_names(store, run):
         crossed = responses(store, run, name)
         if "image_checkpoint" in crossed.dims:
             draw_crossed(crossed, x, path(f"cross_response_{name}".replace("/", "_")))
+
+
+def draw_llc(traces: xr.Dataset, x: plots.XAxis, path: Callable[[str], Path], name: str) -> None:
+    """Draw an estimate over training, and the chains of its last checkpoint; or a calibration."""
+    if traces.attrs["kind_of_run"] == CALIBRATION:
+        for parameters in traces.parameters.values:
+            cells = traces.sel(parameters=parameters).squeeze("checkpoint")
+            plots.llc_calibration(cells, path=path(f"{name}_{parameters}".replace("/", "_")))
+        return
+    found = llc_of(traces).load()
+    plots.llc_over_training(found, x=x, path=path(f"{name}_over_training"))
+    if found.sizes["parameters"] > 1:
+        plots.llc_by_parameters(found, x=x, path=path(f"{name}_by_parameters"))
+    last = traces.isel(checkpoint=-1, parameters=0, epsilon=-1)
+    for gamma in last.gamma.values:
+        plots.llc_chains(last.sel(gamma=gamma), path=path(f"{name}_chains_gamma_{gamma:g}"))
 
 
 def telling_units(dataset: xr.Dataset, births: xr.Dataset) -> dict[str, int]:

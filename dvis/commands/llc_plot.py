@@ -10,8 +10,15 @@ from tyro.conf import Positional
 
 from dvis.analysis.learning_coefficient import llc_of
 from dvis.llc_store import llc_names, llc_traces
-from dvis.measure.llc_options import ALL_PARAMETERS, CALIBRATION
-from dvis.schema import CHECKPOINT, EPSILON, GAMMA, PARAMETERS, did_you_mean
+from dvis.schema import (
+    ALL_PARAMETERS,
+    CALIBRATION,
+    CHECKPOINT,
+    EPSILON,
+    GAMMA,
+    PARAMETERS,
+    did_you_mean,
+)
 from dvis.views import plots
 
 LLCPlotKind = Literal["training", "parameters", "calibration", "chains"]

@@ -15,7 +15,6 @@ from dvis.measure.llc_settings import ChainSettings
 from dvis.schema import ALL_PARAMETERS, DEFAULT_RUN
 
 AUTO: Literal["auto"] = "auto"
-ESTIMATE, CALIBRATION = "estimate", "calibration"  # what a group of chains is for
 DEFAULT_NAME = "llc"
 DEFAULT_GAMMA = 100.0
 _SWEPT_EPSILON = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
