@@ -300,8 +300,9 @@ def test_births_elsewhere_are_no_evidence(features: xr.Dataset) -> None:
 def test_checkpoints_without_an_llc_are_passed_over(features: xr.Dataset) -> None:
     partly = features.assign(llc=features.llc.where(features.checkpoint != "step_300"))
     found = births_at_llc_changes(partly)
-    assert found.sizes["checkpoint"] == 23
-    assert int(found.n_born.sum()) == 39
+    assert found.sizes["checkpoint"] == 24
+    assert found.llc.isnull().sum() == 1
+    assert int(found.n_born.sum()) == 40
     assert (int(found.n_together), int(found.n_changes)) == (35, 40)
     with pytest.raises(ValueError, match="known at 3 of 24 checkpoints"):
         births_at_llc_changes(features.assign(llc=features.llc.where(features.step < 300)))

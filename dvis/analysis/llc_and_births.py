@@ -63,10 +63,9 @@ def births_at_llc_changes(
         What `alignment` gives: `is_together`, `nearest_step`, `distance` of each unit,
         `n_together`, `n_changes` (here births of a known step), `share_together`, `p_value`. And
 
-        - `llc` (checkpoint), float64, of the checkpoints that have one;
-        - `is_llc_change` (checkpoint), bool: the first checkpoint after a change;
-        - `n_born` (checkpoint, layer), int64: births at each of these checkpoints; those at
-          checkpoints without an LLC are not in it.
+        - `llc` (checkpoint), float64, of all checkpoints; NaN where there is none;
+        - `is_llc_change` (checkpoint), bool: the first checkpoint with an LLC after a change;
+        - `n_born` (checkpoint, layer), int64: births at each of them.
 
     Raises
     ------
@@ -92,13 +91,14 @@ def births_at_llc_changes(
         n_permutations=n_permutations,
         seed=seed,
     )
-    labels = labels_of(of_checkpoints)
+    everywhere = _at_all_checkpoints(of_checkpoints, dataset)
+    labels = labels_of(everywhere)
     is_change = np.isin(labels, changes["checkpoint"].values)
     series = xr.Dataset(
         {
-            "llc": of_checkpoints,
+            "llc": everywhere,
             "is_llc_change": (CHECKPOINT, is_change, {"long_name": "change of the LLC"}),
-            "n_born": _births_at(births, of_checkpoints),
+            "n_born": _births_at(births, everywhere),
         }
     )
     return together.drop_vars(CHECKPOINT, errors="ignore").merge(series, combine_attrs="override")
@@ -128,6 +128,18 @@ def _known_llc(dataset: xr.Dataset, llc: str | xr.DataArray) -> xr.DataArray:
             "changes are compared; give the Dataset a coordinate `step`"
         )
     return series
+
+
+def _at_all_checkpoints(series: xr.DataArray, dataset: xr.Dataset) -> xr.DataArray:
+    """The LLC at all checkpoints of a Dataset, where its own are among them."""
+    known = labels_of(series).tolist()
+    places = {label: place for place, label in enumerate(labels_of(dataset).tolist())}
+    if not set(known) <= set(places):
+        return series
+    values = np.full(len(places), np.nan)
+    values[[places[label] for label in known]] = series.values
+    coords = {name: c for name, c in dataset.coords.items() if c.dims == (CHECKPOINT,)}
+    return xr.DataArray(values, coords, (CHECKPOINT,), series.name, series.attrs)
 
 
 def _births_at(births: xr.Dataset, series: xr.DataArray) -> xr.DataArray:

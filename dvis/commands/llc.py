@@ -217,7 +217,8 @@ def _print_sampled(report: "LLCReport") -> None:
         f"{report.store}, {report.name}: {report.n_measured} chains sampled, "
         f"{report.n_failed} failed"
     )
-    print(f"largest curvature {report.hmax:.3g}")
+    if np.isfinite(report.hmax):
+        print(f"largest curvature {report.hmax:.3g}")
 
 
 def _places(dataset: xr.Dataset, dims: Sequence[str]) -> Iterator[dict[str, int]]:

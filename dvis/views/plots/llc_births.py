@@ -90,8 +90,11 @@ def llc_and_births(
     edges = cell_edges(above, axis.positions)
     _draw_llc(above, axis, shown, dataset, llc)
     _draw_births(below, axis, shown, edges)
-    _draw_changes((above, below), axis, shown["is_llc_change"].values)
-    above.set_xlim(edges[0], edges[-1])
+    _draw_changes((above, below), axis, shown)
+    scale = above.xaxis.get_transform()
+    first, last = scale.transform(axis.positions[[0, -1]])
+    room = 0.03 * (last - first)
+    above.set_xlim(*scale.inverted().transform(np.array([first - room, last + room])))
     headline(figure, _title(found), origin_of(dataset), axis.note, *_notes(found))
     return saved(figure, path)
 
@@ -117,9 +120,11 @@ def _draw_llc(
     values = shown["llc"].values[axis.places]
     if isinstance(llc, str) and llc == "llc":
         _draw_band(axes, axis, values, dataset)
-    axes.plot(axis.positions, values, color=LLC_COLOR, lw=1.8, marker=".", ms=5)
+    is_known = np.isfinite(values)
+    at, known = axis.positions[is_known], values[is_known]
+    axes.plot(at, known, color=LLC_COLOR, lw=1.8, marker=".", ms=5)
     axes.set_ylabel("LLC")
-    if values.min() < 0:
+    if known.min() < 0:
         axes.axhline(0, color="0.6", lw=0.8)
 
 
@@ -127,10 +132,10 @@ def _draw_band(axes: "Axes", axis: TimeAxis, values: np.ndarray, dataset: xr.Dat
     if "llc_se" not in dataset or dataset["llc_se"].dims != (CHECKPOINT,):
         return
     error = dataset["llc_se"].sel({CHECKPOINT: axis.labels}).values
-    width = 2 * np.nan_to_num(error.astype(float))
-    axes.fill_between(
-        axis.positions, values - width, values + width, color=LLC_COLOR, alpha=0.18, lw=0
-    )
+    is_known = np.isfinite(values)
+    known, width = values[is_known], 2 * np.nan_to_num(error.astype(float))[is_known]
+    at = axis.positions[is_known]
+    axes.fill_between(at, known - width, known + width, color=LLC_COLOR, alpha=0.18, lw=0)
 
 
 def _draw_births(axes: "Axes", axis: TimeAxis, shown: xr.Dataset, edges: np.ndarray) -> None:
@@ -163,13 +168,17 @@ def _draw_births(axes: "Axes", axis: TimeAxis, shown: xr.Dataset, edges: np.ndar
         axes.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
 
 
-def _draw_changes(panels: tuple["Axes", ...], axis: TimeAxis, is_change: np.ndarray) -> None:
-    """A line at each change, and shade from the checkpoint before, in all panels."""
-    for place in np.flatnonzero(is_change[axis.places]).tolist():
+def _draw_changes(panels: tuple["Axes", ...], axis: TimeAxis, shown: xr.Dataset) -> None:
+    """A line at each change, and shade from the LLC before, in all panels."""
+    is_known = np.isfinite(shown["llc"].values[axis.places])
+    at = axis.positions[is_known]
+    is_change = shown["is_llc_change"].values[axis.places][is_known]
+    for place in np.flatnonzero(is_change).tolist():
         for axes in panels:
-            start = axis.positions[max(place - 1, 0)]
-            axes.axvspan(start, axis.positions[place], color=BAD_COLOR, alpha=0.12, lw=0, zorder=0)
-            axes.axvline(axis.positions[place], color=BAD_COLOR, lw=1.2, zorder=1)
+            axes.axvspan(
+                at[max(place - 1, 0)], at[place], color=BAD_COLOR, alpha=0.12, lw=0, zorder=0
+            )
+            axes.axvline(at[place], color=BAD_COLOR, lw=1.2, zorder=1)
 
 
 def _title(found: xr.Dataset) -> str:

@@ -41,8 +41,8 @@ def llc_chains(
     """The chains of one epsilon and gamma: losses, running LLC, distance, and how they agree.
 
     A colour is a chain in all panels. Losses are those of minibatches, thin, with their mean over
-    25 draws; the dashed line is the loss at the checkpoint. The running LLC is that of the draws
-    after the burn-in, which is grey, so far. The distance is that of the sampled weights from the
+    25 draws, or an eighth of a shorter chain; the dashed line is the loss at the checkpoint. The
+    running LLC is that of the draws after the burn-in, which is grey, so far. The distance is that of the sampled weights from the
     checkpoint's. At the right stand the chains' LLCs, and their mean with 2 standard errors. R-hat
     and effective sample size are in the title; diverged chains are red, and do not count.
 
@@ -88,7 +88,7 @@ def llc_chains(
     for axes in panels.flat:
         axes.tick_params(labelsize=7.5)
         without_box(axes)
-    how = f"thick: mean over {_SMOOTHED} draws; grey: burn-in"
+    how = f"thick: mean over {_smoothing(cell.sizes[DRAW])} draws; grey: burn-in"
     headline(figure, _title(cell, found), origin_of(traces), place_of(cell), how, _state(found))
     return saved(figure, path)
 
@@ -205,9 +205,14 @@ def _name(cell: xr.Dataset, chain: int) -> str:
     return f"chain {cell['chain'].values[chain] if 'chain' in cell.coords else chain}"
 
 
+def _smoothing(n_draws: int) -> int:
+    """Draws of which the thick line is the mean: an eighth of a short chain."""
+    return min(_SMOOTHED, max(1, n_draws // 8))
+
+
 def _smoothed(loss: np.ndarray) -> np.ndarray:
     """Mean over some draws around each, NaN at both ends and where a loss is not finite."""
-    width = min(_SMOOTHED, len(loss))
+    width = _smoothing(len(loss))
     smooth = np.full(len(loss), np.nan)
     windows = np.lib.stride_tricks.sliding_window_view(loss, width).mean(axis=1)
     start = (width - 1) // 2
