@@ -42,9 +42,10 @@ def llc_chains(
 
     A colour is a chain in all panels. Losses are those of minibatches, thin, with their mean over
     25 draws, or an eighth of a shorter chain; the dashed line is the loss at the checkpoint. The
-    running LLC is that of the draws after the burn-in, which is grey, so far. The distance is that of the sampled weights from the
-    checkpoint's. At the right stand the chains' LLCs, and their mean with 2 standard errors. R-hat
-    and effective sample size are in the title; diverged chains are red, and do not count.
+    running LLC is that of the draws after the burn-in, which is grey, so far. The distance is that
+    of the sampled weights from the checkpoint's. At the right stand the chains' LLCs, and their
+    mean with 2 standard errors. R-hat and effective sample size are in the title; diverged chains
+    are red, and do not count.
 
     Parameters
     ----------
