@@ -221,9 +221,10 @@ class ResponseRecorder:
                         f"...) were made again since the responses {self.name!r} were measured. "
                         "Give another --name, or --overwrite to measure these again"
                     )
-                status = np.asarray(self._array("status")[(slice(None), *where)])
-                status[:, is_other] = int(Status.ABSENT)
-                self._array("status")[(slice(None), *where)] = status
+                for name, empty in (("status", int(Status.ABSENT)), ("response", np.nan)):
+                    values = np.asarray(self._array(name)[(slice(None), *where)])
+                    values[:, is_other] = empty
+                    self._array(name)[(slice(None), *where)] = values
             updated = np.where(hashes != 0, hashes, stored)
             if not np.array_equal(updated, stored):
                 self._array(f"{SOURCE}/images")[where] = updated
@@ -237,10 +238,19 @@ class ResponseRecorder:
             if not is_other.any():
                 continue
             if self.overwrite:
-                status[is_other] = int(Status.ABSENT)
-                self._array("status")[row] = status
+                self._retract(row, status, is_other)
             else:
                 self.n_of_other_weights += int(is_other.sum())
+
+    def _retract(self, row: int, status: np.ndarray, is_other: np.ndarray) -> None:
+        """Take responses of a checkpoint back, those of a layer at a time: status first."""
+        status[is_other] = int(Status.ABSENT)
+        self._array("status")[row] = status
+        for place in np.ndindex(is_other.shape[:-1]):
+            if is_other[place].any():
+                values = np.asarray(self._array("response")[(row, *place)])
+                values[is_other[place]] = np.nan
+                self._array("response")[(row, *place)] = values
 
     def _write_steps(self, steps: Mapping[str, int]) -> None:
         rows = self._layout.rows[CHECKPOINT]
