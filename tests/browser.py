@@ -1,5 +1,6 @@
 """Headless Chromium for tests and benches of the page: how it starts, and what it is asked."""
 
+import io
 import shutil
 import subprocess
 import sys
@@ -7,9 +8,12 @@ import tempfile
 import time
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import numpy as np
+from PIL import Image
 from selenium import webdriver
 from selenium.common.exceptions import JavascriptException
 from selenium.webdriver.chrome.options import Options
@@ -132,6 +136,20 @@ class Browser:
         self.driver.save_screenshot(str(path))
 
 
+@dataclass
+class Page:
+    """A page of the store: how it came to the browser, and where it is."""
+
+    mode: str
+    address: str
+    browser: Browser
+
+    def open(self, fragment: str = "") -> Browser:
+        self.browser.resize(1280, 900)
+        self.browser.open(f"{self.address}#/{fragment}")
+        return self.browser
+
+
 @contextmanager
 def server(store: Path) -> Iterator[tuple[str, int]]:
     """The address of `dvis view` of a store, and its process."""
@@ -154,3 +172,55 @@ def _address(process: "subprocess.Popen[str]") -> str:
         if words:
             return words[0]
     raise AssertionError(f"the server ended with {process.wait()} before it told its address")
+
+
+def cells(browser: Browser) -> dict[int, dict[str, float]]:
+    """Thumbnails in the page: where each channel's is in the window."""
+    found = browser.js(
+        """return [...document.querySelectorAll('.grid .cell')].map(cell => {
+            const box = cell.querySelector('.frame').getBoundingClientRect();
+            return [Number(cell.dataset.channel), {x: box.x, y: box.y, width: box.width,
+                    height: box.height, drawn: cell.dataset.drawn}];
+        })"""
+    )
+    return dict(found)
+
+
+def window(browser: Browser) -> np.ndarray:
+    """Pixels of the window, (y, x, rgb)."""
+    data = browser.driver.get_screenshot_as_png()
+    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
+
+
+def inside(pixels: np.ndarray, box: dict[str, float]) -> np.ndarray:
+    """Pixels of a box."""
+    x, y, width, height = (round(box[name]) for name in ("x", "y", "width", "height"))
+    return pixels[y : y + height, x : x + width]
+
+
+def middle(pixels: np.ndarray, box: dict[str, float]) -> np.ndarray:
+    """Mean colour of the middle of a box."""
+    part = inside(pixels, box)
+    height, width = part.shape[:2]
+    return part[height // 4 : height // 2, width // 4 : 3 * width // 4].mean((0, 1))
+
+
+def show(browser: Browser, checkpoint: int) -> None:
+    """Move the slider as a hand does, and wait for the thumbnails."""
+    browser.js(
+        """const slider = document.querySelector('.slider'); slider.value = arguments[0];
+        slider.dispatchEvent(new Event('input', {bubbles: true}))""",
+        checkpoint,
+    )
+    browser.wait(
+        "return document.querySelector('.grid').dataset.shown === String(arguments[0])", checkpoint
+    )
+
+
+def shown_channels(browser: Browser) -> int:
+    return int(browser.js("return document.querySelector('.grid').dataset.count"))
+
+
+def text(browser: Browser) -> str:
+    found = browser.js("return document.getElementById('main').innerText")
+    return str(found)

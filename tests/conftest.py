@@ -1,4 +1,4 @@
-"""Fixtures: the committed sample tree and a store made of it once; a training run; one thread."""
+"""Fixtures of several files: what is made once, and what is costly to start."""
 
 import os
 import shutil
@@ -8,15 +8,24 @@ from typing import TYPE_CHECKING
 
 import matplotlib as mpl
 import pytest
+import xarray as xr
+from colour_trees import LABELS, write_checkpoint
 from hypothesis import HealthCheck, settings
+from made_up import rising_units
 
 import dvis
 from dvis.measure.feature_settings import VisualizeOptions, feature_settings
 
+# Modules that load torch, selenium or all of dask are imported by the fixtures that need them.
 if TYPE_CHECKING:
+    from browser import Browser, Page
+    from known_trees import Tree
+    from program_server import Server
+
     from dvis.models.training import TrainingRun
 
 mpl.use("agg")
+pytest.register_assert_rewrite("browser", "known_trees", "program_server", "whole_stores")
 
 # Each example imports and reads back real files, which takes longer than hypothesis' default.
 settings.register_profile(
@@ -51,7 +60,7 @@ def own_store(sample_store: Path, tmp_path: Path) -> Path:
 @pytest.fixture(scope="session")
 def finished_run(tmp_path_factory: pytest.TempPathFactory) -> "TrainingRun":
     """A training run that has ended, to read."""
-    from tiny_runs import run_tiny  # loads torch, which most tests do without
+    from tiny_runs import run_tiny
 
     return run_tiny(tmp_path_factory.mktemp("run") / "1", every=4)
 
@@ -90,3 +99,87 @@ def options(tmp_path: Path) -> VisualizeOptions:
         workers=0,
         settings=feature_settings("default", {"max_iterations": 8, "min_iterations": 4}),
     )
+
+
+@pytest.fixture(scope="session")
+def run_of_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with three checkpoints, and a store of feature images of them, to read."""
+    from tiny_responses import write_run_of_features
+
+    folder = tmp_path_factory.mktemp("features")
+    write_run_of_features(folder)
+    return folder
+
+
+@pytest.fixture
+def rising() -> xr.Dataset:
+    """Two layers of four units that rise from 0 to 1 at planted checkpoints of eight."""
+    return rising_units()
+
+
+@pytest.fixture(scope="session")
+def server(tmp_path_factory: pytest.TempPathFactory) -> Iterator["Server"]:
+    """Starts the programs that are killed and watched."""
+    from program_server import Server
+
+    server = Server(tmp_path_factory.mktemp("logs"))
+    yield server
+    server.close()
+
+
+@pytest.fixture(scope="session")
+def mixed_tree(tmp_path_factory: pytest.TempPathFactory) -> "Tree":
+    """Units of every state, to import."""
+    from known_trees import write_mixed_tree
+
+    return write_mixed_tree(tmp_path_factory.mktemp("mixed"))
+
+
+@pytest.fixture(scope="session")
+def mixed_state(
+    mixed_tree: "Tree", tmp_path_factory: pytest.TempPathFactory
+) -> dict[str, xr.Dataset]:
+    """What an unbroken import of the mixed tree makes."""
+    from whole_stores import state_of
+
+    store = tmp_path_factory.mktemp("unbroken") / "unbroken.zarr"
+    dvis.ingest_tree(mixed_tree.root, store=store, workers=1)
+    assert dvis.check_store(store) == []
+    return state_of(store)
+
+
+@pytest.fixture(scope="session")
+def browser() -> Iterator["Browser"]:
+    """Chromium, started once."""
+    from browser import chromium
+
+    with chromium() as found:
+        yield found
+
+
+@pytest.fixture(scope="session")
+def colour_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of plain colours with odd labels, to look at."""
+    folder = tmp_path_factory.mktemp("page")
+    model = folder / "feature_images" / "resnet18"
+    for i, label in enumerate(LABELS):
+        write_checkpoint(model / "checkpoints", i, label)
+    dvis.ingest_tree(model, store=folder / "resnet18.zarr", batches_per_epoch=1000)
+    return folder / "resnet18.zarr"
+
+
+@pytest.fixture(scope="session", params=["live", "static"])
+def page(
+    request: pytest.FixtureRequest, colour_store: Path, browser: "Browser"
+) -> Iterator["Page"]:
+    """The page of the store of colours, from `dvis view` and from a folder."""
+    from browser import Page, server
+
+    from dvis.views.page.static import export_page
+
+    if request.param == "live":
+        with server(colour_store) as (address, _):
+            yield Page("live", address, browser)
+        return
+    index = export_page(colour_store, colour_store.with_name("page")).index
+    yield Page("static", index.as_uri(), browser)

@@ -10,6 +10,7 @@ import xarray as xr
 from dvis.schema import CHANNEL, CHECKPOINT, IMAGE_DIMS, LAYER, UNIT_DIMS, Status
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
+BIRTHS = np.array([[1, 2, 2, 3], [4, 5, 5, 6]])
 
 
 def made_up(
@@ -81,3 +82,36 @@ def rising_at(birth: np.ndarray, n_checkpoints: int, *, noise: float = 0.0, seed
     position = np.arange(n_checkpoints)[:, None, None]
     level = (position >= birth).astype(float)
     return level + noise * np.random.default_rng(seed).standard_normal(level.shape)
+
+
+def rising_units() -> xr.Dataset:
+    """Two layers of four units that rise from 0 to 1 at `BIRTHS`, of eight checkpoints."""
+    image = np.random.default_rng(0).integers(0, 255, (8, 2, 4, 6, 6, 3))
+    return made_up(rising_at(BIRTHS, 8), image=image, val_loss=np.geomspace(4.0, 0.02, 8))
+
+
+def many_units(n_checkpoints: int, n_layers: int, n_channels: int, *, side: int = 0) -> xr.Dataset:
+    """Units that are born at random, at checkpoints with long names, times and epochs."""
+    shape = (n_layers, n_channels)
+    born_at = np.random.default_rng(1).integers(0, n_checkpoints, shape)
+    steps = np.unique(np.geomspace(1, 50_000, n_checkpoints).round())
+    steps = np.concatenate([[0], steps, steps[-1] + np.arange(1, n_checkpoints) * 5000])
+    steps = steps[:n_checkpoints]
+    labels = [
+        f"checkpoint_2024-03-25-10h{i % 60:02d}_epoch_{step // 5000:.0f}_train_{batch:.0f}.pth"
+        for i, (step, batch) in enumerate(zip(steps, steps % 5000, strict=True))
+    ]
+    image = np.zeros((n_checkpoints, *shape, side, side, 3)) if side else None
+    dataset = made_up(
+        rising_at(born_at, n_checkpoints, noise=0.05),
+        steps=steps,
+        labels=labels,
+        layers=[f"features.{i}.block.conv1" for i in range(n_layers)],
+        image=image,
+    )
+    minutes = (steps * 10).astype("timedelta64[s]")
+    return dataset.assign_coords(
+        epoch=("checkpoint", steps // 5000),
+        batch=("checkpoint", steps % 5000),
+        time=("checkpoint", np.datetime64("2024-03-25T10:00", "ns") + minutes),
+    )

@@ -1,9 +1,6 @@
 """The page in a real browser, from `dvis view` and from a folder: what is seen is stored."""
 
-import io
 import json
-from collections.abc import Iterator
-from dataclasses import dataclass
 from pathlib import Path
 
 import numpy as np
@@ -22,120 +19,31 @@ from colour_trees import (
     encoded,
     write_checkpoint,
 )
-from PIL import Image
 
 import dvis
 
 pytest.importorskip("selenium", reason="needs selenium: pip install selenium")
 pytest.importorskip("starlette", reason="needs the extra `page`")
-browser_module = pytest.importorskip("browser")
-from browser import MISSING, Browser, chromium, server  # noqa: E402
+from browser import (
+    MISSING,
+    Browser,
+    Page,
+    cells,
+    inside,
+    middle,
+    server,
+    show,
+    shown_channels,
+    text,
+    window,
+)
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
 
 @pytest.fixture(scope="module")
-def tree(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    model = tmp_path_factory.mktemp("page") / "feature_images" / "resnet18"
-    for i, label in enumerate(LABELS):
-        write_checkpoint(model / "checkpoints", i, label)
-    return model
-
-
-@pytest.fixture(scope="module")
-def store(tree: Path) -> Path:
-    path = tree.parent.parent / "resnet18.zarr"
-    dvis.ingest_tree(tree, store=path, batches_per_epoch=1000)
-    return path
-
-
-@pytest.fixture(scope="module")
-def dataset(store: Path) -> xr.Dataset:
-    return dvis.open(store).load()
-
-
-@pytest.fixture(scope="module")
-def browser() -> Iterator[Browser]:
-    with chromium() as found:
-        yield found
-
-
-@dataclass
-class Page:
-    """A page of the store: how it came to the browser, and where it is."""
-
-    mode: str
-    address: str
-    browser: Browser
-
-    def open(self, fragment: str = "") -> Browser:
-        self.browser.resize(1280, 900)
-        self.browser.open(f"{self.address}#/{fragment}")
-        return self.browser
-
-
-@pytest.fixture(scope="module", params=["live", "static"])
-def page(request: pytest.FixtureRequest, store: Path, browser: Browser) -> Iterator[Page]:
-    if request.param == "live":
-        with server(store) as (address, _):
-            yield Page("live", address, browser)
-        return
-    from dvis.views.page.static import export_page
-
-    index = export_page(store, store.with_name("page")).index
-    yield Page("static", index.as_uri(), browser)
-
-
-def cells(browser: Browser) -> dict[int, dict[str, float]]:
-    """Thumbnails in the page: where each channel's is in the window."""
-    found = browser.js(
-        """return [...document.querySelectorAll('.grid .cell')].map(cell => {
-            const box = cell.querySelector('.frame').getBoundingClientRect();
-            return [Number(cell.dataset.channel), {x: box.x, y: box.y, width: box.width,
-                    height: box.height, drawn: cell.dataset.drawn}];
-        })"""
-    )
-    return dict(found)
-
-
-def window(browser: Browser) -> np.ndarray:
-    """Pixels of the window, (y, x, rgb)."""
-    data = browser.driver.get_screenshot_as_png()
-    return np.asarray(Image.open(io.BytesIO(data)).convert("RGB")).astype(int)
-
-
-def inside(pixels: np.ndarray, box: dict[str, float]) -> np.ndarray:
-    """Pixels of a box."""
-    x, y, width, height = (round(box[name]) for name in ("x", "y", "width", "height"))
-    return pixels[y : y + height, x : x + width]
-
-
-def middle(pixels: np.ndarray, box: dict[str, float]) -> np.ndarray:
-    """Mean colour of the middle of a box."""
-    part = inside(pixels, box)
-    height, width = part.shape[:2]
-    return part[height // 4 : height // 2, width // 4 : 3 * width // 4].mean((0, 1))
-
-
-def show(browser: Browser, checkpoint: int) -> None:
-    """Move the slider as a hand does, and wait for the thumbnails."""
-    browser.js(
-        """const slider = document.querySelector('.slider'); slider.value = arguments[0];
-        slider.dispatchEvent(new Event('input', {bubbles: true}))""",
-        checkpoint,
-    )
-    browser.wait(
-        "return document.querySelector('.grid').dataset.shown === String(arguments[0])", checkpoint
-    )
-
-
-def shown_channels(browser: Browser) -> int:
-    return int(browser.js("return document.querySelector('.grid').dataset.count"))
-
-
-def text(browser: Browser) -> str:
-    found = browser.js("return document.getElementById('main').innerText")
-    return str(found)
+def dataset(colour_store: Path) -> xr.Dataset:
+    return dvis.open(colour_store).load()
 
 
 VIEWS = {
@@ -218,9 +126,9 @@ def counts_of_xarray(dataset: xr.Dataset, store: Path) -> dict[str, int]:
     }
 
 
-def test_filter_counts_equal_xarrays(page: Page, dataset: xr.Dataset, store: Path) -> None:
+def test_filter_counts_equal_xarrays(page: Page, dataset: xr.Dataset, colour_store: Path) -> None:
     checkpoint = encoded(LABELS[3])
-    expected = counts_of_xarray(dataset, store)
+    expected = counts_of_xarray(dataset, colour_store)
     assert len(set(expected.values())) > 2, "the conditions tell channels apart"
     for condition, n_channels in expected.items():
         browser = page.open(f"layer1?checkpoint={checkpoint}&filter={encoded(condition)}")
@@ -253,84 +161,6 @@ def test_filters_and_order_by_hand(page: Page, dataset: xr.Dataset) -> None:
         search.dispatchEvent(new Event('input', {bubbles: true}))"""
     )
     assert shown_channels(browser) == 4
-
-
-def test_keyboard(page: Page) -> None:
-    browser = page.open("layer1")
-    moment = "return document.querySelector('.slider').getAttribute('aria-valuetext')"
-    browser.press("\ue012")  # arrow left
-    assert "4 of 5" in browser.js(moment)
-    browser.press("\ue011")  # home
-    assert "1 of 5" in browser.js(moment)
-    browser.press("\ue014")  # arrow right
-    assert "2 of 5" in browser.js(moment)
-    browser.press(" ")
-    assert (
-        browser.js("return document.querySelector('.bar-play').getAttribute('aria-label')")
-        == "Pause"
-    )
-    browser.wait(f"{moment}.includes('5 of 5')")
-    browser.wait("return document.querySelector('.bar-play').getAttribute('aria-label') === 'Play'")
-    browser.press("/")
-    assert browser.js("return document.activeElement.className") == "search"
-    browser.press("12")
-    assert shown_channels(browser) == 1
-    browser.press("\ue00c")  # escape
-    browser.press("?")
-    assert browser.js("return document.querySelector('dialog').open")
-    browser.press("\ue00c")
-    assert not browser.js("return document.querySelector('dialog').open")
-    browser.press("u")
-    browser.wait("return document.getElementById('main').dataset.view === 'overview'")
-    browser = page.open("layer1/6")
-    browser.press("n")
-    browser.wait("return location.hash.startsWith('#/layer1/7')")
-    browser.wait_for_view()
-    assert browser.errors() == []
-
-
-def test_tab_reaches_thumbnails_and_enter_opens_a_unit(page: Page) -> None:
-    browser = page.open("layer1")
-    browser.js("document.querySelector('.cell[aria-posinset=\"1\"]').focus()")
-    browser.press("\ue004")  # tab
-    assert browser.js("return document.activeElement.dataset.channel") == "1"
-    browser.press("\ue007")  # enter
-    browser.wait("return document.getElementById('main').dataset.view === 'unit'")
-    assert browser.js("return document.activeElement.id") == "main"
-
-
-@pytest.mark.parametrize(
-    "fragment",
-    [
-        f"?checkpoint={encoded(LABELS[1])}&x=epoch",
-        f"layer1?checkpoint={encoded(LABELS[1])}&sort=birth&order=desc&filter=state%3Aborn",
-        f"layer1/7?checkpoint={encoded(LABELS[4])}&x=time",
-        f"compare?layer=layer1&channel=5&other_channel=9&checkpoint={encoded(LABELS[1])}",
-        f"{encoded(ODD)}/2?checkpoint={encoded(LABELS[4])}",
-        "layer1/0?variant=sum-0",
-    ],
-)
-def test_addresses_reload_to_the_same_view(page: Page, fragment: str) -> None:
-    browser = page.open(fragment)
-    said, address = text(browser), browser.js("return location.href")
-    state = "return [...document.querySelectorAll('select, input')].map(each => each.value)"
-    values = browser.js(state)
-    assert address.endswith(f"#/{fragment}")
-    browser.open(address)
-    assert browser.js("return location.href") == address
-    assert browser.js(state) == values
-    assert text(browser) == said
-    assert browser.errors() == []
-
-
-def test_slider_is_in_the_address(page: Page) -> None:
-    browser = page.open("layer1")
-    show(browser, 1)
-    expected = f"#/layer1?checkpoint={encoded(LABELS[1])}"
-    browser.wait("return location.hash === arguments[0]", expected)
-    browser.driver.refresh()
-    browser.wait_for_view()
-    assert browser.js("return document.querySelector('.grid').dataset.shown") == "1"
 
 
 def test_unit_shows_its_images_and_numbers(page: Page, dataset: xr.Dataset) -> None:
@@ -369,35 +199,6 @@ def test_unit_shows_its_images_and_numbers(page: Page, dataset: xr.Dataset) -> N
     assert tabs == [] or "average-0" in tabs
 
 
-def test_variants_of_a_unit_are_tabs(page: Page) -> None:
-    browser = page.open("layer1/0")
-    tabs = "return [...document.querySelectorAll('.tabs a')].map(each => each.innerText)"
-    assert browser.js(tabs) == ["average-0", "sum-0"]
-    browser.js("document.querySelectorAll('.tabs a')[1].click()")
-    browser.wait("return location.hash.includes('variant=sum-0')")
-    browser.wait_for_view()
-    assert browser.js("return document.querySelector('.tabs [aria-current]').innerText") == "sum-0"
-
-
-def test_compared_sliders_move_together(page: Page) -> None:
-    browser = page.open("compare?layer=layer1&channel=5&other_channel=9")
-    sliders = "return [...document.querySelectorAll('.slider')].map(each => Number(each.value))"
-    assert browser.js(sliders) == [4, 4]
-    browser.press("\ue012")
-    assert browser.js(sliders) == [3, 3]
-    browser.js("document.getElementById('link').click()")
-    browser.press("\ue012")
-    assert browser.js(sliders) == [2, 3]
-    browser.wait("return location.hash.includes('other_checkpoint')")
-    browser.driver.refresh()
-    browser.wait_for_view()
-    assert browser.js(sliders) == [2, 3]
-    images = browser.js(
-        "return [...document.querySelectorAll('.large-frame')].map(e => e.dataset.checkpoint)"
-    )
-    assert images == ["2", "3"]
-
-
 def test_odd_labels_are_text(page: Page) -> None:
     browser = page.open(VIEWS["odd unit"])
     assert ODD in browser.js("return document.querySelector('h1').textContent")
@@ -431,13 +232,6 @@ def test_nothing_is_wider_than_the_window(page: Page, view: str) -> None:
         browser.resize(width)
         browser.wait("return innerWidth === arguments[0]", width)
         assert browser.js("return document.documentElement.scrollWidth") <= width
-
-
-def test_wrong_addresses_say_what_there_is(page: Page) -> None:
-    browser = page.open("layer9")
-    assert "layer1" in browser.js("return document.querySelector('[role=alert]').innerText")
-    browser = page.open("layer1?checkpoint=none")
-    assert "no checkpoint" in browser.js("return document.getElementById('notice').innerText")
 
 
 def test_a_store_that_grows_shows_its_new_checkpoint_after_a_refresh(

@@ -1,14 +1,10 @@
-"""Responses over checkpoints: into the store, resumed, killed, and read again."""
+"""Responses over checkpoints: into the store, resumed, refused, and read again."""
 
-import multiprocessing
-import os
 import shutil
-import signal
 import subprocess
 import sys
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
@@ -17,6 +13,7 @@ import xarray as xr
 import zarr
 from PIL import Image
 from tiny_models import transformer, write_checkpoints
+from tiny_responses import LAYERS, MODEL, loaded, of_features, options_of_shapes, store_of
 
 import dvis
 from dvis.measure.feature_settings import VisualizeOptions, feature_settings
@@ -25,65 +22,15 @@ from dvis.models.architectures import load_model
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data import InputTransform, load_images
 from dvis.respond import respond
-from dvis.response_recorder import ResponseRecorder
 from dvis.response_store import response_names, responses
 from dvis.visualize import visualize
-from dvis.writer import restructuring
-
-MODEL = "tiny_models:net"
-TESTS = Path(__file__).parent
-LAYERS = ("conv1", "conv2", "fc")
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def run_of_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with three checkpoints, and a store of feature images of them."""
-    folder = tmp_path_factory.mktemp("features")
-    write_checkpoints(folder / "run", 3)
-    settings = feature_settings("default", {"max_iterations": 8, "min_iterations": 4})
-    visualize(
-        VisualizeOptions(
-            model=MODEL,
-            checkpoint_path=(folder / "run",),
-            layers=("conv1", "conv2"),
-            channels=(0, 1, 2, 5),
-            store=folder / "net.zarr",
-            workers=0,
-            settings=settings,
-        )
-    )
-    return folder
-
-
 @pytest.fixture
 def options(run_of_features: Path, tmp_path: Path) -> RespondOptions:
-    """Responses to ten shapes; the store has feature images."""
-    folder = Path(shutil.copytree(run_of_features, tmp_path / "own"))
-    return RespondOptions(
-        model=MODEL,
-        checkpoint_path=(folder / "run",),
-        layers=LAYERS,
-        dataset="shapes",
-        n_images=10,
-        store=folder / "net.zarr",
-        workers=0,
-    )
-
-
-def of_features(options: RespondOptions, which: str, **changes: Any) -> RespondOptions:
-    cleared = {"dataset": None, "n_images": None, "layers": ()}
-    return replace(options, **{**cleared, "feature_images": which, **changes})
-
-
-def store_of(options: RespondOptions) -> Path:
-    assert options.store is not None
-    return options.store
-
-
-def loaded(options: RespondOptions, name: str | None = None) -> xr.Dataset:
-    return responses(store_of(options), name=name).load()
+    return options_of_shapes(run_of_features, tmp_path / "own")
 
 
 def test_responses_of_every_checkpoint_are_in_the_store(options: RespondOptions) -> None:
@@ -333,85 +280,6 @@ def test_processes_give_what_one_process_gives(options: RespondOptions) -> None:
     respond(replace(options, name="parallel", workers=None))
     one, other = loaded(options, "shapes-val"), loaded(options, "parallel")
     xr.testing.assert_equal(one, other)
-
-
-@pytest.mark.parametrize("n_written", [0, 1, 2, 5])
-def test_killed_and_resumed_equals_an_unbroken_run(options: RespondOptions, n_written: int) -> None:
-    # The process dies at the n-th write of a variable, so also between data and status.
-    cross = of_features(options, "all", name="cross", batch_size=8)
-    unbroken = [replace(each, name=f"whole-{i}") for i, each in enumerate((options, cross))]
-    for each in unbroken:
-        respond(each)
-    context = multiprocessing.get_context("fork")
-    for each in (options, cross):
-        process = context.Process(target=_die_writing, args=(each, n_written))
-        process.start()
-        process.join(60)
-        assert process.exitcode == -signal.SIGKILL
-        respond(each)
-    for name, whole in (("shapes-val", "whole-0"), ("cross", "whole-1")):
-        xr.testing.assert_equal(loaded(options, name), loaded(options, whole))
-
-
-def _die_writing(options: RespondOptions, n_written: int) -> None:
-    left = [n_written]
-    put = ResponseRecorder._put
-
-    def dying(self: ResponseRecorder, *arguments: Any) -> None:
-        if not left[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left[0] -= 1
-        put(self, *arguments)
-
-    ResponseRecorder._put = dying  # type: ignore[method-assign]  # this process ends
-    torch.set_num_threads(1)
-    respond(options)
-
-
-@pytest.mark.parametrize("n_written", [1, 7, 13, 18, 20])
-def test_a_group_that_was_killed_while_growing_is_set_right_by_any_writer(
-    options: RespondOptions, n_written: int
-) -> None:
-    # The process dies at the n-th change of an array: of a length, a coordinate, or a label.
-    respond(replace(options, layers=("conv1",)))
-    before = loaded(options)
-    write_checkpoints(options.checkpoint_path[0], 4)
-    process = multiprocessing.get_context("fork").Process(
-        target=_die_growing, args=(options, n_written)
-    )
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
-    xr.testing.assert_identical(loaded(options), before)
-    with restructuring(store_of(options)):  # of something else
-        pass
-    after = loaded(options)
-    assert "" not in [*after.checkpoint.values, *after.layer.values]
-    assert (after.n_channels > 0).all()
-    kept = {dim: before[dim].values for dim in before.response.dims}
-    xr.testing.assert_equal(after.response.sel(kept), before.response)
-    assert dvis.check_store(store_of(options)) == []
-    respond(options)
-    assert loaded(options).sizes == {"checkpoint": 4, "layer": 3, "channel": 16, "image": 10}
-    assert dvis.check_store(store_of(options)) == []
-
-
-def _die_growing(options: RespondOptions, n_written: int) -> None:
-    left = [n_written]
-
-    def dying(change: Any) -> Any:
-        def changed(*arguments: Any) -> None:
-            if not left[0]:
-                os.kill(os.getpid(), signal.SIGKILL)
-            left[0] -= 1
-            change(*arguments)
-
-        return changed
-
-    zarr.Array.resize = dying(zarr.Array.resize)  # type: ignore[method-assign]  # this process ends
-    zarr.Array.__setitem__ = dying(zarr.Array.__setitem__)  # type: ignore[method-assign]
-    torch.set_num_threads(1)
-    respond(options)
 
 
 def test_what_a_check_marks_is_measured_again(options: RespondOptions) -> None:

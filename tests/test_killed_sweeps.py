@@ -1,0 +1,193 @@
+"""Sweeps that are killed, interrupted or out of disk space, and go on."""
+
+import multiprocessing
+import os
+import signal
+import subprocess
+import sys
+import threading
+import time
+from dataclasses import replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tiny_models import write_checkpoints
+from whole_stores import assert_equal_stores
+
+import dvis
+from dvis.measure.feature_settings import VisualizeOptions, feature_settings
+from dvis.recorder import FeatureRecorder
+from dvis.visualize import visualize
+
+MODEL = "tiny_models:net"
+TESTS = Path(__file__).parent
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+def _run(options: VisualizeOptions) -> None:
+    torch.set_num_threads(1)
+    visualize(options)
+
+
+def test_killed_20_times_and_resumed_equals_an_unbroken_run(
+    options: VisualizeOptions, tmp_path: Path
+) -> None:
+    write_checkpoints(tmp_path / "run", 14)
+    channels = tuple(range(8))
+    options = replace(options, layers=("conv1", "conv2", "relu"), channels=channels, batch_size=4)
+    started = time.monotonic()
+    unbroken = replace(options, store=tmp_path / "unbroken.zarr")
+    visualize(unbroken)
+    whole = time.monotonic() - started
+    context = multiprocessing.get_context("forkserver")
+    context.set_forkserver_preload(["dvis.visualize", "tiny_models"])
+    rng = np.random.default_rng(0)
+    n_killed = 0
+    for _ in range(20):
+        process = context.Process(target=_run, args=(options,))
+        process.start()
+        process.join(0.2 + rng.uniform(0, whole / 6))
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+            n_killed += 1
+        process.join()
+    visualize(options)
+    assert n_killed >= 10
+    assert dvis.check_store(options.store) == []
+    assert_equal_stores(options.store, unbroken.store)
+
+
+def test_a_killed_dask_worker_loses_nothing(
+    options: VisualizeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    from distributed import Client, LocalCluster
+
+    monkeypatch.setenv("PYTHONPATH", str(TESTS))
+    write_checkpoints(tmp_path / "run", 8)
+    unbroken = replace(options, store=tmp_path / "unbroken.zarr")
+    visualize(unbroken)
+    with (
+        LocalCluster(n_workers=2, threads_per_worker=1, dashboard_address=None) as cluster,
+        Client(cluster) as client,
+    ):
+        client.wait_for_workers(2)
+        pids = list(client.run(os.getpid).values())
+        client.run(lambda: __import__("torch").set_num_threads(1))
+        killer = threading.Timer(1.0, os.kill, (pids[0], signal.SIGKILL))
+        killer.start()
+        report = visualize(options, client=client)
+        killer.join()
+    assert report.n_failed == 0
+    assert_equal_stores(options.store, unbroken.store)
+
+
+def test_a_killed_local_worker_loses_nothing(
+    options: VisualizeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    write_checkpoints(tmp_path / "run", 8)
+    unbroken = replace(options, store=tmp_path / "unbroken.zarr")
+    visualize(unbroken)
+    killed: list[int] = []
+    record = FeatureRecorder.record
+
+    def kill_once(self: FeatureRecorder, *arguments: Any) -> list[str]:
+        if not killed:
+            killed.append(multiprocessing.active_children()[0].pid or 0)
+            os.kill(killed[0], signal.SIGKILL)
+        return record(self, *arguments)
+
+    monkeypatch.setattr(FeatureRecorder, "record", kill_once)
+    assert visualize(replace(options, workers=None)).n_failed == 0
+    assert killed
+    assert_equal_stores(options.store, unbroken.store)
+
+
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
+
+INTERRUPTED = """
+import sys
+from dvis.cli import main
+sys.exit(main(sys.argv[1:]))
+"""
+
+
+def test_an_interrupted_run_ends_cleanly_and_goes_on(
+    options: VisualizeOptions, tmp_path: Path
+) -> None:
+    store = tmp_path / "interrupted.zarr"
+    arguments = [
+        *("visualize", "--model", MODEL, "--layers", "conv1", "conv2", "--max-iterations", "40"),
+        *("--checkpoint-path", str(options.checkpoint_path[0]), "--stop-rule", "never"),
+        *("--store", str(store)),
+    ]
+
+    def begin() -> subprocess.Popen[str]:
+        return subprocess.Popen(
+            [sys.executable, "-c", INTERRUPTED, *arguments],
+            cwd=TESTS,
+            env=ONE_THREAD,
+            text=True,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+        )
+
+    process = begin()
+    while not any(store.rglob("status/c/*/*/*")):
+        assert process.poll() is None, process.communicate()
+        time.sleep(0.02)
+    time.sleep(0.2)
+    process.send_signal(signal.SIGINT)
+    _, errors = process.communicate(timeout=60)
+    assert process.returncode == 130
+    assert "Traceback" not in errors
+    n_complete = int((dvis.open(store).status == dvis.Status.COMPLETE).sum())
+    assert 0 < n_complete < 72
+    process = begin()
+    output, errors = process.communicate(timeout=120)
+    assert process.returncode == 0, errors
+    assert f"{72 - n_complete} units made, 0 failed" in output
+    settings = feature_settings("default", {"max_iterations": 40, "stop_rule": "never"})
+    visualize(replace(options, channels=(), settings=settings))
+    assert_equal_stores(store, options.store)
+
+
+FULL_DISK = """
+import resource, signal, sys
+from dvis.cli import main
+# A file may not grow beyond this: the kernel refuses the write as a full disk does.
+signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_a_full_disk_ends_a_run_and_what_was_made_is_kept(
+    options: VisualizeOptions, tmp_path: Path
+) -> None:
+    store = tmp_path / "full.zarr"
+    arguments = [
+        *("visualize", "--model", MODEL, "--layers", "conv1", "conv2", "--max-iterations", "4"),
+        *("--checkpoint-path", str(options.checkpoint_path[0]), "--workers", "0"),
+        *("--store", str(store), "--feature-image-size", "64"),
+    ]
+    # The first layer's 8 images take 98 kB, the second's 16 twice as many.
+    command = [sys.executable, "-c", FULL_DISK, "150000", *arguments]
+    run = partial(
+        subprocess.run, cwd=TESTS, env=ONE_THREAD, text=True, capture_output=True, timeout=120
+    )
+    full = run(command)
+    assert full.returncode == 2
+    assert "Make space and run the same command again" in full.stderr
+    assert "Traceback" not in full.stderr
+    complete = (dvis.open(store).status == dvis.Status.COMPLETE).values
+    assert 0 < complete.sum() < 72
+    assert dvis.check_store(store) == []
+    command[3] = str(2**40)
+    again = run(command)
+    assert again.returncode == 0, again.stderr
+    assert f"{72 - complete.sum()} units made, 0 failed" in again.stdout
