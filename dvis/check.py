@@ -6,12 +6,12 @@ failed, so that an import or a sweep makes them again.
 
 from pathlib import Path
 
-from dvis.check_features import check_features
-from dvis.check_llc import check_llc
-from dvis.check_responses import check_responses
-from dvis.faults import Fault
+from dvis.checks.faults import Fault
+from dvis.checks.features import check_features
+from dvis.checks.llc import check_llc
+from dvis.checks.responses import check_responses
+from dvis.storage.writer import restructuring
 from dvis.store import contents
-from dvis.writer import restructuring
 
 # One for each kind of group.
 _CHECKS = (check_features, check_responses, check_llc)

@@ -10,7 +10,6 @@ from typing import Literal
 import tyro
 from tyro.conf import Positional
 
-from dvis.blocks import DiskFullError
 from dvis.check import check_store
 from dvis.commands.llc import llc
 from dvis.commands.page import page
@@ -26,6 +25,7 @@ from dvis.export import export_tree
 from dvis.ingest import ingest_tree
 from dvis.report import count_units, describe_llc, list_problems, render_counts
 from dvis.response_store import response_names
+from dvis.storage.blocks import DiskFullError
 from dvis.store import contents
 
 # Problems that are printed; `dvis info` lists them all.

@@ -10,13 +10,13 @@ from typing import Any
 
 import zarr
 
-from dvis.blocks import ImageBlocks, image_layout, write_atomically
-from dvis.images import FeatureReader
-from dvis.locks import write_lock
 from dvis.progress import progress_bar
 from dvis.schema import FEATURES, IMAGE, Status, block_checkpoints
+from dvis.storage.blocks import ImageBlocks, image_layout, write_atomically
+from dvis.storage.images import FeatureReader
+from dvis.storage.locks import write_lock
+from dvis.storage.writer import restructuring
 from dvis.store import FeatureEntry, contents
-from dvis.writer import restructuring
 
 # The two key encodings of Zarr v3 name the same blocks by different files: the old layout stays
 # whole beside the new one until the array's metadata, in one rename, point to the new.

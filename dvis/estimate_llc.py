@@ -10,17 +10,17 @@ from typing import TYPE_CHECKING, Any
 import xarray as xr
 
 from dvis.analysis.calibration import Recommendation, recommend
-from dvis.llc_sampling import (
-    LLCReport,
-    SamplingPlan,
-    carry_out,
-    plan_sampling,
-)
 from dvis.llc_store import llc_traces
 from dvis.measure.llc.losses import Loss
 from dvis.measure.llc_options import CalibrateOptions, EstimateOptions
 from dvis.models.checkpoints import find_checkpoints
 from dvis.schema import CALIBRATION, CHAIN, CHECKPOINT, EPSILON, ESTIMATE, GAMMA, PARAMETERS
+from dvis.sweeps.llc_sampling import (
+    LLCReport,
+    SamplingPlan,
+    carry_out,
+    plan_sampling,
+)
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dvis.blocks import write_atomically
-from dvis.images import Block, FeatureReader
+from dvis.importing.units import Info, rebuild_info
 from dvis.progress import progress_bar
 from dvis.response_store import response_names
 from dvis.schema import Form, Status, Variant
+from dvis.storage.blocks import write_atomically
+from dvis.storage.images import Block, FeatureReader
 from dvis.store import contents
 from dvis.tree import IMAGE_SUFFIX, INFO_SUFFIX, stem_of
-from dvis.units import Info, rebuild_info
 
 _SCALARS = ("activation", "stop_step", "seed", "params")
 

@@ -2,7 +2,7 @@
 
 A folder in, `stores/{model}.zarr` out. Run again, an import reads what is new or changed, and goes
 on where a killed one stopped. One process, which holds the run's lock, plans and commits; others
-read (`dvis.reading`).
+read (`dvis.importing.reading`).
 """
 
 import os
@@ -12,22 +12,22 @@ from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from dvis.blocks import explain_full_disk
-from dvis.locks import write_lock
+from dvis.importing.reading import reading_pool
+from dvis.importing.run_import import ImportJob, ImportReport, RunImport
+from dvis.importing.survey import Problem, RunSurvey, survey
 from dvis.progress import progress_bar
-from dvis.reading import reading_pool
-from dvis.run_import import ImportJob, ImportReport, RunImport
 from dvis.schema import (
     FEATURES,
 )
-from dvis.store import contents
-from dvis.survey import Problem, RunSurvey, survey
-from dvis.tree import (
-    find_models,
-)
-from dvis.writer import (
+from dvis.storage.blocks import explain_full_disk
+from dvis.storage.locks import write_lock
+from dvis.storage.writer import (
     create_store,
     finish_import,
+)
+from dvis.store import contents
+from dvis.tree import (
+    find_models,
 )
 
 

@@ -20,19 +20,19 @@ from dvis.measure.response_images import (
 )
 from dvis.measure.response_settings import ALL, LAST, RespondOptions
 from dvis.measure.responses import FeatureImageResponses, ImageResponses
-from dvis.metrics import write_metrics
 from dvis.models.architectures import model_name
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data import ImageSet, InputTransform, load_images
 from dvis.models.devices import find_device
-from dvis.response_layout import ResponseSettings
-from dvis.response_recorder import ResponseRecorder, recording_responses
+from dvis.recorders.response_layout import ResponseSettings
+from dvis.recorders.responses import ResponseRecorder, recording_responses
 from dvis.schema import CHECKPOINT, LAYER, Status, Variant, did_you_mean
+from dvis.storage.metrics import write_metrics
 from dvis.store import contents
 from dvis.store import open as open_store
-from dvis.stored_images import StoredImages, choose_units, fingerprints_of_images
-from dvis.sweep import Measurement, SweepReport, sweep
-from dvis.sweep_inputs import RunFacts, choose_executor, input_transform, read_run
+from dvis.sweeps.inputs import RunFacts, choose_executor, input_transform, read_run
+from dvis.sweeps.stored_images import StoredImages, choose_units, fingerprints_of_images
+from dvis.sweeps.sweep import Measurement, SweepReport, sweep
 
 if TYPE_CHECKING:
     from distributed import Client

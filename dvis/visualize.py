@@ -14,14 +14,14 @@ from torch import nn
 from dvis.measure.feature_settings import VisualizeOptions
 from dvis.measure.features import FeatureTask, FeatureVisualisation
 from dvis.measure.features.spectra import spectrum_of_images
-from dvis.metrics import write_metrics
 from dvis.models.architectures import model_name
 from dvis.models.checkpoints import CheckpointFile, find_checkpoints
 from dvis.models.devices import find_device
-from dvis.recorder import FeatureRecorder, Kept, recording_features
-from dvis.starts import FromFolders, FromPrevious
-from dvis.sweep import Start, SweepReport, sweep
-from dvis.sweep_inputs import choose_executor, read_run
+from dvis.recorders.features import FeatureRecorder, Kept, recording_features
+from dvis.storage.metrics import write_metrics
+from dvis.sweeps.inputs import choose_executor, read_run
+from dvis.sweeps.starts import FromFolders, FromPrevious
+from dvis.sweeps.sweep import Start, SweepReport, sweep
 
 if TYPE_CHECKING:
     from distributed import Client

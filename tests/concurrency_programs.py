@@ -26,8 +26,8 @@ from PIL import Image
 import dvis
 from dvis.compact import compact_store
 from dvis.ingest import ingest_tree
-from dvis.locks import write_lock
 from dvis.schema import FEATURES, SchemaError, Status
+from dvis.storage.locks import write_lock
 
 VERSIONS = (0, 1)
 SIDE = 16

@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from dvis.recorder import FeatureRecorder, recording_features
+from dvis.recorders.features import FeatureRecorder, recording_features
 from dvis.tree import parse_checkpoint
 
 

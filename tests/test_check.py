@@ -15,7 +15,7 @@ from trees import CHECKPOINTS, write_tree
 import dvis
 from dvis.response_store import Kind
 from dvis.schema import Status
-from dvis.writer import restructuring
+from dvis.storage.writer import restructuring
 
 GROUP = "checkpoints/features/average-0"
 of_every_kind = pytest.mark.parametrize("kind", get_args(Kind))

@@ -18,13 +18,13 @@ from whole_stores import assert_same_state, state_of
 
 import dvis
 from dvis.compact import compact_store
-from dvis.groups import FeatureGroup
-from dvis.locks import write_lock
-from dvis.pictures import decode
 from dvis.schema import FEATURES, Form, Status
+from dvis.storage.groups import FeatureGroup
+from dvis.storage.locks import write_lock
+from dvis.storage.pictures import decode
+from dvis.storage.writer import create_store, finish_import, restructuring
 from dvis.store import contents, open_group
 from dvis.tree import parse_checkpoint
-from dvis.writer import create_store, finish_import, restructuring
 
 N_KILLED_COMPACTIONS = 10
 

@@ -14,8 +14,8 @@ from whole_stores import assert_same_state, state_of
 import dvis
 from dvis.check import check_store
 from dvis.ingest import ingest_tree
-from dvis.locks import StoreLockedError
 from dvis.schema import Status
+from dvis.storage.locks import StoreLockedError
 
 
 def import_together(server: Server, store: Path, parts: Sequence[dict[str, Any]]) -> None:

@@ -16,10 +16,10 @@ from tiny_llc import SETTINGS, changed, loaded, options_of_chains, store_of
 from tiny_models import write_checkpoints
 
 from dvis.estimate_llc import estimate_llc
-from dvis.llc_recorder import LLCRecorder
 from dvis.llc_store import llc_names
 from dvis.measure.llc_options import DataOptions, EstimateOptions
 from dvis.models.checkpoints import find_checkpoints
+from dvis.recorders.llc import LLCRecorder
 
 if TYPE_CHECKING:
     from dvis.models.training import TrainingRun

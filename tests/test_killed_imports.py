@@ -14,7 +14,7 @@ from program_server import Server, seconds_of, wait_until
 from whole_stores import assert_same_state, state_of
 
 from dvis.ingest import ingest_tree
-from dvis.writer import create_store
+from dvis.storage.writer import create_store
 
 N_KILLED_IMPORTS = 30
 

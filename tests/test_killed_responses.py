@@ -16,9 +16,9 @@ from tiny_responses import loaded, of_features, options_of_shapes, store_of
 
 import dvis
 from dvis.measure.response_settings import RespondOptions
+from dvis.recorders.responses import ResponseRecorder
 from dvis.respond import respond
-from dvis.response_recorder import ResponseRecorder
-from dvis.writer import restructuring
+from dvis.storage.writer import restructuring
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -20,7 +20,7 @@ from whole_stores import assert_equal_stores
 
 import dvis
 from dvis.measure.feature_settings import VisualizeOptions, feature_settings
-from dvis.recorder import FeatureRecorder
+from dvis.recorders.features import FeatureRecorder
 from dvis.visualize import visualize
 
 MODEL = "tiny_models:net"

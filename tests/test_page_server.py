@@ -18,7 +18,7 @@ from recorded_stores import Task, image_of, record, write_store
 from trees import decoded, write_tree
 
 import dvis
-from dvis.recorder import recording_features
+from dvis.recorders.features import recording_features
 from dvis.tree import parse_checkpoint
 from dvis.views.page.server import serve
 

@@ -14,12 +14,12 @@ from tiny_models import write_checkpoints
 from whole_stores import assert_equal_stores, everything
 
 import dvis
-from dvis.groups import FeatureGroup
 from dvis.measure.feature_settings import VisualizeOptions, feature_settings
 from dvis.measure.features import FeatureTask
 from dvis.models.checkpoints import CheckpointError
-from dvis.recorder import Kept, recording_features
+from dvis.recorders.features import Kept, recording_features
 from dvis.report import list_problems
+from dvis.storage.groups import FeatureGroup
 from dvis.tree import parse_checkpoint
 from dvis.verify import verify_store
 from dvis.visualize import visualize

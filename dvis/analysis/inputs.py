@@ -3,8 +3,8 @@
 import numpy as np
 import xarray as xr
 
-from dvis.levels import input_of, values_of
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y
+from dvis.storage.levels import input_of, values_of
 
 
 def model_input(dataset: xr.Dataset, checkpoint: str, layer: str, channel: int) -> xr.DataArray:

@@ -1,6 +1,6 @@
 """What several commands print."""
 
-from dvis.run_import import ImportReport
+from dvis.importing.run_import import ImportReport
 
 
 def print_import(report: ImportReport) -> None:

@@ -12,8 +12,6 @@ import numpy as np
 import torch
 import xarray as xr
 
-from dvis.blocks import write_atomically
-from dvis.locks import write_lock
 from dvis.models.architectures import model_name
 from dvis.models.checkpoints import CheckpointError, find_checkpoints, read_facts
 from dvis.models.schedule import (
@@ -25,6 +23,8 @@ from dvis.models.schedule import (
 )
 from dvis.models.training_settings import FIXED_IN_A_RUN, TrainingSettings
 from dvis.schema import CHECKPOINT
+from dvis.storage.blocks import write_atomically
+from dvis.storage.locks import write_lock
 from dvis.tree import CheckpointName, parse_checkpoint
 
 MODELS_FOLDER = Path("models")

@@ -27,8 +27,8 @@ from results import Row, at_most, print_table
 from torch import nn
 from torchvision.models import resnet18
 
-from dvis.executors import in_processes
 from dvis.measure.feature_settings import FeatureSettings, VisualizeOptions
+from dvis.sweeps.executors import in_processes
 from dvis.visualize import visualize
 
 Kind = Literal["dask", "local processes"]

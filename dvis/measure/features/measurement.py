@@ -10,7 +10,6 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from dvis.levels import INPUT_MEAN, INPUT_STD
 from dvis.measure.feature_settings import FeatureSettings, Precision
 from dvis.measure.features.engine import Normalisation, Optimised, maximise
 from dvis.measure.features.objectives import Objective, channel, map_size, neuron
@@ -18,6 +17,7 @@ from dvis.measure.features.parametrisations import ImageSpace, Parametrisation, 
 from dvis.measure.features.stored import StoredImage, activations, model_input, quantise
 from dvis.models.hooks import LayerOutput, trace_layers
 from dvis.schema import BLOCK_CHANNELS, CHANNEL, RGB, STEP_IN_RUN, X, Y, did_you_mean
+from dvis.storage.levels import INPUT_MEAN, INPUT_STD
 
 Aggregation = Literal["average", "sum", "single"]
 IMAGE_NUMBER = "image_number"

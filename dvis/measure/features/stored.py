@@ -11,10 +11,10 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dvis.levels import LEVELS, values_of
 from dvis.measure.features.engine import Normalisation
 from dvis.measure.features.objectives import Objective, ObjectiveBatch
 from dvis.models.hooks import LayerOutput, stopping
+from dvis.storage.levels import LEVELS, values_of
 
 
 @dataclass(frozen=True)

@@ -18,9 +18,9 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from dvis.blocks import ImageBlocks
 from dvis.report import sorted_entries
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, X, Y, did_you_mean
+from dvis.storage.blocks import ImageBlocks
 from dvis.store import Contents, FeatureEntry, contents, open_group
 from dvis.store import open as open_store
 

@@ -15,8 +15,8 @@ from typing import Any
 
 import numpy as np
 
-from dvis.blocks import explain_full_disk
 from dvis.progress import progress_bar
+from dvis.storage.blocks import explain_full_disk
 from dvis.views.page import documents
 from dvis.views.page.front import assets, html
 from dvis.views.page.plain import as_script

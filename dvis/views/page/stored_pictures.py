@@ -9,10 +9,10 @@ from contextlib import suppress
 
 import numpy as np
 
-from dvis.blocks import Position
-from dvis.codec import BlockError
-from dvis.pictures import encode_png
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y
+from dvis.storage.blocks import Position
+from dvis.storage.codec import BlockError
+from dvis.storage.pictures import encode_png
 from dvis.views.page.shown import ShownLayer
 
 Unit = tuple[int, int]  # number of the checkpoint, and channel

@@ -113,7 +113,7 @@ def sweep(
     recorder : Recorder
         Where results go; what it has is skipped.
     executor : callable that gives a context manager of an Executor and its number of workers
-        Where tasks run, from `dvis.executors`. A pool whose worker was killed is made anew.
+        Where tasks run, from `dvis.sweeps.executors`. A pool whose worker was killed is made anew.
     device : str
         Device of the models.
     start : Start, optional

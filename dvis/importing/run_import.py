@@ -15,9 +15,9 @@ from typing import Any
 import numpy as np
 import orjson
 
-from dvis.groups import FeatureGroup, StoredUnits
-from dvis.pictures import PictureError, inspect
-from dvis.reading import BlockTask, UnitReads, read_block, write_images
+from dvis.importing.reading import BlockTask, UnitReads, read_block, write_images
+from dvis.importing.survey import Problem, RunSurvey, UnitFiles, list_units
+from dvis.importing.units import MAX_IMAGE_BYTES, Info, rebuild_info
 from dvis.schema import (
     BLOCK_MAX_CHECKPOINTS,
     FEATURES,
@@ -28,19 +28,19 @@ from dvis.schema import (
     run_group,
     size_label,
 )
+from dvis.storage.groups import FeatureGroup, StoredUnits
+from dvis.storage.pictures import PictureError, inspect
+from dvis.storage.writer import (
+    batches_per_epoch,
+    note_run,
+    restructuring,
+)
 from dvis.store import contents
-from dvis.survey import Problem, RunSurvey, UnitFiles, list_units
 from dvis.tree import (
     ModelTree,
     estimate_batches_per_epoch,
     parse_checkpoint,
     training_steps,
-)
-from dvis.units import MAX_IMAGE_BYTES, Info, rebuild_info
-from dvis.writer import (
-    batches_per_epoch,
-    note_run,
-    restructuring,
 )
 
 _DEFAULT_SIZE = (224, 224)

@@ -11,9 +11,9 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dvis.blocks import ImageBlocks, Position
-from dvis.codec import BlockError
 from dvis.schema import CHECKPOINT, LAYER, Status
+from dvis.storage.blocks import ImageBlocks, Position
+from dvis.storage.codec import BlockError
 from dvis.store import FeatureEntry, open_group
 
 

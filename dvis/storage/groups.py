@@ -12,8 +12,6 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dvis.blocks import ImageBlocks, image_layout
-from dvis.growth import resize, settle
 from dvis.schema import (
     BLOCK_CHANNELS,
     CHANNEL,
@@ -34,6 +32,8 @@ from dvis.schema import (
     run_group,
     scalar_chunks,
 )
+from dvis.storage.blocks import ImageBlocks, image_layout
+from dvis.storage.growth import resize, settle
 from dvis.tree import CheckpointName
 
 _COORDINATE_NAMES = "epoch phase batch step time n_channels"

@@ -10,9 +10,9 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dvis.pictures import PictureError, decode
-from dvis.recorder import FeatureRecorder, UnitTask
+from dvis.recorders.features import FeatureRecorder, UnitTask
 from dvis.schema import Form, Variant
+from dvis.storage.pictures import PictureError, decode
 from dvis.tree import IMAGE_SUFFIX, stem_of
 
 _FORMS = (int(Form.NUMBERED_NAME), 0)

@@ -16,22 +16,22 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from torch import nn
 
-from dvis.executors import in_processes, in_this_process, kept_open
-from dvis.llc_recorder import LLCRecorder, recording_llc
 from dvis.measure.llc import ChainTask, LocalLearning, Samples, StartTask, samples_of
 from dvis.measure.llc.batched import BATCHED_ON_ACCELERATOR
 from dvis.measure.llc.losses import Loss, loss_name
 from dvis.measure.llc.weights import chosen
 from dvis.measure.llc_options import AUTO, EstimateOptions
 from dvis.measure.llc_settings import epsilon_bound
-from dvis.metrics import write_metrics
 from dvis.models.architectures import model_name
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.devices import find_device
-from dvis.named_images import NamedImages, find_images, forget_loaded
+from dvis.recorders.llc import LLCRecorder, recording_llc
 from dvis.schema import ALL_PARAMETERS, EPSILON, ESTIMATE, GAMMA, PARAMETERS
-from dvis.sweep import ExecutorFactory, sweep
-from dvis.sweep_inputs import RunFacts, choose_executor, read_run
+from dvis.storage.metrics import write_metrics
+from dvis.sweeps.executors import in_processes, in_this_process, kept_open
+from dvis.sweeps.inputs import RunFacts, choose_executor, read_run
+from dvis.sweeps.named_images import NamedImages, find_images, forget_loaded
+from dvis.sweeps.sweep import ExecutorFactory, sweep
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -12,14 +12,14 @@ from typing import Any, NamedTuple, Protocol
 import numpy as np
 import xarray as xr
 
-from dvis.blocks import explain_full_disk
-from dvis.groups import FeatureGroup
-from dvis.levels import INPUT_MEAN, input_of, values_of
-from dvis.locks import write_lock
-from dvis.pictures import encode_png
 from dvis.schema import BLOCK_CHANNELS, FEATURES, TEXT, Status, size_label
+from dvis.storage.blocks import explain_full_disk
+from dvis.storage.groups import FeatureGroup
+from dvis.storage.levels import INPUT_MEAN, input_of, values_of
+from dvis.storage.locks import write_lock
+from dvis.storage.pictures import encode_png
+from dvis.storage.writer import create_store, finish_import, restructuring
 from dvis.tree import CheckpointName
-from dvis.writer import create_store, finish_import, restructuring
 
 _SCALARS = ("activation", "value_min", "value_max", "stop_step", "seed")
 _MADE_OF = "source/fingerprint"

@@ -12,7 +12,6 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dvis.growth import resize
 from dvis.measure.llc_settings import ChainStatus
 from dvis.schema import (
     CELL_DIMS,
@@ -31,6 +30,7 @@ from dvis.schema import (
     VariableSpec,
     run_group,
 )
+from dvis.storage.growth import resize
 from dvis.tree import CheckpointName
 
 PROBLEM, WEIGHTS = f"{SOURCE}/problem", f"{SOURCE}/weights"

@@ -16,11 +16,8 @@ import numpy as np
 import zarr
 from zarr.core.group import ConsolidatedMetadata
 
-from dvis.groups import array_specs
-from dvis.growth import settle
-from dvis.llc_layout import array_specs as arrays_of_chains
-from dvis.locks import write_lock
-from dvis.response_layout import arrays_of
+from dvis.recorders.llc_layout import array_specs as arrays_of_chains
+from dvis.recorders.response_layout import arrays_of
 from dvis.response_store import RESPONSES
 from dvis.schema import (
     COORDINATES,
@@ -33,6 +30,9 @@ from dvis.schema import (
     VariableSpec,
     run_group,
 )
+from dvis.storage.groups import array_specs
+from dvis.storage.growth import settle
+from dvis.storage.locks import write_lock
 
 STORE_LOCK = "store"
 # Problems that belong to no unit, such as folders that cannot be listed.

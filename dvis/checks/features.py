@@ -10,14 +10,14 @@ from pathlib import Path
 
 import numpy as np
 
-from dvis.blocks import Position
-from dvis.faults import Fault, label_faults, schema_faults, until_unreadable
-from dvis.groups import FeatureGroup, array_specs
-from dvis.images import Block, FeatureReader
-from dvis.locks import write_lock
-from dvis.pictures import PictureError, decode
+from dvis.checks.faults import Fault, label_faults, schema_faults, until_unreadable
 from dvis.progress import progress_bar
 from dvis.schema import CHECKPOINT, FEATURES, LAYER, Form, Status, Variant
+from dvis.storage.blocks import Position
+from dvis.storage.groups import FeatureGroup, array_specs
+from dvis.storage.images import Block, FeatureReader
+from dvis.storage.locks import write_lock
+from dvis.storage.pictures import PictureError, decode
 from dvis.store import FeatureEntry, contents, open_group
 
 

@@ -15,9 +15,8 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from dvis.blocks import explain_full_disk
-from dvis.growth import settle
-from dvis.llc_layout import (
+from dvis.measure.llc_settings import ChainStatus
+from dvis.recorders.llc_layout import (
     COORDINATE_NAMES,
     IS_STARTED,
     PROBLEM,
@@ -28,8 +27,6 @@ from dvis.llc_layout import (
     create,
     llc_group,
 )
-from dvis.locks import write_lock
-from dvis.measure.llc_settings import ChainStatus
 from dvis.schema import (
     ALL_PARAMETERS,
     CHAIN,
@@ -42,8 +39,11 @@ from dvis.schema import (
     TRACE_DIMS,
     run_group,
 )
+from dvis.storage.blocks import explain_full_disk
+from dvis.storage.growth import settle
+from dvis.storage.locks import write_lock
+from dvis.storage.writer import create_store, restructuring
 from dvis.tree import CheckpointName
-from dvis.writer import create_store, restructuring
 
 _TRACES = ("loss", "distance", "grad_norm", "noise_norm")
 _OF_CHAINS = ("mala", "n_draws", "n_finite")

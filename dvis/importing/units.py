@@ -16,8 +16,8 @@ from typing import Any
 import numpy as np
 import orjson
 
-from dvis.pictures import PictureError, inspect
 from dvis.schema import MAX_LOSS_STEPS, Form, Status, Variant
+from dvis.storage.pictures import PictureError, inspect
 from dvis.tree import IMAGE_SUFFIX, INFO_SUFFIX, stem_of
 
 # A thousand steps take 25 kB, an image of 224 px 40 kB.

@@ -15,14 +15,14 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dvis.faults import Fault, label_faults, schema_faults, until_unreadable
-from dvis.growth import UNREADABLE
-from dvis.locks import write_lock
+from dvis.checks.faults import Fault, label_faults, schema_faults, until_unreadable
 from dvis.progress import progress_bar
-from dvis.response_layout import arrays_of
+from dvis.recorders.response_layout import arrays_of
 from dvis.response_store import RESPONSES
 from dvis.schema import CHANNEL, CHECKPOINT, IMAGE_CHECKPOINT, LAYER, SOURCE, TEXT, Status
-from dvis.writer import group_names
+from dvis.storage.growth import UNREADABLE
+from dvis.storage.locks import write_lock
+from dvis.storage.writer import group_names
 
 _KNOWN = (Status.ABSENT, Status.COMPLETE, Status.FAILED)
 _PROBLEM, _WEIGHTS, _IMAGES = f"{SOURCE}/problem", f"{SOURCE}/weights", f"{SOURCE}/images"

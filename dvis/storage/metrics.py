@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 
 from dvis.schema import CHECKPOINT, TEXT, TRAINING, run_group
-from dvis.writer import restructuring
+from dvis.storage.writer import restructuring
 
 _CHUNK = (4096,)
 

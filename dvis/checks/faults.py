@@ -12,8 +12,8 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dvis.growth import UNREADABLE
 from dvis.schema import CHANNEL, VariableSpec
+from dvis.storage.growth import UNREADABLE
 
 
 @dataclass(frozen=True)

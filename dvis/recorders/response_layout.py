@@ -7,9 +7,9 @@ from typing import Any, get_args
 import numpy as np
 import zarr
 
-from dvis.growth import resize, settle
 from dvis.response_store import Kind, array_specs, chunks_of
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, TEXT, VariableSpec
+from dvis.storage.growth import resize, settle
 from dvis.tree import CheckpointName
 
 _COORDINATE_NAMES = "epoch phase batch step time n_channels"

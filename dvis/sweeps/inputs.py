@@ -11,12 +11,12 @@ from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
-from dvis.executors import in_processes, in_this_process, on_client, on_cluster, on_scheduler
 from dvis.models.architectures import load_model
 from dvis.models.checkpoints import CheckpointError, CheckpointFile, fingerprint, read_facts
 from dvis.models.data import InputTransform
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
-from dvis.sweep import ExecutorFactory
+from dvis.sweeps.executors import in_processes, in_this_process, on_client, on_cluster, on_scheduler
+from dvis.sweeps.sweep import ExecutorFactory
 from dvis.tree import training_steps
 
 if TYPE_CHECKING:

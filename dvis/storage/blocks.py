@@ -18,8 +18,8 @@ import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, ShardingCodec
 
-from dvis.codec import BlockError, JpegCodec, pack, read_pictures, sound_pictures
 from dvis.schema import BLOCK_CHANNELS, block_checkpoints
+from dvis.storage.codec import BlockError, JpegCodec, pack, read_pictures, sound_pictures
 
 _ABSENT = np.uint64(2**64 - 1)
 _CRC_BYTES = 4

@@ -14,9 +14,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from dvis.blocks import explain_full_disk
-from dvis.locks import write_lock
-from dvis.response_layout import ResponseLayout, ResponseSettings
+from dvis.recorders.response_layout import ResponseLayout, ResponseSettings
 from dvis.response_store import RESPONSES, response_group
 from dvis.schema import (
     CHANNEL,
@@ -28,8 +26,10 @@ from dvis.schema import (
     Status,
     run_group,
 )
+from dvis.storage.blocks import explain_full_disk
+from dvis.storage.locks import write_lock
+from dvis.storage.writer import create_store, restructuring
 from dvis.tree import CheckpointName
-from dvis.writer import create_store, restructuring
 
 _PROBLEM, _WEIGHTS = f"{SOURCE}/problem", f"{SOURCE}/weights"
 _COMPLETE, _FAILED = int(Status.COMPLETE), int(Status.FAILED)

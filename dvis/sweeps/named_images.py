@@ -19,7 +19,7 @@ from dvis.models.data import ImageSet, InputTransform, Split, load_images
 from dvis.models.data.image_set import chosen
 from dvis.models.training_data import load_training_data
 from dvis.models.training_settings import TrainingSettings
-from dvis.sweep_inputs import input_transform
+from dvis.sweeps.inputs import input_transform
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -13,20 +13,20 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dvis.faults import (
+from dvis.checks.faults import (
     Fault,
     repeated_labels,
     schema_faults,
     unordered_numbers,
     until_unreadable,
 )
-from dvis.growth import UNREADABLE
-from dvis.llc_layout import PROBLEM, WEIGHTS, array_specs
-from dvis.locks import write_lock
 from dvis.measure.llc_settings import ChainStatus
 from dvis.progress import progress_bar
+from dvis.recorders.llc_layout import PROBLEM, WEIGHTS, array_specs
 from dvis.schema import CELL_DIMS, CHAIN, CHAIN_DIMS, DRAW, LLC, TEXT
-from dvis.writer import group_names
+from dvis.storage.growth import UNREADABLE
+from dvis.storage.locks import write_lock
+from dvis.storage.writer import group_names
 
 _TRACES = ("loss", "distance", "grad_norm", "noise_norm")
 _SOUND = ""

@@ -27,7 +27,7 @@ from zarr.core.array_spec import ArraySpec
 from zarr.core.buffer import Buffer, NDBuffer
 from zarr.storage import LocalStore
 
-from dvis.pictures import PictureError, decode, encode_png
+from dvis.storage.pictures import PictureError, decode, encode_png
 
 MAGIC = b"dvj1"
 _ENTRY = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc", "<u4")])

@@ -13,8 +13,8 @@ import numpy as np
 import orjson
 import xarray as xr
 
-from dvis.levels import INPUT_MEAN, input_of, values_of
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y, did_you_mean
+from dvis.storage.levels import INPUT_MEAN, input_of, values_of
 
 _TOLD_BY = ("activation", "value_min", "value_max", "stop_step", "seed")
 

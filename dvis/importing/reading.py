@@ -18,11 +18,11 @@ from typing import Any
 
 import numpy as np
 
-from dvis.blocks import ImageBlocks, Position
-from dvis.pictures import PictureError, decode
+from dvis.importing.units import Info, UnitRead, read_unit, without_image
 from dvis.schema import Variant
+from dvis.storage.blocks import ImageBlocks, Position
+from dvis.storage.pictures import PictureError, decode
 from dvis.tree import IMAGE_SUFFIX, stem_of
-from dvis.units import Info, UnitRead, read_unit, without_image
 
 # Below this many units, starting processes takes longer than reading the files.
 _WORTH_PROCESSES = 4000

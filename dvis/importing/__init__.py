@@ -1,0 +1,1 @@
+"""How a jpg/json tree is surveyed, read by many processes, and committed by one."""
