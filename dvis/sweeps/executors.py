@@ -5,7 +5,9 @@ two processes of one thread are quicker than one process of two.
 """
 
 import multiprocessing
+import os
 import signal
+import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
@@ -43,7 +45,18 @@ def in_processes(n_workers: int) -> Iterator[tuple[Executor, int]]:
 
     They are started afresh rather than forked, for a process whose threads have computed cannot be
     forked safely.
+
+    Raises
+    ------
+    ValueError
+        When this process runs a script from standard input, with which no other can begin.
     """
+    script = getattr(sys.modules["__main__"], "__file__", None)
+    if script is not None and not os.path.exists(script):
+        raise ValueError(
+            f"processes cannot start from {script}, which is no file: they begin by importing the "
+            "script that uses them. Put it into a file, or compute in this process with workers=0"
+        )
     pool = ProcessPoolExecutor(
         n_workers,
         mp_context=multiprocessing.get_context("spawn"),
