@@ -9,18 +9,14 @@ from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
-from dvis.analysis.calibration import Recommendation, recommend
+from dvis.analysis.calibration import Recommendation, after_trial, problem_of, recommend
 from dvis.llc_store import llc_traces
 from dvis.measure.llc.losses import Loss
 from dvis.measure.llc_options import CalibrateOptions, EstimateOptions
 from dvis.models.checkpoints import find_checkpoints
 from dvis.schema import CALIBRATION, CHAIN, CHECKPOINT, EPSILON, ESTIMATE, GAMMA, PARAMETERS
-from dvis.sweeps.llc_sampling import (
-    LLCReport,
-    SamplingPlan,
-    carry_out,
-    plan_sampling,
-)
+from dvis.sweeps.llc_plan import SamplingPlan, plan_sampling
+from dvis.sweeps.llc_sampling import LLCReport, carry_out
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -41,9 +37,10 @@ class CalibrationReport:
     cells : Dataset, (epsilon, gamma, chain, draw)
         Traces at every epsilon and gamma, not loaded.
     recommendation : Recommendation
-        Epsilon and gamma, and why; or why none.
+        Epsilon and gamma, and why; or why none. What is recommended has held with several chains.
     pick : Dataset, (chain, draw), or None
-        Traces of the recommended epsilon and gamma; None where none is recommended.
+        Traces of the recommended epsilon and gamma; where none held, of those tried last; None
+        where no cell passed.
     """
 
     sampled: LLCReport
@@ -112,6 +109,8 @@ def calibrate_llc(
 ) -> CalibrationReport:
     """Sample every epsilon with every gamma at one checkpoint, and several chains of the best.
 
+    Where these chains do not agree, or their halves do not, the next best is tried, up to three.
+
     Parameters
     ----------
     options : CalibrateOptions
@@ -152,18 +151,37 @@ def calibrate_llc(
     plan = plan_sampling(cells_of_run, CALIBRATION, data=data, loss=loss, allow_random=allow_random)
     sampled = carry_out(plan, client=client, progress=progress)
     # So many as every cell has, so that a second run recommends what the first did.
-    cells = _traces(sampled).isel({CHAIN: slice(options.cell_chains)})
-    recommendation = recommend(cells)
-    pick = None
-    if recommendation.is_found:
-        more = carry_out(_of_pick(plan, options, recommendation), client=client, progress=progress)
-        sampled.n_measured += more.n_measured
-        sampled.n_failed += more.n_failed
-        sampled.notes += more.notes
-        pick = _traces(more).isel({EPSILON: 0, GAMMA: 0, CHAIN: slice(options.chains)})
+    cells = _traces(sampled, options).isel({CHAIN: slice(options.cell_chains)})
+    recommendation, pick = _tried(plan, options, recommend(cells), sampled, client, progress)
     return CalibrationReport(
         sampled=sampled, checkpoint=label, cells=cells, recommendation=recommendation, pick=pick
     )
+
+
+def _tried(
+    plan: SamplingPlan,
+    options: CalibrateOptions,
+    found: Recommendation,
+    sampled: LLCReport,
+    client: "Client | None",
+    progress: bool,
+) -> tuple[Recommendation, xr.Dataset | None]:
+    """The best cell that holds with several chains, and the chains that were sampled last."""
+    problems: list[str] = []
+    recommendation, pick = found, None
+    while recommendation.is_found:
+        more = carry_out(_of_pick(plan, options, recommendation), client=client, progress=progress)
+        sampled.n_measured += more.n_measured
+        sampled.n_failed += more.n_failed
+        sampled.notes += [note for note in more.notes if note not in sampled.notes]
+        chains = slice(options.chains)
+        pick = _traces(more, options).isel({EPSILON: 0, GAMMA: 0, CHAIN: chains}).load()
+        problem = problem_of(pick, found.table)
+        if problem is None:
+            break
+        problems.append(problem)
+        recommendation = after_trial(found, problems)
+    return recommendation, pick
 
 
 def _of_pick(plan: SamplingPlan, options: CalibrateOptions, pick: Recommendation) -> SamplingPlan:
@@ -180,8 +198,9 @@ def _of_pick(plan: SamplingPlan, options: CalibrateOptions, pick: Recommendation
     return replace(plan, options=options_of_pick)
 
 
-def _traces(report: LLCReport) -> xr.Dataset:
+def _traces(report: LLCReport, options: CalibrateOptions) -> xr.Dataset:
     """The traces that a run at one checkpoint asked for, (epsilon, gamma, chain, draw)."""
     traces = llc_traces(report.store, report.run, report.name)
     wanted = {EPSILON: list(report.epsilon), GAMMA: list(report.gamma)}
-    return traces.sel(wanted).sel({PARAMETERS: report.parameters[0]}).isel({CHECKPOINT: 0})
+    cells = traces.sel(wanted).sel({PARAMETERS: report.parameters[0]}).isel({CHECKPOINT: 0})
+    return cells.assign_attrs(burn_in=options.settings.burn_in)

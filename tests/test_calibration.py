@@ -5,7 +5,13 @@ import pytest
 import xarray as xr
 from made_up_llc import NBETA, sampled_traces, traces_of
 
-from dvis.analysis.calibration import Recommendation, recommend, with_error
+from dvis.analysis.calibration import (
+    Recommendation,
+    after_trial,
+    problem_of,
+    recommend,
+    with_error,
+)
 from dvis.schema import SchemaError
 
 
@@ -13,6 +19,12 @@ from dvis.schema import SchemaError
 def grid() -> xr.Dataset:
     """Five step sizes by three localisations on a quadratic, which diverges from 2.6e-3 on."""
     return sampled_traces(n_chains=3, n_draws=800)
+
+
+SETTLED = {
+    "gamma": [1e4],
+    "burn_in": 20,
+}  # the pull's relaxation time is at most 2 draws from epsilon 1e-4 on
 
 
 def verdict_of(found: Recommendation, epsilon: float, gamma: float) -> str:
@@ -33,7 +45,7 @@ def broken_off(n_finite: int) -> np.ndarray:
 def of_cells(cells: list[np.ndarray], epsilon: list[float], **options) -> xr.Dataset:
     """Traces of one gamma with the losses (chain, draw) of each epsilon, above a start of 0."""
     loss = np.stack(cells)[None, None, :, None]
-    options = {"gamma": [10.0], "init_loss": [0.0], "burn_in": 0} | options
+    options = {"init_loss": [0.0]} | SETTLED | options
     return traces_of(loss, epsilon=epsilon, **options)
 
 
@@ -73,21 +85,21 @@ def test_one_diverged_chain_rules_a_cell_out() -> None:
     broken = np.stack([level(5, seed=2)[0], broken_off(50)[1]])
     traces = of_cells([level(5), level(5, seed=1), broken], [1e-4, 1e-3, 1e-2])
     found = recommend(traces)
-    assert (found.epsilon, verdict_of(found, 1e-2, 10.0)) == (1e-3, "diverged")
+    assert (found.epsilon, verdict_of(found, 1e-2, 1e4)) == (1e-3, "diverged")
 
 
 def test_a_drift_between_halves_is_no_convergence() -> None:
     traces = of_cells([level(5), level(5, seed=1), level(5, drift=1.0, seed=2)], [1e-4, 1e-3, 1e-2])
     found = recommend(traces)
-    assert (found.epsilon, verdict_of(found, 1e-2, 10.0)) == (1e-3, "not converged")
-    cell = found.table.sel(epsilon=1e-2, gamma=10.0)
+    assert (found.epsilon, verdict_of(found, 1e-2, 1e4)) == (1e-3, "not converged")
+    cell = found.table.sel(epsilon=1e-2, gamma=1e4)
     assert cell.drift == pytest.approx(0.5, abs=0.05)
 
 
 def test_a_step_whose_llc_is_its_own_is_off_the_plateau() -> None:
     levels = [level(llc, seed=i) for i, llc in enumerate((5, 5, 9))]
     found = recommend(of_cells(levels, [1e-4, 1e-3, 1e-2]))
-    assert (found.epsilon, verdict_of(found, 1e-2, 10.0)) == (1e-3, "off the plateau")
+    assert (found.epsilon, verdict_of(found, 1e-2, 1e4)) == (1e-3, "off the plateau")
 
 
 def test_acceptance_counts_but_does_not_choose() -> None:
@@ -95,7 +107,7 @@ def test_acceptance_counts_but_does_not_choose() -> None:
     mala = np.array([0.9, 0.99, 0.4])[:, None, None]
     found = recommend(of_cells(levels, [1e-4, 1e-3, 1e-2], mala=mala))
     # 0.9 is met best by the smallest step; the larger one mixes better and is as good.
-    assert (found.epsilon, verdict_of(found, 1e-2, 10.0)) == (1e-3, "low acceptance")
+    assert (found.epsilon, verdict_of(found, 1e-2, 1e4)) == (1e-3, "low acceptance")
     assert recommend(
         of_cells(levels, [1e-4, 1e-3, 1e-2], mala=mala), target_acceptance=0.45
     ).epsilon == pytest.approx(1e-2)
@@ -104,8 +116,85 @@ def test_acceptance_counts_but_does_not_choose() -> None:
     assert "MALA acceptance not measured" in unknown.reason
 
 
-def test_a_single_step_size_is_not_asked_for_a_plateau() -> None:
-    assert recommend(of_cells([level(5)], [1e-3])).epsilon == pytest.approx(1e-3)
+def test_a_single_step_size_says_that_its_plateau_is_not_tested() -> None:
+    found = recommend(of_cells([level(5)], [1e-3]))
+    assert found.epsilon == pytest.approx(1e-3)
+    assert verdict_of(found, 1e-3, 1e4) == "plateau not tested"
+    assert not found.table.is_good.any()
+    assert "The plateau was not tested" in found.reason
+    assert "Try 0.0003 and 0.003" in found.reason
+
+
+def test_a_cell_that_is_ruled_out_neither_confirms_nor_denies() -> None:
+    for wrong in (level(5, drift=1.0, seed=1), level(9, drift=2.0, seed=1)):
+        found = recommend(of_cells([wrong, level(5)], [1e-3, 1e-2]))
+        assert verdict_of(found, 1e-3, 1e4) == "not converged"
+        assert verdict_of(found, 1e-2, 1e4) == "plateau not tested"
+        assert "beside 5" not in found.reason
+        assert "beside 9" not in found.reason
+    found = recommend(of_cells([level(5, seed=1), level(5)], [1e-3, 1e-2]))
+    assert verdict_of(found, 1e-2, 1e4) == "good"
+
+
+def test_chains_shorter_than_the_pull_needs_are_not_settled() -> None:
+    traces = of_cells([level(5), level(5, seed=1)], [1e-4, 3e-4], gamma=[1.0], burn_in=40)
+    found = recommend(traces)
+    assert (found.epsilon, verdict_of(found, 3e-4, 1.0)) == (3e-4, "not settled")
+    assert found.table.relaxation.sel(epsilon=3e-4).item() == pytest.approx(20_000 / 3)
+    assert (
+        "burn-in of 40 draws is shorter than the pull's relaxation time of 6,667 draws"
+        in found.reason
+    )
+    assert "take a burn-in of 6,667 draws, or gamma from 1.7e+02 on" in found.reason
+    without_pull = recommend(of_cells([level(5)], [1e-3], gamma=[0.0], burn_in=40))
+    assert "relaxation time without end" in without_pull.reason
+
+
+def test_a_settled_cell_is_preferred_to_larger_steps_that_are_not() -> None:
+    loss = np.stack([level(5, seed=seed) for seed in range(4)]).reshape(1, 1, 2, 2, 2, 400)
+    grid = traces_of(loss, epsilon=[1e-3, 1e-2], gamma=[1.0, 100.0], init_loss=[0.0], burn_in=10)
+    found = recommend(grid)
+    assert found.table.is_settled.values.tolist() == [[False, False], [False, True]]
+    assert (found.epsilon, found.gamma) == (1e-2, 100.0)
+    # What is not settled cannot tell whether a settled cell is on the plateau.
+    assert verdict_of(found, 1e-2, 100.0) == "plateau not tested"
+    assert found.candidates[1:] == ((1e-3, 100.0), (1e-2, 1.0), (1e-3, 1.0))  # nearest to settled
+
+
+def test_slow_chains_of_a_flat_loss_are_not_called_good() -> None:
+    """Their LLC, 12 in the end, still grows with the draws, too slowly for halves to differ."""
+    short = sampled_traces(
+        epsilon=[1e-5, 2e-5],
+        gamma=[1.0],
+        n_chains=4,
+        curvatures=np.geomspace(0.3, 60, 24),
+        batch_noise=1.0,
+    )
+    found = recommend(short)
+    passing = found.table.verdict.isin(["good", "plateau not tested"])
+    assert not passing.any()
+    assert float(found.table.llc.max()) < 8
+
+
+def test_the_pick_is_judged_by_several_chains_and_others_follow() -> None:
+    epsilons = [1e-4, 1e-3, 1e-2, 1e-1]
+    grid = of_cells([level(5, seed=i) for i in range(4)], epsilons)
+    found = recommend(grid)
+    assert [epsilon for epsilon, _ in found.candidates] == epsilons[::-1]
+    apart = np.stack([level(5)[0], level(6)[0], level(5)[1], level(6)[1]])
+    problem = problem_of(of_cells([apart], [1e-1]), found.table)
+    assert problem.startswith("epsilon 0.1, gamma 10000 does not hold with 4 chains: its halves")
+    assert "R-hat is 1." in problem
+    assert "take more draws and burn-in, or a larger epsilon, or gamma above 10000" in problem
+    again = problem_of(of_cells([level(5, drift=1)], [1e-2]), found.table)
+    assert "or epsilons between 0.01 and 0.1" in again
+    assert problem_of(of_cells([level(5)], [1e-2]), found.table) is None
+    second = after_trial(found, [problem])
+    assert second.epsilon == pytest.approx(1e-2)
+    assert second.reason.startswith(f"{problem} Next, epsilon 0.01, gamma 10000 is")
+    none = after_trial(found, [problem, again, again])  # a fourth is not tried
+    assert not none.is_found
+    assert none.reason.count("does not hold") == 3
 
 
 @pytest.mark.parametrize(
@@ -113,7 +202,7 @@ def test_a_single_step_size_is_not_asked_for_a_plateau() -> None:
     [
         ([np.full((2, 400), np.nan)] * 2, {}, "No cell is measured yet; run the calibration"),
         ([broken_off(9)] * 2, {}, "take epsilon below 0.001"),
-        ([level(-5), level(-5, seed=1)], {}, "take gamma above 10 or a later checkpoint"),
+        ([level(-5), level(-5, seed=1)], {}, "take gamma above 10000 or a later checkpoint"),
         ([level(5, drift=3), level(5, drift=3)], {}, "take more draws and burn-in, or a larger"),
         ([level(5), level(5, seed=1)], {"mala": 0.2}, "take epsilon below 0.001"),
         ([level(5), level(9, seed=1)], {}, "take epsilons nearer to 0.01"),
@@ -135,7 +224,7 @@ def test_between_a_slow_step_and_one_that_diverges_lies_the_advice() -> None:
 def test_burn_in_is_chosen_when_reading() -> None:
     late = np.concatenate([np.zeros((2, 200)), level(5, n=200)], axis=1)
     traces = of_cells([late, late], [1e-4, 1e-3])
-    assert verdict_of(recommend(traces), 1e-3, 10.0) == "not converged"
+    assert verdict_of(recommend(traces), 1e-3, 1e4) == "not converged"
     found = recommend(traces, burn_in=200)
     assert found.epsilon == pytest.approx(1e-3)
     assert found.table.llc.sel(epsilon=1e-3).item() == pytest.approx(5, abs=0.05)

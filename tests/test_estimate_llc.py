@@ -8,6 +8,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import distributed
 import numpy as np
 import pytest
 import torch
@@ -142,11 +143,38 @@ def test_epsilon_of_auto_is_one_value_for_the_whole_group(options: EstimateOptio
     assert loaded(auto).sizes["epsilon"] == 1
 
 
-def test_workers_give_the_numbers_of_this_process(options: EstimateOptions) -> None:
-    few = replace(options, gamma=(10.0,), chains=1)
+def test_dask_gives_the_numbers_of_this_process(options: EstimateOptions) -> None:
+    few = replace(options, gamma=(10.0,), chains=1, checkpoint_path=options.checkpoint_path[:1])
     estimate_llc(few)
-    estimate_llc(changed(replace(few, name="dask"), workers=1))
+    # In threads, for a process would load torch first; what is sent is serialised all the same.
+    with (
+        distributed.LocalCluster(
+            n_workers=1,
+            threads_per_worker=1,
+            dashboard_address=None,
+            processes=False,
+            protocol="tcp",
+        ) as cluster,
+        distributed.Client(cluster, set_as_default=False) as client,
+    ):
+        assert estimate_llc(replace(few, name="dask"), client=client).n_measured == 1
     xr.testing.assert_equal(loaded(few), loaded(few, "dask"))
+
+
+def test_the_burn_in_of_readers_stays_until_chains_become_longer(options: EstimateOptions) -> None:
+    few = replace(options, gamma=(10.0,), chains=1)
+    assert estimate_llc(few).burn_in == 4
+    for settings in (
+        replace(SETTINGS, burn_in=2, draws=8),
+        replace(SETTINGS, burn_in=6, draws=4),
+        replace(SETTINGS, burn_in=1, draws=3),
+    ):
+        again = estimate_llc(replace(few, settings=settings))
+        assert (again.n_measured, again.burn_in) == (0, 4)
+    assert loaded(few).attrs["burn_in"] == 4
+    longer = estimate_llc(replace(few, settings=replace(SETTINGS, burn_in=6, draws=6)))
+    assert (longer.n_measured, longer.burn_in) == (2, 6)
+    assert loaded(few).attrs["burn_in"] == 6
 
 
 def test_images_are_those_of_the_training_unless_told_otherwise(

@@ -2,6 +2,7 @@
 
 import sys
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,6 +14,7 @@ from tiny_llc import LAYERS, SETTINGS, changed, loaded, options_of_chains
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
+from dvis.analysis.calibration import Recommendation, recommend
 from dvis.analysis.learning_coefficient import llc_of
 from dvis.cli import main, main_of
 from dvis.commands.llc import CalibrateCommand, EstimateCommand, llc
@@ -38,7 +40,11 @@ def test_every_checkpoint_has_its_chains_and_a_second_run_adds_none(
     assert llc(EstimateCommand(options=options)) == 0
     printed = capsys.readouterr().out
     assert "8 chains sampled, 0 failed" in printed
-    assert all(word in printed for word in ("R-hat", "ESS"))
+    assert all(word in printed for word in ("LLC last", "MALA min", "R-hat max", "ESS min"))
+    assert "burn-in: 4 of 10 draws\n" in printed
+    rows = [line.split() for line in printed.splitlines() if line.split()[:1] == ["all"]]
+    assert [row[-3:] for row in rows] == [["2", "of", "2"]] * 2  # of so few draws
+    assert "not converged: at so many checkpoints R-hat is above 1.1, or fewer" in printed
     traces = loaded(options)
     sizes = {"checkpoint": 2, "parameters": 1, "epsilon": 1, "gamma": 2, "chain": 2, "draw": 10}
     assert traces.sizes == sizes
@@ -49,6 +55,9 @@ def test_every_checkpoint_has_its_chains_and_a_second_run_adds_none(
     assert traces.attrs["burn_in"] == 4
     assert llc(EstimateCommand(options=options)) == 0
     assert "0 chains sampled, 0 failed" in capsys.readouterr().out
+    other = replace(options, settings=replace(SETTINGS, burn_in=2, draws=8))
+    assert llc(EstimateCommand(options=other)) == 0
+    assert "burn-in: 4 of 10 draws, as the store has it, not 2" in capsys.readouterr().out
     xr.testing.assert_identical(loaded(options), traces)
 
 
@@ -60,7 +69,7 @@ def test_each_layer_has_its_own_coefficient(
     assert llc(EstimateCommand(options=replace(options, per_layer=True))) == 0
     assert "24 chains sampled" in capsys.readouterr().out
     after = loaded(options)
-    assert after.parameters.values.tolist() == [*LAYERS, "all"]
+    assert after.parameters.values.tolist() == ["all", *LAYERS]
     n_parameters = after.n_parameters.sel(parameters=LAYERS)
     assert int(n_parameters.sum()) == int(after.n_parameters.sel(parameters="all"))
     xr.testing.assert_equal(after.loss.sel(parameters=["all"]), before.loss)
@@ -75,9 +84,9 @@ def test_calibration_recommends_draws_and_goes_on(
         options=CalibrateOptions(
             model=options.model,
             checkpoint=options.checkpoint_path[-1],
-            epsilon=(1e-4, 3e-4, 1e-3),
-            gamma=(100.0, 1000.0),
-            settings=replace(SETTINGS, draws=150, burn_in=150),
+            epsilon=(5e-5, 1e-4),
+            gamma=(1000.0,),
+            settings=replace(SETTINGS, draws=100, burn_in=50, diagnostics_every=2),
             place=options.place,
         ),
         out=tmp_path / "pictures",
@@ -87,12 +96,12 @@ def test_calibration_recommends_draws_and_goes_on(
     for words in ("verdict", "is the largest step of", "R-hat", "ESS"):
         assert words in printed
     assert "estimate --model tiny_models:convolutional" in printed
-    assert "--draws 150 --burn-in 150 --batch-size 16" in printed
+    assert "--draws 100 --burn-in 50 --batch-size 16" in printed
     assert f"--store {options.place.store} --workers 0" in printed
     name = f"calibration-{options.checkpoint_path[-1].name}"
     pictures = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert pictures == {f"llc-{name}.png", f"llc-{name}-chains.png"}
-    assert "9 chains sampled" in printed  # six cells, and three more of the pick
+    assert "5 chains sampled" in printed  # two cells, and three more of the pick
     assert llc(command) == 0
     assert "0 chains sampled" in capsys.readouterr().out
     assert loaded(options, name).attrs["kind_of_run"] == "calibration"
@@ -197,6 +206,99 @@ def test_what_cannot_travel_to_workers_is_refused_at_once(
     monkeypatch.delattr(main_module, "__file__")
     with pytest.raises(TypeError, match="defined in no file"):
         estimate_llc(replace(everywhere, name="notebook"), data=Spirals(), loss=nearby)
+
+
+def cubed(model: nn.Module, batch: tuple[Tensor, Tensor], power: int = 3) -> Tensor:
+    points, values = batch
+    return (model(points)[:, 0] - values).abs() ** power
+
+
+def broken(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
+    raise RuntimeError("the points have no colour")
+
+
+def test_a_changed_loss_of_the_same_name_is_refused(own: EstimateOptions) -> None:
+    estimate_llc(own, data=Spirals(), loss=partial(cubed, power=3))
+    before = loaded(own)
+    assert estimate_llc(own, data=Spirals(), loss=partial(cubed, power=3)).n_measured == 0
+    with pytest.raises(
+        ValueError,
+        match=r"loss test_llc_command:cubed is another one of the same name.*--name, or --overwr",
+    ):
+        estimate_llc(own, data=Spirals(), loss=partial(cubed, power=4))
+    with pytest.raises(ValueError, match=r"loss \(test_llc_command:cubed there, .*:squared asked"):
+        estimate_llc(own, data=Spirals(), loss=squared)
+    xr.testing.assert_identical(loaded(own), before)
+    overwritten = changed(own, overwrite=True)
+    assert estimate_llc(overwritten, data=Spirals(), loss=partial(cubed, power=4)).n_measured == 2
+
+
+def test_the_error_of_a_loss_is_said_where_epsilon_depends_on_it(own: EstimateOptions) -> None:
+    with pytest.raises(ValueError, match=r"epoch_1\.pth.*the points have no colour"):
+        estimate_llc(replace(own, epsilon="auto"), data=Spirals(), loss=broken)
+
+
+def test_what_is_to_be_known_of_settings_is_said(own: EstimateOptions) -> None:
+    settings = replace(SETTINGS, method="rmsprop")
+    report = estimate_llc(
+        replace(own, epsilon="auto", settings=settings), data=Spirals(), loss=squared
+    )
+    assert any("rmsprop is biased" in note for note in report.notes)
+    assert any("look at the MALA acceptance" in note for note in report.notes)
+    plain = estimate_llc(replace(own, name="plain"), data=Spirals(), loss=squared)
+    assert not plain.notes
+
+
+def test_an_estimate_of_diverged_chains_alone_fails(
+    options: EstimateOptions, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert llc(EstimateCommand(options=replace(options, epsilon=(1e3,), gamma=(10.0,)))) == 1
+    assert "no LLC: all chains diverged; take epsilon below 1000" in capsys.readouterr().out
+
+
+@pytest.mark.parametrize("n_that_fail", [1, 9])
+def test_a_pick_that_does_not_hold_gives_way_to_the_next(
+    options: EstimateOptions,
+    n_that_fail: int,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> None:
+    seen: list[float] = []
+
+    def problem(pick: xr.Dataset, _: xr.Dataset) -> str | None:
+        assert pick.sizes == {"chain": 4, "draw": 10}
+        seen.append(float(pick.epsilon))
+        return f"{seen[-1]:g} does not hold." if len(seen) <= n_that_fail else None
+
+    def passing(traces: xr.Dataset) -> Recommendation:
+        cells = tuple((epsilon, 100.0) for epsilon in (1e-3, 3e-4, 1e-4, 1e-5))
+        reason = "epsilon 0.001 is the largest."
+        table = recommend(traces).table
+        table["verdict"] = xr.full_like(table["verdict"], "good")
+        return Recommendation(
+            epsilon=1e-3, gamma=100.0, reason=reason, table=table, candidates=cells
+        )
+
+    monkeypatch.setattr("dvis.estimate_llc.problem_of", problem)
+    monkeypatch.setattr("dvis.estimate_llc.recommend", passing)
+    command = CalibrateCommand(
+        options=CalibrateOptions(
+            model=options.model,
+            checkpoint=options.checkpoint_path[-1],
+            epsilon=(1e-5, 1e-4, 3e-4, 1e-3),
+            gamma=(100.0,),
+            settings=SETTINGS,
+            place=options.place,
+        ),
+        out=tmp_path,
+    )
+    assert llc(command) == (0 if n_that_fail == 1 else 1)
+    printed = capsys.readouterr().out
+    assert seen == ([1e-3, 3e-4] if n_that_fail == 1 else [1e-3, 3e-4, 1e-4])
+    assert "0.001 does not hold." in printed
+    assert ("estimate --model" in printed) == (n_that_fail == 1)
+    assert ("--epsilon 0.0003" in printed) == (n_that_fail == 1)
 
 
 def test_random_data_are_refused_unless_they_are_allowed(own: EstimateOptions) -> None:

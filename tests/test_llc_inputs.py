@@ -1,12 +1,16 @@
 """What is sampled, and over what: choices of weights, and samples of any data."""
 
+from functools import partial
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 from tiny_models import seeded_net
-from torch import Tensor
+from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
+from dvis.measure.llc.loss_identity import loss_identity
 from dvis.measure.llc.samples import samples_of
 from dvis.measure.llc.weights import chosen, count, digest, labelled_choices
 from dvis.measure.response_images import noise_images
@@ -114,3 +118,102 @@ def test_data_without_labels_length_or_samples_is_refused() -> None:
         samples_of((torch.zeros(3), torch.zeros(4)))
     with pytest.raises(ValueError, match="empty"):
         samples_of((torch.zeros(0, 3), torch.zeros(0)))
+
+
+# Losses
+
+
+def weighted(model: nn.Module, batch: Any, *, power: float = 2, weights: Any = None) -> Tensor:
+    """Distance to a power."""
+    return scaled(model(batch[0])[:, 0] - batch[1]) ** power
+
+
+def scaled(errors: Tensor) -> Tensor:
+    return errors * SCALE
+
+
+SCALE = 1.0
+
+
+class Distance:
+    """An object that is called."""
+
+    def __init__(self, power: float) -> None:
+        self.power = power
+
+    def __call__(self, model: nn.Module, batch: Any) -> Tensor:
+        return weighted(model, batch, power=self.power)
+
+
+def to_the_power(power: float) -> Any:
+    return lambda model, batch: weighted(model, batch, power=power)
+
+
+def fingerprint(loss: Any) -> str:
+    return loss_identity(loss)["loss_fingerprint"]
+
+
+def losses_of_one_name() -> list[Any]:
+    """Pairs of which each has one name, and does two things."""
+    some, others = torch.ones(3), torch.tensor([1.0, 1.0, 2.0])
+    return [
+        (partial(weighted, power=2), partial(weighted, power=3)),
+        (partial(weighted, weights=some), partial(weighted, weights=others)),
+        (lambda model, batch: model(batch[0])[:, 0], lambda model, batch: model(batch[0])[:, 1]),
+        (to_the_power(2), to_the_power(4)),
+        (Distance(2), Distance(3)),
+        (Distance(2).__call__, Distance(3).__call__),
+        (lambda model, batch: model(batch[0]).sum(1), lambda model, batch: model(batch[0]).mean(1)),
+    ]
+
+
+@pytest.mark.parametrize("place", range(7))
+def test_losses_of_one_name_are_told_apart_by_what_they_do(place: int) -> None:
+    one, other = losses_of_one_name()[place]
+    again = losses_of_one_name()[place][0]
+    assert loss_identity(one)["loss"] == loss_identity(other)["loss"]
+    assert fingerprint(one) != fingerprint(other)
+    assert fingerprint(one) == fingerprint(again)
+
+
+def test_what_a_loss_names_of_its_own_module_belongs_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
+    before = fingerprint(weighted)
+    monkeypatch.setitem(globals(), "SCALE", 2.0)
+    assert fingerprint(weighted) != before
+    monkeypatch.undo()
+    assert fingerprint(weighted) == before
+    monkeypatch.setitem(globals(), "scaled", lambda errors: errors)
+    assert fingerprint(weighted) != before
+
+
+def test_named_losses_have_their_name_alone() -> None:
+    assert loss_identity("mse") == {"loss": "mse"}
+    assert loss_identity(partial(weighted, power=3))["loss"] == "test_llc_inputs:weighted"
+
+
+SOURCE = '''
+import math
+
+def loss(model, batch, weights={"a": 1.0, "b": (2, None)}):
+    """Some words."""
+    return sum(x for x in batch if x in {0, 8}) * math.pi
+'''
+
+
+def loss_of(source: str) -> Any:
+    space: dict[str, Any] = {"__name__": "mine"}
+    exec(source, space)
+    return space["loss"]
+
+
+def test_a_loss_is_the_same_when_it_is_read_again_and_with_other_comments() -> None:
+    before = fingerprint(loss_of(SOURCE))
+    for words, others in (
+        ("", ""),
+        ("    return", "    # why\n\n    return"),
+        ("Some words", "Other words"),
+        ("{0, 8}", "{8, 0}"),  # as sets of texts are in no fixed order from process to process
+    ):
+        assert fingerprint(loss_of(SOURCE.replace(words, others))) == before
+    for words, others in (("math.pi", "math.e"), ("1.0", "2.0"), ("{0, 8}", "{0, 9}")):
+        assert fingerprint(loss_of(SOURCE.replace(words, others))) != before

@@ -1,6 +1,7 @@
 """Pictures of the local learning coefficient: what is drawn, what is marked, and that it reads."""
 
 import itertools
+from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
@@ -121,6 +122,11 @@ def test_a_calibration_without_a_good_cell_says_what_to_try(grid: xr.Dataset) ->
     figure = plots.llc_calibration(grid.sel(epsilon=[1e-2, 1e-1]))
     assert "no cell is good yet" in figure.get_suptitle()
     assert "take epsilon below 0.01" in words(figure)
+    found = recommend(grid)
+    failed = replace(found, epsilon=None, gamma=None, reason="It does not hold.")
+    tried = plots.llc_calibration(grid, recommendation=failed)
+    assert "no cell holds yet" in tried.get_suptitle()
+    assert "recommended" not in [axes.get_title("right") for axes in tried.axes]
     nothing = grid.sel(epsilon=[1e-4]).assign(status=grid.status.sel(epsilon=[1e-4]) * 0)
     assert "No cell is measured yet" in words(plots.llc_calibration(nothing))
 
@@ -156,8 +162,12 @@ def test_a_diverged_chain_is_named_and_not_averaged(grid: xr.Dataset) -> None:
 def test_empty_panels_say_why(grid: xr.Dataset) -> None:
     traces = grid.sel(epsilon=1e-1, gamma=1).drop_vars("distance")
     figure = plots.llc_chains(traces)
-    assert "No LLC: no chain is done at epsilon 0.1, gamma 1" in words(figure)
-    assert "no chain is done" in panel(figure, "Running LLC").texts[0].get_text()
+    assert "No LLC: all chains diverged at epsilon 0.1, gamma 1" in words(figure)
+    assert panel(figure, "Running LLC").texts[0].get_text() == "no LLC: all chains diverged"
+    over_training = plots.llc_over_training(llc_of(traces))
+    assert over_training.axes[0].texts[0].get_text() == "no LLC: all chains diverged"
+    open_ones = plots.llc_chains(traces.assign(status=traces.status * 0))
+    assert panel(open_ones, "Running LLC").texts[0].get_text() == "no LLC: no chain is done"
     assert "without diagnostics" in panel(figure, "Distance").texts[0].get_text()
 
 
@@ -251,6 +261,13 @@ def test_every_layer_has_its_curve_at_every_gamma(layers: xr.Dataset) -> None:
     assert [line.get_ydata().max() for line in share[:4]] == pytest.approx([1] * 4)
 
 
+def test_only_layers_are_called_so(layers: xr.Dataset) -> None:
+    assert plots.llc_by_parameters(layers).get_suptitle() == "LLC of each layer over training"
+    names = [rf"{name}|bias$" if name != "all" else name for name in layers.parameters.values]
+    others = plots.llc_by_parameters(layers.assign_coords(parameters=names))
+    assert others.get_suptitle() == "LLC of each choice of parameters over training"
+
+
 def test_one_choice_of_parameters_over_training_is_that_of_all(layers: xr.Dataset) -> None:
     line = plots.llc_over_training(layers).axes[0].get_lines()[0]
     np.testing.assert_allclose(line.get_ydata(), layers.llc.sel(parameters="all")[:, 0, 0])
@@ -339,6 +356,7 @@ def test_births_stand_below_the_llc_and_its_changes(features: xr.Dataset, x: str
 def test_an_llc_that_never_jumps_says_so(features: xr.Dataset) -> None:
     flat = features.assign(llc=features.llc * 0 + np.linspace(0, 1e-3, 24) * 0)
     assert "no abrupt change" in words(plots.llc_and_births(flat))
+    assert "red" not in words(plots.llc_and_births(flat))
 
 
 def test_pictures_keep_their_signature() -> None:

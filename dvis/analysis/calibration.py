@@ -3,33 +3,48 @@
 Traces over a grid of them in, a recommendation with its reason out.
 """
 
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, replace
 
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.calibration_words import (
+    CRITERIA,
+    DOUBTS,
+    GOOD,
+    does_not_hold,
+    what_to_try,
+    why,
+    with_error,
+)
 from dvis.analysis.learning_coefficient import llc_of
 from dvis.analysis.requirements import require
 from dvis.measure.llc_settings import ChainStatus
 from dvis.schema import CHAIN, CHECKPOINT, DRAW, EPSILON, GAMMA, PARAMETERS
 
-GOOD = "good"
+__all__ = [
+    "GOOD",
+    "MAX_RHAT",
+    "MAX_TRIALS",
+    "Recommendation",
+    "after_trial",
+    "cells_of",
+    "problem_of",
+    "recommend",
+    "with_error",
+]
+
 MAX_RHAT = 1.1
+MAX_TRIALS = 3  # candidates that are sampled with several chains
 # Halves, and neighbours, agree where they differ by no more than this many standard errors.
 _STANDARD_ERRORS = 2.0
 # A step size has a bias of its own, about as large as this share where it is well chosen.
 _LEAST_DIFFERENCE = 0.1
 _ACCEPTANCE_BELOW = 0.1  # the target
+_SIDE = "side"  # the next smaller epsilon, the next larger one
+_NONE_HOLDS = "No cell is recommended."
 _OPEN_TRACES = "Open traces of chains with dvis.llc_traces"
-# What a cell must be, and what it is called where it is not; the first that fails says it.
-_CRITERIA = {
-    "is_measured": "not measured",
-    "is_stable": "diverged",
-    "is_above_start": "below the start",
-    "is_converged": "not converged",
-    "is_accepted": "low acceptance",
-    "is_on_plateau": "off the plateau",
-}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,17 +61,22 @@ class Recommendation:
         What was looked at: `llc`, `llc_se`, `rhat`, `ess`, `mala`, `n_chains`, `n_diverged` as
         `dvis.llc` gives them; `drift`, by how much the LLC of the second half of the draws is above
         that of the first, and its standard error `drift_se`; each criterion as a bool, and
-        `verdict`, str: "good", or the first criterion that fails.
+        `verdict`, str: "good", or the first criterion that fails. `relaxation` is the pull's
+        relaxation time in draws; `is_settled` and `is_plateau_tested` are false where a cell that
+        passes is "not settled", or "plateau not tested".
+    candidates : tuple of (float, float)
+        Epsilon and gamma of all cells that pass, the best first.
     """
 
     epsilon: float | None
     gamma: float | None
     reason: str
     table: xr.Dataset
+    candidates: tuple[tuple[float, float], ...] = ()
 
     @property
     def is_found(self) -> bool:
-        """Whether some cell is good."""
+        """Whether some cell is recommended."""
         return self.epsilon is not None
 
 
@@ -66,7 +86,7 @@ def recommend(
     r"""The step size and localisation that the traces of a calibration speak for.
 
     Of the cells that are good, the one with the largest epsilon, which mixes best; of several
-    gammas at that epsilon the smallest, which pulls the LLC down least. A cell is good where
+    gammas at that epsilon the smallest, which pulls the LLC down least. A cell passes where
 
     - no chain diverged;
     - its LLC is not below 0 by more than 2 standard errors: else the chains find a lower loss
@@ -75,8 +95,16 @@ def recommend(
       differs from that of the first by no more than 2 standard errors;
     - its MALA acceptance is at most 0.1 below the target, or was not measured;
     - it is on the plateau: its LLC agrees with that of a neighbour along epsilon with the same
-      gamma, within 2 standard errors of the difference or 10 %. Of one epsilon alone this is not
-      asked.
+      gamma, within 2 standard errors of the difference or 10 %. Neighbours count that pass all
+      else, where both are settled.
+
+    It is good where it is settled, too, and some neighbour counts. It is not settled where the
+    burn-in is shorter than the pull's relaxation time, 2 / (epsilon gamma): so long take
+    directions without curvature, which makes all others quicker, to spread to 86 % of their
+    width. Papers often use small epsilons and short chains that are not settled; their LLCs
+    compare checkpoints that were sampled alike, but are not those of longer chains. Where no cell
+    is good, one is recommended whose plateau is not tested, else the one that comes nearest to
+    being settled, and the reason says so.
 
     The acceptance alone would not do: that of minibatches mixes their noise in, and a chain with
     far too small a step has an acceptance of 1. It is computed at once, for the figures are needed.
@@ -109,15 +137,78 @@ def recommend(
             f"target_acceptance={target_acceptance} is no probability above 0; 0.9 is usual"
         )
     table = _table(cells_of(traces), burn_in, target_acceptance)
-    place = _largest_step(table[f"is_{GOOD}"].values)
-    if place is None:
-        reason = _what_to_try(table, target_acceptance)
+    places = _best_first(table)
+    if not places:
+        reason = what_to_try(table, target_acceptance)
         return Recommendation(epsilon=None, gamma=None, reason=reason, table=table)
-    epsilon, gamma = (
-        float(table[name][i]) for name, i in zip((EPSILON, GAMMA), place, strict=True)
+    epsilons, gammas = table[EPSILON].values, table[GAMMA].values
+    candidates = tuple((float(epsilons[row]), float(gammas[column])) for row, column in places)
+    return Recommendation(
+        epsilon=candidates[0][0],
+        gamma=candidates[0][1],
+        reason=why(table, places[0], target_acceptance),
+        table=table,
+        candidates=candidates,
     )
-    reason = _why(table, place, target_acceptance)
-    return Recommendation(epsilon=epsilon, gamma=gamma, reason=reason, table=table)
+
+
+def problem_of(
+    traces: xr.Dataset, grid: xr.Dataset, *, target_acceptance: float = 0.9
+) -> str | None:
+    """What is wrong with a recommended cell when it is sampled with several chains.
+
+    Parameters
+    ----------
+    traces : Dataset, (chain, draw)
+        Its chains.
+    grid : Dataset, (epsilon, gamma)
+        Table of the recommendation.
+    target_acceptance : float, optional
+        As for `recommend`.
+
+    Returns
+    -------
+    str or None
+        A sentence with the figures and which way to go; None where the cell passes, R-hat of all
+        chains and agreement of their halves included.
+    """
+    cell = _table(cells_of(traces), None, target_acceptance)
+    if cell["verdict"].item() not in CRITERIA.values():
+        return None
+    return does_not_hold(cell, grid, target_acceptance)
+
+
+def after_trial(
+    found: Recommendation, problems: Sequence[str], *, target_acceptance: float = 0.9
+) -> Recommendation:
+    """The recommendation after its first candidates were tried and did not hold.
+
+    Parameters
+    ----------
+    found : Recommendation
+        What `recommend` gave.
+    problems : sequence of str
+        What `problem_of` said of the first candidates, in order.
+    target_acceptance : float, optional
+        As for `recommend`.
+
+    Returns
+    -------
+    Recommendation
+        The candidate that follows; none where all, or three, have been tried. The reason begins
+        with the problems.
+    """
+    if not problems:
+        return found
+    if len(problems) >= min(MAX_TRIALS, len(found.candidates)):
+        return replace(found, epsilon=None, gamma=None, reason=" ".join([*problems, _NONE_HOLDS]))
+    epsilon, gamma = found.candidates[len(problems)]
+    place = (
+        int(np.flatnonzero(found.table[EPSILON].values == epsilon)[0]),
+        int(np.flatnonzero(found.table[GAMMA].values == gamma)[0]),
+    )
+    reason = " ".join([*problems, f"Next, {why(found.table, place, target_acceptance)}"])
+    return replace(found, epsilon=epsilon, gamma=gamma, reason=reason)
 
 
 def cells_of(traces: xr.Dataset) -> xr.Dataset:
@@ -154,22 +245,6 @@ def cells_of(traces: xr.Dataset) -> xr.Dataset:
     return traces.sortby([EPSILON, GAMMA])
 
 
-def with_error(value: float, error: float) -> str:
-    """A number with its standard error, both to the error's second digit.
-
-    Examples
-    --------
-    >>> with_error(41.234, 1.27)
-    '41.2 ± 1.3'
-    >>> with_error(1234.5, 67.8)
-    '1,234 ± 68'
-    """
-    if not np.isfinite(error) or error <= 0:
-        return f"{value:.3g}"
-    decimals = max(0, 1 - int(np.floor(np.log10(error))))
-    return f"{value:,.{decimals}f} ± {error:,.{decimals}f}"
-
-
 def _table(cells: xr.Dataset, burn_in: int | None, target_acceptance: float) -> xr.Dataset:
     """Figures and verdicts of the cells, (epsilon, gamma)."""
     names = ["llc", "llc_se", "rhat", "ess", "mala", "n_chains", "n_diverged"]
@@ -179,25 +254,54 @@ def _table(cells: xr.Dataset, burn_in: int | None, target_acceptance: float) -> 
     drift = _drift(cells, burn_in).compute().transpose(EPSILON, GAMMA).variable
     # Two halves, each with twice the variance of the whole.
     table = table.assign(drift=drift, drift_se=2 * error)
-    has_settled = abs(table["drift"]) <= _STANDARD_ERRORS * table["drift_se"]
+    do_halves_agree = abs(table["drift"]) <= _STANDARD_ERRORS * table["drift_se"]
+    start = _burn_in(cells, burn_in)
     table = table.assign(
+        relaxation=_relaxation(table),
         is_measured=table["n_chains"] + table["n_diverged"] > 0,
         is_stable=table["n_diverged"] == 0,
         is_above_start=llc >= -_STANDARD_ERRORS * error,
-        is_converged=has_settled & (table["rhat"] <= MAX_RHAT),
+        is_converged=do_halves_agree & (table["rhat"] <= MAX_RHAT),
         is_accepted=~(table["mala"] < target_acceptance - _ACCEPTANCE_BELOW),
     )
-    is_usable = table["is_measured"] & table["is_stable"]
-    table["is_on_plateau"] = _agrees(llc.where(is_usable), error).any("side")
-    failed = [~table[name].values for name in _CRITERIA]
-    table["verdict"] = (EPSILON, GAMMA), np.select(failed, list(_CRITERIA.values()), GOOD)
+    table["is_settled"] = table["relaxation"] <= start
+    passes = [table[name] for name in CRITERIA if name in table]
+    table["is_comparable"] = _comparable(xr.concat(passes, "criterion").all("criterion"), table)
+    is_near = _agrees(llc, error) & table["is_comparable"]
+    table["is_plateau_tested"] = table["is_comparable"].any(_SIDE)
+    table["is_on_plateau"] = is_near.any(_SIDE) | ~table["is_plateau_tested"]
+    asked = CRITERIA | DOUBTS
+    failed = [~table[name].values for name in asked]
+    table["verdict"] = (EPSILON, GAMMA), np.select(failed, list(asked.values()), GOOD)
     table[f"is_{GOOD}"] = table["verdict"] == GOOD
-    return table
+    return table.assign_attrs(burn_in=start)
+
+
+def _burn_in(cells: xr.Dataset, burn_in: int | None) -> int:
+    return int(cells.attrs.get("burn_in", 0)) if burn_in is None else burn_in
+
+
+def _relaxation(table: xr.Dataset) -> xr.DataArray:
+    """Draws in which the pull alone brings a weight back to 1 / e: 2 / (epsilon gamma)."""
+    pull = table[EPSILON] * table[GAMMA]
+    return (2 / pull.where(pull > 0)).fillna(np.inf)
+
+
+def _comparable(passes: xr.DataArray, table: xr.Dataset) -> xr.DataArray:
+    """Whether the neighbour on each side along epsilon counts, (side, epsilon, gamma)."""
+    is_settled = table["is_settled"]
+    sides = []
+    for shift in (1, -1):
+        passes_too = passes.shift({EPSILON: shift}, fill_value=False)
+        are_settled = is_settled & is_settled.shift({EPSILON: shift}, fill_value=False)
+        sides.append(passes_too & are_settled)
+    comparable: xr.DataArray = xr.concat(sides, _SIDE)
+    return comparable.transpose(_SIDE, EPSILON, GAMMA)
 
 
 def _drift(cells: xr.Dataset, burn_in: int | None) -> xr.DataArray:
     """LLC of the second half of the draws less that of the first, mean over chains."""
-    start = int(cells.attrs.get("burn_in", 0)) if burn_in is None else burn_in
+    start = _burn_in(cells, burn_in)
     draw = cells[DRAW]  # xarray numbers a dimension that has no labels
     middle = (start + cells["n_draws"]) // 2
     loss = cells["loss"].where(cells["status"] == ChainStatus.DONE)
@@ -208,102 +312,26 @@ def _drift(cells: xr.Dataset, burn_in: int | None) -> xr.DataArray:
 
 def _agrees(llc: xr.DataArray, error: xr.DataArray) -> xr.DataArray:
     """Whether the LLC agrees with that at the next smaller and the next larger epsilon, (side)."""
-    if llc.sizes[EPSILON] == 1:
-        return xr.ones_like(llc, bool).expand_dims(side=1)
     sides = []
     for shift in (1, -1):
         difference = abs(llc - llc.shift({EPSILON: shift}))
         of_difference = (error**2 + error.shift({EPSILON: shift}) ** 2) ** 0.5
         is_near = difference <= _STANDARD_ERRORS * of_difference
         sides.append(is_near | (difference <= _LEAST_DIFFERENCE * abs(llc)))
-    agrees: xr.DataArray = xr.concat(sides, "side")
+    agrees: xr.DataArray = xr.concat(sides, _SIDE)
     return agrees
 
 
-def _largest_step(is_good: np.ndarray) -> tuple[int, int] | None:
-    """Place of the good cell with the largest epsilon and then the smallest gamma."""
-    places = np.argwhere(is_good)
-    if not len(places):
-        return None
-    row = int(places[:, 0].max())
-    return row, int(places[places[:, 0] == row, 1].min())
+def _best_first(table: xr.Dataset) -> list[tuple[int, int]]:
+    """Places of the cells that pass: good ones first, then the largest epsilon, smallest gamma.
 
-
-def _why(table: xr.Dataset, place: tuple[int, int], target_acceptance: float) -> str:
-    """Why the recommended cell is the one, with its figures."""
-    n_good, n = int(table[f"is_{GOOD}"].sum()), table["verdict"].size
-    return (
-        f"{_named(table, place)} is the largest step of {n_good} good cells among {n}: "
-        f"LLC {_figure(table, place)}{_beside(table, place)}, its halves differ by "
-        f"{_figure(table, place, 'drift')}, R-hat {float(table['rhat'][place]):.2f}, "
-        f"{_acceptance(table, place, target_acceptance)}, none of "
-        f"{_chains(int(table['n_chains'][place]))} diverged."
-    )
-
-
-def _what_to_try(table: xr.Dataset, target_acceptance: float) -> str:
-    """Why no cell is good, by the figures of the one that comes nearest, and what to do next."""
-    verdicts = table["verdict"].values
-    rank = np.array([list(_CRITERIA.values()).index(verdict) for verdict in verdicts.flat])
-    if not rank.max():
-        return "No cell is measured yet; run the calibration until its chains are done."
-    verdict = list(_CRITERIA.values())[rank.max()]
-    places = np.argwhere(verdicts == verdict)
-    # Too large a step is nearest where it is smallest, all else where it mixes best.
-    is_too_large = verdict in ("diverged", "low acceptance")
-    row, column = places[0 if is_too_large else np.lexsort((-places[:, 1], places[:, 0]))[-1]]
-    place = int(row), int(column)
-    epsilons, gammas = table[EPSILON].values, table[GAMMA].values
-    epsilon = float(epsilons[row])
-    if verdict == "diverged":
-        return (
-            f"Each of the {(rank > 0).sum()} measured cells has diverged chains; take epsilon "
-            f"below {epsilon:g}."
-        )
-    next_ = place[0] + 1
-    is_last = next_ == len(epsilons) or verdicts[next_, place[1]] == "not measured"
-    further = (
-        "a larger epsilon" if is_last else f"epsilons between {epsilon:g} and {epsilons[next_]:g}"
-    )
-    found = {
-        "below the start": f"its LLC is {_figure(table, place)}, for chains find a lower loss than "
-        f"the checkpoint's; take gamma above {gammas.max():g} or a later checkpoint",
-        "not converged": f"its halves differ by {_figure(table, place, 'drift')} and R-hat is "
-        f"{float(table['rhat'][place]):.2f}; take more draws and burn-in, or {further}, or gamma "
-        f"above {gammas.max():g}",
-        "low acceptance": f"{_acceptance(table, place, target_acceptance)}; take epsilon below "
-        f"{epsilon:g}, with more draws",
-        "off the plateau": f"LLC {_figure(table, place)}{_beside(table, place)}; take epsilons "
-        f"nearer to {epsilon:g}, such as {epsilon / 3:.1g} and {3 * epsilon:.1g}, and more draws",
-    }[verdict]
-    return f"No cell is good. The nearest is {_named(table, place)}: {found}."
-
-
-def _named(table: xr.Dataset, place: tuple[int, int]) -> str:
-    return f"epsilon {table[EPSILON][place[0]]:g}, gamma {table[GAMMA][place[1]]:g}"
-
-
-def _figure(table: xr.Dataset, place: tuple[int, int], name: str = "llc") -> str:
-    return with_error(float(table[name][place]), float(table[f"{name}_se"][place]))
-
-
-def _beside(table: xr.Dataset, place: tuple[int, int]) -> str:
-    """The LLC of the neighbours along epsilon that have one, smaller epsilon first."""
-    row, column = place
+    Of those that are not settled the one that comes nearest to it is first.
+    """
+    tiers = {verdict: tier for tier, verdict in enumerate((GOOD, *reversed(DOUBTS.values())))}
+    waiting = table["relaxation"].where(~table["is_settled"], 0.0).values
     found = [
-        f"{_figure(table, (other, column))} at epsilon {table[EPSILON][other]:g}"
-        for other in (row - 1, row + 1)
-        if 0 <= other < table.sizes[EPSILON] and bool(np.isfinite(table["llc"][other, column]))
+        (tiers[verdict], round(float(waiting[row, column]), 6), -row, column)
+        for (row, column), verdict in np.ndenumerate(table["verdict"].values)
+        if verdict in tiers
     ]
-    return f" beside {' and '.join(found)}" if found else ""
-
-
-def _acceptance(table: xr.Dataset, place: tuple[int, int], target_acceptance: float) -> str:
-    acceptance = float(table["mala"][place])
-    if np.isnan(acceptance):
-        return "MALA acceptance not measured"
-    return f"MALA acceptance {acceptance:.2f} (target {target_acceptance:g})"
-
-
-def _chains(n: int) -> str:
-    return "1 chain" if n == 1 else f"{n} chains"
+    return [(-row, column) for _, _, row, column in sorted(found)]

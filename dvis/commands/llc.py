@@ -12,19 +12,32 @@ import tyro
 import xarray as xr
 from tyro.conf import OmitSubcommandPrefixes
 
-from dvis.analysis.calibration import Recommendation, with_error
+from dvis.analysis.calibration import MAX_RHAT, Recommendation, with_error
+from dvis.analysis.calibration_words import NOT_SETTLED
 from dvis.analysis.learning_coefficient import llc_of
 from dvis.commands.llc_plot import LLCPlotOptions, plot_llc
 from dvis.llc_store import llc_traces
 from dvis.measure.llc_options import CalibrateOptions, EstimateOptions
-from dvis.schema import CHECKPOINT, EPSILON, GAMMA, PARAMETERS
+from dvis.schema import CHECKPOINT, DRAW, EPSILON, GAMMA, PARAMETERS
 
 if TYPE_CHECKING:
     from dvis.estimate_llc import CalibrationReport, LLCReport
 
 _MAX_PRINTED = 20
-_COLUMNS = ("parameters", "epsilon", "gamma", "LLC first", "last", "R-hat", "ESS", "diverged")
-_CELL_COLUMNS = ("epsilon", "gamma", "LLC", "MALA", "R-hat", "ESS", "verdict")
+_COLUMNS = (
+    "parameters",
+    "epsilon",
+    "gamma",
+    "LLC first",
+    "LLC last",
+    "MALA min",
+    "R-hat max",
+    "ESS min",
+    "diverged",
+    "not converged",
+)
+_CELL_COLUMNS = ("epsilon", "gamma", "LLC", "MALA", "R-hat", "ESS", "relaxation", "verdict")
+_LEAST_ESS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,7 +62,8 @@ class CalibrateCommand:
 class EstimateCommand:
     """Estimate the local learning coefficient of every checkpoint, into the model's store.
 
-    Run again, it samples what is missing; with more chains or draws it adds those. Killed or
+    Run again, it samples what is missing. More chains are added to those that are there; for more
+    draws every chain is sampled again from its start, and its first draws are equal. Killed or
     stopped, it loses the chains under way.
 
     Parameters
@@ -86,11 +100,11 @@ def llc(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
         raise ImportError(f"llc needs {err.name}: pip install 'dvis[torch]'") from err
 
     if isinstance(command, EstimateCommand):
-        return _print_estimate(estimate_llc(command.options, progress=True))
+        return _print_estimate(estimate_llc(command.options, progress=True), command)
     return _print_calibration(calibrate_llc(command.options, progress=True), command)
 
 
-def _print_estimate(report: "LLCReport") -> int:
+def _print_estimate(report: "LLCReport", command: EstimateCommand) -> int:
     _print_sampled(report)
     if report.n_of_other_weights:
         print(
@@ -102,40 +116,87 @@ def _print_estimate(report: "LLCReport") -> int:
         EPSILON: list(report.epsilon),
         GAMMA: list(report.gamma),
     }
-    traces = llc_traces(report.store, report.run, report.name)
-    estimates = llc_of(traces.sel(wanted)).load()
+    traces = llc_traces(report.store, report.run, report.name).sel(wanted)
+    estimates = llc_of(traces).load()
     print(_table(_COLUMNS, _rows_of_estimates(estimates)))
-    print("R-hat and ESS are those of the checkpoint where they are worst")
+    print(_burn_in_line(command, report, traces.sizes[DRAW]))
+    print("MALA, R-hat and ESS are those of the checkpoint where they are worst")
+    if _is_unconverged(estimates).any():
+        print(
+            f"not converged: at so many checkpoints R-hat is above {MAX_RHAT:g}, or fewer than "
+            f"{_LEAST_ESS} samples are effective; take more draws or chains, or calibrate"
+        )
+    if not estimates["llc"].notnull().any():
+        print(_why_none(estimates))
+        return 1
     return 1 if report.n_failed else 0
+
+
+def _burn_in_line(command: EstimateCommand, report: "LLCReport", n_draws: int) -> str:
+    """How many draws the table leaves out, as all readers do unless told otherwise."""
+    line = f"burn-in: {report.burn_in} of {n_draws} draws"
+    asked = command.options.settings.burn_in
+    if asked == report.burn_in:
+        return line
+    return (
+        f"{line}, as the store has it, not {asked}: its chains have not become longer. Read them "
+        f"with dvis.llc(..., burn_in={asked}) or llc plot --burn-in {asked}"
+    )
+
+
+def _is_unconverged(estimates: xr.Dataset) -> xr.DataArray:
+    """Where the chains do not agree, or are too short to tell."""
+    is_doubtful = (estimates["rhat"] > MAX_RHAT) | ~(estimates["ess"] >= _LEAST_ESS)
+    return is_doubtful & estimates["llc"].notnull()
+
+
+def _why_none(estimates: xr.Dataset) -> str:
+    if (estimates["n_diverged"] > 0).any() and not (estimates["n_missing"] > 0).any():
+        epsilon = float(estimates[EPSILON].min())
+        return f"no LLC: all chains diverged; take epsilon below {epsilon:g}"
+    return "no LLC: no chain is done"
 
 
 def _rows_of_estimates(estimates: xr.Dataset) -> Iterator[list[str]]:
     """A line for each set of weights, epsilon and gamma."""
+    is_unconverged = _is_unconverged(estimates)
     for place in _places(estimates, (PARAMETERS, EPSILON, GAMMA)):
         cell = estimates.isel(place)
         known = cell.isel({CHECKPOINT: cell["llc"].notnull().values})
-        places = (0, -1) if known.sizes[CHECKPOINT] else ()
-        ends = [_with_error(known.isel({CHECKPOINT: place})) for place in places]
+        n_known = known.sizes[CHECKPOINT]
+        ends = [_with_error(known.isel({CHECKPOINT: at})) for at in ((0, -1) if n_known else ())]
         yield [
             str(cell[PARAMETERS].item()),
             *(f"{cell[name].item():g}" for name in (EPSILON, GAMMA)),
             *(ends or ["none", "none"]),
-            f"{float(cell['rhat'].max()):.3f}",
-            f"{float(cell['ess'].min()):.0f}",
+            _number(cell["mala"].min(), ".2f"),
+            _number(cell["rhat"].max(), ".3f"),
+            _number(cell["ess"].min(), ".0f"),
             str(int(cell["n_diverged"].sum())),
+            f"{int(is_unconverged.isel(place).sum())} of {n_known}",
         ]
+
+
+def _number(value: xr.DataArray, form: str) -> str:
+    return f"{float(value):{form}}" if np.isfinite(value) else "-"
 
 
 def _print_calibration(report: "CalibrationReport", command: CalibrateCommand) -> int:
     _print_sampled(report.sampled)
     recommendation = report.recommendation
     print(_table(_CELL_COLUMNS, _rows_of_cells(recommendation.table)))
+    if (recommendation.table["verdict"] == NOT_SETTLED).any():
+        print(
+            f"not settled: the burn-in of {command.options.settings.burn_in} draws is shorter than "
+            "the pull's relaxation time, 2 / (epsilon gamma) draws"
+        )
     print(recommendation.reason)
     for path in _draw_calibration(report, command):
         print(path)
-    if report.pick is None:
+    if report.pick is not None:
+        print(_pick_line(report.pick))
+    if not recommendation.is_found:
         return 1
-    print(_pick_line(report.pick))
     print("for all checkpoints:")
     print(f"  {estimate_command(command.options, recommendation)}")
     return 1 if report.sampled.n_failed else 0
@@ -159,8 +220,8 @@ def _rows_of_cells(table: xr.Dataset) -> Iterator[list[str]]:
         yield [
             *(f"{cell[name].item():g}" for name in (EPSILON, GAMMA)),
             _with_error(cell),
-            *(f"{float(cell[name]):.2f}" for name in ("mala", "rhat")),
-            f"{float(cell['ess']):.0f}",
+            *(_number(cell[name], ".2f") for name in ("mala", "rhat")),
+            *(_number(cell[name], ".0f") for name in ("ess", "relaxation")),
             str(cell["verdict"].item()),
         ]
 
@@ -174,7 +235,7 @@ def _draw_calibration(report: "CalibrationReport", command: CalibrateCommand) ->
 
     name = f"llc-{report.sampled.name}"
     paths = [command.out / f"{name}.png"]
-    plots.llc_calibration(report.cells, path=paths[0])
+    plots.llc_calibration(report.cells, recommendation=report.recommendation, path=paths[0])
     if report.pick is not None:
         paths.append(command.out / f"{name}-chains.png")
         plots.llc_chains(report.pick, path=paths[1])

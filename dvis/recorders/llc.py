@@ -47,11 +47,15 @@ from dvis.tree import CheckpointName
 
 _TRACES = ("loss", "distance", "grad_norm", "noise_norm")
 _OF_CHAINS = ("mala", "n_draws", "n_finite")
+_LOSS_FINGERPRINT = "loss_fingerprint"
 _MEASURED = (ChainStatus.DONE, ChainStatus.DIVERGED)
 
 
 class LLCRecorder:
-    """A group of chains, open for sweeps of starts and of chains; made by `recording_llc`."""
+    """A group of chains, open for sweeps of starts and of chains; made by `recording_llc`.
+
+    `n_draws_before` tells of how many draws the longest chain was before it was prepared.
+    """
 
     def __init__(
         self, store: Path, run: str, name: str, settings: Mapping[str, Any], *, overwrite: bool
@@ -61,6 +65,7 @@ class LLCRecorder:
         self.n_of_other_weights = 0
         self._fingerprints: dict[str, int] = {}
         self._of_other_weights: set[str] = set()
+        self.n_draws_before: int | None = None
         self._n_draws_asked = 0
         self._group: zarr.Group | None = None
 
@@ -111,6 +116,8 @@ class LLCRecorder:
         with restructuring(self.store):
             self._group = self._open()
             self._arrays = LLCArrays(self._group)
+            if self.n_draws_before is None:
+                self.n_draws_before = len(self._arrays.rows[DRAW])
             self._arrays.grow(checkpoints, labels)
             self._write_steps(steps)
             self._choose_shown(labels)
@@ -259,7 +266,13 @@ class LLCRecorder:
         texts = []
         for key in differing:
             there, asked = theirs.get(key), ours[key]
-            if isinstance(there, dict) and isinstance(asked, dict):
+            if key == _LOSS_FINGERPRINT:
+                if "loss" not in differing:
+                    texts.append(
+                        f"the loss {ours['loss']} is another one of the same name: its code, its "
+                        "arguments or values that it uses have changed, or Python has"
+                    )
+            elif isinstance(there, dict) and isinstance(asked, dict):
                 parts = [part for part in asked if there.get(part) != asked[part]]
                 texts.append(f"{key}'s {', '.join(parts)}")
             else:

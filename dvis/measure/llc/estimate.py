@@ -8,7 +8,8 @@ import numpy as np
 import xarray as xr
 from torch import nn
 
-from dvis.measure.llc.losses import Loss, loss_name
+from dvis.measure.llc.loss_identity import loss_identity
+from dvis.measure.llc.losses import Loss
 from dvis.measure.llc.measurement import ChainTask, LocalLearning, StartTask
 from dvis.measure.llc.samples import samples_of
 from dvis.measure.llc.weights import Choice, labelled_choices
@@ -96,9 +97,8 @@ def estimate(
         traces.merge(start)
         .transpose(*DIMS)
         .assign_attrs(
-            settings.attributes(len(given)),
+            settings.attributes(len(given)) | loss_identity(loss),
             data={"fingerprint": given.fingerprint, "n_samples": len(given)},
-            loss=loss_name(loss),
             burn_in=settings.burn_in,
         )
     )

@@ -1,6 +1,7 @@
 """Losses of single samples: by name, or the caller's own."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 from torch import Tensor, nn
@@ -44,10 +45,12 @@ def loss_function(loss: str | Loss) -> Loss:
 
 
 def loss_name(loss: str | Loss) -> str:
-    """What a store calls a loss: its name, or module and name of the function."""
+    """What a loss is called: its name, or module and name of the function."""
     if isinstance(loss, str):
         return loss
-    function = getattr(loss, "func", loss)  # of a partial
+    function: Any = loss
+    while isinstance(function, partial):
+        function = function.func
     named = function if hasattr(function, "__qualname__") else type(function)
     return f"{named.__module__}:{named.__qualname__}"
 

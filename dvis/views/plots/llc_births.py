@@ -195,4 +195,6 @@ def _notes(found: xr.Dataset) -> list[str]:
     tolerance, n = found.attrs["tolerance_steps"], found.attrs["n_permutations"]
     near = f"near: at most {tolerance:,g} training steps away"
     test = f"p: share of {n} random placements of these changes with as many births near"
+    if not found["is_llc_change"].any():
+        return [near]
     return ["red: changes of the LLC", near, test]

@@ -49,6 +49,7 @@ def llc_calibration(
     *,
     burn_in: int | None = None,
     target_acceptance: float = 0.9,
+    recommendation: Recommendation | None = None,
     path: str | Path | None = None,
 ) -> "Figure":
     """What chains do at each epsilon and gamma: losses, running LLC, acceptance, and which to take.
@@ -68,6 +69,8 @@ def llc_calibration(
         Draws at the start that do not count; by default what the traces name.
     target_acceptance : float, optional
         As for `dvis.analysis.calibration.recommend`.
+    recommendation : Recommendation, optional
+        What to frame, and why; by default what `recommend` says of these traces.
     {path}
 
     Returns
@@ -84,7 +87,7 @@ def llc_calibration(
     import matplotlib.pyplot as plt
 
     cells = cells_of(traces).load()
-    found = recommend(cells, burn_in=burn_in, target_acceptance=target_acceptance)
+    found = recommendation or recommend(cells, burn_in=burn_in, target_acceptance=target_acceptance)
     n_columns, n_rows = cells.sizes[EPSILON], cells.sizes[GAMMA]
     width = max(8.0, 1.4 + n_columns * _CELL_INCHES[0])
     heights = (0.5 + n_rows * _CELL_INCHES[1], _SUMMARY_INCHES)
@@ -293,5 +296,5 @@ def _show_steps(axes: "Axes", epsilons: np.ndarray) -> None:
 
 def _title(found: Recommendation) -> str:
     if not found.is_found:
-        return "Calibration: no cell is good yet"
+        return f"Calibration: no cell {'holds' if found.candidates else 'is good'} yet"
     return f"Calibration: epsilon {found.epsilon:g} and gamma {found.gamma:g} recommended"

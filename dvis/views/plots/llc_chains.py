@@ -147,7 +147,7 @@ def _draw_running(axes: "Axes", cell: xr.Dataset, found: xr.Dataset, n_burnt: in
         "Running LLC of each chain and of all", loc="left", fontsize=9, fontweight="bold"
     )
     if not np.isfinite(running.values).any():
-        _say(axes, "no chain is done")
+        _say(axes, _why_none(cell))
 
 
 def _draw_distances(axes: "Axes", cell: xr.Dataset) -> None:
@@ -228,10 +228,15 @@ def _say(axes: "Axes", text: str) -> None:
     axes.set_yticks([])
 
 
+def _why_none(cell: xr.Dataset) -> str:
+    is_lost = (cell["status"] == ChainStatus.DIVERGED).all()
+    return f"no LLC: {'all chains diverged' if is_lost else 'no chain is done'}"
+
+
 def _title(cell: xr.Dataset, found: xr.Dataset) -> str:
     where = f"epsilon {float(cell[EPSILON]):g}, gamma {float(cell[GAMMA]):g}"
     if not np.isfinite(found["llc"]):
-        return f"No LLC: no chain is done at {where}"
+        return f"{_why_none(cell)} at {where}".replace("no", "No", 1)
     llc = with_error(float(found["llc"]), float(found["llc_se"]))
     rhat, ess = float(found["rhat"]), float(found["ess"])
     return f"LLC {llc} at {where}: R-hat {rhat:.3f}, effective sample size {ess:,.0f}"

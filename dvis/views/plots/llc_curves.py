@@ -153,6 +153,16 @@ def draw_curve(
         axes.plot(across[none], feet, "X", mfc=color, transform=foot, **cross)
 
 
+def say_if_none(axes: "Axes", axis: TimeAxis, curves: list[LlcCurve]) -> None:
+    """Say in a panel without an LLC that it has none, and whether that is for divergence."""
+    if any(np.isfinite(curve.llc[axis.places]).any() for curve in curves):
+        return
+    is_lost = any(curve.n_diverged[axis.places].any() for curve in curves)
+    text = f"no LLC: {'all chains diverged' if is_lost else 'no chain is done'}"
+    axes.text(0.5, 0.5, text, transform=axes.transAxes, ha="center", va="center", color="0.5")
+    axes.set_yticks([])
+
+
 def doubts(panels: list["Axes"], axis: TimeAxis, curves: list[LlcCurve]) -> list[str]:
     """Show where 0 is, and what is below it, in panels of curves; return what their marks mean."""
     llc, rhat, n_diverged = (

@@ -1,5 +1,6 @@
 """The restricted local learning coefficient, of one layer at a time, over training."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -12,7 +13,14 @@ from dvis.ticks import plain
 from dvis.views.plots.canvas import evenly, headline, layer_colors, saved, subplots, without_box
 from dvis.views.plots.curves import show_values_axis
 from dvis.views.plots.documentation import documented
-from dvis.views.plots.llc_curves import LlcCurve, doubts, draw_curve, read_llc, settings_name
+from dvis.views.plots.llc_curves import (
+    LlcCurve,
+    doubts,
+    draw_curve,
+    read_llc,
+    say_if_none,
+    settings_name,
+)
 from dvis.views.plots.time_axis import Scale, XAxis, show_axis, time_axis
 from dvis.views.plots.trajectories import show_depth
 from dvis.views.selection import origin_of
@@ -91,6 +99,7 @@ def llc_by_parameters(
             draw_curve(axes, axis, curve, colors[name], label=plain(name), size=size)
         show_values_axis(axes, values, yscale)
         axes.set_title(setting if len(settings) > 1 else "", loc="left", fontsize=9)
+        say_if_none(axes, axis, here)
         without_box(axes)
     drawn = [curve for curve in curves if settings_name(curve, curves) in settings]
     notes = doubts(list(grid[0]), axis, drawn)
@@ -99,10 +108,17 @@ def llc_by_parameters(
         grid[0, -1].legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
     else:
         show_depth(grid[0, -1], labels)
-    title = "LLC of each layer over training"
+    of_each = "layer" if _are_layers(labels) else "choice of parameters"
+    title = f"LLC of each {of_each} over training"
     band = "shaded: 2 standard errors"
     headline(figure, title, origin_of(dataset), axis.note, band, *notes)
     return saved(figure, path)
+
+
+def _are_layers(labels: list[str]) -> bool:
+    """Whether choices are called as modules are: by no expression, mask or kind of parameter."""
+    is_named = all(re.fullmatch(r"\w+(\.\w+)*", label) for label in labels)
+    return is_named and not {"mask", "weight", "bias"}.intersection(labels)
 
 
 def _relative(curve: LlcCurve) -> LlcCurve:

@@ -22,6 +22,7 @@ from dvis.views.plots.llc_curves import (
     draw_curve,
     of_parameters,
     read_llc,
+    say_if_none,
     settings_name,
 )
 from dvis.views.plots.time_axis import Scale, TimeAxis, XAxis, show_axis, time_axis
@@ -94,6 +95,7 @@ def llc_over_training(
     for curve, name in zip(curves, names, strict=True):
         draw_curve(above, axis, curve, colors[name], label=name)
     notes = doubts([above], axis, curves)
+    say_if_none(above, axis, curves)
     above.set_ylabel("LLC")
     if len(curves) > 1:
         above.legend(frameon=False, fontsize=8, loc="upper left", bbox_to_anchor=(1.01, 1))
