@@ -15,6 +15,21 @@ from dvis.schema import CHECKPOINT, SCALAR_CHUNK, SchemaError, Status
 from dvis.store import Contents, FeatureEntry, contents, open_group, resolve
 from dvis.tree import natural_key
 
+# How the notes of a sweep begin, which name no file; those of an import begin with one.
+_NOTES_OF_SWEEPS = ("dead: ", "failed: ")
+
+
+@dataclass(frozen=True, kw_only=True)
+class UnitProblem:
+    """What was met at one unit at one checkpoint; `text` names the unit or its file."""
+
+    run: str
+    variant: str
+    checkpoint: str
+    layer: str
+    channel: int
+    text: str
+
 
 @dataclass(frozen=True)
 class VariantCounts:
@@ -97,7 +112,20 @@ def _describe_chains(store: str | Path, entry: LLCEntry) -> str:
 
 
 def list_problems(store: str | Path) -> list[str]:
-    """Problems that imports met, each with the path of its file below the model's folder's parent.
+    """Problems that imports and sweeps met, each with its place below the model's folder's parent.
+
+    That is the path of an import's file, and of a sweep's unit checkpoint, layer and channel.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        As `dvis.open` does.
+    """
+    return [problem.text for problem in unit_problems(store)] + tree_problems(store)
+
+
+def unit_problems(store: str | Path) -> list[UnitProblem]:
+    """Problems of units, by their text.
 
     Raises
     ------
@@ -105,30 +133,48 @@ def list_problems(store: str | Path) -> list[str]:
         As `dvis.open` does.
     """
     found = contents(store)
-    model = found.attrs["model"]
-    problems = [
-        f"{model}/{entry.run}/{text}"
+    problems = (
+        problem
         for entry in sorted_entries(found)
-        for text in _unit_problems(store, entry)
-    ]
-    return sorted(problems) + _tree_problems(found)
+        for problem in _problems_of(store, entry, str(found.attrs["model"]))
+    )
+    return sorted(problems, key=lambda problem: problem.text)
 
 
-def _tree_problems(found: Contents) -> list[str]:
+def tree_problems(store: str | Path) -> list[str]:
+    """Problems that imports met at files of no unit.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        As `dvis.open` does.
+    """
+    found = contents(store)
     listed = list(found.attrs.get("import_problems", []))
     hidden = int(found.attrs.get("n_import_problems", 0)) - len(listed)
     return [*listed, f"... and {hidden} more like these"] if hidden > 0 else listed
 
 
-def _unit_problems(store: str | Path, entry: FeatureEntry) -> Iterator[str]:
+def _problems_of(store: str | Path, entry: FeatureEntry, model: str) -> Iterator[UnitProblem]:
     group = open_group(store, entry)
     labels = np.asarray(group["checkpoint"][:]).tolist()  # type: ignore[index]
+    layers = np.asarray(group["layer"][:]).tolist()  # type: ignore[index]
     problem = group["source/problem"]
     for layer in range(problem.shape[1]):  # type: ignore[union-attr]
         for start in range(0, len(labels), SCALAR_CHUNK[0]):
             texts = np.asarray(problem[start : start + SCALAR_CHUNK[0], layer, :])  # type: ignore[index]
             for row, channel in zip(*np.nonzero(texts != ""), strict=True):
-                yield f"{labels[start + row]}/{texts[row, channel]}"
+                label, text = str(labels[start + row]), str(texts[row, channel])
+                if text.startswith(_NOTES_OF_SWEEPS):
+                    text = f"{layers[layer]}/channel {channel}: {text}"
+                yield UnitProblem(
+                    run=entry.run,
+                    variant=entry.variant,
+                    checkpoint=label,
+                    layer=str(layers[layer]),
+                    channel=int(channel),
+                    text=f"{model}/{entry.run}/{label}/{text}",
+                )
 
 
 def render_counts(counts: list[VariantCounts]) -> str:

@@ -199,6 +199,60 @@ def test_unit_shows_its_images_and_numbers(page: Page, dataset: xr.Dataset) -> N
     assert tabs == [] or "average-0" in tabs
 
 
+def test_examples_are_the_fastest_of_all_channels_and_follow_the_slider(
+    page: Page, dataset: xr.Dataset, colour_store: Path
+) -> None:
+    browser = page.open("")
+    browser.resize(1600)
+    ranked = dvis.open(colour_store).sel(layer=["layer1"]).dvis.rank(by="growth")
+    expected = ranked.channel.values[:6].tolist()
+    assert max(expected) >= 64, "beyond the first sheet"
+    row = """const row = [...document.querySelectorAll('.layers tbody tr')]
+        .find(each => each.querySelector('th').textContent === 'layer1');"""
+    browser.js(f"{row} row.scrollIntoView({{block: 'center'}})")
+    for checkpoint in (4, 0):
+        browser.js(
+            """const slider = document.querySelector('.slider'); slider.value = arguments[0];
+            slider.dispatchEvent(new Event('input', {bubbles: true}))""",
+            checkpoint,
+        )
+        shown = (
+            f"{row} return row.querySelector('.examples').dataset.shown === String(arguments[0])"
+        )
+        browser.wait(shown, checkpoint)
+        boxes = browser.js(
+            f"""{row} return [...row.querySelectorAll('.example')].map(each =>
+                [Number(each.dataset.channel), each.getBoundingClientRect().toJSON()])"""
+        )
+        assert [channel for channel, _ in boxes] == expected
+        pixels = window(browser)
+        for channel, box in boxes:
+            stored = dataset.image.sel(layer="layer1", channel=channel)[checkpoint].values
+            assert np.abs(middle(pixels, box) - stored.mean((0, 1))).max() < 3
+
+
+def test_what_the_slider_says_is_not_cut(page: Page) -> None:
+    browser = page.open("layer1/6")
+    browser.resize(390)
+    browser.wait("return innerWidth === 390")
+    cut = """return [...document.querySelectorAll('.bar-text *')]
+        .filter(each => each.scrollWidth > each.clientWidth + 1).length"""
+    assert browser.js(cut) == 0
+
+
+def test_what_is_taken_away_is_named_for_what_it_is(page: Page) -> None:
+    browser = page.open("layer1/6")
+    table = browser.js(
+        """return dvis.unitParts.csv(
+            {status: '1', activation: [-1.5], value_min: [0], value_max: [1], stop_step: [7],
+             seed: [3]},
+            [{label: '=1+1', epoch: null, phase: '', batch: null, step: null, time: null}])"""
+    )
+    assert table.splitlines()[1] == "'=1+1,,,,,,complete,-1.5,0,1,7,3"
+    is_told = "as it is stored comes from the store" in text(browser)
+    assert is_told == (page.mode == "static")
+
+
 def test_odd_labels_are_text(page: Page) -> None:
     browser = page.open(VIEWS["odd unit"])
     assert ODD in browser.js("return document.querySelector('h1').textContent")

@@ -14,11 +14,12 @@ from recorded_stores import image_of, write_store
 from trees import decoded
 
 import dvis
+from dvis.report import list_problems
 from dvis.schema import Status
 from dvis.views.page import documents, sheets
 from dvis.views.page.downloads import numbers_csv, stored_image, write_archive
 from dvis.views.page.plain import as_json, as_script, numbers
-from dvis.views.page.shown import NotShownError, ShownStore
+from dvis.views.page.shown import NotShownError, Selection, ShownStore
 from dvis.views.page.unit_document import unit
 
 LABELS = [f"step_{step}" for step in (0, 5, 30, 70)]
@@ -195,6 +196,45 @@ def test_numbers_and_images_can_be_taken_away(swept: Path) -> None:
         np.testing.assert_array_equal(
             decoded(archive.read("00002_step_30.png")), image_of(2, 0, 1, 24)
         )
+
+
+def test_texts_that_a_spreadsheet_would_run_are_quoted(tmp_path: Path) -> None:
+    path = write_store(tmp_path / "net.zarr", ["=1+1", "@a", "-b", "c-d"], ["conv1"])
+    lines = numbers_csv(ShownStore(path), 0, 0, 1).decode().splitlines()[1:]
+    assert sorted(line.split(",")[0] for line in lines) == ["'-b", "'=1+1", "'@a", "c-d"]
+
+
+def test_problems_of_a_sweep_name_their_unit(swept: Path) -> None:
+    said = f"net/checkpoints/{LABELS[1]}/conv2.0/channel 2: failed: no gradient"
+    assert said in list_problems(swept)
+    found = plain(documents.overview(ShownStore(swept)))["problems"]
+    assert {
+        "run": "checkpoints", "variant": "average-0", "checkpoint": LABELS[1],
+        "layer": "conv2.0", "channel": 2, "text": said,
+    } in found  # fmt: skip
+    part = ShownStore(swept, Selection(layers=("conv1",)))
+    of_other_layer = [p for p in plain(documents.overview(part))["problems"] if p["text"] == said]
+    assert of_other_layer == [{"text": said}]
+
+
+def test_a_unit_tells_where_it_has_an_image(swept: Path, sample_store: Path) -> None:
+    assert unit(ShownStore(swept), 0, 0, 2)["has_image"] == [True, False, True, True]
+    store = ShownStore(sample_store)
+    n_incomplete = 0
+    for index in range(len(store.entries())):
+        layer = store.layer(index, 0)
+        for channel in layer.channels:
+            found = unit(store, index, 0, channel)
+            for row, (status, has_image) in enumerate(
+                zip(found["status"], found["has_image"], strict=True)
+            ):
+                n_incomplete += status == "2"
+                if has_image:
+                    stored_image(store, index, 0, channel, row)
+                else:
+                    with pytest.raises(NotShownError):
+                        stored_image(store, index, 0, channel, row)
+    assert n_incomplete, "the sample has such units"
 
 
 def test_versions_change_with_the_images_and_only_then(tmp_path: Path) -> None:

@@ -122,3 +122,34 @@ def test_wrong_addresses_say_what_there_is(page: Page) -> None:
     assert "layer1" in browser.js("return document.querySelector('[role=alert]').innerText")
     browser = page.open("layer1?checkpoint=none")
     assert "no checkpoint" in browser.js("return document.getElementById('notice').innerText")
+
+
+def test_an_address_of_no_channel_says_what_there_is(page: Page) -> None:
+    for channel in ("abc", "999", "1.5"):
+        browser = page.open(f"layer1/{channel}")
+        said = browser.js("return document.querySelector('[role=alert]').innerText")
+        assert channel in said
+        assert "Channels: 0, 1, 2" in said
+        assert browser.errors() == []
+
+
+def test_the_way_up_leads_to_the_layer_as_it_was(page: Page) -> None:
+    kept = "filter=state%3Aborn&order=desc&sort=birth"
+    browser = page.open(f"layer1?{kept}")
+    n_channels = shown_channels(browser)
+    browser.go("#/layer1/6")
+    browser.press("u")
+    browser.wait("return document.getElementById('main').dataset.view === 'layer'")
+    browser.wait_for_view()
+    for part in kept.split("&"):
+        assert part in browser.js("return location.hash")
+    assert shown_channels(browser) == n_channels < 70
+
+
+def test_compare_begins_with_the_layer_looked_at(page: Page) -> None:
+    browser = page.open(encoded(ODD))
+    browser.press("c")
+    browser.wait("return document.getElementById('main').dataset.view === 'compare'")
+    browser.wait_for_view()
+    assert browser.js("return document.getElementById('A-layer').value") == ODD
+    assert browser.js("return document.getElementById('B-layer').value") == ODD

@@ -131,6 +131,31 @@ def test_bounds_that_leave_nothing_are_refused(
         plan_page(store, **options)
 
 
+def test_a_layer_that_some_runs_have_makes_a_page_of_those(tmp_path: Path) -> None:
+    store = write_store(tmp_path / "net.zarr", LABELS[:2], ["conv1"], run="a")
+    write_store(store, LABELS[:3], LAYERS, run="b")
+    report = export_page(store, tmp_path / "page", layers=["conv2"], max_images=6)
+    found = documents_of(tmp_path / "page")
+    assert [run["name"] for run in found["overview"]["runs"]] == ["b"]
+    assert found["overview"]["default"] == {"run": "b", "variant": "average-0"}
+    assert [layer["name"] for layer in found["variant/0"]["layers"]] == ["conv2"]
+    assert (report.n_images, "variant/1" in found) == (6, False)
+    assert any("Run a, average-0, is not on this page" in note for note in report.notes)
+
+
+def test_channels_that_are_not_there_are_named(store: Path) -> None:
+    (note,) = plan_page(store, channels=[0, 999]).notes
+    assert note == "Only channel 0 is on this page; there is nothing of 999"
+
+
+def test_a_page_never_lies_inside_its_store(store: Path) -> None:
+    before = names_in(store)
+    for out in (store / "page", store / "a" / "page", store / ".." / store.name / "page"):
+        with pytest.raises(ValueError, match="lies inside the store"):
+            export_page(store, out)
+    assert names_in(store) == before
+
+
 def test_other_things_are_never_replaced(store: Path, tmp_path: Path) -> None:
     page = tmp_path / "page"
     page.mkdir()

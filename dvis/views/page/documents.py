@@ -13,7 +13,7 @@ import xarray as xr
 from dvis.analysis.births import births
 from dvis.analysis.ranking import rank, summary
 from dvis.llc_store import llc_names
-from dvis.report import list_problems
+from dvis.report import UnitProblem, tree_problems, unit_problems
 from dvis.response_store import response_names
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status
 from dvis.views.page.plain import number, numbers, whole_numbers
@@ -37,11 +37,16 @@ def overview(store: ShownStore) -> dict[str, Any]:
             runs[entry.run] = {
                 "name": entry.run,
                 "variants": [],
+                "default": _default_variant(store, entry.run),
                 "llc_names": llc_names(store.source, entry.run),
                 "response_names": response_names(store.source, entry.run),
             }
         runs[entry.run]["variants"].append({"name": entry.variant, "index": index})
-    problems = list_problems(store.source)
+    of_units, of_files = unit_problems(store.source), tree_problems(store.source)
+    problems = [
+        *(_linked(store, problem) for problem in of_units[:_MAX_PROBLEMS]),
+        *({"text": text} for text in of_files),
+    ]
     return {
         "model": found.attrs.get("model", ""),
         "store": store.name,
@@ -50,7 +55,7 @@ def overview(store: ShownStore) -> dict[str, Any]:
         "default": _default(store),
         "runs": list(runs.values()),
         "problems": problems[:_MAX_PROBLEMS],
-        "n_problems": len(problems),
+        "n_problems": len(of_units) + len(of_files),
         "notes": notes(store),
         "signature": signature,
     }
@@ -198,19 +203,63 @@ def notes(store: ShownStore) -> list[str]:
     if selection.layers:
         said.append(f"Only layers {', '.join(selection.layers)} are on this page")
     if selection.channels:
-        said.append(f"Only channels {', '.join(map(str, selection.channels))} are on this page")
+        said.append(_note_of_channels(store))
+    said += [
+        f"Run {run}, {variant}, is not on this page: it has nothing of what is shown"
+        for run, variant in selection.empty
+    ]
     return said
 
 
+def _note_of_channels(store: ShownStore) -> str:
+    """Which of the channels that were asked for are shown, and which no layer has."""
+    shown = (store.variant(index) for index in range(len(store.entries())))
+    there = {
+        channel
+        for variant in shown
+        for layer in range(len(variant.layers))
+        for channel in variant.layer(layer).channels
+    }
+    asked = dict.fromkeys(store.selection.channels)
+    found = [str(channel) for channel in asked if channel in there]
+    lacking = [str(channel) for channel in asked if channel not in there]
+    words = ("channels", "are") if len(found) > 1 else ("channel", "is")
+    said = f"Only {words[0]} {', '.join(found)} {words[1]} on this page"
+    return said + (f"; there is nothing of {', '.join(lacking)}" if lacking else "")
+
+
+def _linked(store: ShownStore, problem: UnitProblem) -> dict[str, Any]:
+    """A problem and, where the page shows its unit, where that is."""
+    selection = store.selection
+    indices = {(e.run, e.variant): index for index, e in enumerate(store.entries())}
+    index = indices.get((problem.run, problem.variant))
+    is_shown = (
+        index is not None
+        and (not selection.layers or problem.layer in selection.layers)
+        and (not selection.channels or problem.channel in selection.channels)
+    )
+    if index is None or not is_shown:
+        return {"text": problem.text}
+    place = asdict(problem)
+    if problem.checkpoint not in store.variant(index).labels:
+        place["checkpoint"] = None
+    return place
+
+
 def _default(store: ShownStore) -> dict[str, str] | None:
-    entries, found = store.entries(), store.contents()
+    entries = store.entries()
     if not entries:
         return None
-    chosen = found.choose(None, None)
-    if chosen not in entries:
-        run = entries[0].run
-        return {"run": run, "variant": found.default_variant(run)}
-    return {"run": chosen.run, "variant": chosen.variant}
+    chosen = store.contents().choose(None, None)
+    run = chosen.run if chosen.run in {entry.run for entry in entries} else entries[0].run
+    return {"run": run, "variant": _default_variant(store, run)}
+
+
+def _default_variant(store: ShownStore, run: str) -> str:
+    """The run's default variant, or the first of those that are shown."""
+    shown = [entry.variant for entry in store.entries() if entry.run == run]
+    chosen = store.contents().default_variant(run)
+    return chosen if chosen in shown else shown[0]
 
 
 def _layer_row(shown: ShownLayer, dataset: xr.Dataset) -> dict[str, Any]:

@@ -14,6 +14,7 @@ from dvis.views.page.shown import NotShownError, ShownLayer, ShownStore
 from dvis.views.page.stored_pictures import encoded, stored_pictures
 
 _PLACES = ("epoch", "phase", "batch", "step", "time")
+_FORMULAS = ("=", "+", "-", "@", "\t", "\r")  # how a cell begins that a spreadsheet would run
 _NUMBERS = ("activation", "value_min", "value_max", "stop_step", "seed")
 
 
@@ -31,8 +32,8 @@ def numbers_csv(store: ShownStore, variant: int, index: int, channel: int) -> by
         values = [at_rows[name].values[row] for name in _NUMBERS]
         writer.writerow(
             [
-                place["label"],
-                *("" if place[name] is None else place[name] for name in _PLACES),
+                _as_text(place["label"]),
+                *("" if place[name] is None else _as_text(place[name]) for name in _PLACES),
                 status.name.lower(),
                 *(_text(value) for value in values),
             ]
@@ -77,6 +78,11 @@ def stored_image(
 def file_name(text: str, most: int = 80) -> str:
     """A text as a part of a file's name that every system takes, without folders."""
     return re.sub(r"[^A-Za-z0-9._-]+", "_", text).strip("._")[:most] or "_"
+
+
+def _as_text(value: Any) -> Any:
+    """A text that no spreadsheet takes for a formula; numbers as they are."""
+    return f"'{value}" if isinstance(value, str) and value.startswith(_FORMULAS) else value
 
 
 def _text(value: Any) -> str:

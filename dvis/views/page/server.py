@@ -15,7 +15,7 @@ from threading import Lock
 from typing import Any
 
 import zarr
-from anyio import to_thread
+from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
 from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
 from starlette.convertors import IntegerConvertor, register_url_convertor
@@ -44,6 +44,7 @@ from dvis.views.page.unit_document import unit
 logger = logging.getLogger(__name__)
 
 _THREADS = 3
+_DRAWING = 2  # threads of their own for thumbnails, which wait for no document
 _MAX_DOCUMENTS = 8  # kept while the store does not change
 _READ_BYTES = 2**18
 _FOREVER = "private, max-age=31536000, immutable"
@@ -185,6 +186,7 @@ class _Answers:
         self.drifts = DriftProcess(store)
         self._files = assets()
         self._documents: Recent[bytes] = Recent(_MAX_DOCUMENTS)
+        self._drawing = CapacityLimiter(_DRAWING)
         self._strips = Lock()  # they are large: one at a time
 
     def routes(self) -> list[Route]:
@@ -264,7 +266,7 @@ class _Answers:
                 raise NotShownError(f"No block {block}: there are {layer.n_blocks}")
             return thumbs(layer, checkpoint, block), thumb_sheet(layer.variant).suffix, version
 
-        return _picture(request, *await self._run(picture))
+        return _picture(request, *await self._run(picture, self._drawing))
 
     async def strip(self, request: Request) -> Response:
         """A unit's images of all checkpoints on one sheet."""
@@ -319,10 +321,12 @@ class _Answers:
         name = "-".join(file_name(str(part)) for part in parts)
         return {"content-disposition": f'attachment; filename="{name}.{suffix}"'}
 
-    async def _run(self, function: Callable[[], Any]) -> Any:
+    async def _run(
+        self, function: Callable[[], Any], limiter: CapacityLimiter | None = None
+    ) -> Any:
         """What a function gives in a thread, or the refusal that fits its error."""
         try:
-            return await run_in_threadpool(function)
+            return await to_thread.run_sync(function, limiter=limiter)
         except NotShownError as err:
             raise HTTPException(404, str(err)) from err
         except (OSError, SchemaError) as err:

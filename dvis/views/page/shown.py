@@ -47,12 +47,15 @@ class Selection:
         Channels of each layer.
     checkpoints : mapping of (str, str) to tuple of int
         Places of checkpoints in training order, by run and variant.
+    empty : tuple of (str, str)
+        Runs and variants that have nothing of all this, and are left out.
     """
 
     runs: tuple[str, ...] = ()
     layers: tuple[str, ...] = ()
     channels: tuple[int, ...] = ()
     checkpoints: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
+    empty: tuple[tuple[str, str], ...] = ()
 
 
 class Recent(Generic[Kept]):
@@ -128,7 +131,11 @@ class ShownStore:
             if run not in found.runs:
                 raise KeyError(did_you_mean("run", run, found.runs, self.name))
         chosen = self.selection.runs or found.runs
-        return [entry for entry in sorted_entries(found) if entry.run in chosen]
+        return [
+            entry
+            for entry in sorted_entries(found)
+            if entry.run in chosen and (entry.run, entry.variant) not in self.selection.empty
+        ]
 
     def signature(self) -> str:
         """A text that changes when something in the store does.
@@ -186,9 +193,7 @@ class ShownVariant:
         self.store, self.entry = store, entry
         whole = open_store(store.source, entry.run, entry.variant)
         there = [str(layer) for layer in whole[LAYER].values]
-        for layer in store.selection.layers:
-            if layer not in there:
-                raise KeyError(did_you_mean("layer", layer, there, store.name))
+        self.all_layers: list[str] = there  # of the store, shown or not
         self.layers = [x for x in there if x in (store.selection.layers or there)]
         rows = store.selection.checkpoints.get((entry.run, entry.variant))
         self.n_checkpoints = whole.sizes[CHECKPOINT]

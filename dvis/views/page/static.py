@@ -8,7 +8,7 @@ import os
 import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 
 from dvis.progress import progress_bar
+from dvis.schema import did_you_mean
 from dvis.storage.blocks import explain_full_disk
 from dvis.views.page import documents
 from dvis.views.page.front import assets, html
@@ -114,7 +115,8 @@ def export_page(
     KeyError
         When there is no such run or layer.
     ValueError
-        When nothing is left to show, or `max_images` is too few for two checkpoints.
+        When nothing is left to show, `max_images` is too few for two checkpoints, or `out` lies
+        inside the store.
     ImportError
         When jinja2 is not installed.
     DiskFullError
@@ -122,6 +124,7 @@ def export_page(
     """
     folder = Path(out).expanduser()
     _require_room(folder, overwrite)
+    _require_outside(folder, store)
     plan = plan_page(store, runs=runs, layers=layers, channels=channels, max_images=max_images)
     on_plan(plan)
     return write_page(plan, folder, overwrite=overwrite, progress=progress)
@@ -138,17 +141,17 @@ def plan_page(
     """What a page of a store will hold; parameters and errors are those of `export_page`."""
     asked = Selection(runs=tuple(runs), layers=tuple(layers), channels=tuple(channels))
     whole = ShownStore(store, asked)
+    _require_layers(whole)
     n_units = _units_of_variants(whole)
     if not any(n_channels for n_channels, _ in n_units.values()):
         raise ValueError(
             f"{store} has no units to show with these runs, layers and channels; `dvis info "
             f"{store}` says what there is"
         )
+    empty = tuple(key for key, (n_channels, _) in n_units.items() if not n_channels)
+    n_units = {key: numbers for key, numbers in n_units.items() if key not in empty}
     chosen = {} if max_images is None else _chosen_checkpoints(n_units, max_images)
-    selection = Selection(
-        runs=asked.runs, layers=asked.layers, channels=asked.channels, checkpoints=chosen
-    )
-    shown = ShownStore(store, selection)
+    shown = ShownStore(store, replace(asked, checkpoints=chosen, empty=empty))
     files = list(_files_of(shown))
     return PagePlan(
         store=shown,
@@ -165,6 +168,7 @@ def write_page(
     """Write a planned page beside its place, and put it there when it is whole."""
     folder = Path(out).expanduser()
     _require_room(folder, overwrite)
+    _require_outside(folder, plan.store.source)
     partial_folder = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     try:
         n_bytes = _write_files(plan, partial_folder, progress)
@@ -220,6 +224,24 @@ def _require_room(folder: Path, overwrite: bool) -> None:
         )
     if not overwrite:
         raise FileExistsError(f"{folder} holds a page; give another folder, or --overwrite")
+
+
+def _require_outside(folder: Path, store: str | Path) -> None:
+    """Raise where a page would lie inside the store that it is of."""
+    if "://" in str(store):
+        return
+    root = Path(store).expanduser().resolve()
+    if folder.resolve().is_relative_to(root):
+        raise ValueError(f"{folder} lies inside the store {store}; give a folder outside it")
+
+
+def _require_layers(store: ShownStore) -> None:
+    """Raise where no run has a layer that was asked for."""
+    shown = [store.variant(index) for index in range(len(store.entries()))]
+    there = list(dict.fromkeys(layer for variant in shown for layer in variant.all_layers))
+    for layer in store.selection.layers:
+        if layer not in there:
+            raise KeyError(did_you_mean("layer", layer, there, store.name))
 
 
 def _put_in_place(made: Path, folder: Path) -> None:

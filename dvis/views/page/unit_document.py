@@ -13,6 +13,7 @@ from dvis.views.page.documents import birth_of, births_of, digits
 from dvis.views.page.plain import numbers, whole_numbers
 from dvis.views.page.sheets import strip_sheet
 from dvis.views.page.shown import ShownLayer, ShownStore
+from dvis.views.page.stored_pictures import stored_pictures
 
 _FLOATS = ("activation", "value_min", "value_max")
 _WHOLE = ("stop_step", "seed", "params")
@@ -35,6 +36,7 @@ def unit(store: ShownStore, variant: int, index: int, channel: int) -> dict[str,
         "layer": layer.name,
         "channel": channel,
         "status": digits(status),
+        "has_image": _has_image(layer, channel, status),
         **{name: numbers(np.where(is_told, at_rows[name].values, np.nan)) for name in _FLOATS},
         **{name: whole_numbers(values) for name, values in whole.items()},
         "parameters": tables,
@@ -56,6 +58,15 @@ def _tables(
     return [parameters[place] for place in used], [
         used.index(place) if place >= 0 else None for place in known
     ]
+
+
+def _has_image(layer: ShownLayer, channel: int, status: np.ndarray) -> list[bool]:
+    """Whether the unit has an image at each checkpoint, also an incomplete unit."""
+    rows = np.flatnonzero(status == Status.INCOMPLETE).tolist()
+    found = stored_pictures(layer, [(row, channel) for row in rows])
+    has_image = status == Status.COMPLETE
+    has_image[[rows[place] for place, _ in found]] = True
+    return [bool(each) for each in has_image]
 
 
 def _problems(layer: ShownLayer, channel: int) -> list[str]:

@@ -27,7 +27,8 @@
     if (parts[0] === COMPARE && parts.length === 1) return { view: "compare", query };
     const layer = decoded(parts[0]);
     if (parts.length === 1) return { view: "layer", layer, query };
-    return { view: "unit", layer, channel: Number(decoded(parts[1])), query };
+    const channel = decoded(parts.slice(1).join("/"));
+    return { view: "unit", layer, channel: /^\d{1,9}$/.test(channel) ? Number(channel) : channel, query };
   }
 
   function segment(layer) {
@@ -39,7 +40,7 @@
   function make(place, query) {
     let path = "";
     if (place.view === "layer") path = segment(place.layer);
-    if (place.view === "unit") path = `${segment(place.layer)}/${place.channel}`;
+    if (place.view === "unit") path = `${segment(place.layer)}/${encodeURIComponent(place.channel)}`;
     if (place.view === "compare") path = COMPARE;
     const pairs = [];
     for (const [name, value] of query || []) {

@@ -6,7 +6,11 @@
   const SIZES = { small: 64, medium: 96, large: 144 };
   const CAPTION = 20;
   const MANY = 40; // channels: fewer are shown large
-  const PREFETCHED = 2;
+  const AHEAD = 12; // checkpoints that are loaded for later; after a jump on both sides
+  const BEHIND = 3;
+  const MAX_BLOCKS = 4;
+  const MAX_AWAITED = 24; // sprites: more would push those in sight out of what is kept
+  const REST_MS = 60; // after a jump, so that a drag finds the server free
 
   /** The layer's document, and what is worked out of it once. */
   function tableOf(layer, checkpoints) {
@@ -35,6 +39,10 @@
     let wanted = -1;
     let shown = -1;
     let running = null;
+    let direction = 0; // from the checkpoint before to the one that is shown
+    let ahead = null; // the sprite that is loaded for later
+    let turn = 0;
+    let timer = 0;
 
     const address = (checkpoint, block) => pictures.thumbsAddress(variant, layer, document_, checkpoint, block);
     const blocks = (positions) => [...new Set(positions.map((p) => Math.floor(p / pictures.BLOCK)))];
@@ -48,23 +56,51 @@
       pictures.drawCell(cell.canvas, sprite, position % pictures.BLOCK, 8, pictures.cellSize(sprite, document_, block));
     }
 
-    function prefetch() {
-      const around = [];
-      for (let by = 1; by <= PREFETCHED; by += 1) around.push(shown + by, shown - by);
-      for (const checkpoint of around) {
-        if (checkpoint < 0 || checkpoint >= document_.versions.length) continue;
-        for (const block of blocks(cells.inSight()).slice(0, 4)) pictures.load(address(checkpoint, block));
+    /** Sprites that the next steps need, the nearest first; further ahead of a slider that goes one way. */
+    function awaited() {
+      const sign = direction < 0 ? -1 : 1;
+      const behind = Math.abs(direction) === 1 ? BEHIND : AHEAD;
+      const steps = [];
+      for (let by = 1; by <= AHEAD; by += 1) {
+        steps.push(sign * by);
+        if (by <= behind) steps.push(-sign * by);
       }
+      const near = blocks(cells.inSight()).slice(0, MAX_BLOCKS);
+      return steps.map((by) => shown + by)
+        .filter((checkpoint) => checkpoint >= 0 && checkpoint < document_.versions.length)
+        .flatMap((checkpoint) => near.map((block) => address(checkpoint, block)))
+        .slice(0, MAX_AWAITED);
+    }
+
+    /** One after the other: what the slider asks for next waits for one of them at most. */
+    async function prefetch() {
+      const mine = turn;
+      for (const sprite of awaited()) {
+        if (pictures.ready(sprite)) continue;
+        ahead = sprite;
+        await pictures.load(sprite).catch(() => null);
+        if (mine !== turn) return;
+      }
+    }
+
+    /** What was loaded for later makes way for what is wanted now. */
+    function giveWay() {
+      turn += 1;
+      window.clearTimeout(timer);
+      const needed = blocks(cells.inSight()).map((block) => address(wanted, block));
+      if (ahead && !needed.includes(ahead)) pictures.cancel(ahead);
+      ahead = null;
     }
 
     async function run(onShown) {
       while (shown !== wanted) {
         const target = wanted;
         await Promise.allSettled(blocks(cells.inSight()).map((block) => pictures.load(address(target, block))));
+        direction = shown < 0 ? 0 : target - shown;
         shown = target;
         onShown(target);
       }
-      prefetch();
+      timer = window.setTimeout(prefetch, Math.abs(direction) > 1 ? REST_MS : 0);
     }
 
     return {
@@ -73,9 +109,11 @@
       /** Show a checkpoint; of many asked for at once only the last is shown. */
       show(checkpoint, onShown) {
         wanted = checkpoint;
+        giveWay();
         if (!running) running = run(onShown).finally(() => { running = null; });
         return running;
       },
+      close: giveWay,
       /** Bring what has come in sight. */
       bring(positions) {
         if (shown < 0) return;
@@ -295,7 +333,7 @@
         withDrift();
         return showCheckpoint(checkpoint);
       },
-      close() { bar.pause(); cells.close(); },
+      close() { bar.pause(); paint.close(); cells.close(); },
       bar,
       search,
     };

@@ -6,10 +6,10 @@
   const N_EXAMPLES = 6;
   const N_PROBLEMS = 20;
   const MAX_LINES = 8;
+  const REST_MS = 120;
   const PANELS = [
     ["loss", "Loss", [["train_loss", "training"], ["val_loss", "validation"]]],
     ["accuracy", "Accuracy", [["train_accuracy", "training"], ["val_accuracy", "validation"]]],
-    ["llc", "Local learning coefficient", [["llc", "LLC"]]],
   ];
 
   function hasNumbers(values) {
@@ -30,29 +30,52 @@
 
   function bornSeries(layers) {
     const known = layers.filter((layer) => hasNumbers(layer.born_share));
-    const step = Math.max(1, Math.ceil(known.length / MAX_LINES));
-    const shown = known.filter((_, i) => i % step === 0);
-    return shown.map((layer, i) => ({
+    const n = Math.min(known.length, MAX_LINES);
+    const shown = Array.from({ length: n }, (_, i) => known[Math.round((i / Math.max(1, n - 1)) * (known.length - 1))]);
+    const series = shown.map((layer, i) => ({
       name: words.shortened(layer.name, 16), values: layer.born_share,
-      className: `depth-${Math.round((i / Math.max(1, shown.length - 1)) * (MAX_LINES - 1))}`,
+      className: `depth-${Math.round((i / Math.max(1, n - 1)) * (MAX_LINES - 1))}`,
     }));
+    const which = n < known.length ? `, ${n} of ${words.counted(known.length, "layer")}` : ", by layer";
+    return { series, title: `Share of channels born${which}` };
+  }
+
+  function llcSeries(metrics) {
+    return seriesOf(metrics, [["llc", "LLC"]]).map((series) => ({
+      ...series,
+      remarks: (metrics.llc_n_diverged || []).map((n) => (n ? `, ${words.counted(n, "chain")} diverged` : "")),
+    }));
+  }
+
+  function llcLegend(metrics) {
+    const entries = [["series-0", "LLC"]];
+    if (hasNumbers(metrics.llc_se)) entries.push(["series-band", "± standard error"]);
+    const n = (metrics.llc_n_diverged || []).filter(Boolean).length;
+    if (n) entries.push(["cross-key", `chains diverged and do not count, at ${words.counted(n, "checkpoint")}`]);
+    return entries;
   }
 
   /** Loss, accuracy, LLC and births over one axis of checkpoints. */
   function training(context, onPick) {
     const { variant, checkpoints } = context;
-    const found = PANELS.map(([name, title, names]) => ({ name, title, series: seriesOf(variant.metrics, names) })).filter((p) => p.series.length);
-    const born = bornSeries(variant.layers);
-    if (born.length) found.push({ name: "births", title: "Share of channels born, by layer", series: born });
+    const { metrics } = variant;
+    const found = PANELS.map(([name, title, names]) => ({ name, title, series: seriesOf(metrics, names), legend: null }));
+    found.push({ name: "llc", title: "Local learning coefficient", series: llcSeries(metrics), band: llcBand(metrics), legend: llcLegend(metrics) });
+    found.push({ name: "births", ...bornSeries(variant.layers), legend: null });
+    found.splice(0, found.length, ...found.filter((each) => each.series.length));
     let panels = [];
     let cursor = context.checkpoint;
     const area = dvis.fitted("panels", (width) => {
       panels = found.map((each, i) => dvis.plot.panel({
         width, height: (i === found.length - 1 ? 152 : 118), checkpoints, kind: context.axisKind, series: each.series,
-        band: each.name === "llc" ? llcBand(variant.metrics) : null, withTicks: i === found.length - 1,
+        band: each.band || null, withTicks: i === found.length - 1,
         withZero: each.name !== "llc", title: each.title, label: `${each.title} over ${checkpoints.length} checkpoints`, cursor, onPick,
       }));
-      return panels.map((panel, i) => [panel.element, found[i].series.length > 1 ? dvis.plot.legend(found[i].series.map((s) => [s.className, s.name])) : null]);
+      return panels.map((panel, i) => {
+        const { series, legend } = found[i];
+        const entries = legend || (series.length > 1 ? series.map((s) => [s.className, s.name]) : []);
+        return [panel.element, entries.length ? dvis.plot.legend(entries) : null];
+      });
     });
     return {
       element: found.length ? area.element : element("p", { class: "quiet" }, "No numbers of the training were kept with these checkpoints, and no unit has a birth."),
@@ -76,35 +99,64 @@
       }));
   }
 
-  /** The channels with the highest last activation, drawn once the row comes in sight. */
+  /** Positions of the channels that grow most; of a layer without growth, of its first. */
+  function fastest(document_) {
+    const wereComplete = document_.channels.map((_, i) => i).filter((i) => document_.status.some((row) => row[i] === "1"));
+    const grown = wereComplete.filter((i) => document_.growth[i] !== null);
+    return (grown.length ? grown : wereComplete)
+      .sort((i, j) => (document_.growth[j] ?? 0) - (document_.growth[i] ?? 0) || i - j)
+      .slice(0, N_EXAMPLES);
+  }
+
+  /** The channels that grow most at the slider's checkpoint, drawn once the row is in sight. */
   function examples(context, layer) {
-    const holder = element("a", { class: "examples", href: context.page.href({ view: "layer", layer: layer.name }), tabindex: -1, "aria-hidden": "true" },
-      Array.from({ length: N_EXAMPLES }, () => element("canvas", { class: "thumb", width: 1, height: 1 })));
-    const observer = new IntersectionObserver(async (entries) => {
-      if (!entries.some((entry) => entry.isIntersecting)) return;
-      observer.disconnect();
+    const holder = element("a", { class: "examples", href: context.page.href({ view: "layer", layer: layer.name }), tabindex: -1, "aria-hidden": "true" });
+    let cells = null;
+    let isInSight = false;
+    let timer = 0;
+    async function draw() {
+      if (!isInSight) return;
+      const at = context.checkpoint;
       try {
         const document_ = await dvis.source.read(`layer/${context.variantIndex}/${layer.index}`);
-        await drawExamples(holder, context, layer, document_);
+        if (!cells) {
+          cells = fastest(document_).map((position) => exampleCell(document_, position));
+          dvis.replace(holder, cells.length ? cells.map((cell) => cell.wrapper) : words.MISSING);
+        }
+        for (const cell of cells) {
+          const status = words.STATUS[Number(document_.status[at][cell.position])];
+          const block = Math.floor(cell.position / pictures.BLOCK);
+          const address = pictures.thumbsAddress(context.variantIndex, layer.index, document_, at, block);
+          const sprite = status === "absent" || status === "failed" ? null : await pictures.load(address);
+          if (context.checkpoint !== at) return;
+          cell.wrapper.className = `example ${status}`;
+          if (sprite) pictures.drawCell(cell.canvas, sprite, cell.position % pictures.BLOCK, 8, pictures.cellSize(sprite, document_, block));
+        }
+        holder.classList.remove("lost");
+        holder.dataset.shown = at;
       } catch {
         holder.classList.add("lost");
       }
+    }
+    const observer = new IntersectionObserver((entries) => {
+      isInSight = entries[entries.length - 1].isIntersecting;
+      draw();
     });
     observer.observe(holder);
-    return holder;
+    return {
+      element: holder,
+      moveTo() {
+        window.clearTimeout(timer);
+        timer = window.setTimeout(draw, REST_MS);
+      },
+    };
   }
 
-  async function drawExamples(holder, context, layer, document_) {
-    const at = context.checkpoint;
-    const first = document_.channels.slice(0, pictures.BLOCK).map((_, i) => i);
-    const chosen = first
-      .filter((i) => document_.status[at][i] === "1")
-      .sort((i, j) => (document_.growth[j] ?? -Infinity) - (document_.growth[i] ?? -Infinity))
-      .slice(0, N_EXAMPLES);
-    if (!chosen.length) return;
-    const sprite = await pictures.load(pictures.thumbsAddress(context.variantIndex, layer.index, document_, at, 0));
-    const size = pictures.cellSize(sprite, document_, 0);
-    chosen.forEach((position, i) => pictures.drawCell(holder.children[i], sprite, position, 8, size));
+  function exampleCell(document_, position) {
+    const canvas = element("canvas", { class: "thumb", width: 1, height: 1 });
+    const frame = element("span", { class: "frame" }, canvas);
+    const wrapper = element("span", { class: "example", title: `channel ${document_.channels[position]}`, "data-channel": document_.channels[position] }, frame);
+    return { position, canvas, wrapper };
   }
 
   function layers(context) {
@@ -114,11 +166,13 @@
     const rows = variant.layers.map((layer) => {
       const median = dvis.plot.sparkline(layer.median, { width: 132, label: `Median activation of ${layer.name}`, band: { low: layer.q25, high: layer.q75 }, cursor: context.checkpoint });
       const born = dvis.plot.sparkline(layer.born_share, { width: 92, label: `Share of born channels of ${layer.name}`, cursor: context.checkpoint });
+      const best = examples(context, layer);
       const value = element("span", { class: "after" });
       const share = element("span", { class: "after" });
       sparks.push((index) => {
         median.moveTo(index);
         born.moveTo(index);
+        best.moveTo();
         value.textContent = words.number(layer.median[index], 3);
         share.textContent = words.percent(layer.born_share[index]);
       });
@@ -129,13 +183,20 @@
         element("td", { class: "spark" }, median.element, value),
         element("td", { class: "spark" }, born.element, share),
         element("td", {}, halfBorn(layer, checkpoints)),
-        element("td", {}, examples(context, layer)));
+        element("td", {}, best.element));
     });
     const moveTo = (index) => sparks.forEach((spark) => spark(index));
     moveTo(context.checkpoint);
     const table = element("table", { class: "layers" }, element("caption", { class: "unseen" }, "Layers"),
       element("thead", {}, element("tr", {}, heads.map((head) => element("th", { scope: "col" }, head)))), element("tbody", {}, rows));
     return { element: element("div", { class: "scroll-x", tabindex: 0, role: "region", "aria-label": "Layers" }, table), moveTo };
+  }
+
+  /** A problem, as a link to its unit where that is shown. */
+  function problemText(page, { text, run, variant, layer, channel, checkpoint }) {
+    if (layer === undefined) return text;
+    const changes = { run: page.runInAddress(run), variant: page.variantInAddress(run, variant), checkpoint };
+    return element("a", { href: page.href({ view: "unit", layer, channel }, changes), "data-fixed": true }, text);
   }
 
   function missing(context) {
@@ -146,7 +207,7 @@
       element("li", { class: sum(`n_${status}`) ? "" : "none" }, element("span", { class: `state-key ${status}`, "aria-hidden": "true" }),
         element("strong", {}, words.count(sum(`n_${status}`))), ` ${status}`));
     const list = element("ul", { class: "problems" });
-    const show = (n) => dvis.replace(list, overview.problems.slice(0, n).map((text) => element("li", {}, text)));
+    const show = (n) => dvis.replace(list, overview.problems.slice(0, n).map((problem) => element("li", {}, problemText(context.page, problem))));
     show(N_PROBLEMS);
     const rest = overview.problems.length - N_PROBLEMS;
     const more = rest > 0 ? button(`Show ${words.counted(rest, "more problem")}`, () => { show(overview.problems.length); more.remove(); }, { class: "plain" }) : null;

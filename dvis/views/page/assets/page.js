@@ -6,8 +6,10 @@
   const POLL_MS = 15000;
   const WRITE_MS = 150;
   const SHARED = ["run", "variant", "checkpoint", "x"];
+  const OF_LAYER = ["sort", "order", "filter", "search", "size"];
   const main = document.getElementById("main");
   const notice = document.getElementById("notice");
+  const arranged = new Map(); // how each layer was last sorted and filtered, for the way up
   const scrolled = new Map(); // how far each view was scrolled, for the way back
   let place = address.parse(window.location.hash);
   let turn = 0;
@@ -66,6 +68,7 @@
     window.clearTimeout(relinking);
     relinking = window.setTimeout(() => {
       for (const link of document.querySelectorAll("a[href^='#/']")) {
+        if (link.hasAttribute("data-fixed")) continue;
         const to = address.parse(link.getAttribute("href"));
         if (place.query.has("checkpoint")) to.query.set("checkpoint", place.query.get("checkpoint"));
         else to.query.delete("checkpoint");
@@ -76,17 +79,26 @@
 
   page.runInAddress = (run) => (overview.default && run === overview.default.run ? null : run);
   page.variantInAddress = function (run, variant) {
-    const isDefault = overview.default && run === overview.default.run && variant === overview.default.variant;
-    return isDefault ? null : variant;
+    const ofRun = overview.runs.find((each) => each.name === run);
+    return ofRun && ofRun.default === variant ? null : variant;
   };
 
+  /** A layer as it was last sorted and filtered. */
+  page.layerHref = (layer) => page.href({ view: "layer", layer }, arranged.get(layer));
+
+  function keepArrangement() {
+    if (place.view !== "layer") return;
+    arranged.set(place.layer, Object.fromEntries(OF_LAYER.filter((name) => place.query.has(name)).map((name) => [name, place.query.get(name)])));
+  }
+
   page.up = function () {
-    if (place.view === "unit") page.go(page.href({ view: "layer", layer: place.layer }));
+    if (place.view === "unit") page.go(page.layerHref(place.layer));
     else if (place.view !== "overview") page.go(page.href({ view: "overview" }));
   };
 
   page.compare = function () {
-    const extra = place.view === "unit" ? { layer: place.layer, channel: place.channel } : {};
+    const { view, layer, channel } = place;
+    const extra = view === "unit" ? { layer, channel } : view === "layer" ? { layer } : {};
     if (place.view !== "compare") page.go(page.href({ view: "compare" }, extra));
   };
 
@@ -96,9 +108,8 @@
     const runName = run || (overview.default && overview.default.run);
     const ofRun = overview.runs.find((each) => each.name === runName);
     if (!ofRun) throw new Error(overview.runs.length ? `There is no run ${JSON.stringify(runName)} in this store. Runs: ${overview.runs.map((r) => r.name).join(", ")}` : "This store holds no feature images yet");
-    const usual = overview.default.run === runName ? overview.default.variant : null;
-    const name = variant || usual;
-    const found = name ? ofRun.variants.find((each) => each.name === name) : ofRun.variants[0];
+    const name = variant || ofRun.default;
+    const found = ofRun.variants.find((each) => each.name === name);
     if (!found) throw new Error(`There is no variant ${JSON.stringify(name)} in run ${JSON.stringify(runName)}. Variants: ${ofRun.variants.map((v) => v.name).join(", ")}`);
     return found;
   }
@@ -107,7 +118,8 @@
     const entry = variantEntry(run, variant);
     const document_ = await source.read(`variant/${entry.index}`);
     const isByStep = document_.checkpoints.every((c) => c.step !== null);
-    for (const checkpoint of document_.checkpoints) checkpoint.isByStep = isByStep;
+    const hasPhases = new Set(document_.checkpoints.map((c) => c.phase).filter(Boolean)).size > 1;
+    for (const checkpoint of document_.checkpoints) Object.assign(checkpoint, { isByStep, hasPhases });
     return { variantIndex: entry.index, variant: document_, checkpoints: document_.checkpoints };
   };
 
@@ -161,7 +173,7 @@
       const layers = [["", "all layers"], ...variant.layers.map((layer) => [layer.name, layer.name])];
       const chosen = place.view === "overview" ? "" : place.layer;
       parts.push(dvis.choice("Layer", layers, chosen, (layer) => page.go(page.href(layer ? { view: "layer", layer } : { view: "overview" })), { id: "layer" }));
-      if (place.view === "unit") parts.push(element("a", { href: page.href({ view: "layer", layer: place.layer }), class: "up" }, "all its channels"));
+      if (place.view === "unit") parts.push(element("a", { href: page.layerHref(place.layer), class: "up" }, "all its channels"));
     }
     return parts;
   }
@@ -250,6 +262,7 @@
   async function moved() {
     window.clearTimeout(writing);
     const before = keyOf();
+    keepArrangement();
     scrolled.set(before, window.scrollY);
     place = address.parse(window.location.hash);
     const to = isByLink ? 0 : scrolled.get(keyOf()) || 0;

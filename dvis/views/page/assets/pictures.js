@@ -18,14 +18,14 @@
     }
     const image = new Image();
     image.src = address;
-    const entry = { image: null, promise: null };
+    const entry = { image: null, request: image, promise: null };
     entry.promise = image.decode().then(
       () => {
         entry.image = image;
         return image;
       },
       () => {
-        kept.delete(address);
+        if (kept.get(address) === entry) kept.delete(address);
         throw new Error(`The picture ${address} did not come`);
       }
     );
@@ -36,6 +36,14 @@
       kept.delete(oldest);
     }
     return entry.promise;
+  }
+
+  /** Give up an image that has not come yet. */
+  function cancel(address) {
+    const entry = kept.get(address);
+    if (!entry || entry.image) return;
+    kept.delete(address);
+    entry.request.removeAttribute("src");
   }
 
   /** The image if it is there already, else null. */
@@ -69,5 +77,5 @@
     context.drawImage(sprite, x, y, width, height, 0, 0, width, height);
   }
 
-  dvis.pictures = { BLOCK, load, ready, thumbsAddress, cellSize, drawCell };
+  dvis.pictures = { BLOCK, load, cancel, ready, thumbsAddress, cellSize, drawCell };
 })((window.dvis = window.dvis || {}));

@@ -10,29 +10,45 @@
   const LETTER = 6.2; // pixels, about
   const MAX_DOTS = 70;
 
-  /** Path through what is known; a gap where it is not. */
-  function path(positions, values, to) {
-    let d = "";
-    let isDown = false;
-    values.forEach((value, i) => {
-      if (value === null || value === undefined || positions[i] === null) {
-        isDown = false;
-        return;
-      }
-      d += `${isDown ? "L" : "M"}${positions[i].toFixed(1)} ${to(value).toFixed(1)}`;
-      isDown = true;
-    });
-    return d;
+  const isNumber = (value) => value !== null && value !== undefined;
+
+  /** Neighbouring places that are known, as lists of places. */
+  function stretches(n, isKnown) {
+    const found = [];
+    for (let i = 0; i < n; i += 1) {
+      if (!isKnown(i)) continue;
+      if (i > 0 && isKnown(i - 1)) found[found.length - 1].push(i);
+      else found.push([i]);
+    }
+    return found;
   }
 
-  function area(positions, low, high, to) {
-    const places = positions
-      .map((_, i) => i)
-      .filter((i) => positions[i] !== null && low[i] !== null && high[i] !== null);
-    if (places.length < 2) return "";
-    const up = places.map((i) => `${positions[i].toFixed(1)} ${to(high[i]).toFixed(1)}`);
-    const down = places.reverse().map((i) => `${positions[i].toFixed(1)} ${to(low[i]).toFixed(1)}`);
-    return `M${up.join("L")}L${down.join("L")}Z`;
+  /** From the last place of each stretch to the first of the next. */
+  function gaps(parts) {
+    return parts.slice(1).map((part, i) => [parts[i][parts[i].length - 1], part[0]]);
+  }
+
+  /** A line through what is known, dashed where nothing is known between. */
+  function line(positions, values, to) {
+    const parts = stretches(values.length, (i) => isNumber(values[i]) && positions[i] !== null);
+    const d = (places) => `M${places.map((i) => `${positions[i].toFixed(1)} ${to(values[i]).toFixed(1)}`).join("L")}`;
+    return [
+      svg("path", { class: "line", d: parts.map(d).join("") }),
+      parts.length > 1 ? svg("path", { class: "line bridge", d: gaps(parts).map(d).join("") }) : null,
+    ];
+  }
+
+  /** A band between two bounds, paler where the line is dashed; a bar where it is of one place. */
+  function area(positions, { low, high }, to) {
+    const parts = stretches(positions.length, (i) => positions[i] !== null && isNumber(low[i]) && isNumber(high[i]));
+    const at = (values, i) => `${positions[i].toFixed(1)} ${to(values[i]).toFixed(1)}`;
+    const d = (places) => `M${places.map((i) => at(high, i)).join("L")}L${places.slice().reverse().map((i) => at(low, i)).join("L")}Z`;
+    const alone = parts.filter((part) => part.length === 1);
+    return [
+      svg("path", { class: "band", d: parts.filter((part) => part.length > 1).map(d).join("") }),
+      parts.length > 1 ? svg("path", { class: "band bridge", d: gaps(parts).map(d).join("") }) : null,
+      alone.length ? svg("path", { class: "band-bar", d: alone.map(([i]) => `M${at(high, i)}L${at(low, i)}`).join("") }) : null,
+    ];
   }
 
   function dots(positions, series, to) {
@@ -41,6 +57,15 @@
     return series.values.map((value, i) => {
       if (value === null || value === undefined || positions[i] === null) return null;
       return svg("circle", { class: "dot", cx: positions[i], cy: to(value), r: known > 30 ? 1.8 : 2.6 });
+    });
+  }
+
+  /** Crosses where something is to be said of a number, at the top where there is none. */
+  function crosses(positions, series, to) {
+    return (series.remarks || []).map((remark, i) => {
+      if (!remark || positions[i] === null) return null;
+      const [x, y] = [positions[i], isNumber(series.values[i]) ? to(series.values[i]) : TOP];
+      return svg("path", { class: "cross", d: `M${x - 4} ${y - 4}l8 8m0 -8l-8 8` });
     });
   }
 
@@ -76,12 +101,16 @@
     );
   }
 
-  /** What is known at a checkpoint, in as many words as there is room for beside the title. */
-  function readout(checkpoints, series, index, room) {
-    const values = series
-      .filter((s) => s.name && s.values[index] !== null && s.values[index] !== undefined)
-      .map((s) => `${s.name} ${words.number(s.values[index])}`);
-    const moment = words.moment(checkpoints[index]);
+  /** What is known at a place of the cursor, in as many words as there is room for. */
+  function readout(stop, series, room) {
+    const moment = words.moment(stop.checkpoint);
+    const values = [];
+    series.forEach((s, k) => {
+      const index = stop.indices[k];
+      if (!s.name || !isNumber(s.values[index])) return;
+      const own = s.checkpoints ? words.moment(s.checkpoints[index]) : moment;
+      values.push(`${s.name} ${words.number(s.values[index])}${own === moment ? "" : ` at ${own}`}${(s.remarks && s.remarks[index]) || ""}`);
+    });
     const texts = [[moment, ...values].join("  ·  "), values.join("  ·  "), moment];
     return texts.find((text) => text && text.length * LETTER <= room) || "";
   }
@@ -91,59 +120,74 @@
     return dvis.scales.axis(checkpoints, kind, LEFT + 6, width - RIGHT - 6);
   }
 
+  /** An axis for numbers of checkpoints of several runs. */
+  function sharedAxis(places, checkpoints, kind, width) {
+    return dvis.scales.axis(checkpoints, kind, LEFT + 6, width - RIGHT - 6, places);
+  }
+
   /**
    * One panel. `series`: {name, values, className}; `band`: {low, high}; `marks`: {index, text};
    * `onPick(index)` on a click. The result's `moveTo(index)` moves the cursor.
+   *
+   * A series may have checkpoints of its own: {checkpoints, places}, with the places on the given
+   * `axis`. The cursor then goes by `stops`: {checkpoint, place, indices}, an index for each series.
    */
   function panel(options) {
     const { width, height = 150, checkpoints, kind, series, band, marks = [], title, label } = options;
     const { withTicks = true, withZero = false, cursor = null, onPick = null } = options;
-    const axis = axisFor(checkpoints, kind, width);
+    const axis = options.places ? sharedAxis(options.places, checkpoints, kind, width) : axisFor(checkpoints, kind, width);
+    const positionsOf = (s) => (s.places ? s.places.map(axis.at) : axis.positions);
+    const stops = options.stops
+      ? options.stops.map((stop) => ({ ...stop, at: axis.at(stop.place) }))
+      : checkpoints.map((checkpoint, i) => ({ checkpoint, at: axis.positions[i], indices: series.map(() => i) }));
     const bottom = height - (withTicks ? BOTTOM : 6);
     const all = series.flatMap((s) => s.values).concat(band ? [...band.low, ...band.high] : []);
     const scale = dvis.scales.vertical(all, bottom, TOP, { withZero });
-    const line = svg("line", { class: "cursor", y1: TOP - 4, y2: bottom });
+    const cursorLine = svg("line", { class: "cursor", y1: TOP - 4, y2: bottom });
     const spots = series.map((s) => svg("circle", { class: `spot ${s.className}`, r: 4 }));
     const text = svg("text", { class: "readout", x: width - RIGHT, y: 11, "text-anchor": "end" });
     const picture = svg(
       "svg",
       { class: "plot", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label || title },
       frame(width, height, axis, scale, { withTicks, title }),
-      band ? svg("path", { class: "band", d: area(axis.positions, band.low, band.high, scale.to) }) : null,
+      band ? area(axis.positions, band, scale.to) : null,
       marks.map((m) => mark(axis, m, bottom)),
       series.map((s) =>
         svg(
           "g",
           { class: `series ${s.className}` },
-          svg("path", { class: "line", d: path(axis.positions, s.values, scale.to) }),
-          dots(axis.positions, s, scale.to)
+          line(positionsOf(s), s.values, scale.to),
+          dots(positionsOf(s), s, scale.to),
+          crosses(positionsOf(s), s, scale.to)
         )
       ),
-      line, spots, text
+      cursorLine, spots, text
     );
     let current = cursor;
     function show(index) {
-      const at = index === null ? null : axis.positions[index];
-      const isThere = at !== null && at !== undefined;
-      line.setAttribute("visibility", isThere ? "visible" : "hidden");
+      const stop = isNumber(index) ? stops[index] : null;
+      const isThere = Boolean(stop) && isNumber(stop.at);
+      cursorLine.setAttribute("visibility", isThere ? "visible" : "hidden");
       if (isThere) {
-        line.setAttribute("x1", at);
-        line.setAttribute("x2", at);
+        cursorLine.setAttribute("x1", stop.at);
+        cursorLine.setAttribute("x2", stop.at);
       }
       series.forEach((s, i) => {
-        const value = index === null ? null : s.values[index];
-        const isKnown = isThere && value !== null && value !== undefined;
+        const own = stop ? stop.indices[i] : null;
+        const value = stop ? s.values[own] : null;
+        const at = stop ? positionsOf(s)[own] : null;
+        const isKnown = isNumber(value) && isNumber(at);
         spots[i].setAttribute("visibility", isKnown ? "visible" : "hidden");
         if (isKnown) {
           spots[i].setAttribute("cx", at);
           spots[i].setAttribute("cy", scale.to(value));
         }
       });
-      text.textContent = index === null ? "" : readout(checkpoints, series, index, width - LEFT - RIGHT - (title || "").length * LETTER * 1.1 - 12);
+      text.textContent = stop ? readout(stop, series, width - LEFT - RIGHT - (title || "").length * LETTER * 1.1 - 12) : "";
     }
     function place(event) {
       const box = picture.getBoundingClientRect();
-      return dvis.scales.nearest(axis.positions, ((event.clientX - box.left) * width) / box.width);
+      return dvis.scales.nearest(stops.map((stop) => stop.at), ((event.clientX - box.left) * width) / box.width);
     }
     picture.addEventListener("pointermove", (event) => show(place(event)));
     picture.addEventListener("pointerleave", () => show(current));
@@ -170,8 +214,8 @@
     const picture = svg(
       "svg",
       { class: "sparkline", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label },
-      band ? svg("path", { class: "band", d: area(positions, band.low, band.high, scale.to) }) : null,
-      svg("path", { class: "line", d: path(positions, values, scale.to) })
+      band ? area(positions, band, scale.to) : null,
+      line(positions, values, scale.to)
     );
     const spot = svg("circle", { class: "spot", r: 2.4 });
     picture.append(spot);

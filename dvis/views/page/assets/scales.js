@@ -96,9 +96,44 @@
     return ticks.map((value) => ({ value, text: dvis.words.tick(checkpoints[value]) }));
   }
 
+  /**
+   * Checkpoints of two runs on one axis: their places, checkpoints by which an axis of their order
+   * is named, and what is to be said of it. Of checkpoints that share no label and no number, the
+   * first stands over the first.
+   */
+  function shared(one, other, asked) {
+    const all = [...one, ...other];
+    const isKnown = (kind) => numbers(all, kind).every((n) => n !== null && !Number.isNaN(n));
+    const kind = asked !== "index" && isKnown(asked) && isUseful(all, asked) ? asked : "index";
+    if (kind !== "index") {
+      const places = numbers(all, kind);
+      return { kind, named: all, places: [places.slice(0, one.length), places.slice(one.length)], note: "" };
+    }
+    const labels = new Set(one.map((c) => c.label));
+    if (other.some((c) => labels.has(c.label))) {
+      const named = merged(one, other, labels);
+      const at = new Map(named.map((c, i) => [c.label, i]));
+      return { kind, named, places: [one, other].map((some) => some.map((c) => at.get(c.label))), note: "" };
+    }
+    const n = Math.max(one.length, other.length);
+    const named = Array.from({ length: n }, (_, i) => ({ label: String(i + 1), step: null, epoch: null, batch: null, phase: "" }));
+    const note = "These runs share no checkpoint, and their steps are not known: the first of B stands over the first of A, the second over the second, and so on.";
+    return { kind, named, places: [one.map((_, i) => i), other.map((_, i) => i)], note };
+  }
+
+  /** Both orders in one: each checkpoint of `other` that `one` lacks after the one before it. */
+  function merged(one, other, labels) {
+    const all = one.slice();
+    let after = 0;
+    for (const c of other) {
+      if (labels.has(c.label)) after = all.findIndex((each) => each.label === c.label) + 1;
+      else { all.splice(after, 0, c); after += 1; }
+    }
+    return all;
+  }
+
   /** An axis from `left` to `right`: positions of all checkpoints (null: unknown) and its ticks. */
-  function axis(checkpoints, kind, left, right) {
-    const values = numbers(checkpoints, kind);
+  function axis(checkpoints, kind, left, right, values = numbers(checkpoints, kind)) {
     const known = values.filter((n) => n !== null && !Number.isNaN(n));
     const low = Math.min(...known);
     const high = Math.max(...known);
@@ -115,7 +150,7 @@
     if (!ticks.length) {
       ticks.push({ at: (left + right) / 2, text: checkpoints.length ? dvis.words.tick(checkpoints[0]) : "" });
     }
-    return { kind, title: TITLES[kind], left, right, positions, ticks };
+    return { kind, title: TITLES[kind], left, right, positions, ticks, at: scale };
   }
 
   /** The checkpoint nearest to a place on an axis. */
@@ -149,5 +184,5 @@
     return { to, low, high, ticks: ticks.map((v) => ({ at: to(v), text: dvis.words.number(v) })) };
   }
 
-  dvis.scales = { TITLES, kinds, usual, axis, nearest, vertical, numbers };
+  dvis.scales = { TITLES, kinds, usual, axis, shared, nearest, vertical, numbers };
 })((window.dvis = window.dvis || {}));

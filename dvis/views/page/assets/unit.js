@@ -69,9 +69,17 @@
       }, each.name)));
   }
 
+  async function requireChannel(variantIndex, summary, channel) {
+    const { channels } = await dvis.source.read(`layer/${variantIndex}/${summary.index}`);
+    if (channels.includes(channel)) return;
+    const there = channels.length > 10 ? `${channels.slice(0, 10).join(", ")}, … (${words.counted(channels.length, "channel")} in all, up to ${channels[channels.length - 1]})` : channels.join(", ") || "none";
+    throw new Error(`There is no channel ${JSON.stringify(channel)} in ${summary.name}. Channels: ${there}`);
+  }
+
   async function unitView(context) {
     const { page, summary, checkpoints, variantIndex } = context;
     const channel = context.place.channel;
+    await requireChannel(variantIndex, summary, channel);
     const read = await readUnit(variantIndex, summary, channel);
     const { layer, unit, strip, path } = read;
     const position = layer.channels.indexOf(channel);
@@ -98,7 +106,7 @@
       caption.textContent = words.moment(checkpoints[index]);
       followers.forEach((part) => part.moveTo(index));
       page.relink();
-      return large.show({ index, status: unit.status[index], strip, cell: unit.strip, address: read.imageAddress(index) });
+      return large.show({ index, status: unit.status[index], hasImage: unit.has_image[index], strip, cell: unit.strip, address: read.imageAddress(index) });
     }
 
     const bar = dvis.checkpointBar({ checkpoints, index: context.checkpoint, onChange: show, metrics: context.shownMetrics });

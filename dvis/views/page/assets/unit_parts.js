@@ -28,7 +28,7 @@
     const state = element("span", { class: "state" });
     const frame = element("div", { class: "large-frame" }, canvas, state);
     let turn = 0;
-    async function show({ index, status, strip, cell, address }) {
+    async function show({ index, status, hasImage, strip, cell, address }) {
       turn += 1;
       const mine = turn;
       const name = words.STATUS[Number(status)];
@@ -36,9 +36,8 @@
       state.textContent = name === "complete" ? "" : name;
       canvas.setAttribute("aria-label", alternative(index, name));
       frame.dataset.checkpoint = index;
-      const isThere = name === "complete" || name === "incomplete";
-      canvas.hidden = !isThere;
-      if (!isThere) return;
+      canvas.hidden = !hasImage;
+      if (!hasImage) return;
       if (strip) pictures.drawCell(canvas, strip, index, cell.columns, { width: cell.cell_width, height: cell.cell_height });
       canvas.classList.toggle("pixelated", cell.cell_width < 48);
       if (!address) return;
@@ -50,7 +49,7 @@
         canvas.getContext("2d").drawImage(image, 0, 0);
         frame.dataset.full = index;
       } catch {
-        // The strip's cell stays: an incomplete unit may have no image of its own.
+        // The strip's cell stays: the image is damaged, or the store has changed.
       }
     }
     return { element: frame, show };
@@ -227,7 +226,8 @@
 
   function quoted(value) {
     if (value === null || value === undefined) return "";
-    const text = String(value);
+    // A text that no spreadsheet takes for a formula.
+    const text = typeof value === "string" && /^[=+\-@\t\r]/.test(value) ? `'${value}` : String(value);
     return /[",\n\r]/.test(text) ? `"${text.replace(/"/g, '""')}"` : text;
   }
 
@@ -247,9 +247,10 @@
         element("a", { class: "action", href: `numbers/${path}`, download: `${safe}.csv` }, "Numbers (csv)"));
     }
     const file = URL.createObjectURL(new Blob([csv(unit, checkpoints)], { type: "text/csv" }));
-    return element("p", { class: "downloads" },
+    return [element("p", { class: "downloads" },
       element("a", { class: "action", href: stripAddress, download: `${safe}${stripAddress.slice(stripAddress.lastIndexOf("."))}` }, "All images (one picture)"),
-      element("a", { class: "action", href: file, download: `${safe}.csv` }, "Numbers (csv)"));
+      element("a", { class: "action", href: file, download: `${safe}.csv` }, "Numbers (csv)")),
+    element("p", { class: "quiet" }, `The picture holds the images ${unit.strip.suffix === "jpg" ? "scaled down and compressed anew" : "of all checkpoints side by side"}; each as it is stored comes from the store itself, by dvis view or in Python.`)];
   }
 
   dvis.unitParts = { layerTrend, largeImage, facts, parameters, responses, alike, relatives, pythonLine, downloads, csv, correlation };

@@ -45,21 +45,28 @@
     return `${line.slice(0, half)}…${line.slice(line.length - half)}`;
   }
 
+  /** The phase before a place in training, where checkpoints were saved in several. */
+  function phaseOf(checkpoint) {
+    return checkpoint.hasPhases && checkpoint.phase ? `${checkpoint.phase} ` : "";
+  }
+
   /** What to call a checkpoint in a few characters; by its step only where all have one. */
   function moment(checkpoint) {
-    if (checkpoint.isByStep) return `step ${count(checkpoint.step)}`;
+    const phase = phaseOf(checkpoint);
+    if (checkpoint.isByStep) return `${phase}step ${count(checkpoint.step)}`;
     if (checkpoint.epoch !== null) {
-      const batch = checkpoint.batch === null ? "" : ` · batch ${count(checkpoint.batch)}`;
-      return `epoch ${count(checkpoint.epoch)}${batch}`;
+      if (checkpoint.batch === null) return `${phase}epoch ${count(checkpoint.epoch)}`;
+      return `epoch ${count(checkpoint.epoch)} · ${phase}batch ${count(checkpoint.batch)}`;
     }
     return shortened(checkpoint.label, 24);
   }
 
   /** The same in as few as stand above a small image. */
   function tick(checkpoint) {
-    if (checkpoint.isByStep) return count(checkpoint.step);
+    const phase = phaseOf(checkpoint);
+    if (checkpoint.isByStep) return phase + count(checkpoint.step);
     if (checkpoint.epoch !== null) {
-      return checkpoint.batch === null ? `e${checkpoint.epoch}` : `${checkpoint.epoch}:${checkpoint.batch}`;
+      return phase + (checkpoint.batch === null ? `e${checkpoint.epoch}` : `${checkpoint.epoch}:${checkpoint.batch}`);
     }
     return shortened(checkpoint.label, 11);
   }
@@ -80,6 +87,7 @@
     const parts = [];
     if (!checkpoint.isByStep && checkpoint.step !== null) parts.push(`step ${count(checkpoint.step)}`);
     if (checkpoint.isByStep && checkpoint.epoch !== null) parts.push(`epoch ${count(checkpoint.epoch)}`);
+    if (!checkpoint.hasPhases && checkpoint.phase && checkpoint.phase !== "train") parts.push(checkpoint.phase);
     if (checkpoint.time) parts.push(checkpoint.time.replace("T", " ").slice(0, 16));
     return parts.join(" · ");
   }
