@@ -2,6 +2,7 @@
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TYPE_CHECKING
@@ -25,6 +26,8 @@ if TYPE_CHECKING:
     from dvis.models.training import TrainingRun
 
 mpl.use("agg")
+# A shell lets what it starts in the background ignore Ctrl-C, and so would the programs of tests.
+signal.signal(signal.SIGINT, signal.default_int_handler)
 pytest.register_assert_rewrite("browser", "known_trees", "program_server", "whole_stores")
 
 # Each example imports and reads back real files, which takes longer than hypothesis' default.
