@@ -17,7 +17,7 @@ demo: $(INSTALLED) $(RUN)/.trained
 		--layers $(LAYERS) --feature-images all --store $(STORE)
 	$(BIN)/python scripts/llc.py estimate --model resnet18 --checkpoint-path $(SAMPLED) \
 		--n-images 300 --epsilon 1.5e-5 --gamma 1e4 3e4 --nbeta n --batch-size 12 \
-		--draws 18 --burn-in 10 --diagnostics-every 14 --n-curvature-iterations 0 --store $(STORE)
+		--draws 16 --burn-in 8 --diagnostics-every 12 --n-curvature-iterations 0 --store $(STORE)
 	$(BIN)/python scripts/gallery.py $(STORE) --out demo/gallery
 	$(BIN)/dvis page $(STORE) $(PAGE) --overwrite
 	@echo
