@@ -22,8 +22,8 @@ from torch import Tensor, nn
 from torch.nn import functional
 
 from dvis.measure.llc import ChainTask, LocalLearning, samples_of
-from dvis.measure.llc.weights import ALL
 from dvis.measure.llc_settings import ChainSettings
+from dvis.schema import ALL_PARAMETERS
 
 SEED = 0
 N_CLASSES = 10
@@ -162,7 +162,9 @@ def chain_of(
 ) -> Callable[[int], None]:
     """Samples some chains of so many steps, as a sweep does, without losses at the start."""
     samples = samples_of(data)
-    task = ChainTask(parameters=ALL, epsilon=EPSILON, gamma=GAMMA, chains=tuple(range(n_chains)))
+    task = ChainTask(
+        parameters=ALL_PARAMETERS, epsilon=EPSILON, gamma=GAMMA, chains=tuple(range(n_chains))
+    )
 
     def run(n_steps: int) -> None:
         of_length = replace(settings, draws=n_steps)
