@@ -65,7 +65,7 @@ class ChainSettings:
     method: Method = "sgld"
     mode: Mode = "eval"
     seed: int = 0
-    diagnostics_every: int = 10
+    diagnostics_every: int = 20
     n_curvature_iterations: int = 10
 
     def __post_init__(self) -> None:

@@ -46,8 +46,8 @@ class Cpu:
     """Samples in a minibatch."""
     image_size: int = 32
     """Height and width of the images in pixels."""
-    n_steps: int = 10
-    """Steps of a chain in each turn, and bare passes; tens, for diagnostics are of every tenth."""
+    n_steps: int = 20
+    """Steps of a chain in each turn, and bare passes; twenties, for diagnostics are of every twentieth."""
     n_turns: int = 3
     """Turns of each side."""
     quick: bool = False
