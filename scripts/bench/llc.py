@@ -47,7 +47,7 @@ class Cpu:
     image_size: int = 32
     """Height and width of the images in pixels."""
     n_steps: int = 20
-    """Steps of a chain in each turn, and bare passes; twenties, for diagnostics are of every twentieth."""
+    """Steps of a chain in each turn, and bare passes; twenties, as diagnostics are."""
     n_turns: int = 3
     """Turns of each side."""
     quick: bool = False
