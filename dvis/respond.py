@@ -24,10 +24,10 @@ from dvis.models.architectures import model_name
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data import ImageSet, InputTransform, load_images
 from dvis.models.devices import find_device
-from dvis.recorders.response_layout import ResponseSettings
 from dvis.recorders.responses import ResponseRecorder, recording_responses
 from dvis.schema import CHECKPOINT, LAYER, Status, Variant, did_you_mean
 from dvis.storage.metrics import write_metrics
+from dvis.storage.response_layout import ResponseSettings
 from dvis.store import contents
 from dvis.store import open as open_store
 from dvis.sweeps.inputs import RunFacts, choose_executor, input_transform, read_run

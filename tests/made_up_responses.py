@@ -6,10 +6,10 @@ from types import SimpleNamespace
 import numpy as np
 import xarray as xr
 
-from dvis.recorders.response_layout import ResponseSettings
 from dvis.recorders.responses import recording_responses
 from dvis.response_store import Kind, array_specs, response_group
 from dvis.schema import IMAGE_CHECKPOINT
+from dvis.storage.response_layout import ResponseSettings
 from dvis.tree import parse_checkpoint
 
 RUN, NAME = "checkpoints", "mine"

@@ -36,7 +36,7 @@ from made_up_chains import (
 
 import dvis
 from dvis.cli import main
-from dvis.recorders.llc_layout import array_specs, llc_group
+from dvis.storage.llc_layout import array_specs, llc_group
 from dvis.storage.writer import restructuring
 
 TESTS = Path(__file__).parent

@@ -22,9 +22,9 @@ from dvis.checks.faults import (
 )
 from dvis.measure.llc_settings import ChainStatus
 from dvis.progress import progress_bar
-from dvis.recorders.llc_layout import PROBLEM, WEIGHTS, array_specs
 from dvis.schema import CELL_DIMS, CHAIN, CHAIN_DIMS, DRAW, LLC, TEXT
 from dvis.storage.growth import UNREADABLE
+from dvis.storage.llc_layout import PROBLEM, WEIGHTS, array_specs
 from dvis.storage.locks import write_lock
 from dvis.storage.writer import group_names
 

@@ -17,11 +17,11 @@ import zarr
 
 from dvis.checks.faults import Fault, label_faults, schema_faults, until_unreadable
 from dvis.progress import progress_bar
-from dvis.recorders.response_layout import arrays_of
 from dvis.response_store import RESPONSES
 from dvis.schema import CHANNEL, CHECKPOINT, IMAGE_CHECKPOINT, LAYER, SOURCE, TEXT, Status
 from dvis.storage.growth import UNREADABLE
 from dvis.storage.locks import write_lock
+from dvis.storage.response_layout import arrays_of
 from dvis.storage.writer import group_names
 
 _KNOWN = (Status.ABSENT, Status.COMPLETE, Status.FAILED)

@@ -13,12 +13,10 @@ import numpy as np
 import xarray as xr
 
 from dvis.schema import BLOCK_CHANNELS, FEATURES, TEXT, Status, size_label
-from dvis.storage.blocks import explain_full_disk
 from dvis.storage.groups import FeatureGroup
 from dvis.storage.levels import INPUT_MEAN, input_of, values_of
-from dvis.storage.locks import write_lock
 from dvis.storage.pictures import encode_png
-from dvis.storage.writer import create_store, finish_import, restructuring
+from dvis.storage.writer import finish_import, restructuring, writing
 from dvis.tree import CheckpointName
 
 _SCALARS = ("activation", "value_min", "value_max", "stop_step", "seed")
@@ -281,24 +279,18 @@ def recording_features(
     DiskFullError
         When there is no space left; what was recorded before is safe.
     """
-    path = Path(store).expanduser()
-    create_store(path, model)
-    recorder = FeatureRecorder(
-        path,
-        run,
-        image_size=image_size,
-        number_of_images=number_of_images,
-        parameters=parameters,
-        overwrite=overwrite,
-    )
-    try:
-        with write_lock(path, f"{run}/{FEATURES}"):
-            try:
-                yield recorder
-            finally:
-                finish_import(path)
-    except OSError as err:
-        raise explain_full_disk(err, path) from err
+    with writing(store, model, f"{run}/{FEATURES}") as path:
+        try:
+            yield FeatureRecorder(
+                path,
+                run,
+                image_size=image_size,
+                number_of_images=number_of_images,
+                parameters=parameters,
+                overwrite=overwrite,
+            )
+        finally:
+            finish_import(path)
 
 
 def _problems(result: xr.Dataset) -> list[str]:

@@ -16,17 +16,6 @@ import xarray as xr
 import zarr
 
 from dvis.measure.llc_settings import ChainStatus
-from dvis.recorders.llc_layout import (
-    COORDINATE_NAMES,
-    IS_STARTED,
-    PROBLEM,
-    START_WEIGHTS,
-    WEIGHTS,
-    LLCArrays,
-    array_specs,
-    create,
-    llc_group,
-)
 from dvis.schema import (
     ALL_PARAMETERS,
     CHAIN,
@@ -39,10 +28,19 @@ from dvis.schema import (
     TRACE_DIMS,
     run_group,
 )
-from dvis.storage.blocks import explain_full_disk
 from dvis.storage.growth import settle
-from dvis.storage.locks import write_lock
-from dvis.storage.writer import create_store, restructuring
+from dvis.storage.llc_layout import (
+    COORDINATE_NAMES,
+    IS_STARTED,
+    PROBLEM,
+    START_WEIGHTS,
+    WEIGHTS,
+    LLCArrays,
+    array_specs,
+    create,
+    llc_group,
+)
+from dvis.storage.writer import restructuring, writing
 from dvis.tree import CheckpointName
 
 _TRACES = ("loss", "distance", "grad_norm", "noise_norm")
@@ -355,13 +353,8 @@ def recording_llc(
     DiskFullError
         When there is no space left; what was recorded before is safe.
     """
-    path = Path(store).expanduser()
-    create_store(path, model)
-    try:
-        with write_lock(path, f"{run}/{LLC}"):
-            yield LLCRecorder(path, run, name, settings, overwrite=overwrite)
-    except OSError as err:
-        raise explain_full_disk(err, path) from err
+    with writing(store, model, f"{run}/{LLC}") as path:
+        yield LLCRecorder(path, run, name, settings, overwrite=overwrite)
 
 
 def _is_start(task: Any) -> bool:

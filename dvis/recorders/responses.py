@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from dvis.recorders.response_layout import ResponseLayout, ResponseSettings
 from dvis.response_store import RESPONSES, response_group
 from dvis.schema import (
     CHANNEL,
@@ -26,9 +25,8 @@ from dvis.schema import (
     Status,
     run_group,
 )
-from dvis.storage.blocks import explain_full_disk
-from dvis.storage.locks import write_lock
-from dvis.storage.writer import create_store, restructuring
+from dvis.storage.response_layout import ResponseLayout, ResponseSettings
+from dvis.storage.writer import restructuring, writing
 from dvis.tree import CheckpointName
 
 _PROBLEM, _WEIGHTS = f"{SOURCE}/problem", f"{SOURCE}/weights"
@@ -284,10 +282,5 @@ def recording_responses(
     DiskFullError
         When there is no space left; what was recorded before is safe.
     """
-    path = Path(store).expanduser()
-    create_store(path, model)
-    try:
-        with write_lock(path, f"{run}/{RESPONSES}"):
-            yield ResponseRecorder(path, run, name, settings, overwrite=overwrite)
-    except OSError as err:
-        raise explain_full_disk(err, path) from err
+    with writing(store, model, f"{run}/{RESPONSES}") as path:
+        yield ResponseRecorder(path, run, name, settings, overwrite=overwrite)

@@ -16,8 +16,6 @@ import numpy as np
 import zarr
 from zarr.core.group import ConsolidatedMetadata
 
-from dvis.recorders.llc_layout import array_specs as arrays_of_chains
-from dvis.recorders.response_layout import arrays_of
 from dvis.response_store import RESPONSES
 from dvis.schema import (
     COORDINATES,
@@ -30,9 +28,12 @@ from dvis.schema import (
     VariableSpec,
     run_group,
 )
+from dvis.storage.blocks import explain_full_disk
 from dvis.storage.groups import array_specs
 from dvis.storage.growth import settle
+from dvis.storage.llc_layout import array_specs as arrays_of_chains
 from dvis.storage.locks import write_lock
+from dvis.storage.response_layout import arrays_of
 
 STORE_LOCK = "store"
 # Problems that belong to no unit, such as folders that cannot be listed.
@@ -85,6 +86,35 @@ def create_store(path: Path, model: str) -> None:
                 f"{path} is the store of {attrs.get('model')!r}, not of {model!r}; "
                 "give another --store"
             )
+
+
+@contextmanager
+def writing(store: str | Path, model: str, groups: str) -> Iterator[Path]:
+    """Hold the right to write some groups of a model's store, which is made where there is none.
+
+    Parameters
+    ----------
+    store : str or Path
+        The store's folder.
+    model : str
+        Whose store it is.
+    groups : str
+        What its one writer holds: a run and a kind of groups.
+
+    Raises
+    ------
+    SchemaError
+        When there is something else at the place of the store.
+    DiskFullError
+        When there is no space left; what was written before is safe.
+    """
+    path = Path(store).expanduser()
+    create_store(path, model)
+    try:
+        with write_lock(path, groups):
+            yield path
+    except OSError as err:
+        raise explain_full_disk(err, path) from err
 
 
 @contextmanager
