@@ -32,7 +32,7 @@ $(RUN)/.trained: $(INSTALLED)
 		--learning-rate 0.001 --lr-warmup-steps 25 --out $(RUN)
 	touch $@
 
-test: lint
+test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"
 
 test-slow: $(INSTALLED)

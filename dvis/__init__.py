@@ -5,14 +5,14 @@ from importlib.metadata import version as _version
 from dvis.accessor import DvisAccessor
 from dvis.analysis.together import alignment
 from dvis.check import check_store
-from dvis.compact import compact_store
-from dvis.export import export_tree
-from dvis.ingest import ingest_tree
-from dvis.llc_store import llc, llc_names, llc_traces
-from dvis.response_store import response_names, responses
+from dvis.kinds.features.images.compaction import compact_store
+from dvis.kinds.features.tree.export import export_tree
+from dvis.kinds.features.tree.ingest import ingest_tree
+from dvis.kinds.llc.read import llc, llc_names, llc_traces
+from dvis.kinds.responses.read import response_names, responses
+from dvis.opening import open, runs, variants
+from dvis.page.static import export_page
 from dvis.schema import SchemaError, Status
-from dvis.store import open, runs, variants
-from dvis.views.page.static import export_page
 
 __all__ = [
     "DvisAccessor",

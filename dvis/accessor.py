@@ -7,13 +7,17 @@ from typing import Concatenate, ParamSpec, TypeVar
 
 import xarray as xr
 
+from dvis import plots
 from dvis.analysis import births as _births
 from dvis.analysis import change_points as _change_points
-from dvis.analysis import comparison, inputs, order, ranking, units
+from dvis.analysis import comparison, order, ranking, units
 from dvis.analysis import drift as _drift
-from dvis.analysis import llc_and_births as _llc_and_births
-from dvis.llc_store import traces_of
-from dvis.views import plots
+from dvis.kinds.features import model_inputs
+from dvis.kinds.features import pictures as feature_pictures
+from dvis.kinds.llc import pictures as llc_pictures
+from dvis.kinds.llc.analysis import llc_and_births as _llc_and_births
+from dvis.kinds.llc.read import traces_of
+from dvis.kinds.responses import pictures as response_pictures
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -59,7 +63,7 @@ class DvisAccessor:
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
-    model_input = _method(inputs.model_input)
+    model_input = _method(model_inputs.model_input)
     llc_traces = _method(traces_of)
 
     map_units = _method(units.map_units)
@@ -74,14 +78,14 @@ class DvisAccessor:
 
     trajectory = _method(plots.trajectory)
     trajectories_by_layer = _method(plots.trajectories_by_layer)
-    timeline = _method(plots.timeline)
-    development = _method(plots.development)
-    grid = _method(plots.grid)
+    timeline = _method(feature_pictures.timeline)
+    development = _method(feature_pictures.development)
+    grid = _method(feature_pictures.grid)
     heatmap = _method(plots.heatmap)
     births_by_layer = _method(plots.births_by_layer)
-    cross_response = _method(plots.cross_response)
-    llc_calibration = _method(plots.llc_calibration)
-    llc_chains = _method(plots.llc_chains)
-    llc_over_training = _method(plots.llc_over_training)
-    llc_by_parameters = _method(plots.llc_by_parameters)
-    llc_and_births = _method(plots.llc_and_births)
+    cross_response = _method(response_pictures.cross_response)
+    llc_calibration = _method(llc_pictures.llc_calibration)
+    llc_chains = _method(llc_pictures.llc_chains)
+    llc_over_training = _method(llc_pictures.llc_over_training)
+    llc_by_parameters = _method(llc_pictures.llc_by_parameters)
+    llc_and_births = _method(llc_pictures.llc_and_births)

@@ -6,12 +6,12 @@ failed, so that an import or a sweep makes them again.
 
 from pathlib import Path
 
-from dvis.checks.faults import Fault
-from dvis.checks.features import check_features
-from dvis.checks.llc import check_llc
-from dvis.checks.responses import check_responses
-from dvis.storage.writer import restructuring
-from dvis.store import contents
+from dvis.kinds.features.check import check_features
+from dvis.kinds.llc.check import check_llc
+from dvis.kinds.responses.check import check_responses
+from dvis.opening import contents
+from dvis.store.faults import Fault
+from dvis.store.writer import restructuring
 
 # One for each kind of group.
 _CHECKS = (check_features, check_responses, check_llc)

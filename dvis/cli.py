@@ -11,22 +11,22 @@ import tyro
 from tyro.conf import Positional
 
 from dvis.check import check_store
-from dvis.commands.llc import llc
 from dvis.commands.page import page
 from dvis.commands.plot import plot
-from dvis.commands.printed import print_import
-from dvis.commands.respond import respond
 from dvis.commands.training import train
-from dvis.commands.verify import verify
 from dvis.commands.view import view
-from dvis.commands.visualize import visualize_command
-from dvis.compact import compact_store
-from dvis.export import export_tree
-from dvis.ingest import ingest_tree
+from dvis.disk import DiskFullError
+from dvis.kinds.features.images.compaction import compact_store
+from dvis.kinds.features.tree.export import export_tree
+from dvis.kinds.features.tree.ingest import ingest_tree
+from dvis.kinds.features.tree.print_command import print_import
+from dvis.kinds.features.verify_command import verify
+from dvis.kinds.features.visualize_command import visualize_command
+from dvis.kinds.llc.command import llc
+from dvis.kinds.responses.command import respond
+from dvis.kinds.responses.read import response_names
+from dvis.opening import contents
 from dvis.report import count_units, describe_llc, list_problems, render_counts
-from dvis.response_store import response_names
-from dvis.storage.blocks import DiskFullError
-from dvis.store import contents
 
 # Problems that are printed; `dvis info` lists them all.
 _MAX_PRINTED = 20

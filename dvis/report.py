@@ -9,11 +9,11 @@ from pathlib import Path
 
 import numpy as np
 
-from dvis.joined_llc import LLCEntry, open_traces
-from dvis.measure.llc_settings import ChainStatus
+from dvis.kinds.llc.joined import LLCEntry, open_traces
+from dvis.kinds.llc.settings import ChainStatus
+from dvis.names import natural_key
+from dvis.opening import Contents, FeatureEntry, contents, open_group, resolve
 from dvis.schema import CHECKPOINT, SCALAR_CHUNK, SchemaError, Status
-from dvis.store import Contents, FeatureEntry, contents, open_group, resolve
-from dvis.tree import natural_key
 
 # How the notes of a sweep begin, which name no file; those of an import begin with one.
 _NOTES_OF_SWEEPS = ("dead: ", "failed: ")

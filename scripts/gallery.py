@@ -9,11 +9,14 @@ import xarray as xr
 from tyro.conf import Positional
 
 import dvis
+from dvis import plots
 from dvis.analysis.births import births as find_births
-from dvis.analysis.learning_coefficient import llc_of
-from dvis.response_store import response_names, responses
+from dvis.kinds.features import pictures as feature_pictures
+from dvis.kinds.llc import pictures as llc_pictures
+from dvis.kinds.llc.analysis.learning_coefficient import llc_of
+from dvis.kinds.responses import pictures as response_pictures
+from dvis.kinds.responses.read import response_names, responses
 from dvis.schema import CALIBRATION, Status
-from dvis.views import plots
 
 
 def gallery(
@@ -57,15 +60,15 @@ def gallery(
     for layer, channel in telling_units(dataset, births).items():
         name = f"{layer}_{channel}".replace("/", "_")
         development = path(f"development_{name}")
-        plots.development(dataset, layer, channel, x=x, births=births, path=development)
-        plots.timeline(dataset, layer, channel, path=path(f"timeline_{name}"))
-        plots.grid(dataset, layer=layer, path=path(f"grid_{layer}".replace("/", "_")))
+        feature_pictures.development(dataset, layer, channel, x=x, births=births, path=development)
+        feature_pictures.timeline(dataset, layer, channel, path=path(f"timeline_{name}"))
+        feature_pictures.grid(dataset, layer=layer, path=path(f"grid_{layer}".replace("/", "_")))
     if "val_loss" in dataset:
         plots.trajectory(dataset, x=x, variable="val_loss", path=path("val_loss"))
     for name in dvis.llc_names(store, run):
         draw_llc(dvis.llc_traces(store, run, name), x, path, name.replace("/", "_"))
     if "llc" in dataset:
-        plots.llc_and_births(dataset, x=x, births=births, path=path("llc_and_births"))
+        llc_pictures.llc_and_births(dataset, x=x, births=births, path=path("llc_and_births"))
     for name in response_names(store, run):
         crossed = responses(store, run, name)
         if "image_checkpoint" in crossed.dims:
@@ -77,15 +80,15 @@ def draw_llc(traces: xr.Dataset, x: plots.XAxis, path: Callable[[str], Path], na
     if traces.attrs["kind_of_run"] == CALIBRATION:
         for parameters in traces.parameters.values:
             cells = traces.sel(parameters=parameters).squeeze("checkpoint")
-            plots.llc_calibration(cells, path=path(f"{name}_{parameters}".replace("/", "_")))
+            llc_pictures.llc_calibration(cells, path=path(f"{name}_{parameters}".replace("/", "_")))
         return
     found = llc_of(traces).load()
-    plots.llc_over_training(found, x=x, path=path(f"{name}_over_training"))
+    llc_pictures.llc_over_training(found, x=x, path=path(f"{name}_over_training"))
     if found.sizes["parameters"] > 1:
-        plots.llc_by_parameters(found, x=x, path=path(f"{name}_by_parameters"))
+        llc_pictures.llc_by_parameters(found, x=x, path=path(f"{name}_by_parameters"))
     last = traces.isel(checkpoint=-1, parameters=0, epsilon=-1)
     for gamma in last.gamma.values:
-        plots.llc_chains(last.sel(gamma=gamma), path=path(f"{name}_chains_gamma_{gamma:g}"))
+        llc_pictures.llc_chains(last.sel(gamma=gamma), path=path(f"{name}_chains_gamma_{gamma:g}"))
 
 
 def telling_units(dataset: xr.Dataset, births: xr.Dataset) -> dict[str, int]:
@@ -103,7 +106,7 @@ def draw_crossed(crossed: xr.Dataset, x: plots.XAxis, path: Path) -> None:
     known = crossed.response.notnull().sum(["checkpoint", "image_checkpoint"])
     unit = known.argmax(...)
     layer, channel = (crossed[dim][unit[dim]].item() for dim in ("layer", "channel"))
-    plots.cross_response(crossed, layer, channel, x=x, path=path)
+    response_pictures.cross_response(crossed, layer, channel, x=x, path=path)
 
 
 if __name__ == "__main__":

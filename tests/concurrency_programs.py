@@ -24,10 +24,10 @@ import xarray as xr
 from PIL import Image
 
 import dvis
-from dvis.compact import compact_store
-from dvis.ingest import ingest_tree
+from dvis.disk import write_lock
+from dvis.kinds.features.images.compaction import compact_store
+from dvis.kinds.features.tree.ingest import ingest_tree
 from dvis.schema import FEATURES, SchemaError, Status
-from dvis.storage.locks import write_lock
 
 VERSIONS = (0, 1)
 SIDE = 16

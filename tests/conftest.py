@@ -15,7 +15,7 @@ from hypothesis import HealthCheck, settings
 from made_up import rising_units
 
 import dvis
-from dvis.measure.feature_settings import VisualizeOptions, feature_settings
+from dvis.kinds.features.options import VisualizeOptions, feature_settings
 
 # Modules that load torch, selenium or all of dask are imported by the fixtures that need them.
 if TYPE_CHECKING:
@@ -178,7 +178,7 @@ def page(
     """The page of the store of colours, from `dvis view` and from a folder."""
     from browser import Page, server
 
-    from dvis.views.page.static import export_page
+    from dvis.page.static import export_page
 
     if request.param == "live":
         with server(colour_store) as (address, _):

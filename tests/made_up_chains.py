@@ -10,8 +10,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dvis.recorders.llc import LLCRecorder, recording_llc
-from dvis.tree import parse_checkpoint
+from dvis.kinds.llc.record import LLCRecorder, recording_llc
+from dvis.names import parse_checkpoint
 
 LABELS = tuple(f"checkpoint_2024-03-25-00h{i:02d}_epoch_{i}_end.pth.tar" for i in (2, 9, 10))
 SETTINGS = {

@@ -6,11 +6,11 @@ from types import SimpleNamespace
 import numpy as np
 import xarray as xr
 
-from dvis.recorders.responses import recording_responses
-from dvis.response_store import Kind, array_specs, response_group
+from dvis.kinds.responses.read import Kind, array_specs, response_group
+from dvis.kinds.responses.record import recording_responses
+from dvis.kinds.responses.words import ResponseSettings
+from dvis.names import parse_checkpoint
 from dvis.schema import IMAGE_CHECKPOINT
-from dvis.storage.response_layout import ResponseSettings
-from dvis.tree import parse_checkpoint
 
 RUN, NAME = "checkpoints", "mine"
 GROUP = response_group(RUN, NAME)

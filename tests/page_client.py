@@ -13,8 +13,8 @@ from urllib.parse import urlencode
 
 import uvicorn
 
-from dvis.views.page.server import create_app, listen
-from dvis.views.page.shown import ShownStore
+from dvis.kinds.features.shown.selection import ShownStore
+from dvis.page.server import create_app, listen
 
 
 @dataclass(frozen=True)

@@ -7,8 +7,8 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
-from dvis.recorders.features import FeatureRecorder, recording_features
-from dvis.tree import parse_checkpoint
+from dvis.kinds.features.record import FeatureRecorder, recording_features
+from dvis.names import parse_checkpoint
 
 
 @dataclass(frozen=True)

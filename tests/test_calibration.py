@@ -5,7 +5,7 @@ import pytest
 import xarray as xr
 from made_up_llc import NBETA, sampled_traces, traces_of
 
-from dvis.analysis.calibration import (
+from dvis.kinds.llc.analysis.calibration import (
     Recommendation,
     after_trial,
     problem_of,

@@ -13,9 +13,9 @@ from made_up_responses import complete_unit, write_responses
 from trees import CHECKPOINTS, write_tree
 
 import dvis
-from dvis.response_store import Kind
+from dvis.kinds.responses.read import Kind
 from dvis.schema import Status
-from dvis.storage.writer import restructuring
+from dvis.store.writer import restructuring
 
 GROUP = "checkpoints/features/average-0"
 of_every_kind = pytest.mark.parametrize("kind", get_args(Kind))

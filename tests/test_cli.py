@@ -14,7 +14,7 @@ from trees import CHECKPOINTS, read_tree, write_tree, write_unit
 import dvis
 from dvis import cli
 from dvis.commands.plot import PICTURES, PlotKind, PlotOptions
-from dvis.views import plots
+from dvis.kinds.features import pictures as feature_pictures
 
 REPOSITORY = Path(__file__).parent.parent
 
@@ -142,7 +142,7 @@ def test_plot_refuses_options_that_a_kind_has_not(
 @pytest.mark.parametrize("kind", PICTURES)
 def test_plot_has_the_options_of_what_it_draws(kind: PlotKind) -> None:
     picture = PICTURES[kind]
-    function = plots.grid if kind == "grid" else picture.draw
+    function = feature_pictures.grid if kind == "grid" else picture.draw
     parameters = {name.removesuffix("s") for name in inspect.signature(function).parameters}
     options = {field.name.removesuffix("s") for field in fields(PlotOptions)}
     expected = {"layer", "channel", *(name.removesuffix("s") for name in picture.options)}

@@ -7,10 +7,10 @@ import pytest
 from trees import pixels_of
 
 import dvis
+from dvis.kinds.features.group import FeatureGroup
+from dvis.names import parse_checkpoint
 from dvis.schema import Status, feature_group
-from dvis.storage.groups import FeatureGroup
-from dvis.storage.writer import create_store, finish_import, restructuring
-from dvis.tree import parse_checkpoint
+from dvis.store.writer import create_store, finish_import, restructuring
 
 LABELS = [f"checkpoint_2024-03-25-{i:02d}h00_epoch_{i}_end.pth.tar" for i in range(20)]
 N_CHANNELS = 3

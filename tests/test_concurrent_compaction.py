@@ -17,14 +17,14 @@ from program_server import Server, seconds_of, wait_for_polls, wait_until
 from whole_stores import assert_same_state, state_of
 
 import dvis
-from dvis.compact import compact_store
+from dvis.disk import write_lock
+from dvis.kinds.features.group import FeatureGroup
+from dvis.kinds.features.images.compaction import compact_store
+from dvis.kinds.features.images.picture_files import decode
+from dvis.names import parse_checkpoint
+from dvis.opening import contents, open_group
 from dvis.schema import FEATURES, Form, Status
-from dvis.storage.groups import FeatureGroup
-from dvis.storage.locks import write_lock
-from dvis.storage.pictures import decode
-from dvis.storage.writer import create_store, finish_import, restructuring
-from dvis.store import contents, open_group
-from dvis.tree import parse_checkpoint
+from dvis.store.writer import create_store, finish_import, restructuring
 
 N_KILLED_COMPACTIONS = 10
 

@@ -13,9 +13,9 @@ from whole_stores import assert_same_state, state_of
 
 import dvis
 from dvis.check import check_store
-from dvis.ingest import ingest_tree
+from dvis.disk import StoreLockedError
+from dvis.kinds.features.tree.ingest import ingest_tree
 from dvis.schema import Status
-from dvis.storage.locks import StoreLockedError
 
 
 def import_together(server: Server, store: Path, parts: Sequence[dict[str, Any]]) -> None:

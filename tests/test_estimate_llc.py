@@ -16,11 +16,11 @@ import xarray as xr
 from tiny_llc import SETTINGS, changed, loaded, options_of_chains, store_of
 from tiny_models import write_checkpoints
 
-from dvis.estimate_llc import estimate_llc
-from dvis.llc_store import llc_names
-from dvis.measure.llc_options import DataOptions, EstimateOptions
+from dvis.kinds.llc.estimation import estimate_llc
+from dvis.kinds.llc.options import DataOptions, EstimateOptions
+from dvis.kinds.llc.read import llc_names
+from dvis.kinds.llc.record import LLCRecorder
 from dvis.models.checkpoints import find_checkpoints
-from dvis.recorders.llc import LLCRecorder
 
 if TYPE_CHECKING:
     from dvis.models.training import TrainingRun

@@ -10,22 +10,22 @@ import torchvision
 from tiny_models import seeded_net, transformer
 from torch import Tensor, nn
 
-from dvis.measure.feature_settings import feature_settings
-from dvis.measure.features import (
+from dvis.kinds.features.measure import (
     FeatureVisualisation,
     channel,
     class_logit,
     direction,
     neuron,
 )
-from dvis.measure.features.engine import Normalisation, maximise
-from dvis.measure.features.objectives import Objective
-from dvis.measure.features.parametrisations import (
+from dvis.kinds.features.measure.engine import Normalisation, maximise
+from dvis.kinds.features.measure.objectives import Objective
+from dvis.kinds.features.measure.parametrisations import (
     ImageSpace,
     Maco,
     mean_magnitude,
     parametrisation,
 )
+from dvis.kinds.features.options import feature_settings
 
 PLAIN = Normalisation(mean=(0.0,) * 3, std=(1.0,) * 3)
 UNIT = Normalisation(mean=(0.5,) * 3, std=(0.25,) * 3)

@@ -251,7 +251,7 @@ signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
 resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[3]), resource.RLIM_INFINITY))
 try:
     dvis.ingest_tree(sys.argv[1], store=sys.argv[2])
-except dvis.storage.blocks.DiskFullError as err:
+except dvis.disk.DiskFullError as err:
     sys.exit(f"full: {err}")
 """
 

@@ -13,8 +13,8 @@ from known_trees import RUN, Tree, assert_readers_are_safe, labels_of
 from program_server import Server, seconds_of, wait_until
 from whole_stores import assert_same_state, state_of
 
-from dvis.ingest import ingest_tree
-from dvis.storage.writer import create_store
+from dvis.kinds.features.tree.ingest import ingest_tree
+from dvis.store.writer import create_store
 
 N_KILLED_IMPORTS = 30
 

@@ -15,10 +15,10 @@ from tiny_models import write_checkpoints
 from tiny_responses import loaded, of_features, options_of_shapes, store_of
 
 import dvis
-from dvis.measure.response_settings import RespondOptions
-from dvis.recorders.responses import ResponseRecorder
-from dvis.respond import respond
-from dvis.storage.writer import restructuring
+from dvis.kinds.responses.options import RespondOptions
+from dvis.kinds.responses.plan import respond
+from dvis.kinds.responses.record import ResponseRecorder
+from dvis.store.writer import restructuring
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

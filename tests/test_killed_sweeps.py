@@ -19,9 +19,9 @@ from tiny_models import write_checkpoints
 from whole_stores import assert_equal_stores
 
 import dvis
-from dvis.measure.feature_settings import VisualizeOptions, feature_settings
-from dvis.recorders.features import FeatureRecorder
-from dvis.visualize import visualize
+from dvis.kinds.features.options import VisualizeOptions, feature_settings
+from dvis.kinds.features.plan import visualize
+from dvis.kinds.features.record import FeatureRecorder
 
 MODEL = "tiny_models:net"
 TESTS = Path(__file__).parent
@@ -45,7 +45,7 @@ def test_killed_20_times_and_resumed_equals_an_unbroken_run(
     visualize(unbroken)
     whole = time.monotonic() - started
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dvis.visualize", "tiny_models"])
+    context.set_forkserver_preload(["dvis.kinds.features.plan", "tiny_models"])
     rng = np.random.default_rng(0)
     n_killed = 0
     for _ in range(20):

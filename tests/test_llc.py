@@ -9,16 +9,16 @@ import torch
 from tiny_models import convolutional, seeded_net, transformer
 from torch import Tensor, nn
 
-from dvis.measure.llc.acceptance import log_acceptance
-from dvis.measure.llc.batch_norm import copy_for_sampling
-from dvis.measure.llc.chains import verdict
-from dvis.measure.llc.curvature import largest_curvature
-from dvis.measure.llc.dynamics import SGLD, Posterior, RMSprop
-from dvis.measure.llc.losses import cross_entropy, loss_function, mse, per_sample
-from dvis.measure.llc.noise import GaussianNoise, Minibatches, chain_seed, own_randomness
-from dvis.measure.llc.samples import TensorSamples
-from dvis.measure.llc.weights import chosen
-from dvis.measure.llc_settings import ChainSettings, ChainStatus, epsilon_bound
+from dvis.kinds.llc.measure.acceptance import log_acceptance
+from dvis.kinds.llc.measure.batch_norm import copy_for_sampling
+from dvis.kinds.llc.measure.chains import verdict
+from dvis.kinds.llc.measure.curvature import largest_curvature
+from dvis.kinds.llc.measure.dynamics import SGLD, Posterior, RMSprop
+from dvis.kinds.llc.measure.losses import cross_entropy, loss_function, mse, per_sample
+from dvis.kinds.llc.measure.noise import GaussianNoise, Minibatches, chain_seed, own_randomness
+from dvis.kinds.llc.measure.samples import TensorSamples
+from dvis.kinds.llc.measure.weights import chosen
+from dvis.kinds.llc.settings import ChainSettings, ChainStatus, epsilon_bound
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -14,14 +14,14 @@ from tiny_llc import LAYERS, SETTINGS, changed, loaded, options_of_chains
 from torch import Tensor, nn
 from torch.utils.data import Dataset
 
-from dvis.analysis.calibration import Recommendation, recommend
-from dvis.analysis.learning_coefficient import llc_of
 from dvis.cli import main, main_of
-from dvis.commands.llc import CalibrateCommand, EstimateCommand, llc
-from dvis.commands.llc_plot import LLCPlotOptions
-from dvis.estimate_llc import LLCReport, estimate_llc
-from dvis.measure.llc_options import CalibrateOptions, EstimateOptions, PlaceOptions
-from dvis.measure.llc_settings import ChainStatus
+from dvis.kinds.llc.analysis.calibration import Recommendation, recommend
+from dvis.kinds.llc.analysis.learning_coefficient import llc_of
+from dvis.kinds.llc.command import CalibrateCommand, EstimateCommand, llc
+from dvis.kinds.llc.estimation import LLCReport, estimate_llc
+from dvis.kinds.llc.options import CalibrateOptions, EstimateOptions, PlaceOptions
+from dvis.kinds.llc.plot_command import LLCPlotOptions
+from dvis.kinds.llc.settings import ChainStatus
 
 if TYPE_CHECKING:
     from dvis.models.training import TrainingRun
@@ -280,8 +280,8 @@ def test_a_pick_that_does_not_hold_gives_way_to_the_next(
             epsilon=1e-3, gamma=100.0, reason=reason, table=table, candidates=cells
         )
 
-    monkeypatch.setattr("dvis.estimate_llc.problem_of", problem)
-    monkeypatch.setattr("dvis.estimate_llc.recommend", passing)
+    monkeypatch.setattr("dvis.kinds.llc.estimation.problem_of", problem)
+    monkeypatch.setattr("dvis.kinds.llc.estimation.recommend", passing)
     command = CalibrateCommand(
         options=CalibrateOptions(
             model=options.model,
@@ -318,7 +318,7 @@ def test_flags_are_read_as_they_are_written(
         given.append(options)
         raise ValueError("enough")
 
-    monkeypatch.setattr("dvis.estimate_llc.estimate_llc", estimate)
+    monkeypatch.setattr("dvis.kinds.llc.estimation.estimate_llc", estimate)
     for words in (
         "estimate --model resnet18 --epsilon 1e-4 --gamma 10 100 --checkpoint-path runs "
         "--dataset digits --nbeta 20.5 --chains 8 --draws 50 --mode batch --workers 0",

@@ -10,10 +10,10 @@ from tiny_models import seeded_net
 from torch import Tensor, nn
 from torch.utils.data import Dataset, TensorDataset
 
-from dvis.measure.llc.loss_identity import loss_identity
-from dvis.measure.llc.samples import samples_of
-from dvis.measure.llc.weights import chosen, count, digest, labelled_choices
-from dvis.measure.response_images import noise_images
+from dvis.kinds.llc.measure.loss_identity import loss_identity
+from dvis.kinds.llc.measure.samples import samples_of
+from dvis.kinds.llc.measure.weights import chosen, count, digest, labelled_choices
+from dvis.kinds.responses.fixed_images import noise_images
 from dvis.models.data import InputTransform, load_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")

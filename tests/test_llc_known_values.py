@@ -13,8 +13,8 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from dvis.measure.llc import estimate
-from dvis.measure.llc_settings import ChainSettings, ChainStatus
+from dvis.kinds.llc.measure import estimate
+from dvis.kinds.llc.settings import ChainSettings, ChainStatus
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DATA = (torch.zeros(2),)  # losses here are the population's

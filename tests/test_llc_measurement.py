@@ -11,8 +11,8 @@ import xarray as xr
 from tiny_models import convolutional, seeded_net
 from torch import Tensor, nn
 
-from dvis.measure.llc import ChainTask, LocalLearning, StartTask, estimate, samples_of
-from dvis.measure.llc_settings import ChainSettings, ChainStatus
+from dvis.kinds.llc.measure import ChainTask, LocalLearning, StartTask, estimate, samples_of
+from dvis.kinds.llc.settings import ChainSettings, ChainStatus
 from dvis.models.data import load_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -14,11 +14,11 @@ from matplotlib.collections import PathCollection
 from matplotlib.figure import Figure
 
 import dvis
-from dvis.analysis.calibration import recommend, with_error
-from dvis.analysis.learning_coefficient import llc_of
-from dvis.analysis.llc_and_births import births_at_llc_changes
+from dvis.kinds.llc import pictures as llc_pictures
+from dvis.kinds.llc.analysis.calibration import recommend, with_error
+from dvis.kinds.llc.analysis.learning_coefficient import llc_of
+from dvis.kinds.llc.analysis.llc_and_births import births_at_llc_changes
 from dvis.schema import SchemaError
-from dvis.views import plots
 
 N = 12
 STEPS = [0, *(2**power for power in range(N - 1))]
@@ -106,7 +106,7 @@ def test_the_grid_of_a_calibration_shows_every_cell_and_the_pick(grid: xr.Datase
 
 
 def test_a_cell_has_its_losses_and_on_a_second_scale_its_running_llc(grid: xr.Dataset) -> None:
-    figure = plots.llc_calibration(grid)
+    figure = llc_pictures.llc_calibration(grid)
     cell = grid.isel(checkpoint=0, parameters=0).sel(epsilon=1e-4, gamma=10)
     axes = [each for each in figure.axes if each.get_title("right")][1 * 5 + 1]
     losses = [line for line in axes.get_lines() if len(line.get_xdata()) == 400]
@@ -119,16 +119,16 @@ def test_a_cell_has_its_losses_and_on_a_second_scale_its_running_llc(grid: xr.Da
 
 
 def test_a_calibration_without_a_good_cell_says_what_to_try(grid: xr.Dataset) -> None:
-    figure = plots.llc_calibration(grid.sel(epsilon=[1e-2, 1e-1]))
+    figure = llc_pictures.llc_calibration(grid.sel(epsilon=[1e-2, 1e-1]))
     assert "no cell is good yet" in figure.get_suptitle()
     assert "take epsilon below 0.01" in words(figure)
     found = recommend(grid)
     failed = replace(found, epsilon=None, gamma=None, reason="It does not hold.")
-    tried = plots.llc_calibration(grid, recommendation=failed)
+    tried = llc_pictures.llc_calibration(grid, recommendation=failed)
     assert "no cell holds yet" in tried.get_suptitle()
     assert "recommended" not in [axes.get_title("right") for axes in tried.axes]
     nothing = grid.sel(epsilon=[1e-4]).assign(status=grid.status.sel(epsilon=[1e-4]) * 0)
-    assert "No cell is measured yet" in words(plots.llc_calibration(nothing))
+    assert "No cell is measured yet" in words(llc_pictures.llc_calibration(nothing))
 
 
 def test_chains_are_drawn_with_their_agreement(grid: xr.Dataset, tmp_path: Path) -> None:
@@ -149,7 +149,7 @@ def test_a_diverged_chain_is_named_and_not_averaged(grid: xr.Dataset) -> None:
     traces = grid.sel(epsilon=1e-3, gamma=100).copy(deep=True)
     traces["status"][..., 0] = 2
     traces["loss"][..., 0, 300:] = np.nan
-    figure = plots.llc_chains(traces)
+    figure = llc_pictures.llc_chains(traces)
     assert "1 chain done; 1 diverged, which do not count" in words(figure)
     estimates = panel(figure, "LLC ± 2 SE")
     assert [text.get_text() for text in estimates.texts] == ["diverged"]
@@ -161,21 +161,21 @@ def test_a_diverged_chain_is_named_and_not_averaged(grid: xr.Dataset) -> None:
 
 def test_empty_panels_say_why(grid: xr.Dataset) -> None:
     traces = grid.sel(epsilon=1e-1, gamma=1).drop_vars("distance")
-    figure = plots.llc_chains(traces)
+    figure = llc_pictures.llc_chains(traces)
     assert "No LLC: all chains diverged at epsilon 0.1, gamma 1" in words(figure)
     assert panel(figure, "Running LLC").texts[0].get_text() == "no LLC: all chains diverged"
-    over_training = plots.llc_over_training(llc_of(traces))
+    over_training = llc_pictures.llc_over_training(llc_of(traces))
     assert over_training.axes[0].texts[0].get_text() == "no LLC: all chains diverged"
-    open_ones = plots.llc_chains(traces.assign(status=traces.status * 0))
+    open_ones = llc_pictures.llc_chains(traces.assign(status=traces.status * 0))
     assert panel(open_ones, "Running LLC").texts[0].get_text() == "no LLC: no chain is done"
     assert "without diagnostics" in panel(figure, "Distance").texts[0].get_text()
 
 
 def test_several_cells_are_no_chains_of_one(grid: xr.Dataset) -> None:
     with pytest.raises(ValueError, match=r"5 values of epsilon; .* traces\.sel\(epsilon=1e-05"):
-        plots.llc_chains(grid)
+        llc_pictures.llc_chains(grid)
     with pytest.raises(SchemaError, match=r"dvis\.llc_traces"):
-        plots.llc_chains(made_up(np.ones((2, 1, 1))))
+        llc_pictures.llc_chains(made_up(np.ones((2, 1, 1))))
 
 
 @pytest.mark.parametrize("xscale", ["linear", "log"])
@@ -197,12 +197,12 @@ def test_the_llc_over_training_has_a_curve_and_band_a_gamma(
 
 
 def test_a_negative_llc_is_flagged_and_not_clipped(training: xr.Dataset) -> None:
-    figure = plots.llc_over_training(training)
+    figure = llc_pictures.llc_over_training(training)
     n_below = int((training.llc < 0).sum())
     assert f"red ground: {n_below} LLCs below 0" in words(figure)
     assert figure.axes[0].get_ylim()[0] < training.llc.min()
     assert "red ground" not in words(
-        plots.llc_over_training(training.isel(checkpoint=slice(5, 12)))
+        llc_pictures.llc_over_training(training.isel(checkpoint=slice(5, 12)))
     )
 
 
@@ -210,33 +210,33 @@ def test_diverged_chains_are_marked(training: xr.Dataset) -> None:
     training["n_diverged"][3, 0, 0, 0] = 1
     training["n_diverged"][7, 0, 0, 1] = 4
     training["llc"][7, 0, 0, 1] = np.nan
-    figure = plots.llc_over_training(training)
+    figure = llc_pictures.llc_over_training(training)
     assert crosses(figure.axes[0]) == [STEPS[3], STEPS[7]]
     assert "red cross: 5 diverged chains, left out" in words(figure)
 
 
 def test_chains_that_do_not_agree_are_hollow(training: xr.Dataset) -> None:
-    assert hollow(plots.llc_over_training(training).axes[0]) == 0
+    assert hollow(llc_pictures.llc_over_training(training).axes[0]) == 0
     training["rhat"][2:5] = 1.4
-    figure = plots.llc_over_training(training)
+    figure = llc_pictures.llc_over_training(training)
     assert hollow(figure.axes[0]) == 6
     assert "hollow: R-hat above 1.1" in words(figure)
 
 
 def test_missing_losses_are_said(training: xr.Dataset) -> None:
-    figure = plots.llc_over_training(training.drop_vars(["train_loss", "val_loss"]))
+    figure = llc_pictures.llc_over_training(training.drop_vars(["train_loss", "val_loss"]))
     (text,) = figure.axes[1].texts
     assert text.get_text() == "no train_loss or val_loss was kept with these checkpoints"
 
 
 def test_what_open_shows_of_the_llc_is_enough(training: xr.Dataset) -> None:
     shown = training[["llc", "llc_se"]].isel(parameters=0, epsilon=0, gamma=1, drop=True)
-    figure = plots.llc_over_training(shown, x="checkpoint")
+    figure = llc_pictures.llc_over_training(shown, x="checkpoint")
     np.testing.assert_allclose(figure.axes[0].get_lines()[0].get_ydata(), shown.llc)
     with pytest.raises(SchemaError, match="dvis llc estimate"):
-        plots.llc_over_training(shown.drop_vars("llc"))
+        llc_pictures.llc_over_training(shown.drop_vars("llc"))
     with pytest.raises(ValueError, match="No checkpoint has an LLC yet"):
-        plots.llc_over_training(shown * np.nan)
+        llc_pictures.llc_over_training(shown * np.nan)
 
 
 @pytest.fixture
@@ -257,24 +257,26 @@ def test_every_layer_has_its_curve_at_every_gamma(layers: xr.Dataset) -> None:
             of_line = layers.llc.sel(parameters=name, gamma=gamma).squeeze()
             np.testing.assert_allclose(line.get_ydata(), of_line)
     assert not crowded(figure)
-    share = plots.llc_by_parameters(layers, relative=True).axes[0].get_lines()
+    share = llc_pictures.llc_by_parameters(layers, relative=True).axes[0].get_lines()
     assert [line.get_ydata().max() for line in share[:4]] == pytest.approx([1] * 4)
 
 
 def test_only_layers_are_called_so(layers: xr.Dataset) -> None:
-    assert plots.llc_by_parameters(layers).get_suptitle() == "LLC of each layer over training"
+    assert (
+        llc_pictures.llc_by_parameters(layers).get_suptitle() == "LLC of each layer over training"
+    )
     names = [rf"{name}|bias$" if name != "all" else name for name in layers.parameters.values]
-    others = plots.llc_by_parameters(layers.assign_coords(parameters=names))
+    others = llc_pictures.llc_by_parameters(layers.assign_coords(parameters=names))
     assert others.get_suptitle() == "LLC of each choice of parameters over training"
 
 
 def test_one_choice_of_parameters_over_training_is_that_of_all(layers: xr.Dataset) -> None:
-    line = plots.llc_over_training(layers).axes[0].get_lines()[0]
+    line = llc_pictures.llc_over_training(layers).axes[0].get_lines()[0]
     np.testing.assert_allclose(line.get_ydata(), layers.llc.sel(parameters="all")[:, 0, 0])
-    figure = plots.llc_over_training(layers, parameters="fc")
+    figure = llc_pictures.llc_over_training(layers, parameters="fc")
     assert figure.get_suptitle().endswith(": fc")
     with pytest.raises(ValueError, match=r"No parameters 'fcc'.* Did you mean 'fc'\?"):
-        plots.llc_over_training(layers, parameters="fcc")
+        llc_pictures.llc_over_training(layers, parameters="fcc")
 
 
 @pytest.fixture
@@ -355,14 +357,14 @@ def test_births_stand_below_the_llc_and_its_changes(features: xr.Dataset, x: str
 
 def test_an_llc_that_never_jumps_says_so(features: xr.Dataset) -> None:
     flat = features.assign(llc=features.llc * 0 + np.linspace(0, 1e-3, 24) * 0)
-    assert "no abrupt change" in words(plots.llc_and_births(flat))
-    assert "red" not in words(plots.llc_and_births(flat))
+    assert "no abrupt change" in words(llc_pictures.llc_and_births(flat))
+    assert "red" not in words(llc_pictures.llc_and_births(flat))
 
 
 def test_pictures_keep_their_signature() -> None:
     names = ("llc_calibration", "llc_chains", "llc_over_training", "llc_by_parameters")
     for name in (*names, "llc_and_births"):
-        picture = getattr(plots, name)
+        picture = getattr(llc_pictures, name)
         assert "{" not in picture.__doc__.replace('{"', ""), name
         assert picture.__doc__.count("path : str or Path, optional") == 1
         assert name in dir(dvis.accessor.DvisAccessor)

@@ -23,11 +23,11 @@ from made_up_chains import (
 )
 
 import dvis
-from dvis.analysis.chain_diagnostics import effective_sample_size, split_rhat
-from dvis.analysis.learning_coefficient import llc_of, running_llc
-from dvis.measure.llc_settings import ChainStatus
-from dvis.recorders.llc import recording_llc
-from dvis.storage.metrics import write_metrics
+from dvis.kinds.llc.analysis.chain_diagnostics import effective_sample_size, split_rhat
+from dvis.kinds.llc.analysis.learning_coefficient import llc_of, running_llc
+from dvis.kinds.llc.record import recording_llc
+from dvis.kinds.llc.settings import ChainStatus
+from dvis.store.metrics import write_metrics
 
 NBETA, START = 10.0, 1.0
 DIMS = ("checkpoint", "epsilon", "chain", "draw")

@@ -36,8 +36,8 @@ from made_up_chains import (
 
 import dvis
 from dvis.cli import main
-from dvis.storage.llc_layout import array_specs, llc_group
-from dvis.storage.writer import restructuring
+from dvis.kinds.llc.words import array_specs, llc_group
+from dvis.store.writer import restructuring
 
 TESTS = Path(__file__).parent
 CELL = {"parameters": "all", "epsilon": EPSILONS[0]}

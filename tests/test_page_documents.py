@@ -14,13 +14,13 @@ from recorded_stores import image_of, write_store
 from trees import decoded
 
 import dvis
+from dvis.kinds.features.shown import documents, sheets
+from dvis.kinds.features.shown.downloads import numbers_csv, stored_image, write_archive
+from dvis.kinds.features.shown.selection import NotShownError, Selection, ShownStore
+from dvis.kinds.features.shown.unit_document import unit
+from dvis.page.plain import as_json, as_script, numbers
 from dvis.report import list_problems
 from dvis.schema import Status
-from dvis.views.page import documents, sheets
-from dvis.views.page.downloads import numbers_csv, stored_image, write_archive
-from dvis.views.page.plain import as_json, as_script, numbers
-from dvis.views.page.shown import NotShownError, Selection, ShownStore
-from dvis.views.page.unit_document import unit
 
 LABELS = [f"step_{step}" for step in (0, 5, 30, 70)]
 LAYERS = ("conv1", "conv2.0")

@@ -18,9 +18,9 @@ from recorded_stores import Task, image_of, record, write_store
 from trees import decoded, write_tree
 
 import dvis
-from dvis.recorders.features import recording_features
-from dvis.tree import parse_checkpoint
-from dvis.views.page.server import serve
+from dvis.kinds.features.record import recording_features
+from dvis.names import parse_checkpoint
+from dvis.page.server import serve
 
 ODD_LABELS = [
     "<script>alert(1)</script>",

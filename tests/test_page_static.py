@@ -14,11 +14,11 @@ from recorded_stores import image_of, write_store
 
 import dvis
 from dvis.cli import main
-from dvis.views.page import documents, sheets
-from dvis.views.page.plain import as_json
-from dvis.views.page.shown import ShownStore
-from dvis.views.page.static import export_page, plan_page
-from dvis.views.page.unit_document import unit
+from dvis.kinds.features.shown import documents, sheets
+from dvis.kinds.features.shown.selection import ShownStore
+from dvis.kinds.features.shown.unit_document import unit
+from dvis.page.plain import as_json
+from dvis.page.static import export_page, plan_page
 
 LABELS = [f"step_{step}" for step in range(0, 90, 10)]
 LAYERS = ("conv1", "conv2")
@@ -241,7 +241,8 @@ def test_the_command_says_what_it_writes(
 def test_importing_a_page_needs_no_torch_and_no_jinja(store: Path) -> None:
     code = (
         "import sys; sys.modules['jinja2'] = None; sys.modules['starlette'] = None; "
-        "import dvis.cli; from dvis.views.page import static, sheets, unit_document; "
+        "import dvis.cli; from dvis.page import static; "
+        "from dvis.kinds.features.shown import sheets, unit_document; "
         "assert not {'torch', 'matplotlib'} & set(sys.modules); "
         f"dvis.cli.main([sys.argv[1], {str(store)!r}] + sys.argv[2:])"
     )

@@ -14,8 +14,10 @@ from matplotlib.figure import Figure
 from trees import CHECKPOINTS, write_tree
 
 import dvis
+from dvis import plots
+from dvis.kinds.features import pictures as feature_pictures
+from dvis.kinds.responses import pictures as response_pictures
 from dvis.schema import SchemaError
-from dvis.views import plots
 
 PICTURES = [name for name in plots.__all__ if name.islower()]
 
@@ -203,17 +205,17 @@ def test_other_string_axes_are_left_to_matplotlib(ds: xr.Dataset) -> None:
     "picture",
     [
         plots.births_by_layer,
-        plots.cross_response,
-        plots.development,
-        plots.grid,
+        response_pictures.cross_response,
+        feature_pictures.development,
+        feature_pictures.grid,
         plots.heatmap,
-        plots.timeline,
+        feature_pictures.timeline,
         plots.trajectories_by_layer,
         plots.trajectory,
     ],
 )
 def test_an_empty_selection_is_no_picture(ds: xr.Dataset, picture: Callable[..., Figure]) -> None:
-    if picture is plots.cross_response:
+    if picture is response_pictures.cross_response:
         ds = ds.assign(response=ds.activation).assign_coords(image_checkpoint=["full"])
     for dim in ("checkpoint", "layer", "channel"):
         with pytest.raises(ValueError, match=f"No {dim} is left: .* leave the selection out"):
@@ -232,7 +234,7 @@ def test_every_option_of_a_picture_is_documented(name: str) -> None:
 
 
 def test_limits_are_whole_numbers(ds: xr.Dataset) -> None:
-    for picture in (plots.timeline, plots.development):
+    for picture in (feature_pictures.timeline, feature_pictures.development):
         with pytest.raises(ValueError, match="max_images is 0; it must be at least 1"):
             picture(ds, "layer1", 0, max_images=0)
         with pytest.raises(TypeError, match=r"max_images is 2\.5, of type float; give a whole"):

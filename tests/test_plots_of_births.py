@@ -7,8 +7,9 @@ from made_up import BIRTHS, many_units, rising_at
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 
+from dvis import plots
+from dvis.kinds.features import pictures as feature_pictures
 from dvis.schema import SchemaError, Status
-from dvis.views import plots
 
 
 @pytest.fixture
@@ -24,13 +25,13 @@ def births(rising: xr.Dataset) -> xr.Dataset:
 
 
 def test_the_birth_of_a_unit_is_marked(rising: xr.Dataset, births: xr.Dataset) -> None:
-    axes = plots.development(rising, "layer2", 1, x="step", births=births).axes[0]
+    axes = feature_pictures.development(rising, "layer2", 1, x="step", births=births).axes[0]
     assert [text.get_text() for text in axes.texts] == ["born"]
     assert axes.texts[0].xy[0] == rising.step[5]
-    cells = plots.development(rising, "layer2", 1, births=births, max_images=3).axes[2:]
+    cells = feature_pictures.development(rising, "layer2", 1, births=births, max_images=3).axes[2:]
     shown = [cell.get_title().split("\n")[0] for cell in cells]
     assert shown == [str(rising.checkpoint.values[place]) for place in (0, 5, 7)]
-    assert not plots.development(rising, "layer2", 3, births=births).axes[0].texts
+    assert not feature_pictures.development(rising, "layer2", 3, births=births).axes[0].texts
 
 
 def test_heatmap_sorts_units_by_birth(rising: xr.Dataset, births: xr.Dataset) -> None:

@@ -10,10 +10,11 @@ import xarray as xr
 from drawn_text import texts_of
 from made_up import LAYERS, many_units
 
+from dvis import plots
+from dvis.kinds.features import pictures as feature_pictures
+from dvis.plots.curves import log_y
+from dvis.plots.time_axis import cell_edges, time_axis
 from dvis.schema import Status
-from dvis.views import plots
-from dvis.views.plots.curves import log_y
-from dvis.views.plots.time_axis import cell_edges, time_axis
 
 
 def test_a_variable_of_checkpoints_is_one_curve(rising: xr.Dataset) -> None:
@@ -137,7 +138,7 @@ def test_each_layer_has_its_panel(rising: xr.Dataset) -> None:
 
 
 def test_images_stand_below_their_points(rising: xr.Dataset) -> None:
-    figure = plots.development(rising, "layer1", 1, max_images=4)
+    figure = feature_pictures.development(rising, "layer1", 1, max_images=4)
     curve, cells = figure.axes[0], figure.axes[2:]
     places = [list(rising.checkpoint.values).index(c.get_title().split("\n")[0]) for c in cells]
     assert places[0] == 0
@@ -156,7 +157,7 @@ def test_images_stand_below_their_points(rising: xr.Dataset) -> None:
 def test_absent_images_are_not_chosen_and_failed_ones_are_marked(rising: xr.Dataset) -> None:
     rising["status"][1:4, 0, 1] = int(Status.ABSENT)
     rising["status"][5, 0, 1] = int(Status.FAILED)
-    cells = plots.development(rising, "layer1", 1).axes[2:]
+    cells = feature_pictures.development(rising, "layer1", 1).axes[2:]
     shown = [cell.get_title().split("\n")[0] for cell in cells]
     assert shown == [str(rising.checkpoint.values[place]) for place in (0, 4, 5, 6, 7)]
     assert [bool(cell.get_images()) for cell in cells] == [True, True, False, True, True]

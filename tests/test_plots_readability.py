@@ -10,14 +10,15 @@ from drawn_text import texts_of, unreadable
 from made_up import many_units
 
 import dvis
-from dvis.views import plots
-from dvis.views.plots.time_axis import show_axis, time_axis
+from dvis import plots
+from dvis.kinds.features import pictures as feature_pictures
+from dvis.plots.time_axis import show_axis, time_axis
 
 
 @pytest.mark.parametrize("xscale", ["linear", "log"])
 def test_crowded_images_do_not_overlap(xscale: str) -> None:
     units = many_units(100, 1, 1, side=4)
-    figure = plots.development(units, x="step", xscale=xscale)
+    figure = feature_pictures.development(units, x="step", xscale=xscale)
     boxes = [axes.bbox for axes in figure.axes[2:]]
     assert len(boxes) == 8
     assert all(one.x1 < other.x0 for one, other in itertools.pairwise(boxes))
@@ -37,7 +38,7 @@ def test_nothing_overlaps(x: str, n_checkpoints: int) -> None:
     figures = [
         plots.trajectory(units, x=x),
         plots.trajectories_by_layer(units, x=x),
-        plots.development(units, **unit, x=x),
+        feature_pictures.development(units, **unit, x=x),
         plots.heatmap(units, x=x),
         plots.births_by_layer(units, x=x),
     ]
@@ -67,7 +68,7 @@ def test_pictures_of_the_sample_run(sample_store: Path) -> None:
         for x in ("checkpoint", "step", "time", "epoch"):
             assert picture(dataset, x=x).axes
         assert not unreadable(picture(dataset))
-    assert len(plots.development(dataset, "layer1", 3, x="step").axes[2:]) == 8
+    assert len(feature_pictures.development(dataset, "layer1", 3, x="step").axes[2:]) == 8
 
 
 def test_a_time_axis_goes_up_too(rising: xr.Dataset) -> None:

@@ -7,9 +7,9 @@ import torch
 import torchvision
 from torch import Tensor, nn
 
-from dvis.measure.features.objectives import Objective, ObjectiveBatch, channel, neuron
-from dvis.measure.features.prepared import Prepared, prepare
-from dvis.measure.features.rewrites import BlockedConvolution
+from dvis.kinds.features.measure.objectives import Objective, ObjectiveBatch, channel, neuron
+from dvis.kinds.features.measure.prepared import Prepared, prepare
+from dvis.kinds.features.measure.rewrites import BlockedConvolution
 from dvis.models.hooks import stopping, trace_layers
 
 SIZE = 96

@@ -16,14 +16,14 @@ from tiny_models import transformer, write_checkpoints
 from tiny_responses import LAYERS, MODEL, loaded, of_features, options_of_shapes, store_of
 
 import dvis
-from dvis.measure.feature_settings import VisualizeOptions, feature_settings
-from dvis.measure.response_settings import RespondOptions
+from dvis.kinds.features.options import VisualizeOptions, feature_settings
+from dvis.kinds.features.plan import visualize
+from dvis.kinds.responses.options import RespondOptions
+from dvis.kinds.responses.plan import respond
+from dvis.kinds.responses.read import response_names, responses
 from dvis.models.architectures import load_model
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data import InputTransform, load_images
-from dvis.respond import respond
-from dvis.response_store import response_names, responses
-from dvis.visualize import visualize
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -62,7 +62,7 @@ def test_responses_of_every_checkpoint_are_in_the_store(options: RespondOptions)
 def test_reading_is_lazy_and_needs_no_torch(options: RespondOptions) -> None:
     respond(options)
     program = (
-        "import sys; from dvis.response_store import responses; "
+        "import sys; from dvis.kinds.responses.read import responses; "
         f"ds = responses({str(options.store)!r}, chunks={{}}); "
         "assert ds.response.chunks; assert 'torch' not in sys.modules"
     )

@@ -13,10 +13,10 @@ import pytest
 import torch
 from tiny_runs import TINY, assert_same_run, contents, run_tiny, same
 
+from dvis.disk import StoreLockedError, write_lock
 from dvis.models.checkpoints import CheckpointError, read_facts
 from dvis.models.training import TrainingRun, train
 from dvis.models.training_settings import TrainingSettings
-from dvis.storage.locks import StoreLockedError, write_lock
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

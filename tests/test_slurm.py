@@ -12,8 +12,8 @@ from distributed import Client
 from tiny_models import write_checkpoints
 
 import dvis
-from dvis.measure.feature_settings import VisualizeOptions, feature_settings
-from dvis.visualize import visualize
+from dvis.kinds.features.options import VisualizeOptions, feature_settings
+from dvis.kinds.features.plan import visualize
 
 SBATCH = """#!{python}
 import subprocess, sys

@@ -20,9 +20,9 @@ import zarr
 from trees import CHECKPOINTS, write_tree
 
 import dvis
+from dvis.names import parse_checkpoint
 from dvis.report import count_units, list_problems
 from dvis.schema import SchemaError, Status
-from dvis.tree import parse_checkpoint
 
 
 def test_trajectory_is_one_selection_and_plots(sample_store: Path) -> None:

@@ -14,15 +14,15 @@ from tiny_models import write_checkpoints
 from whole_stores import assert_equal_stores, everything
 
 import dvis
-from dvis.measure.feature_settings import VisualizeOptions, feature_settings
-from dvis.measure.features import FeatureTask
+from dvis.kinds.features.group import FeatureGroup
+from dvis.kinds.features.measure import FeatureTask
+from dvis.kinds.features.options import VisualizeOptions, feature_settings
+from dvis.kinds.features.plan import visualize
+from dvis.kinds.features.record import Kept, recording_features
+from dvis.kinds.features.verify import verify_store
 from dvis.models.checkpoints import CheckpointError
-from dvis.recorders.features import Kept, recording_features
+from dvis.names import parse_checkpoint
 from dvis.report import list_problems
-from dvis.storage.groups import FeatureGroup
-from dvis.tree import parse_checkpoint
-from dvis.verify import verify_store
-from dvis.visualize import visualize
 
 MODEL = "tiny_models:net"
 

@@ -18,6 +18,7 @@ from hypothesis import strategies as st
 from tiny_runs import BATCHES_PER_EPOCH, STATES, TINY, assert_same_run, contents, run_tiny, same
 
 from dvis.commands.training import train as train_command
+from dvis.disk import DiskFullError
 from dvis.models.architectures import load_model
 from dvis.models.checkpoints import read_facts
 from dvis.models.schedule import checkpoint_label, learning_rate, log_spaced_steps, time_for_label
@@ -25,8 +26,7 @@ from dvis.models.training import DivergedError, TrainingRun
 from dvis.models.training_data import load_training_data
 from dvis.models.training_settings import TrainingSettings
 from dvis.models.training_state import classification_loss
-from dvis.storage.blocks import DiskFullError
-from dvis.tree import parse_checkpoint, training_steps
+from dvis.names import parse_checkpoint, training_steps
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -8,8 +8,8 @@ import pytest
 import torch
 
 from dvis.cli import main
-from dvis.measure.feature_settings import VisualizeOptions, options_from
-from dvis.visualize import visualize
+from dvis.kinds.features.options import VisualizeOptions, options_from
+from dvis.kinds.features.plan import visualize
 
 MODEL = "tiny_models:net"
 

@@ -6,9 +6,9 @@ from typing import Any
 
 import xarray as xr
 
-from dvis.llc_store import llc_traces
-from dvis.measure.llc_options import EstimateOptions, PlaceOptions
-from dvis.measure.llc_settings import ChainSettings
+from dvis.kinds.llc.options import EstimateOptions, PlaceOptions
+from dvis.kinds.llc.read import llc_traces
+from dvis.kinds.llc.settings import ChainSettings
 from dvis.models.checkpoints import find_checkpoints
 
 SETTINGS = ChainSettings(draws=6, burn_in=4, batch_size=16, n_curvature_iterations=2)

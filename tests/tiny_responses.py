@@ -8,10 +8,10 @@ from typing import Any
 import xarray as xr
 from tiny_models import write_checkpoints
 
-from dvis.measure.feature_settings import VisualizeOptions, feature_settings
-from dvis.measure.response_settings import RespondOptions
-from dvis.response_store import responses
-from dvis.visualize import visualize
+from dvis.kinds.features.options import VisualizeOptions, feature_settings
+from dvis.kinds.features.plan import visualize
+from dvis.kinds.responses.options import RespondOptions
+from dvis.kinds.responses.read import responses
 
 MODEL = "tiny_models:net"
 LAYERS = ("conv1", "conv2", "fc")

@@ -36,7 +36,7 @@ def page(
     overwrite
         Replace a page that is there.
     """
-    from dvis.views.page.static import PagePlan, export_page
+    from dvis.page.static import PagePlan, export_page
 
     def tell(plan: PagePlan) -> None:
         print(

@@ -9,13 +9,15 @@ import tyro
 import xarray as xr
 from tyro.conf import Positional
 
-from dvis.commands.printed import print_import
-from dvis.ingest import ingest_tree
-from dvis.response_store import responses as open_responses
+from dvis import plots
+from dvis.kinds.features import pictures as feature_pictures
+from dvis.kinds.features.tree.ingest import ingest_tree
+from dvis.kinds.features.tree.print_command import print_import
+from dvis.kinds.responses import pictures as response_pictures
+from dvis.kinds.responses.read import responses as open_responses
+from dvis.opening import contents
+from dvis.opening import open as open_store
 from dvis.schema import did_you_mean
-from dvis.store import contents
-from dvis.store import open as open_store
-from dvis.views import plots
 
 PlotKind = Literal[
     "trajectory", "layers", "timeline", "development", "grid", "heatmap", "births", "cross-response"
@@ -108,7 +110,7 @@ class Picture:
 
 
 def _draw_grid(dataset: xr.Dataset, *, channel: tuple[int, ...] | None, **options: Any) -> None:
-    plots.grid(dataset, channels=channel, **options)
+    feature_pictures.grid(dataset, channels=channel, **options)
 
 
 _OF_ALL = ("kind", "source", "out", "run", "layer", "channel")
@@ -117,15 +119,20 @@ _OVER_TRAINING = ("variable", "x", "xscale")
 PICTURES: dict[PlotKind, Picture] = {
     "trajectory": Picture(draw=plots.trajectory, options=(*_OVER_TRAINING, "yscale")),
     "layers": Picture(draw=plots.trajectories_by_layer, options=(*_OVER_TRAINING, "yscale")),
-    "timeline": Picture(draw=plots.timeline, options=("max_images",), one=_UNIT),
+    "timeline": Picture(draw=feature_pictures.timeline, options=("max_images",), one=_UNIT),
     "development": Picture(
-        draw=plots.development, options=(*_OVER_TRAINING, "yscale", "max_images"), one=_UNIT
+        draw=feature_pictures.development,
+        options=(*_OVER_TRAINING, "yscale", "max_images"),
+        one=_UNIT,
     ),
     "grid": Picture(draw=_draw_grid, options=("checkpoint", "max_images"), one=("layer",)),
     "heatmap": Picture(draw=plots.heatmap, options=_OVER_TRAINING),
     "births": Picture(draw=plots.births_by_layer, options=_OVER_TRAINING),
     "cross-response": Picture(
-        draw=plots.cross_response, options=_OVER_TRAINING, opens=("responses",), one=_UNIT
+        draw=response_pictures.cross_response,
+        options=_OVER_TRAINING,
+        opens=("responses",),
+        one=_UNIT,
     ),
 }
 

@@ -22,7 +22,7 @@ def view(
         Open the page in this machine's browser.
     """
     try:
-        from dvis.views.page.server import serve
+        from dvis.page.server import serve
     except ModuleNotFoundError as err:
         missing = (err.name or "").partition(".")[0]
         if missing not in ("starlette", "anyio"):

@@ -18,8 +18,8 @@ import torch
 from torch import Tensor
 
 from dvis.models.safe_load import CheckpointError, is_zip, load_safely, records_of
+from dvis.names import CheckpointName, parse_checkpoint
 from dvis.schema import did_you_mean
-from dvis.tree import CheckpointName, parse_checkpoint
 
 __all__ = [
     "PRETRAINED",

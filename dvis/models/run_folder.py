@@ -12,6 +12,7 @@ import numpy as np
 import torch
 import xarray as xr
 
+from dvis.disk import write_atomically, write_lock
 from dvis.models.architectures import model_name
 from dvis.models.checkpoints import CheckpointError, find_checkpoints, read_facts
 from dvis.models.schedule import (
@@ -22,10 +23,8 @@ from dvis.models.schedule import (
     time_for_label,
 )
 from dvis.models.training_settings import FIXED_IN_A_RUN, TrainingSettings
+from dvis.names import CheckpointName, parse_checkpoint
 from dvis.schema import CHECKPOINT
-from dvis.storage.blocks import write_atomically
-from dvis.storage.locks import write_lock
-from dvis.tree import CheckpointName, parse_checkpoint
 
 MODELS_FOLDER = Path("models")
 

@@ -12,7 +12,7 @@ from enum import IntEnum
 import numpy as np
 
 from dvis.models.training_settings import TrainingSettings
-from dvis.tree import CheckpointName, training_steps
+from dvis.names import CheckpointName, training_steps
 
 
 class Draw(IntEnum):
@@ -80,7 +80,7 @@ def is_epoch_end(step: int, batches_per_epoch: int) -> bool:
 
 
 def checkpoint_label(step: int, batches_per_epoch: int, time: datetime) -> str:
-    """Name of the checkpoint after a step, which `dvis.tree.parse_checkpoint` reads.
+    """Name of the checkpoint after a step, which `dvis.names.parse_checkpoint` reads.
 
     Examples
     --------

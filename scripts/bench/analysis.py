@@ -24,7 +24,7 @@ from trees import make_tree
 
 import dvis
 from dvis.analysis.births import births
-from dvis.views import plots
+from dvis.kinds.features import pictures as feature_pictures
 
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
 N_LOSSES = 16
@@ -106,7 +106,7 @@ def interactive_rows(store: Path, n_repetitions: int) -> list[Row]:
 
     def draw(i: int) -> None:
         dataset = dvis.open(store)
-        plots.development(dataset, LAYERS[i % len(LAYERS)], i % dataset.sizes["channel"])
+        feature_pictures.development(dataset, LAYERS[i % len(LAYERS)], i % dataset.sizes["channel"])
 
     def find_births(i: int) -> None:
         births(dvis.open(store)).compute()

@@ -5,7 +5,7 @@ import os
 from concurrent.futures import ProcessPoolExecutor
 
 import dvis
-from dvis.ingest import ingest_tree
+from dvis.kinds.features.tree.ingest import ingest_tree
 
 
 def import_tree(tree: str, store: str, workers: int) -> None:

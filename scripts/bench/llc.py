@@ -21,8 +21,8 @@ from results import Row, at_most, print_table, seconds
 from torch import Tensor, nn
 from torch.nn import functional
 
-from dvis.measure.llc import ChainTask, LocalLearning, samples_of
-from dvis.measure.llc_settings import ChainSettings
+from dvis.kinds.llc.measure import ChainTask, LocalLearning, samples_of
+from dvis.kinds.llc.settings import ChainSettings
 from dvis.schema import ALL_PARAMETERS
 
 SEED = 0

@@ -14,8 +14,8 @@ import torch
 import tyro
 from results import Row, at_most, print_table, seconds
 
-from dvis.measure.response_images import FixedImages, noise_images
-from dvis.measure.responses import ImageResponses
+from dvis.kinds.responses.fixed_images import FixedImages, noise_images
+from dvis.kinds.responses.measure import ImageResponses
 from dvis.models.architectures import build_model
 from dvis.models.data import InputTransform
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD

@@ -17,9 +17,9 @@ from jobs import import_tree, open_store
 from results import Row, at_most, print_machine, print_table, seconds
 from trees import checkpoint_label, make_tree
 
-from dvis.storage.groups import FeatureGroup
-from dvis.storage.writer import create_store, finish_import, restructuring
-from dvis.tree import parse_checkpoint
+from dvis.kinds.features.group import FeatureGroup
+from dvis.names import parse_checkpoint
+from dvis.store.writer import create_store, finish_import, restructuring
 
 WORKERS = 2
 # Checkpoints, layers and channels of the trees.

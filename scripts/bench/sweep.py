@@ -27,9 +27,9 @@ from results import Row, at_most, print_table
 from torch import nn
 from torchvision.models import resnet18
 
-from dvis.measure.feature_settings import FeatureSettings, VisualizeOptions
-from dvis.sweeps.executors import in_processes
-from dvis.visualize import visualize
+from dvis.kinds.features.options import FeatureSettings, VisualizeOptions
+from dvis.kinds.features.plan import visualize
+from dvis.sweep.executors import in_processes
 
 Kind = Literal["dask", "local processes"]
 SCALING_TARGET = 1.7

@@ -5,7 +5,7 @@ import torch
 import xarray as xr
 from torch import Tensor
 
-from dvis.measure.features import FeatureTask, FeatureVisualisation, feature_settings
+from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation, feature_settings
 from peers.task import Rendered, Task, read_clock
 
 

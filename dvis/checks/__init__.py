@@ -1,1 +1,0 @@
-"""Does a store keep its promises: what each kind of group must hold."""

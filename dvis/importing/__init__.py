@@ -1,1 +1,0 @@
-"""How a jpg/json tree is surveyed, read by many processes, and committed by one."""

@@ -1,0 +1,1 @@
+"""Feature images: the images that drive units most, at every checkpoint."""

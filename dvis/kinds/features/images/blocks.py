@@ -1,0 +1,230 @@
+"""The files that hold feature images: blocks of checkpoints x one layer x channels.
+
+A block is one Zarr chunk (codec `dvis.jpeg`) or one Zarr shard of raw pixels. Writing it here,
+whole and by one rename, keeps jpg bytes as they came and never moves a raw image that is already
+in the file: a reader who has just read the old index still finds the image that it points to.
+"""
+
+import os
+from collections.abc import Container, Iterable, Iterator, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import google_crc32c
+import numpy as np
+import zarr
+from zarr.codecs import BytesCodec, ShardingCodec
+
+from dvis.disk import write_atomically
+from dvis.kinds.features.images.codec import (
+    BlockError,
+    JpegCodec,
+    pack,
+    read_pictures,
+    sound_pictures,
+)
+from dvis.schema import BLOCK_CHANNELS, block_checkpoints
+
+_ABSENT = np.uint64(2**64 - 1)
+_CRC_BYTES = 4
+
+Position = tuple[int, int]  # checkpoint and channel, counted from the block's corner
+
+
+def image_layout(
+    height: int, width: int, codec: str, *, checkpoints: int | None = None
+) -> dict[str, Any]:
+    """Arguments of `zarr.Group.create_array` that make an image array of blocks.
+
+    Parameters
+    ----------
+    height, width : int
+        Size of the images in pixels.
+    codec : {"jpeg", "raw"}
+        What a block keeps of an image: its file's bytes, or its pixels.
+    checkpoints : int, optional
+        Checkpoints that a block spans. By default that of the read layout; a sweep that writes
+        one checkpoint at a time takes 1.
+    """
+    span = checkpoints or block_checkpoints(height, width, codec)
+    block = (span, 1, BLOCK_CHANNELS, height, width, 3)
+    if codec == "jpeg":
+        return {
+            "chunks": block,
+            "serializer": JpegCodec(),
+            "compressors": None,
+            "filters": None,
+        }
+    inner = (span, 1, 1, height, width, 3)
+    return {
+        "chunks": inner,
+        "shards": block,
+        "serializer": BytesCodec(),
+        "compressors": None,
+        "filters": None,
+    }
+
+
+@dataclass(frozen=True)
+class ImageBlocks:
+    """The blocks of one image array on a local disk."""
+
+    folder: Path
+    separator: str
+    checkpoints: int
+    channels: int
+    height: int
+    width: int
+    codec: str
+
+    @classmethod
+    def of(cls, array: zarr.Array[Any], folder: Path) -> Self:
+        """Blocks of an image array whose files lie in `folder`."""
+        block = array.shards or array.chunks
+        codec = array.metadata.codecs[0]  # type: ignore[union-attr]  # Zarr v3 only
+        if not isinstance(codec, JpegCodec | ShardingCodec):
+            raise BlockError(f"{folder} is written by {codec}, which dvis does not write")
+        return cls(
+            folder,
+            array.metadata.chunk_key_encoding.separator,  # type: ignore[union-attr]
+            block[0],
+            block[2],
+            block[3],
+            block[4],
+            "jpeg" if isinstance(codec, JpegCodec) else "raw",
+        )
+
+    def path(self, row: int, layer: int, column: int) -> Path:
+        """File of the block in that row of blocks, layer and column of blocks."""
+        key = self.separator.join(["c", *map(str, (row, layer, column, 0, 0, 0))])
+        return self.folder / key
+
+    def read(self, path: Path) -> dict[Position, bytes]:
+        """What a block holds by position: encoded pictures, or raw pixels.
+
+        A picture that is damaged is left out. A raw block cannot tell a black image from none;
+        its caller asks `status`.
+
+        Raises
+        ------
+        BlockError
+            When the file's index is damaged.
+        """
+        try:
+            data = path.read_bytes()
+        except FileNotFoundError:
+            return {}
+        if self.codec == "raw":
+            return self._read_raw(data)
+        return {
+            divmod(position, self.channels): picture
+            for position, picture in sound_pictures(data, self.checkpoints * self.channels).items()
+        }
+
+    def pick(self, path: Path, wanted: Iterable[Position]) -> Iterator[tuple[Position, bytes]]:
+        """Some images of a block, of which no others are read: encoded pictures, or raw pixels.
+
+        All are of one open file: one that a writer replaces meanwhile stays as it was. What is
+        damaged or not there is left out.
+
+        Raises
+        ------
+        BlockError
+            When the file's index is damaged.
+        """
+        try:
+            if self.codec == "raw":
+                yield from self._pick_raw(path, wanted)
+                return
+            places = [checkpoint * self.channels + channel for checkpoint, channel in wanted]
+            found = self._pick_encoded(path, np.array(places, int))
+        except FileNotFoundError:
+            return
+        for place, picture in found.items():
+            yield divmod(place, self.channels), picture
+
+    def merge(
+        self, path: Path, images: Mapping[Position, bytes], drop: Container[Position] = ()
+    ) -> None:
+        """Put images into a block, beside those that it holds, and drop some, by one rename.
+
+        A damaged picture that is not replaced is dropped, for its checksum says that it is lost.
+        """
+        old = path.read_bytes() if path.exists() else b""
+        if self.codec == "raw":
+            write_atomically(path, self._merge_raw(old, images))
+            return
+        # Channel by channel: the images of one unit over checkpoints lie side by side.
+        n_positions = self.checkpoints * self.channels
+        try:
+            sound = sound_pictures(old, n_positions) if old else {}
+        except BlockError:
+            sound = {}
+        pictures = {p: data for p, data in sound.items() if divmod(p, self.channels) not in drop}
+        for (checkpoint, channel), data in images.items():
+            pictures[checkpoint * self.channels + channel] = data
+        order = sorted(pictures, key=lambda position: divmod(position, self.channels)[::-1])
+        write_atomically(path, pack({p: pictures[p] for p in order}, n_positions))
+
+    @property
+    def _image_bytes(self) -> int:
+        return self.height * self.width * 3
+
+    @property
+    def _index_bytes(self) -> int:
+        return self.channels * 16 + _CRC_BYTES
+
+    def _raw_index(self, data: bytes) -> np.ndarray:
+        """Offset and size of each channel's inner chunk, (channel, 2) uint64."""
+        if not data:
+            return np.full((self.channels, 2), _ABSENT, np.uint64)
+        tail = data[-self._index_bytes :]
+        index, crc = tail[:-_CRC_BYTES], int.from_bytes(tail[-_CRC_BYTES:], "little")
+        if len(tail) != self._index_bytes or google_crc32c.value(index) != crc:
+            raise BlockError("the index of a shard is cut short or damaged")
+        return np.frombuffer(index, "<u8").reshape(-1, 2).copy()
+
+    def _read_raw(self, data: bytes) -> dict[Position, bytes]:
+        size = self._image_bytes
+        images = {}
+        for channel, (offset, _) in enumerate(self._raw_index(data)):
+            if offset == _ABSENT:
+                continue
+            for checkpoint in range(self.checkpoints):
+                start = int(offset) + checkpoint * size
+                images[checkpoint, channel] = data[start : start + size]
+        return images
+
+    def _pick_encoded(self, path: Path, places: np.ndarray) -> dict[int, bytes]:
+        n_positions = self.checkpoints * self.channels
+        try:
+            return read_pictures(path, places, n_positions) or {}
+        except BlockError:
+            sound = sound_pictures(path.read_bytes(), n_positions)
+            return {place: sound[place] for place in places.tolist() if place in sound}
+
+    def _pick_raw(self, path: Path, wanted: Iterable[Position]) -> Iterator[tuple[Position, bytes]]:
+        with path.open("rb", buffering=0) as file:
+            file.seek(max(0, file.seek(0, os.SEEK_END) - self._index_bytes))
+            index = self._raw_index(file.read())
+            for checkpoint, channel in wanted:
+                if index[channel, 0] != _ABSENT:
+                    file.seek(int(index[channel, 0]) + checkpoint * self._image_bytes)
+                    yield (checkpoint, channel), file.read(self._image_bytes)
+
+    def _merge_raw(self, old: bytes, images: Mapping[Position, bytes]) -> bytes:
+        try:
+            index = self._raw_index(old)
+        except BlockError:
+            old, index = b"", self._raw_index(b"")
+        body = bytearray(old[: -self._index_bytes] if old else b"")
+        size = self._image_bytes
+        for (checkpoint, channel), pixels in images.items():
+            if index[channel, 0] == _ABSENT:
+                index[channel] = len(body), self.checkpoints * size
+                body.extend(bytes(self.checkpoints * size))
+            start = int(index[channel, 0]) + checkpoint * size
+            body[start : start + size] = pixels
+        encoded = index.astype("<u8").tobytes()
+        return bytes(body + encoded + google_crc32c.value(encoded).to_bytes(4, "little"))

@@ -1,0 +1,70 @@
+"""Images as a store keeps them, 8 bits a colour, and the activation that such an image gives.
+
+Values in, stored image out, and back to what the model takes: v = min + image / 255 * (max - min),
+model input = (v - input_mean) / input_std.
+"""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+from torch import Tensor, nn
+
+from dvis.kinds.features.levels import LEVELS, values_of
+from dvis.kinds.features.measure.engine import Normalisation
+from dvis.kinds.features.measure.objectives import Objective, ObjectiveBatch
+from dvis.models.hooks import LayerOutput, stopping
+
+
+@dataclass(frozen=True)
+class StoredImage:
+    """An image (y, x, channel), uint8, and the values of its levels 0 and 255."""
+
+    pixels: np.ndarray
+    value_min: float
+    value_max: float
+
+
+def quantise(values: Tensor, *, is_bounded: bool) -> StoredImage:
+    """An image (channel, y, x) at 8 bits: 0 to 1 where values are bounded, else stretched."""
+    low, high = (0.0, 1.0) if is_bounded else (float(values.min()), float(values.max()))
+    spread = high - low if high > low else 1.0
+    levels = ((values - low) / spread * LEVELS).round().clamp(0, LEVELS)
+    pixels = levels.to(torch.uint8).movedim(0, -1).cpu().numpy()
+    return StoredImage(pixels, float(np.float32(low)), float(np.float32(high)))
+
+
+def model_input(
+    images: Sequence[StoredImage], normalisation: Normalisation, like: Tensor
+) -> Tensor:
+    """What the model takes (image, channel, y, x) of stored images."""
+    low, high = ([getattr(i, name) for i in images] for name in ("value_min", "value_max"))
+    values = values_of(np.stack([image.pixels for image in images]), low, high)
+    return normalisation(torch.from_numpy(values).movedim(-1, 1).to(like))
+
+
+def activations(
+    model: nn.Module,
+    outputs: dict[str, LayerOutput],
+    objectives: Sequence[Objective],
+    images: Tensor,
+) -> Tensor:
+    """Objectives' values (image,) of images (image, channel, y, x), by the model as it is.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model in eval mode.
+    outputs : dict of str to LayerOutput
+        What `trace_layers` says of it.
+    objectives : sequence of Objective, (image,)
+        The objective of each image.
+    images : Tensor, (image, channel, y, x)
+        What the model takes.
+    """
+    layers = sorted({layer for objective in objectives for layer in objective.layers})
+    dims = {layer: outputs[layer].channel_dim for layer in layers}
+    evaluate = ObjectiveBatch(objectives, dims, images.device)
+    with torch.no_grad(), stopping(model, {n: outputs[n].n_calls for n in layers}) as forward:
+        return evaluate(forward(images))

@@ -1,0 +1,292 @@
+"""What a page knows of a store, a variant and a layer: documents of plain values.
+
+What is shown in, mappings out that `plain.as_json` writes. Numbers come from xarray and
+`dvis.analysis`, as they do for anybody else.
+"""
+
+from dataclasses import asdict
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dvis.analysis.births import births
+from dvis.analysis.ranking import rank, summary
+from dvis.kinds.features.shown.selection import BLOCK, ShownLayer, ShownStore, ShownVariant
+from dvis.kinds.features.shown.sheets import thumb_sheet
+from dvis.kinds.llc.read import llc_names
+from dvis.kinds.responses.read import response_names
+from dvis.page.plain import number, numbers, whole_numbers
+from dvis.report import UnitProblem, tree_problems, unit_problems
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status
+
+_MAX_PROBLEMS = 1000
+_QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
+# Attributes of a Dataset that are no facts about the run: how it is stored, and the long table of
+# parameters, of which each unit's document has its own.
+_NOT_SHOWN = ("parameters", "coordinates", "dvis_kind")
+
+
+def overview(store: ShownStore) -> dict[str, Any]:
+    """What the store holds, and what is wrong with it."""
+    signature = store.signature()
+    found, entries = store.contents(), store.entries()
+    runs: dict[str, dict[str, Any]] = {}
+    for index, entry in enumerate(entries):
+        if entry.run not in runs:
+            runs[entry.run] = {
+                "name": entry.run,
+                "variants": [],
+                "default": _default_variant(store, entry.run),
+                "llc_names": llc_names(store.source, entry.run),
+                "response_names": response_names(store.source, entry.run),
+            }
+        runs[entry.run]["variants"].append({"name": entry.variant, "index": index})
+    of_units, of_files = unit_problems(store.source), tree_problems(store.source)
+    problems = [
+        *(_linked(store, problem) for problem in of_units[:_MAX_PROBLEMS]),
+        *({"text": text} for text in of_files),
+    ]
+    return {
+        "model": found.attrs.get("model", ""),
+        "store": store.name,
+        "created": found.attrs.get("created", ""),
+        "dvis_version": found.attrs.get("dvis_version", ""),
+        "default": _default(store),
+        "runs": list(runs.values()),
+        "problems": problems[:_MAX_PROBLEMS],
+        "n_problems": len(of_units) + len(of_files),
+        "notes": notes(store),
+        "signature": signature,
+    }
+
+
+def variant(store: ShownStore, index: int) -> dict[str, Any]:
+    """A variant of a run: its checkpoints, the numbers of its training, its layers."""
+    shown = store.variant(index)
+    dataset = shown.open()
+    at_rows = dataset.isel({CHECKPOINT: shown.rows})
+    layers = [shown.layer(layer) for layer in range(len(shown.layers))]
+    return {
+        "run": shown.entry.run,
+        "variant": shown.entry.variant,
+        "attrs": {key: v for key, v in dataset.attrs.items() if key not in _NOT_SHOWN},
+        "checkpoints": checkpoints(at_rows),
+        "metrics": {
+            str(name): numbers(each.values)
+            for name, each in at_rows.data_vars.items()
+            if each.dims == (CHECKPOINT,) and each.dtype.kind in "fiu"
+        },
+        "layers": [_layer_row(each, dataset) for each in layers],
+        "image": {"height": shown.height, "width": shown.width},
+        "thumb": asdict(thumb_sheet(shown)),
+        "n_channels_shown": sum(len(each.channels) for each in layers),
+    }
+
+
+def layer(store: ShownStore, variant: int, index: int) -> dict[str, Any]:
+    """A layer: activations and births of its channels, and what there is of each."""
+    shown = store.layer(variant, index)
+    return {
+        "layer": shown.name,
+        "channels": shown.channels,
+        "status": [digits(row) for row in shown.status],
+        **_numbers_of_layer(shown),
+        "versions": [shown.version(row) for row in range(len(shown.variant.labels))],
+        "suffix": thumb_sheet(shown.variant).suffix,
+        "block": BLOCK,
+    }
+
+
+def _numbers_of_layer(shown: ShownLayer) -> dict[str, Any]:
+    """Activations, births and growth of a layer's channels."""
+    if not shown.channels:  # of which there is nothing yet, or which is just made again
+        births_of_none: dict[str, list[Any]] = {
+            name: [] for name in ("state", "step", "label", "position")
+        }
+        return {
+            "activation": [[]] * len(shown.variant.rows),
+            "birth": births_of_none,
+            "growth": [],
+        }
+    dataset = shown.open()
+    born = births_of(dataset).squeeze(LAYER)
+    is_complete = dataset["status"] == Status.COMPLETE
+    activation = dataset["activation"].where(is_complete).transpose(*UNIT_DIMS)
+    growth = np.full(len(shown.channels), np.nan)
+    ranked = rank(dataset, by="growth")
+    column = {channel: place for place, channel in enumerate(shown.channels)}
+    growth[[column[int(c)] for c in ranked[CHANNEL].values]] = ranked["score"].values
+    return {
+        "activation": numbers(activation.values[shown.variant.rows, 0]),
+        "birth": {
+            "state": born["state"].values.tolist(),
+            "step": whole_numbers(born["birth_step"].values),
+            "label": born["birth_checkpoint"].values.tolist(),
+            "position": [_position(shown.variant, place) for place in born["birth"].values],
+        },
+        "growth": numbers(growth),
+    }
+
+
+def drift(store: ShownStore, variant: int, index: int) -> dict[str, Any]:
+    """Mean distances of a layer's images to those before and to the last, by channel.
+
+    It reads all images of the layer, which takes seconds.
+    """
+    from dvis.analysis.drift import drift as drift_of  # imports dask.array
+
+    shown = store.layer(variant, index)
+    if not shown.channels:
+        return {"to_last": [], "to_previous": [], "metric": "cosine"}
+    at_rows = shown.open().isel({CHECKPOINT: shown.variant.rows})
+    found = drift_of(at_rows).mean(CHECKPOINT).compute()
+    found = found.reindex({LAYER: [shown.name], CHANNEL: shown.channels}).squeeze(LAYER)
+    return {
+        "to_last": numbers(found["to_last"].values),
+        "to_previous": numbers(found["to_previous"].values),
+        "metric": "cosine",
+    }
+
+
+def births_of(dataset: xr.Dataset) -> xr.Dataset:
+    """Births over all checkpoints of the store, also of a page that shows some of them."""
+    return births(dataset[["activation", "status"]]).compute()
+
+
+def birth_of(shown: ShownVariant, born: xr.Dataset) -> dict[str, Any]:
+    """The birth of one unit."""
+    return {
+        "state": str(born["state"].item()),
+        "label": str(born["birth_checkpoint"].item()),
+        "position": _position(shown, born["birth"].item()),
+        "step": number(born["birth_step"]),
+        "earliest_step": number(born["earliest_step"]),
+        "latest_step": number(born["latest_step"]),
+    }
+
+
+def checkpoints(dataset: xr.Dataset) -> list[dict[str, Any]]:
+    """Checkpoints with their places in training, null where unknown."""
+    columns = {name: whole_numbers(dataset[name].values) for name in ("epoch", "batch", "step")}
+    times = dataset["time"].values.astype("datetime64[s]")
+    return [
+        {
+            "label": str(label),
+            "phase": str(phase),
+            "time": None if np.isnat(time) else str(time),
+            **{name: column[row] for name, column in columns.items()},
+        }
+        for row, (label, phase, time) in enumerate(
+            zip(dataset[CHECKPOINT].values, dataset["phase"].values, times, strict=True)
+        )
+    ]
+
+
+def digits(status: np.ndarray) -> str:
+    """Status of units as one digit each."""
+    return "".join(map(str, status.tolist()))
+
+
+def notes(store: ShownStore) -> list[str]:
+    """What is to be said of a page that shows a part of a store."""
+    said = []
+    for index, entry in enumerate(store.entries()):
+        if (entry.run, entry.variant) in store.selection.checkpoints:
+            shown = store.variant(index)
+            if len(shown.labels) < shown.n_checkpoints:
+                said.append(
+                    f"{len(shown.labels)} of the {shown.n_checkpoints} checkpoints of run "
+                    f"{entry.run}, {entry.variant}, are on this page; births are of all of them"
+                )
+    selection = store.selection
+    if selection.layers:
+        said.append(f"Only layers {', '.join(selection.layers)} are on this page")
+    if selection.channels:
+        said.append(_note_of_channels(store))
+    said += [
+        f"Run {run}, {variant}, is not on this page: it has nothing of what is shown"
+        for run, variant in selection.empty
+    ]
+    return said
+
+
+def _note_of_channels(store: ShownStore) -> str:
+    """Which of the channels that were asked for are shown, and which no layer has."""
+    shown = (store.variant(index) for index in range(len(store.entries())))
+    there = {
+        channel
+        for variant in shown
+        for layer in range(len(variant.layers))
+        for channel in variant.layer(layer).channels
+    }
+    asked = dict.fromkeys(store.selection.channels)
+    found = [str(channel) for channel in asked if channel in there]
+    lacking = [str(channel) for channel in asked if channel not in there]
+    words = ("channels", "are") if len(found) > 1 else ("channel", "is")
+    said = f"Only {words[0]} {', '.join(found)} {words[1]} on this page"
+    return said + (f"; there is nothing of {', '.join(lacking)}" if lacking else "")
+
+
+def _linked(store: ShownStore, problem: UnitProblem) -> dict[str, Any]:
+    """A problem and, where the page shows its unit, where that is."""
+    selection = store.selection
+    indices = {(e.run, e.variant): index for index, e in enumerate(store.entries())}
+    index = indices.get((problem.run, problem.variant))
+    is_shown = (
+        index is not None
+        and (not selection.layers or problem.layer in selection.layers)
+        and (not selection.channels or problem.channel in selection.channels)
+    )
+    if index is None or not is_shown:
+        return {"text": problem.text}
+    place = asdict(problem)
+    if problem.checkpoint not in store.variant(index).labels:
+        place["checkpoint"] = None
+    return place
+
+
+def _default(store: ShownStore) -> dict[str, str] | None:
+    entries = store.entries()
+    if not entries:
+        return None
+    chosen = store.contents().choose(None, None)
+    run = chosen.run if chosen.run in {entry.run for entry in entries} else entries[0].run
+    return {"run": run, "variant": _default_variant(store, run)}
+
+
+def _default_variant(store: ShownStore, run: str) -> str:
+    """The run's default variant, or the first of those that are shown."""
+    shown = [entry.variant for entry in store.entries() if entry.run == run]
+    chosen = store.contents().default_variant(run)
+    return chosen if chosen in shown else shown[0]
+
+
+def _layer_row(shown: ShownLayer, dataset: xr.Dataset) -> dict[str, Any]:
+    """A layer's line in the table of layers."""
+    n_units = {f"n_{status.name.lower()}": int((shown.status == status).sum()) for status in Status}
+    rows = shown.variant.rows
+    unknown = np.full(len(rows), np.nan)
+    columns = dict.fromkeys((*_QUARTILES, "born_share"), unknown)
+    if shown.channels:
+        units = dataset[["activation", "status"]].sel(
+            {LAYER: [shown.name], CHANNEL: shown.channels}
+        )
+        of_layer = summary(units, births_of(units)).squeeze(LAYER).isel({CHECKPOINT: rows})
+        columns = {
+            name: of_layer["activation"].sel(quantile=quantile).values
+            for name, quantile in _QUARTILES.items()
+        } | {"born_share": of_layer["born_share"].values}
+    return {
+        "name": shown.name,
+        "index": shown.index,
+        "n_channels": len(shown.channels),
+        **n_units,
+        "complete": (shown.status == Status.COMPLETE).sum(axis=1).tolist(),
+        **{name: numbers(values) for name, values in columns.items()},
+    }
+
+
+def _position(shown: ShownVariant, place: int) -> int | None:
+    """Number of a checkpoint on this page by its place in the store, None where it has none."""
+    return shown.rows.index(int(place)) if int(place) in shown.rows else None

@@ -1,0 +1,358 @@
+"""What of a store a page shows, by the numbers that stand in its addresses.
+
+A store and a selection in, variants and layers out. A store may grow meanwhile: what is kept here
+is kept for as long as the files that it was read from are the same.
+"""
+
+import os
+from collections import OrderedDict
+from collections.abc import Callable, Hashable, Iterable, Mapping
+from dataclasses import dataclass, field
+from functools import cached_property
+from hashlib import blake2b
+from pathlib import Path
+from threading import Lock
+from typing import Any, Generic, TypeVar
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from dvis.kinds.features.images.blocks import ImageBlocks
+from dvis.opening import Contents, FeatureEntry, contents, open_group
+from dvis.opening import open as open_store
+from dvis.report import sorted_entries
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, X, Y, did_you_mean
+
+BLOCK = 64  # channels of one sheet of thumbnails
+_MAX_LAYERS = 8
+_MAX_VARIANTS = 4
+
+Kept = TypeVar("Kept")
+
+
+class NotShownError(LookupError):
+    """The page has nothing by this number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Selection:
+    """What of a store a page shows; nothing named means all.
+
+    Parameters
+    ----------
+    runs, layers : tuple of str
+        Runs, and layers of each variant.
+    channels : tuple of int
+        Channels of each layer.
+    checkpoints : mapping of (str, str) to tuple of int
+        Places of checkpoints in training order, by run and variant.
+    empty : tuple of (str, str)
+        Runs and variants that have nothing of all this, and are left out.
+    """
+
+    runs: tuple[str, ...] = ()
+    layers: tuple[str, ...] = ()
+    channels: tuple[int, ...] = ()
+    checkpoints: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
+    empty: tuple[tuple[str, str], ...] = ()
+
+
+class Recent(Generic[Kept]):
+    """The things last asked for, at most so many, each for as long as its key is the same."""
+
+    def __init__(self, most: int) -> None:
+        self._most = most
+        self._kept: OrderedDict[Hashable, tuple[Hashable, Kept]] = OrderedDict()
+        self._lock = Lock()
+
+    def get(self, name: Hashable, key: Hashable, make: Callable[[], Kept]) -> Kept:
+        """What was made under this name and key, or else is made now."""
+        found = self.find(name, key)
+        if found is None:
+            found = make()
+            self.put(name, key, found)
+        return found
+
+    def find(self, name: Hashable, key: Hashable) -> Kept | None:
+        """What is kept under a name, if its key is the same."""
+        with self._lock:
+            found = self._kept.get(name)
+            if found is None or found[0] != key:
+                return None
+            self._kept.move_to_end(name)
+            return found[1]
+
+    def put(self, name: Hashable, key: Hashable, made: Kept) -> None:
+        """Keep something, in place of what has this name."""
+        with self._lock:
+            self._kept[name] = key, made
+            self._kept.move_to_end(name)
+            while len(self._kept) > self._most:
+                self._kept.popitem(last=False)
+
+
+class ShownStore:
+    """A store as a page shows it."""
+
+    def __init__(self, store: str | Path, selection: Selection | None = None) -> None:
+        self.name = str(store)
+        self.selection = selection or Selection()
+        is_remote = "://" in self.name
+        self.source: str | Path = self.name if is_remote else Path(store).expanduser()
+        self.folder = None if is_remote else Path(self.source)
+        self._contents: Recent[Contents] = Recent(1)
+        self._folders: Recent[list[Path]] = Recent(1)
+        self._variants: Recent[ShownVariant] = Recent(_MAX_VARIANTS)
+
+    def contents(self) -> Contents:
+        """What the store holds now.
+
+        Raises
+        ------
+        FileNotFoundError, SchemaError
+            As `dvis.open` does.
+        """
+        if self.folder is None:
+            return contents(self.source)
+        key = tuple(_facts_of(self.folder / "zarr.json"))
+        return self._contents.get("contents", key, lambda: contents(self.source))
+
+    def entries(self) -> list[FeatureEntry]:
+        """Variants that are shown, in the order of their numbers.
+
+        Raises
+        ------
+        KeyError
+            When a run that was asked for is not there.
+        """
+        found = self.contents()
+        for run in self.selection.runs:
+            if run not in found.runs:
+                raise KeyError(did_you_mean("run", run, found.runs, self.name))
+        chosen = self.selection.runs or found.runs
+        return [
+            entry
+            for entry in sorted_entries(found)
+            if entry.run in chosen and (entry.run, entry.variant) not in self.selection.empty
+        ]
+
+    def signature(self) -> str:
+        """A text that changes when something in the store does.
+
+        Status is what every writer writes last, so its files tell; of a store that is no folder,
+        the metadata at its root alone.
+        """
+        found = self.contents()
+        if self.folder is None:
+            return _hash(repr((found.attrs, found.features, found.run_attrs)))
+        root = self.folder / "zarr.json"
+        folders = self._folders.get("", tuple(_facts_of(root)), self._status_folders)
+        paths = (root, *folders)
+        return _hash(*(facts for path in paths for facts in _facts_of(path)))
+
+    def _status_folders(self) -> list[Path]:
+        """Arrays called status of all groups, whatever they measure."""
+        assert self.folder is not None, "the store is a folder"
+        root = zarr.open_group(self.folder, mode="r", use_consolidated=None)
+        metadata = root.metadata.consolidated_metadata
+        paths = metadata.flattened_metadata if metadata else ()
+        return [self.folder / path for path in paths if path.rpartition("/")[2] == "status"]
+
+    def variant(self, index: int) -> "ShownVariant":
+        """A variant of a run, by its number.
+
+        Raises
+        ------
+        NotShownError
+            When there is no such variant.
+        """
+        entries = self.entries()
+        if not 0 <= index < len(entries):
+            raise NotShownError(f"No variant number {index}: there are {len(entries)}")
+        entry = entries[index]
+        # One Dataset for all that a request asks: labels and rows that belong together.
+        key = entry, self.signature()
+        return self._variants.get(index, key, lambda: ShownVariant(self, entry))
+
+    def layer(self, variant: int, layer: int) -> "ShownLayer":
+        """A layer of a variant, by their numbers.
+
+        Raises
+        ------
+        NotShownError
+            When there is no such variant or layer.
+        """
+        return self.variant(variant).layer(layer)
+
+
+class ShownVariant:
+    """One variant of one run as a page shows it."""
+
+    def __init__(self, store: ShownStore, entry: FeatureEntry) -> None:
+        self.store, self.entry = store, entry
+        whole = open_store(store.source, entry.run, entry.variant)
+        there = [str(layer) for layer in whole[LAYER].values]
+        self.all_layers: list[str] = there  # of the store, shown or not
+        self.layers = [x for x in there if x in (store.selection.layers or there)]
+        rows = store.selection.checkpoints.get((entry.run, entry.variant))
+        self.n_checkpoints = whole.sizes[CHECKPOINT]
+        self.rows = list(range(self.n_checkpoints)) if rows is None else list(rows)
+        self.labels = [str(whole[CHECKPOINT].values[row]) for row in self.rows]
+        self.n_channels = whole.sizes[CHANNEL]
+        self.height, self.width = whole.sizes[Y], whole.sizes[X]
+        self._whole = whole
+        self._layers: Recent[ShownLayer] = Recent(_MAX_LAYERS)
+        self._group = open_group(store.source, entry)
+
+    def open(self) -> xr.Dataset:
+        """All checkpoints of the layers that are shown, as `dvis.open` gives them.
+
+        What is loaded of a copy is not kept in the Dataset that it is of.
+        """
+        return self._whole.copy().sel({LAYER: self.layers})
+
+    def layer(self, index: int) -> "ShownLayer":
+        """A layer of this variant, by its number.
+
+        Raises
+        ------
+        NotShownError
+            When there is no such layer.
+        """
+        if not 0 <= index < len(self.layers):
+            raise NotShownError(f"No layer number {index}: there are {len(self.layers)}")
+        return self._layers.get(index, self.signature(), lambda: ShownLayer(self, index))
+
+    def signature(self) -> str:
+        """A text that changes when a unit does; of a store that is no folder, at every look."""
+        if self.store.folder is None:
+            return _hash(os.urandom(8).hex())
+        return _hash(*_facts_of(self.store.folder / self.entry.group / "status"))
+
+    def array(self, name: str) -> Any:
+        """One of the group's arrays, in the order on disk."""
+        return self._group[name]
+
+    @cached_property
+    def blocks(self) -> ImageBlocks | None:
+        """The files that hold the images, where the store is a folder."""
+        if self.store.folder is None:
+            return None
+        return ImageBlocks.of(self.array("image"), self.store.folder / self.entry.group / "image")
+
+    @cached_property
+    def disk_rows(self) -> list[int]:
+        """Where each checkpoint that is shown lies along the arrays on disk."""
+        places = _places(self.array(CHECKPOINT))
+        return [places[label] for label in self.labels]
+
+    @cached_property
+    def disk_layers(self) -> list[int]:
+        """Where each layer that is shown lies along the arrays on disk."""
+        places = _places(self.array(LAYER))
+        return [places[layer] for layer in self.layers]
+
+
+class ShownLayer:
+    """A layer of a variant: which channels are shown, and what there is of them."""
+
+    def __init__(self, variant: ShownVariant, index: int) -> None:
+        self.variant, self.index = variant, index
+        self.name = variant.layers[index]
+        # Of arrays that a writer makes room in meanwhile, what readers are shown already.
+        of_layer = variant.array("status")[:, variant.disk_layers[index], : variant.n_channels]
+        status = np.asarray(of_layer)[variant.disk_rows]
+        asked = variant.store.selection.channels
+        self.channels: list[int] = [
+            channel
+            for channel in np.flatnonzero((status != Status.ABSENT).any(axis=0)).tolist()
+            if not asked or channel in asked
+        ]
+        # (checkpoint, channel), of what is shown and in its order
+        self.status: np.ndarray = status[:, self.channels]
+
+    @property
+    def n_blocks(self) -> int:
+        """Sheets of thumbnails that hold all channels."""
+        return -(-len(self.channels) // BLOCK)
+
+    def column(self, channel: int) -> int:
+        """Place of a channel among those that are shown.
+
+        Raises
+        ------
+        NotShownError
+            When it is not shown.
+        """
+        try:
+            return self.channels.index(channel)
+        except ValueError:
+            raise NotShownError(f"No channel {channel} of {self.name!r} is shown") from None
+
+    def checkpoint(self, index: int) -> int:
+        """The same number, if there is such a checkpoint.
+
+        Raises
+        ------
+        NotShownError
+            When there is none.
+        """
+        if not 0 <= index < len(self.variant.labels):
+            raise NotShownError(
+                f"No checkpoint number {index}: there are {len(self.variant.labels)}"
+            )
+        return index
+
+    def open(self) -> xr.Dataset:
+        """All checkpoints of the channels that are shown; the dim layer is kept."""
+        return self.variant.open().sel({LAYER: [self.name], CHANNEL: self.channels})
+
+    def place(self, checkpoint: int) -> str:
+        """What a picture's number stands for: it changes when that becomes another checkpoint."""
+        entry = self.variant.entry
+        label = self.variant.labels[checkpoint]
+        return _hash(entry.run, entry.variant, self.name, label, self.channels)[:8]
+
+    def version(self, checkpoint: int) -> str:
+        """A text that changes when the images at a checkpoint do, or the checkpoint itself."""
+        facts = self._image_facts(checkpoint)
+        return f"{self.place(checkpoint)}-{_hash(facts, self.status[checkpoint].tobytes())[:8]}"
+
+    def version_of_all(self) -> str:
+        """A text that changes when the images at any checkpoint do."""
+        return _hash(*(self.version(row) for row in range(len(self.variant.labels))))
+
+    def _image_facts(self, checkpoint: int) -> list[Any]:
+        blocks, variant = self.variant.blocks, self.variant
+        if blocks is None:
+            row = variant.disk_rows[checkpoint]
+            values = variant.array("activation")[row, variant.disk_layers[self.index], :]
+            return [np.asarray(values).tobytes()]
+        row = variant.disk_rows[checkpoint] // blocks.checkpoints
+        columns = sorted({channel // blocks.channels for channel in self.channels})
+        layer = variant.disk_layers[self.index]
+        paths = (blocks.path(row, layer, column) for column in columns)
+        return [fact for path in paths for fact in _facts_of(path)]
+
+
+def _places(labels: zarr.Array[Any]) -> dict[str, int]:
+    return {str(label): i for i, label in enumerate(np.asarray(labels[:]).tolist())}
+
+
+def _facts_of(path: Path) -> Iterable[tuple[str, int, int, int]]:
+    """What tells whether a file, or a file in a folder, was replaced."""
+    try:
+        if path.is_dir():
+            with os.scandir(path) as found:
+                for item in sorted(found, key=lambda item: item.name):
+                    yield from _facts_of(Path(item.path))
+            return
+        facts = path.stat()
+        yield path.name, facts.st_mtime_ns, facts.st_size, facts.st_ino
+    except FileNotFoundError:
+        return
+
+
+def _hash(*facts: Any) -> str:
+    return blake2b(repr(facts).encode(errors="surrogatepass"), digest_size=8).hexdigest()

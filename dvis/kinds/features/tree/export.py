@@ -1,0 +1,177 @@
+"""Pictures out: a store becomes the jpg/json tree again.
+
+A store in, `{out}/{model}/{run}/{checkpoint}/...` out: imported jpgs byte for byte, and info.json
+files equal in content to those that were imported.
+"""
+
+import io
+import json
+import os
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from PIL import Image
+
+from dvis.disk import write_atomically
+from dvis.kinds.features.images.block_reader import Block, FeatureReader
+from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, INFO_SUFFIX, stem_of
+from dvis.kinds.features.tree.unit_files import Info, rebuild_info
+from dvis.kinds.responses.read import response_names
+from dvis.opening import contents
+from dvis.progress import progress_bar
+from dvis.schema import Form, Status, Variant
+
+_SCALARS = ("activation", "stop_step", "seed", "params")
+
+
+@dataclass
+class ExportReport:
+    """What an export wrote."""
+
+    folder: Path
+    n_images: int = 0
+    n_infos: int = 0
+    n_unchanged: int = 0
+    n_encoded: int = 0
+    faults: list[str] = field(default_factory=list)
+    responses: list[str] = field(default_factory=list)
+
+
+def export_tree(
+    store: str | Path, out: str | Path, *, overwrite: bool = False, progress: bool = False
+) -> ExportReport:
+    """Write the jpg/json tree of a store.
+
+    Parameters
+    ----------
+    store : str or Path
+        A store on a local disk.
+    out : str or Path
+        Folder that gets `{model}/{run}/{checkpoint}/...`. Files there that are the same are left
+        alone, so that an export that was cut off goes on.
+    overwrite : bool
+        Replace files there that differ.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    ExportReport
+        `n_encoded` counts the pictures that a store holds as pixels: they become jpgs of quality
+        95, which are not what made them. `faults` lists pictures that are damaged in the store and
+        so left out, `responses` names of those that the store holds: the tree has no place for
+        them.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        As `dvis.open` does.
+    FileExistsError
+        When a file there differs and `overwrite` is false.
+    """
+    store = Path(store).expanduser()
+    found = contents(store)
+    report = ExportReport(Path(out).expanduser() / found.attrs["model"])
+    report.responses = response_names(store)
+    readers = [FeatureReader(store, entry) for entry in found.features]
+    n_blocks = sum(reader.n_blocks for reader in readers)
+    title = f"export {found.attrs['model']}"
+    with progress_bar(n_blocks, "blocks", title, shown=progress) as bar:
+        for reader in readers:
+            flat = set(found.flat_checkpoints(reader.entry.run))
+            for block in reader.walk():
+                for path, data in _files(reader, block, flat, report):
+                    _write(report.folder / path, data, overwrite, report)
+                bar.update()
+    return report
+
+
+def _files(
+    reader: FeatureReader, block: Block, flat: set[str], report: ExportReport
+) -> Iterator[tuple[Path, bytes]]:
+    """Paths below the model's folder and contents of a block's files."""
+    kept = (block.status == Status.COMPLETE) | (block.status == Status.INCOMPLETE)
+    if not kept.any():
+        return
+    variant = Variant.parse(reader.entry.variant)
+    layer = reader.layers[block.layer]
+    scalars = _Scalars(reader, block)
+    for row, column in zip(*np.nonzero(kept), strict=True):
+        label = reader.labels[block.row + row]
+        parents = [] if label in flat else reader.entry.run.split("/")
+        form = int(block.form[row, column]) or Form.HAS_IMAGE | Form.HAS_INFO
+        channel = block.channel + int(column)
+        base = Path(*parents, label, stem_of(layer, channel, variant, form))
+        data = block.images.get((int(row), int(column)))
+        if form & Form.HAS_IMAGE and data is None:
+            fault = block.fault or "is damaged, or not there"
+            report.faults.append(f"{base}{IMAGE_SUFFIX}: its picture {fault}")
+        elif form & Form.HAS_IMAGE and data is not None:
+            if reader.blocks.codec == "raw":
+                data = _encode(data, reader)
+                report.n_encoded += 1
+            report.n_images += 1
+            yield base.with_name(base.name + IMAGE_SUFFIX), data
+        if form & Form.HAS_INFO:
+            text = scalars.info_text(int(row), int(column), layer, channel, variant, form)
+            report.n_infos += 1
+            yield base.with_name(base.name + INFO_SUFFIX), text.encode()
+
+
+class _Scalars:
+    """What a group's variables say of a block's units."""
+
+    def __init__(self, reader: FeatureReader, block: Block) -> None:
+        rows, columns = block.status.shape
+        self._region = (
+            slice(block.row, block.row + rows),
+            block.layer,
+            slice(block.channel, block.channel + columns),
+        )
+        self._values = {name: np.asarray(reader.array(name)[self._region]) for name in _SCALARS}
+        self._loss = np.asarray(reader.array("loss")[self._region])
+        self._verbatim = np.asarray(reader.array("source/info")[self._region])
+        self._parameters: list[dict[str, Any]] = list(reader.group.attrs.get("parameters", []))  # type: ignore[arg-type]
+
+    def info_text(
+        self, row: int, column: int, layer: str, channel: int, variant: Variant, form: int
+    ) -> str:
+        """Text of a unit's info.json."""
+        verbatim = str(self._verbatim[row, column])
+        if verbatim:
+            return verbatim
+        loss = self._loss[row, column]
+        known = np.flatnonzero(~np.isnan(loss))
+        info = Info(
+            activation=float(self._values["activation"][row, column]),
+            stop_step=int(self._values["stop_step"][row, column]),
+            seed=int(self._values["seed"][row, column]),
+            loss=loss[: known[-1] + 1 if len(known) else 0],
+            is_numbered=bool(form & Form.NUMBERED_INFO),
+        )
+        index = int(self._values["params"][row, column])
+        parameters = self._parameters[index] if index >= 0 else {}
+        return json.dumps(rebuild_info(info, layer, channel, variant, parameters), indent=2)
+
+
+def _encode(pixels: bytes, reader: FeatureReader) -> bytes:
+    array = np.frombuffer(pixels, np.uint8)
+    buffer = io.BytesIO()
+    picture = Image.fromarray(array.reshape(reader.blocks.height, reader.blocks.width, 3))
+    picture.save(buffer, "JPEG", quality=95, subsampling=0)
+    return buffer.getvalue()
+
+
+def _write(path: Path, data: bytes, overwrite: bool, report: ExportReport) -> None:
+    if os.path.lexists(path):
+        if path.is_file() and path.read_bytes() == data:
+            report.n_unchanged += 1
+            return
+        if not overwrite:
+            raise FileExistsError(
+                f"{path} is there and differs; give an empty folder, or --overwrite"
+            )
+    write_atomically(path, data)

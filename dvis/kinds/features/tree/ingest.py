@@ -1,0 +1,167 @@
+"""Pictures in: the jpg/json tree of existing runs becomes a store.
+
+A folder in, `stores/{model}.zarr` out. Run again, an import reads what is new or changed, and goes
+on where a killed one stopped. One process, which holds the run's lock, plans and commits; others
+read (`dvis.kinds.features.tree.reading`).
+"""
+
+import os
+import shutil
+from collections.abc import Iterator, Sequence
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import ExitStack, contextmanager
+from pathlib import Path
+
+from dvis.disk import explain_full_disk, write_lock
+from dvis.kinds.features.tree.reading import reading_pool
+from dvis.kinds.features.tree.run_import import ImportJob, ImportReport, RunImport
+from dvis.kinds.features.tree.survey import Problem, RunSurvey, survey
+from dvis.kinds.features.tree.tree_names import find_models
+from dvis.opening import contents
+from dvis.progress import progress_bar
+from dvis.schema import (
+    FEATURES,
+)
+from dvis.store.writer import (
+    create_store,
+    finish_import,
+)
+
+
+def ingest_tree(
+    path: str | Path,
+    *,
+    store: str | Path | None = None,
+    model: str | None = None,
+    codec: str | None = None,
+    workers: int | None = None,
+    batches_per_epoch: int | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+) -> list[ImportReport]:
+    """Import jpg/json trees into stores, one for each model.
+
+    Parameters
+    ----------
+    path : str or Path
+        The folder of a model (`feature_images/resnet50`), of several, or a part of one.
+    store : str or Path, optional
+        Where the store is to be; by default `stores/{model}.zarr` in the current folder. With
+        several models, the folder for their stores.
+    model : str, optional
+        Name of the model, where the folder's is not it.
+    codec : {"jpeg", "raw"}, optional
+        Keep the jpgs' own bytes (the default), or decode them to pixels, which any Zarr reads but
+        which takes four to six times the space. A store keeps the codec that it was made with.
+    workers : int, optional
+        Processes that read; by default one for each core, or this one alone for small trees.
+    batches_per_epoch : int, optional
+        Batches in an epoch of the training, for the `step` coordinate. By default it is
+        estimated from the checkpoints' times where they agree.
+    overwrite : bool
+        Start the store anew.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    list of ImportReport
+        One for each model.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there is no such folder, or nothing to import below it.
+    ValueError
+        When an argument is out of its range.
+    SchemaError
+        When the place of a store is taken by something else.
+    StoreLockedError
+        When a store that is to be overwritten is being written.
+    DiskFullError
+        When there is no space left; what was committed is safe, and a second run goes on.
+    ChildProcessError
+        When a reading process was killed; likewise.
+    """
+    _check_arguments(codec, workers=workers, batches_per_epoch=batches_per_epoch)
+    trees = find_models(Path(path), model)
+    plans = [(tree, *survey(tree)) for tree in trees]
+    if not any(runs for _, runs, _ in plans):
+        raise FileNotFoundError(_nothing_there(path, [p for *_, found in plans for p in found]))
+    reports = []
+    n_all = sum(run.n_units for _, runs, _ in plans for run in runs)
+    with reading_pool(workers, n_all) as (pool, n_workers):
+        for tree, runs, problems in plans:
+            if not runs:
+                continue
+            target = _store_path(store, tree.model, several=len(trees) > 1)
+            report = ImportReport(target, tree.model, problems=problems)
+            n_units = sum(run.n_units for run in runs)
+            with _failures_explained(target):
+                if overwrite:
+                    _remove_store(target)
+                with progress_bar(n_units, "units", f"import {tree.model}", shown=progress) as bar:
+                    job = ImportJob(
+                        tree, codec, batches_per_epoch, report, pool, 3 * n_workers, bar
+                    )
+                    _import_runs(job, runs)
+            reports.append(report)
+    return reports
+
+
+def _check_arguments(codec: str | None, **numbers: int | None) -> None:
+    if codec not in (None, "jpeg", "raw"):
+        raise ValueError(f"codec is {codec!r}; it can be 'jpeg' or 'raw'")
+    for name, number in numbers.items():
+        if number is not None and number < 1:
+            raise ValueError(f"{name} is {number}; it must be at least 1")
+
+
+@contextmanager
+def _failures_explained(store: Path) -> Iterator[None]:
+    """Say of a full disk and of a killed reading process what they mean for the store."""
+    try:
+        yield
+    except OSError as err:
+        raise explain_full_disk(err, store) from err
+    except BrokenProcessPool as err:
+        raise ChildProcessError(
+            f"{store}: a reading process was killed, as the system does when memory runs out. What "
+            "was committed is safe: run again, with fewer --workers if need be"
+        ) from err
+
+
+def _import_runs(job: ImportJob, runs: Sequence[RunSurvey]) -> None:
+    """Import runs, one after the other, each under its lock."""
+    create_store(job.store, job.tree.model)
+    for run in runs:
+        with write_lock(job.store, f"{run.run}/{FEATURES}"):
+            RunImport(job, run).run()
+    below = str(job.tree.start.relative_to(job.tree.root.parent))
+    finish_import(job.store, [str(problem) for problem in job.report.problems], below)
+
+
+def _store_path(store: str | Path | None, model: str, *, several: bool) -> Path:
+    if store is None:
+        return Path("stores") / f"{model}.zarr"
+    return Path(store).expanduser() / f"{model}.zarr" if several else Path(store).expanduser()
+
+
+def _remove_store(path: Path) -> None:
+    """Remove a store that nobody writes; what is none is left, for `create_store` to refuse."""
+    if not (path / "zarr.json").exists():
+        return
+    with ExitStack() as locks:
+        for run in sorted(contents(path).runs):
+            locks.enter_context(write_lock(path, f"{run}/{FEATURES}", wait=False))
+        doomed = path.with_name(f".{path.name}.removed-{os.getpid()}")
+        path.rename(doomed)
+    shutil.rmtree(doomed)
+
+
+def _nothing_there(path: str | Path, problems: Sequence[Problem]) -> str:
+    text = (
+        f"Nothing to import below {path}: no folder there holds files like "
+        "layer_layer2_channel_0_average.jpg"
+    )
+    return text + "".join(f"\n  {problem}" for problem in problems[:10])

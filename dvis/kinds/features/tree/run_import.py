@@ -1,0 +1,388 @@
+"""One run of a jpg/json tree goes into a store: planned, read by many, committed by one.
+
+A run's folders in, its groups grown and filled. Tasks are planned a few checkpoints at a time, so
+that memory does not grow with the run.
+"""
+
+import json
+from collections import Counter, deque
+from collections.abc import Iterator, Sequence
+from concurrent.futures import Executor, Future
+from dataclasses import dataclass, field, replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import orjson
+
+from dvis.kinds.features.group import FeatureGroup, StoredUnits
+from dvis.kinds.features.images.picture_files import PictureError, inspect
+from dvis.kinds.features.tree.reading import BlockTask, UnitReads, read_block, write_images
+from dvis.kinds.features.tree.survey import Problem, RunSurvey, UnitFiles, list_units
+from dvis.kinds.features.tree.tree_names import ModelTree
+from dvis.kinds.features.tree.unit_files import MAX_IMAGE_BYTES, Info, rebuild_info
+from dvis.names import estimate_batches_per_epoch, parse_checkpoint, training_steps
+from dvis.opening import contents
+from dvis.schema import (
+    BLOCK_MAX_CHECKPOINTS,
+    FEATURES,
+    TEXT,
+    Form,
+    Status,
+    Variant,
+    run_group,
+    size_label,
+)
+from dvis.store.writer import (
+    batches_per_epoch,
+    note_run,
+    restructuring,
+)
+
+_DEFAULT_SIZE = (224, 224)
+
+
+@dataclass
+class ImportReport:
+    """What an import of one model's tree did."""
+
+    store: Path
+    model: str
+    n_read: int = 0
+    n_unchanged: int = 0
+    n_kept: int = 0
+    problems: list[Problem] = field(default_factory=list)
+
+
+@dataclass
+class ImportJob:
+    """What the imports of a tree's runs share."""
+
+    tree: ModelTree
+    codec: str | None
+    batches_per_epoch: int | None
+    report: ImportReport
+    pool: Executor | None
+    n_in_flight: int
+    bar: Any
+
+    @property
+    def store(self) -> Path:
+        """Where the store is."""
+        return self.report.store
+
+
+@dataclass(frozen=True, kw_only=True)
+class PlannedTask:
+    """A task, and what of its units only the process that commits needs."""
+
+    task: BlockTask
+    block: tuple[str, str, int, int]  # variant, layer, row and column of blocks
+    labels: tuple[str, ...]  # of the task's folders
+    fingerprint: np.ndarray  # (unit,) uint64
+    notes: dict[int, str]
+
+    def take(self, members: np.ndarray, group: FeatureGroup) -> "PlannedTask":
+        """The same for some of the units, with rows and layer of a group."""
+        chosen = {name: getattr(self.task, name)[members] for name in ("folder", "channel", "form")}
+        rows = np.array([group.rows[self.labels[i]] for i in chosen["folder"].tolist()], np.int64)
+        task = replace(
+            self.task,
+            **chosen,
+            row=rows,
+            layer_index=group.layers[self.task.layer],
+            blocks=group.blocks,
+        )
+        notes = {i: self.notes[m] for i, m in enumerate(members.tolist()) if m in self.notes}
+        return replace(self, task=task, fingerprint=self.fingerprint[members], notes=notes)
+
+
+class RunImport:
+    """One import of one run: plans tasks a few checkpoints at a time, commits their results."""
+
+    def __init__(self, job: ImportJob, run: RunSurvey) -> None:
+        self.job, self.survey, self.report = job, run, job.report
+        self.groups: dict[str, FeatureGroup] = {}
+        self.names = {name.label: name for name in run.checkpoints}
+        there = contents(job.store).codec
+        if job.codec and there and job.codec != there:
+            raise ValueError(
+                f"{job.store} keeps its images as {there}, not {job.codec}; leave the codec out, "
+                "or start the store anew (--overwrite)"
+            )
+        self.codec = there or job.codec or "jpeg"
+
+    def run(self) -> None:
+        """Import the run's variants."""
+        with restructuring(self.job.store):
+            for variant in sorted(self.survey.variants):
+                self._open_group(variant)
+        self._open_siblings()
+        pending: deque[tuple[PlannedTask, Future[UnitReads]]] = deque()
+        for planned in self._plan_all():
+            if self.job.pool is None:
+                self._finish(planned, read_block(planned.task))
+                continue
+            # A block has one owner at a time: a task waits for the one that holds its block.
+            while any(planned.block == other.block for other, _ in pending):
+                self._finish_next(pending)
+            pending.append((planned, self.job.pool.submit(read_block, planned.task)))
+            if len(pending) >= self.job.n_in_flight:
+                self._finish_next(pending)
+        while pending:
+            self._finish_next(pending)
+        self._write_steps()
+        for path in (self.job.store / run_group(self.survey.run) / FEATURES).rglob("*.partial"):
+            path.unlink(missing_ok=True)  # of writers that were killed; this one holds the lock
+
+    def _plan_all(self) -> Iterator[PlannedTask]:
+        labels = [name.label for name in self.survey.checkpoints]
+        for start in range(0, len(labels), BLOCK_MAX_CHECKPOINTS):
+            yield from self._plan(tuple(labels[start : start + BLOCK_MAX_CHECKPOINTS]))
+
+    def _finish_next(self, pending: deque[tuple[PlannedTask, Future[UnitReads]]]) -> None:
+        planned, future = pending.popleft()
+        self._finish(planned, future.result())
+
+    def _open_group(self, variant: str) -> None:
+        """Open or make a variant's group, with room for what the survey saw."""
+        store, run, found = self.job.store, self.survey.run, self.survey.variants[variant]
+        group = FeatureGroup.open(store, run, variant)
+        if group is None:
+            height, width = _most_common_size(found.samples)
+            group = FeatureGroup.create(
+                store, run, variant, height=height, width=width, codec=self.codec
+            )
+        names = sorted((self.names[label] for label in found.labels), key=lambda n: n.sort_key)
+        group.grow(names, dict(sorted(found.n_channels.items())))
+        self.groups[variant] = group
+
+    def _open_siblings(self) -> None:
+        """Open the groups that hold the same variants at other sizes."""
+        store, run = self.job.store, self.survey.run
+        bases = list(self.groups)
+        for name in contents(store).variants(run):
+            if any(_is_sized(name, base) for base in bases):
+                sibling = FeatureGroup.open(store, run, name)
+                assert sibling is not None, "the root names it"
+                self.groups[name] = sibling
+
+    def _family(self, variant: Variant) -> list[FeatureGroup]:
+        """The variant's group and those that hold it at other sizes."""
+        sized = [group for name, group in self.groups.items() if _is_sized(name, variant.base)]
+        return [self.groups[variant.base], *sized]
+
+    def _plan(self, labels: tuple[str, ...]) -> Iterator[PlannedTask]:
+        """Tasks for what is new or changed at some checkpoints."""
+        units: dict[tuple[str, str], list[tuple[int, UnitFiles]]] = {}
+        for i, label in enumerate(labels):
+            folder = self.survey.folders[label]
+            listed = list_units(folder, self.job.tree.root, self.report.problems)
+            for key, found in listed.items():
+                units.setdefault(key, []).extend((i, unit) for unit in found)
+        for variant, layer in sorted(units):
+            # What the tree gained since the survey has no place yet; the next import finds it.
+            if variant in self.groups and layer in self.groups[variant].layers:
+                yield from self._plan_layer(
+                    Variant.parse(variant), layer, labels, units[variant, layer]
+                )
+
+    def _plan_layer(
+        self,
+        variant: Variant,
+        layer: str,
+        labels: tuple[str, ...],
+        units: list[tuple[int, UnitFiles]],
+    ) -> Iterator[PlannedTask]:
+        group, blocks = self.groups[variant.base], self.groups[variant.base].blocks
+        stored = [StoredUnits(each, labels, layer) for each in self._family(variant)]
+        folder = np.array([i for i, _ in units])
+        channel = np.array([unit.channel for _, unit in units])
+        form = np.array([unit.form for _, unit in units])
+        fingerprint = np.array([unit.fingerprint for _, unit in units], np.uint64)
+        rows = np.array([group.rows.get(label, -1) for label in labels])[folder]
+        has_place = (rows >= 0) & (channel < group.n_channels[layer])
+        unchanged = np.any([s.fingerprint(folder, channel) == fingerprint for s in stored], axis=0)
+        is_there = np.any([s.status(folder, channel) != Status.ABSENT for s in stored], axis=0)
+        n_unchanged = int((unchanged & has_place).sum())
+        self.report.n_unchanged += n_unchanged
+        self.job.bar.update(n_unchanged)
+        wanted = np.flatnonzero(has_place & ~unchanged)
+        block = np.stack([rows // blocks.checkpoints, channel // blocks.channels], -1)[wanted]
+        folders = tuple(str(self.survey.folders[label]) for label in labels)
+        for each in np.unique(block, axis=0):
+            members = wanted[(block == each).all(-1)]
+            members = members[np.lexsort((rows[members], channel[members]))]
+            task = BlockTask(
+                folders=folders,
+                layer=layer,
+                layer_index=group.layers[layer],
+                variant=variant,
+                folder=folder[members],
+                row=rows[members],
+                channel=channel[members],
+                form=form[members],
+                blocks=blocks,
+                may_write=not is_there[members].any(),
+            )
+            notes = ((i, units[m][1].note) for i, m in enumerate(members.tolist()))
+            yield PlannedTask(
+                task=task,
+                block=(variant.base, layer, *each.tolist()),
+                labels=labels,
+                fingerprint=fingerprint[members],
+                notes={i: note for i, note in notes if note},
+            )
+
+    def _finish(self, planned: PlannedTask, reads: UnitReads) -> None:
+        """Commit a task's units, each to the group of its size."""
+        base = self.groups[planned.task.variant.base]
+        sizes = [(h, w) if h else base.image_size for h, w in reads.size.tolist()]
+        for size in sorted(set(sizes)):
+            members = np.array([i for i, each in enumerate(sizes) if each == size])
+            group = base if size == base.image_size else self._sized_group(planned, size, members)
+            part, some = planned.take(members, group), reads.take(members)
+            if planned.task.may_write and group is base:
+                self._commit(group, part, some, is_new=True)
+            else:
+                self._replace(group, part, some)
+        self.report.n_read += len(planned.task)
+        self.job.bar.update(len(planned.task))
+
+    def _sized_group(
+        self, planned: PlannedTask, size: tuple[int, int], members: np.ndarray
+    ) -> FeatureGroup:
+        """The group for pictures of a size that differs from most of the variant's."""
+        task = planned.task
+        variant = str(replace(task.variant, size=size_label(*size)))
+        store, run = self.job.store, self.survey.run
+        labels = {planned.labels[i] for i in task.folder[members].tolist()}
+        names = sorted((self.names[label] for label in labels), key=lambda name: name.sort_key)
+        with restructuring(store):
+            if variant not in self.groups:
+                self.groups[variant] = FeatureGroup.create(
+                    store, run, variant, height=size[0], width=size[1], codec=self.codec
+                )
+            self.groups[variant].grow(names, {task.layer: int(task.channel[members].max()) + 1})
+        return self.groups[variant]
+
+    def _replace(self, group: FeatureGroup, planned: PlannedTask, reads: UnitReads) -> None:
+        """Commit units whose pictures are not written, or that were there before."""
+        task = planned.task
+        family = self._family(task.variant)
+        stored = [StoredUnits(each, planned.labels, task.layer) for each in family]
+        status = np.stack([each.status(task.folder, task.channel) for each in stored])
+        was_complete = (status == Status.COMPLETE).any(0)
+        is_worse = was_complete & (reads.status != Status.COMPLETE)
+        for i in np.flatnonzero(is_worse).tolist():
+            self._report_kept(planned.labels[task.folder[i]], reads.problem.get(i, ""))
+        for each, there in zip(family, (status != Status.ABSENT) & ~is_worse, strict=True):
+            if there.any():
+                retracted = planned.take(np.flatnonzero(there), each).task
+                each.retract(retracted.row, retracted.layer_index, retracted.channel)
+        members = np.flatnonzero(~is_worse)
+        if len(members):
+            part, some = planned.take(members, group), reads.take(members)
+            write_images(part.task, some.images)
+            self._commit(group, part, some, is_new=False)
+
+    def _report_kept(self, label: str, problem: str) -> None:
+        self.report.n_kept += 1
+        place = f"{self.job.tree.model}/{self.survey.run}/{label}"
+        self.report.problems.append(
+            Problem(place, f"{problem}; the store keeps the complete unit that it has")
+        )
+
+    def _commit(
+        self, group: FeatureGroup, planned: PlannedTask, reads: UnitReads, *, is_new: bool
+    ) -> None:
+        task = planned.task
+        where = (task.row, task.layer_index, task.channel)
+        group.write_losses(*where, reads.losses, is_new=is_new)
+        group.commit(*where, _columns(group, planned, reads, is_new=is_new))
+
+    def _write_steps(self) -> None:
+        """Set the training steps of all of the run's variants, which new checkpoints may tell."""
+        store, run = self.job.store, self.survey.run
+        opened = (FeatureGroup.open(store, run, name) for name in contents(store).variants(run))
+        groups = [group for group in opened if group is not None]
+        labels = {label for group in groups for label in group.rows}
+        names = [parse_checkpoint(label) for label in sorted(labels)]
+        given = self.job.batches_per_epoch or batches_per_epoch(store, run)
+        batches = given or estimate_batches_per_epoch(names)
+        steps = training_steps(names, batches)
+        by_label = {name.label: step for name, step in zip(names, steps, strict=True)}
+        for group in groups:
+            group.write_steps(by_label)
+        root = self.job.tree.root
+        note_run(
+            store,
+            run,
+            batches=batches,
+            is_estimated=batches is not None and given is None,
+            flat=[label for label, path in self.survey.folders.items() if path.parent == root],
+        )
+
+
+def _columns(
+    group: FeatureGroup, planned: PlannedTask, reads: UnitReads, *, is_new: bool
+) -> dict[str, np.ndarray]:
+    """Variables of units by name."""
+    indices = np.array(
+        [group.parameter_index(orjson.loads(text)) for text in reads.parameters] + [-1]
+    )
+    params = indices[reads.params]
+    verbatim = dict(reads.verbatim)
+    for i in np.flatnonzero((params < 0) & (reads.params >= 0)).tolist():
+        verbatim.setdefault(i, _rebuilt(planned.task, reads, i))  # the table is full
+    problem = dict(reads.problem)
+    for i, note in planned.notes.items():
+        problem[i] = "; ".join(filter(None, [problem.get(i), note]))
+    columns = {
+        "activation": reads.activation,
+        "stop_step": reads.stop_step,
+        "seed": reads.seed,
+        "params": params,
+        "source/form": reads.form,
+        "source/fingerprint": np.where(reads.is_retriable, np.uint64(0), planned.fingerprint),
+        "status": reads.status,
+    }
+    for name, texts in (("source/problem", problem), ("source/info", verbatim)):
+        # Most units have neither: no chunk is made for them.
+        if texts or not is_new:
+            columns[name] = np.array([texts.get(i, "") for i in range(len(reads))], TEXT)
+    return columns
+
+
+def _rebuilt(task: BlockTask, reads: UnitReads, i: int) -> str:
+    info = Info(
+        activation=float(reads.activation[i]),
+        stop_step=int(reads.stop_step[i]),
+        seed=int(reads.seed[i]),
+        loss=reads.losses[i],
+        is_numbered=bool(reads.form[i] & Form.NUMBERED_INFO),
+    )
+    parameters = orjson.loads(reads.parameters[int(reads.params[i])])
+    record = rebuild_info(info, task.layer, int(task.channel[i]), task.variant, parameters)
+    return json.dumps(record)
+
+
+def _is_sized(name: str, base: str) -> bool:
+    """Whether a variant is the one named `base` at another size than most."""
+    return name != base and Variant.parse(name).base == base
+
+
+def _most_common_size(samples: Sequence[Path]) -> tuple[int, int]:
+    """Size of most of the pictures, the larger where two are as common."""
+    sizes: Counter[tuple[int, int]] = Counter()
+    for path in samples:
+        try:
+            if path.stat().st_size > MAX_IMAGE_BYTES:
+                continue
+            picture = inspect(path.read_bytes())
+        except (OSError, PictureError):
+            continue
+        sizes[picture.height, picture.width] += 1
+    if not sizes:
+        return _DEFAULT_SIZE
+    return max(sizes, key=lambda size: (sizes[size], size))

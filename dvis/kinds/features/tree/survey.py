@@ -1,0 +1,247 @@
+"""What a jpg/json tree holds, from the names in its folders: the plan of an import.
+
+Folders in, runs, variants, layers and units out. No file is opened, and links are not followed.
+"""
+
+import hashlib
+import os
+import struct
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from functools import lru_cache
+from pathlib import Path
+
+from dvis.kinds.features.tree.tree_names import (
+    IMAGE_SUFFIX,
+    FeatureName,
+    ModelTree,
+    parse_stem,
+    split_feature_file,
+    stem_of,
+)
+from dvis.names import CheckpointName, parse_checkpoint
+from dvis.schema import MAX_CHANNELS, Form, Variant
+
+
+@dataclass
+class VariantSurvey:
+    """A variant as its names show it: layers with their channels, and some of its pictures."""
+
+    n_channels: dict[str, int] = field(default_factory=dict)
+    samples: list[Path] = field(default_factory=list)
+    labels: list[str] = field(default_factory=list)
+
+
+@dataclass
+class RunSurvey:
+    """A run as its folders and names show it."""
+
+    run: str
+    folders: dict[str, Path] = field(default_factory=dict)
+    variants: dict[str, VariantSurvey] = field(default_factory=dict)
+    n_units: int = 0
+
+    @property
+    def checkpoints(self) -> list[CheckpointName]:
+        """Its checkpoints in training order."""
+        return sorted(map(parse_checkpoint, self.folders), key=lambda name: name.sort_key)
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Something in the tree that was not taken, or not as it is."""
+
+    path: str
+    message: str
+
+    def __str__(self) -> str:
+        return f"{self.path}: {self.message}"
+
+
+@dataclass(frozen=True)
+class UnitFiles:
+    """A unit's files in a folder: their form, and a hash of their sizes and times."""
+
+    channel: int
+    form: int
+    fingerprint: int
+    note: str = ""
+
+
+def survey(tree: ModelTree) -> tuple[list[RunSurvey], list[Problem]]:
+    """Runs of a model's tree, and what in its folders cannot be taken."""
+    runs: dict[str, RunSurvey] = {}
+    problems: list[Problem] = []
+    for folder, names in _walk(tree.start, tree.root, problems):
+        read = [found for found in map(_read_name, names) if found]
+        units = {feature for feature, _, fault in read if not fault}
+        if not units:
+            if read:
+                list_units(folder, tree.root, problems)
+            continue
+        if not _is_text(str(folder.relative_to(tree.root))):
+            problems.append(_problem(tree.root, folder, "its name is not UTF-8; rename it"))
+            continue
+        if folder == tree.root:
+            problems.append(
+                _problem(tree.root, folder, "holds features, but belongs to no checkpoint")
+            )
+            continue
+        run = runs.setdefault(tree.run_of(folder), RunSurvey(tree.run_of(folder)))
+        if folder.name in run.folders:
+            where = run.folders[folder.name].relative_to(tree.root.parent)
+            problems.append(
+                _problem(tree.root, folder, f"the run has this checkpoint already, in {where}")
+            )
+            continue
+        _add_folder(run, folder, units, set(names))
+    return [runs[name] for name in sorted(runs)], problems
+
+
+def _add_folder(run: RunSurvey, folder: Path, units: set[FeatureName], names: set[str]) -> None:
+    run.folders[folder.name] = folder
+    run.n_units += len({(u.layer, u.channel, u.variant) for u in units})
+    sampled: dict[tuple[str, str], list[str]] = {}
+    for unit in units:
+        variant = run.variants.setdefault(unit.variant, VariantSurvey())
+        wide = variant.n_channels.get(unit.layer, 0)
+        variant.n_channels[unit.layer] = max(wide, unit.channel + 1)
+        form = Form.NUMBERED_NAME if unit.is_numbered else 0
+        stem = stem_of(unit.layer, unit.channel, Variant.parse(unit.variant), form)
+        if stem + IMAGE_SUFFIX in names:
+            sampled.setdefault((unit.variant, unit.layer), []).append(stem)
+    for name in {unit.variant for unit in units}:
+        run.variants[name].labels.append(folder.name)
+    for (name, _), stems in sampled.items():
+        samples = {min(stems), max(stems)}
+        run.variants[name].samples += [folder / (stem + IMAGE_SUFFIX) for stem in sorted(samples)]
+
+
+def list_units(
+    folder: Path, root: Path, problems: list[Problem]
+) -> dict[tuple[str, str], list[UnitFiles]]:
+    """Units in a checkpoint's folder by variant and layer, with the stamps of their files."""
+    found: dict[tuple[str, str, int], dict[bool, _Stamps]] = {}
+    for entry in _entries(folder, root, problems):
+        read = _read_name(entry.name)
+        if read is None:
+            continue
+        name, suffix, fault = read
+        if entry.is_symlink():
+            fault = "is a symbolic link; links are not followed"
+        elif not entry.is_file(follow_symlinks=False):
+            fault = "is called like a feature file, but is none"
+        if fault:
+            problems.append(_problem(root, Path(entry.path), fault))
+            continue
+        try:
+            stat = entry.stat(follow_symlinks=False)
+        except OSError as err:
+            problems.append(_problem(root, Path(entry.path), str(err.strerror)))
+            continue
+        unit = found.setdefault((name.variant, name.layer, name.channel), {})
+        stamps = unit.setdefault(name.is_numbered, _Stamps())
+        stamps.add(suffix, stat.st_size, stat.st_mtime_ns)
+    units: dict[tuple[str, str], list[UnitFiles]] = {}
+    for (variant, layer, channel), forms in found.items():
+        is_numbered, note = next(iter(forms)), ""
+        if len(forms) == 2:
+            is_numbered = max(forms, key=lambda numbered: (forms[numbered].newest, numbered))
+            kept = stem_of(
+                layer, channel, Variant.parse(variant), Form.NUMBERED_NAME if is_numbered else 0
+            )
+            note = f"{kept}: the same unit is here with and without image number; this is newer"
+        units.setdefault((variant, layer), []).append(
+            forms[is_numbered].unit(channel, is_numbered, note)
+        )
+    return units
+
+
+class _Stamps:
+    """Sizes and times of a unit's two files."""
+
+    __slots__ = ("files",)
+
+    def __init__(self) -> None:
+        self.files: dict[str, tuple[int, int]] = {}
+
+    def add(self, suffix: str, size: int, mtime_ns: int) -> None:
+        self.files[suffix] = (size, mtime_ns)
+
+    @property
+    def newest(self) -> int:
+        return max(mtime_ns for _, mtime_ns in self.files.values())
+
+    def unit(self, channel: int, is_numbered: bool, note: str) -> UnitFiles:
+        form = Form.NUMBERED_NAME if is_numbered else 0
+        stamp = hashlib.blake2b(note.encode(), digest_size=8)
+        for suffix, (size, mtime_ns) in sorted(self.files.items()):
+            form |= Form.HAS_IMAGE if suffix == IMAGE_SUFFIX else Form.HAS_INFO
+            stamp.update(struct.pack("<cQq", suffix[1:2].encode(), size, mtime_ns))
+        stamp.update(bytes([form]))
+        # 0 stands for no fingerprint, which never equals one.
+        fingerprint = int.from_bytes(stamp.digest(), "little") or 1
+        return UnitFiles(channel, form, fingerprint, note)
+
+
+def _walk(folder: Path, root: Path, problems: list[Problem]) -> Iterator[tuple[Path, list[str]]]:
+    """Folders below one, parents first, each with the names of its files."""
+    names, below = [], []
+    for entry in _entries(folder, root, problems):
+        if entry.is_symlink():
+            if entry.is_dir():
+                problems.append(
+                    _problem(
+                        root,
+                        Path(entry.path),
+                        "is a symbolic link to a folder; links are not followed",
+                    )
+                )
+        elif entry.is_dir(follow_symlinks=False):
+            below.append(Path(entry.path))
+        elif entry.is_file(follow_symlinks=False):
+            names.append(entry.name)
+    yield folder, names
+    for child in sorted(below):
+        yield from _walk(child, root, problems)
+
+
+def _entries(folder: Path, root: Path, problems: list[Problem]) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as entries:
+            yield from entries
+    except OSError as err:
+        problems.append(_problem(root, folder, f"cannot be listed: {err.strerror}"))
+
+
+# The same names recur in every checkpoint's folder.
+@lru_cache(maxsize=32_768)
+def _read_name(name: str) -> tuple[FeatureName, str, str] | None:
+    """Unit and suffix that a feature file's name tells, and why it cannot be taken, or ""."""
+    parts = split_feature_file(name)
+    feature = parse_stem(parts[0]) if parts else None
+    if feature is None or parts is None:
+        return None
+    form = Form.NUMBERED_NAME if feature.is_numbered else 0
+    written = stem_of(feature.layer, feature.channel, Variant.parse(feature.variant), form)
+    fault = ""
+    if not _is_text(name):
+        fault = "its name is not UTF-8; rename it"
+    elif feature.channel >= MAX_CHANNELS:
+        fault = f"channel {feature.channel} is beyond what a layer can have ({MAX_CHANNELS - 1})"
+    elif written != parts[0]:
+        fault = f"its name has zeros before a number; rename it to {written}{parts[1]}"
+    return feature, parts[1], fault
+
+
+def _is_text(name: str) -> bool:
+    try:
+        name.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _problem(root: Path, path: Path, message: str) -> Problem:
+    shown = str(path.relative_to(root.parent))
+    return Problem(shown.encode(errors="backslashreplace").decode(), message)

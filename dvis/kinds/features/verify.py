@@ -1,0 +1,206 @@
+"""Whether stored images give the activations that are stored beside them.
+
+A store and the checkpoints of its units in, one line for each unit that differs out.
+"""
+
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+import xarray as xr
+import zarr
+from torch import nn
+
+from dvis.kinds.features.measure.engine import Normalisation
+from dvis.kinds.features.measure.measurement import objective_of
+from dvis.kinds.features.measure.stored import StoredImage, activations, model_input
+from dvis.models.architectures import load_model
+from dvis.models.checkpoints import (
+    CheckpointError,
+    CheckpointFile,
+    find_checkpoints,
+    fingerprint,
+)
+from dvis.models.devices import find_device
+from dvis.models.hooks import trace_layers
+from dvis.opening import contents, resolve
+from dvis.opening import open as open_store
+from dvis.progress import progress_bar
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, Variant, feature_group
+
+_TOLERANCE = 0.01
+_BATCH = 32
+
+
+@dataclass
+class VerifyReport:
+    """What `verify_store` found."""
+
+    n_verified: int = 0
+    n_unknown: int = 0
+    faults: list[str] = field(default_factory=list)
+    reasons: list[str] = field(default_factory=list)
+    n_of_other_weights: int = 0
+
+
+def verify_store(
+    store: str | Path,
+    model: str | None = None,
+    *,
+    checkpoint_path: Sequence[Path] = (),
+    run: str | None = None,
+    tolerance: float = _TOLERANCE,
+    device: str = "cpu",
+    progress: bool = False,
+) -> VerifyReport:
+    """Recompute the activations of a run's stored images.
+
+    Parameters
+    ----------
+    store : str or Path
+        The store.
+    model : str, optional
+        Name of the model, where it is not the store's own: a factory `package.module:function`.
+    checkpoint_path : sequence of Path
+        The run's checkpoints: files, or folders of them.
+    run : str, optional
+        The run (default: the store's).
+    tolerance : float
+        Share of the stored activation by which the recomputed one may differ.
+    device : str
+        Where to compute.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    VerifyReport
+        Units that agree, units that cannot be verified (jpgs, whose values are not known; units of
+        checkpoints that are not there) with the reasons, and faults.
+
+    Raises
+    ------
+    FileNotFoundError, KeyError, SchemaError, ValueError
+        When there is no such store, run, checkpoint folder or device.
+    """
+    find_device(device)
+    found = contents(store)
+    run = found.choose(run, None).run
+    files = {file.label: file for file in find_checkpoints(checkpoint_path)}
+    report = VerifyReport()
+    datasets = {variant: open_store(store, run, variant) for variant in found.variants(run)}
+    n_units = sum(int((d.status == Status.COMPLETE).sum()) for d in datasets.values())
+    labels = {str(label): None for d in datasets.values() for label in d[CHECKPOINT].values}
+    if absent := [label for label in labels if label not in files]:
+        where = ", ".join(map(str, checkpoint_path)) or "no folder"
+        report.reasons.append(
+            f"{len(absent)} of the store's {len(labels)} checkpoints are not in {where}, such as "
+            f"{absent[0]}; give --checkpoint-path the run's folder"
+        )
+    with progress_bar(n_units, "units", "verify", shown=progress) as bar:
+        for label in labels:
+            file = files.get(label)
+            network = _load(model or str(found.attrs["model"]), file, device, report)
+            for variant, dataset in datasets.items():
+                if label in dataset[CHECKPOINT].values:
+                    at = dataset.sel({CHECKPOINT: label})
+                    report.n_of_other_weights += _n_of_other_weights(store, run, variant, at, file)
+                    for n in _verify(network, at, variant, tolerance, report):
+                        bar.update(n)
+    if report.n_of_other_weights:
+        report.reasons.append(
+            f"{report.n_of_other_weights} units were made of other weights than the checkpoints "
+            "of the same names in --checkpoint-path; give the run's own"
+        )
+    return report
+
+
+def _n_of_other_weights(
+    store: str | Path, run: str, variant: str, at: xr.Dataset, file: CheckpointFile | None
+) -> int:
+    """Units of a checkpoint that a sweep made of another file than this one."""
+    if file is None or file.path is None:
+        return 0
+    group: Any = zarr.open_group(resolve(store, None), path=feature_group(run, variant), mode="r")
+    row = np.asarray(group[CHECKPOINT][:]).tolist().index(at[CHECKPOINT].item())
+    made_of = np.asarray(group["source/fingerprint"][row])
+    layers = np.asarray(group[LAYER][:]).tolist()
+    here = made_of[[layers.index(layer) for layer in at[LAYER].values.tolist()]]
+    is_ours = (at.status == Status.COMPLETE) & at.value_min.notnull()
+    is_other = (here != 0) & (here != fingerprint(file.path))
+    return int((is_ours.transpose(LAYER, CHANNEL).values & is_other).sum())
+
+
+def _load(
+    model: str, file: CheckpointFile | None, device: str, report: VerifyReport
+) -> nn.Module | None:
+    if file is None:
+        return None
+    try:
+        return load_model(model, file, device)
+    except CheckpointError as err:
+        report.faults.append(f"{file.label}: {err}")
+        return None
+
+
+def _verify(
+    model: nn.Module | None,
+    dataset: xr.Dataset,
+    variant: str,
+    tolerance: float,
+    report: VerifyReport,
+) -> Iterator[int]:
+    """Verify one checkpoint's units of a variant, a batch at a time; yield how many were seen."""
+    for layer in dataset[LAYER].values.tolist():
+        of_layer = dataset.sel({LAYER: layer})
+        channels = np.flatnonzero(of_layer.status.values == Status.COMPLETE)
+        for first in range(0, len(channels), _BATCH):
+            units = of_layer.isel(channel=channels[first : first + _BATCH]).load()
+            is_known = units.value_min.notnull() & units.activation.notnull() & (units.params >= 0)
+            known = units.isel(channel=np.flatnonzero(is_known.values))
+            if model is None or not known.sizes["channel"]:
+                report.n_unknown += units.sizes["channel"]
+            else:
+                report.n_unknown += units.sizes["channel"] - known.sizes["channel"]
+                _compare(model, known, layer, variant, tolerance, report)
+            yield units.sizes["channel"]
+
+
+def _compare(
+    model: nn.Module,
+    units: xr.Dataset,
+    layer: str,
+    variant: str,
+    tolerance: float,
+    report: VerifyReport,
+) -> None:
+    like = next(model.parameters())
+    tables = [units.attrs["parameters"][i] for i in units.params.values.tolist()]
+    inputs = []
+    for i, table in enumerate(tables):
+        mean, std = table.get("input_mean", (0.0,) * 3), table.get("input_std", (1.0,) * 3)
+        unit = units.isel(channel=i)
+        pixels = unit.image.values[..., : len(mean)]
+        stored = StoredImage(pixels, float(unit.value_min), float(unit.value_max))
+        inputs.append(model_input([stored], Normalisation(mean=tuple(mean), std=tuple(std)), like))
+    images = torch.cat(inputs)
+    outputs = trace_layers(model, images[:1])
+    if layer not in outputs:
+        report.faults.append(f"the model has no layer {layer!r}, of which there are images")
+        return
+    name = Variant.parse(variant).objective
+    objectives = [
+        objective_of(layer, index, name, outputs[layer]) for index in units.channel.values.tolist()
+    ]
+    reached = activations(model, outputs, objectives, images).cpu().numpy()
+    expected = units.activation.values
+    is_near = np.abs(reached - expected) <= tolerance * np.abs(expected) + 1e-6
+    for i in np.flatnonzero(~is_near).tolist():
+        report.faults.append(
+            f"{units[CHECKPOINT].item()}, {layer}, {variant}, channel {units.channel[i].item()}: "
+            f"the store says {expected[i]:.6g}, its image gives {reached[i]:.6g}"
+        )
+    report.n_verified += int(is_near.sum())

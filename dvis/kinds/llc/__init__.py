@@ -1,0 +1,1 @@
+"""Local learning coefficient: chains of samples around a checkpoint's weights."""

@@ -1,0 +1,1 @@
+"""From chains to the local learning coefficient, and what can be asked of it."""

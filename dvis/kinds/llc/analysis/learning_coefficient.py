@@ -1,0 +1,294 @@
+"""The local learning coefficient (LLC) that chains of losses give, and how far to trust it.
+
+Traces in, estimates with their errors and convergence out. Burn-in is chosen here, when reading;
+a chain that diverged or is not there yet is left out and counted, never averaged over.
+"""
+
+from typing import NamedTuple
+
+import numpy as np
+import xarray as xr
+
+from dvis.kinds.llc.analysis.chain_diagnostics import LEAST_DRAWS, effective_sample_size, split_rhat
+from dvis.kinds.llc.settings import ChainStatus
+from dvis.schema import CHAIN, DRAW, SchemaError
+
+_NEEDED = ("loss", "status", "n_draws", "init_loss")
+_CELLS_AT_ONCE = 256  # the diagnostics' Fourier transforms are ten times as large as their draws
+
+_LONG_NAMES = {
+    "llc": "local learning coefficient",
+    "llc_se": "standard error of the LLC",
+    "rhat": "split R-hat, rank-normalised",
+    "ess": "effective sample size",
+    "below_start": "share of draws below the loss at the start",
+    "mala": "MALA acceptance",
+    "n_chains": "chains that count",
+    "n_diverged": "chains that diverged, left out",
+    "n_missing": "chains that are not measured yet or failed, left out",
+    "llc_of_chain": "local learning coefficient of one chain",
+}
+_COUNTS = ("n_chains", "n_diverged", "n_missing")
+
+
+def llc_of(traces: xr.Dataset, *, burn_in: int | None = None) -> xr.Dataset:
+    r"""LLC of each checkpoint, parameters, epsilon and gamma, from the traces of its chains.
+
+    .. math:: \hat\lambda = n\beta \, (\bar L - L_0), \quad
+              se = n\beta \, s_L / \sqrt{ESS}
+
+    of the losses L after burn-in of the chains that count, against the loss :math:`L_0` at the
+    checkpoint's weights [1]_. R-hat and effective sample size are those of Vehtari et al. [2]_. The
+    error is that of sampling alone: that of a finite epsilon and gamma is not in it, nor that
+    :math:`L_0` belongs to one set of samples.
+
+    A chain counts that is done, has finite losses throughout, and draws after burn-in. Where
+    chains of a cell have different numbers of draws, as while they are made longer, as many count
+    of each as the shortest has. An LLC may be negative: the checkpoint is no minimum, and
+    `below_start` says how much of the trace lies below it.
+
+    Parameters
+    ----------
+    traces : Dataset
+        What `dvis.llc_traces` gave, or a selection of it.
+    burn_in : int, optional
+        Draws to leave out at the beginning of each chain; by default those of
+        `traces.attrs["burn_in"]`.
+
+    Returns
+    -------
+    Dataset, (checkpoint, parameters, epsilon, gamma), float64 unless said otherwise
+        On dask where the traces are, else computed at once:
+
+        - `llc`, `llc_se`: NaN where no chain counts;
+        - `rhat`, `ess`: NaN where a chain has fewer than four draws after burn-in;
+        - `below_start`: share, 0 to 1, of minibatch losses below the loss at the start;
+        - `mala`: mean acceptance of the chains that count, NaN where that was not measured;
+        - `n_chains`, `n_diverged`, `n_missing`, int32: chains that count, and that do not;
+        - `llc_of_chain` (..., chain): NaN of chains that do not count;
+        - whatever of the traces has neither chains nor draws, such as `init_loss`, `train_loss`.
+
+    Raises
+    ------
+    SchemaError
+        When these are no traces.
+    ValueError
+        When burn-in leaves no draw, is negative, or is not known.
+
+    References
+    ----------
+    .. [1] E. Lau, Z. Furman, G. Wang, D. Murfet and S. Wei: The local learning coefficient: a
+       singularity-aware complexity measure. 2023. https://arxiv.org/abs/2308.12108
+    .. [2] A. Vehtari, A. Gelman, D. Simpson, B. Carpenter and P.-C. Bürkner: Rank-normalization,
+       folding, and localization: an improved R-hat for assessing convergence of MCMC. Bayesian
+       Analysis 16 (2), 2021. https://doi.org/10.1214/20-BA1221
+
+    Examples
+    --------
+    >>> import numpy as np, xarray as xr
+    >>> loss = 0.5 + 0.1 * np.random.default_rng(0).standard_exponential((2, 400))
+    >>> traces = xr.Dataset(
+    ...     {"loss": (("chain", "draw"), loss), "status": ("chain", [1, 1]),
+    ...      "n_draws": ("chain", [400, 400]), "init_loss": 0.5},
+    ...     attrs={"nbeta": 20.0, "burn_in": 100})
+    >>> estimate = llc_of(traces)
+    >>> estimate.llc.round(1).item(), estimate.llc_se.round(1).item(), int(estimate.n_chains)
+    (2.1, 0.1, 2)
+    """
+    draws = _draws(traces)
+    burn_in = _chosen_burn_in(traces, draws, burn_in)
+    status = traces["status"]
+    mala = traces.get("mala", xr.full_like(status, np.nan, dtype="float64"))
+    per_chain = [traces["loss"], status, traces["n_draws"], mala]
+    if CHAIN not in traces["loss"].dims:
+        per_chain = [variable.expand_dims(CHAIN) for variable in per_chain]
+    results = xr.apply_ufunc(
+        _estimates,
+        *per_chain,
+        traces["init_loss"],
+        input_core_dims=[[CHAIN, DRAW], [CHAIN], [CHAIN], [CHAIN], []],
+        output_core_dims=[[CHAIN] if name == "llc_of_chain" else [] for name in _LONG_NAMES],
+        kwargs={"draws": draws, "burn_in": burn_in, "nbeta": float(traces.attrs["nbeta"])},
+        dask="parallelized",
+        output_dtypes=["int32" if name in _COUNTS else "float64" for name in _LONG_NAMES],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
+    named = dict(zip(_LONG_NAMES, results, strict=True))
+    of_cells = traces.drop_dims([CHAIN, DRAW], errors="ignore")
+    of_cells = of_cells.drop_vars([*_LONG_NAMES, CHAIN], errors="ignore")
+    estimates = of_cells.assign(named)
+    for name, text in _LONG_NAMES.items():
+        estimates[name].attrs = {"long_name": text, "units": "1"}
+    return estimates.assign_attrs({**traces.attrs, "burn_in": burn_in})
+
+
+def running_llc(traces: xr.Dataset, burn_in: int = 0) -> xr.DataArray:
+    """LLC of each chain as it would be if it had ended at each draw.
+
+    Parameters
+    ----------
+    traces : Dataset
+        What `dvis.llc_traces` gave, or a selection of it.
+    burn_in : int
+        Draws to leave out at the beginning.
+
+    Returns
+    -------
+    DataArray, dims of `loss`, float64
+        From burn-in on; NaN from the first loss that is not finite. On dask where the traces are.
+
+    Raises
+    ------
+    SchemaError
+        When these are no traces.
+    ValueError
+        When burn-in leaves no draw, or is negative.
+    """
+    draws = _draws(traces)
+    burn_in = _chosen_burn_in(traces, draws, burn_in)
+    kept = traces["loss"].isel({DRAW: slice(int(np.searchsorted(draws, burn_in)), None)})
+    running: xr.DataArray = xr.apply_ufunc(
+        _running,
+        kept,
+        traces["init_loss"],
+        input_core_dims=[[DRAW], []],
+        output_core_dims=[[DRAW]],
+        kwargs={"nbeta": float(traces.attrs["nbeta"])},
+        dask="parallelized",
+        output_dtypes=["float64"],
+        dask_gufunc_kwargs={"allow_rechunk": True},
+    )
+    running.attrs = {"long_name": "running LLC", "units": "1", "burn_in": burn_in}
+    return running.transpose(*kept.dims).rename("running_llc")
+
+
+def _draws(traces: xr.Dataset) -> np.ndarray:
+    """Numbers of the traces' draws: those of a selection need not begin at 0."""
+    lacking = [name for name in _NEEDED if name not in traces.variables]
+    if lacking or "nbeta" not in traces.attrs or DRAW not in traces["loss"].dims:
+        raise SchemaError(
+            f"These are no traces of chains: they lack {', '.join(lacking) or 'nbeta or draws'}. "
+            "Take what `dvis.llc_traces` gives, or a selection of it that keeps the draws"
+        )
+    if DRAW in traces.coords:
+        return np.asarray(traces[DRAW].values)
+    return np.arange(traces.sizes[DRAW])
+
+
+def _chosen_burn_in(traces: xr.Dataset, draws: np.ndarray, burn_in: int | None) -> int:
+    if burn_in is None:
+        burn_in = traces.attrs.get("burn_in")
+    if burn_in is None:
+        raise ValueError(
+            f"These traces of {len(draws)} draws do not say how many are burn-in; give "
+            "burn_in=..., such as half of them"
+        )
+    if burn_in < 0:
+        raise ValueError(f"burn_in is {burn_in}; give 0 or more")
+    if not (draws >= burn_in).any():
+        raise ValueError(
+            f"burn_in={burn_in} leaves none of {len(draws)} draws; give less, or measure more"
+        )
+    return int(burn_in)
+
+
+class _Chains(NamedTuple):
+    """What of each cell's chains counts: (cell, chain), and draws of each chain (cell)."""
+
+    counts: np.ndarray
+    is_diverged: np.ndarray
+    n_kept: np.ndarray
+
+
+def _estimates(
+    loss: np.ndarray,
+    status: np.ndarray,
+    n_draws: np.ndarray,
+    mala: np.ndarray,
+    init_loss: np.ndarray,
+    *,
+    draws: np.ndarray,
+    burn_in: int,
+    nbeta: float,
+) -> tuple[np.ndarray, ...]:
+    """All that `llc_of` gives, of losses (..., chain, draw) and what is known of the chains."""
+    per_chain = (status, n_draws, mala)
+    outer = np.broadcast_shapes(
+        loss.shape[:-2], init_loss.shape, *(values.shape[:-1] for values in per_chain)
+    )
+    n_chains = loss.shape[-2]
+    losses = np.broadcast_to(loss, (*outer, *loss.shape[-2:])).reshape(-1, *loss.shape[-2:])
+    status, n_draws, mala = (
+        np.broadcast_to(values, (*outer, n_chains)).reshape(-1, n_chains) for values in per_chain
+    )
+    starts = np.broadcast_to(init_loss, outer).reshape(-1)
+    chains = _which_count(losses, status, n_draws, draws, burn_in)
+    found = {name: np.full(len(losses), np.nan) for name in _LONG_NAMES}
+    found["llc_of_chain"] = np.full((len(losses), n_chains), np.nan)
+    found["n_chains"] = chains.counts.sum(-1)
+    found["n_diverged"] = chains.is_diverged.sum(-1)
+    found["n_missing"] = n_chains - found["n_chains"] - found["n_diverged"]
+    first = int(np.searchsorted(draws, burn_in))
+    for cells, members, n_kept in _alike(chains):
+        of_members = np.ix_(cells, members)
+        kept = losses[of_members][..., first : first + n_kept]
+        with np.errstate(over="ignore", invalid="ignore"):  # finite losses may be huge
+            for name, values in _of_cells(kept, starts[cells], nbeta).items():
+                found[name][cells] = values
+            of_chains = nbeta * (kept.mean(-1) - starts[cells, np.newaxis])
+        found["llc_of_chain"][of_members] = of_chains
+        found["mala"][cells] = mala[of_members].mean(-1)
+    return tuple(
+        values.reshape((*outer, *values.shape[1:])).astype(
+            "int32" if name in _COUNTS else "float64"
+        )
+        for name, values in found.items()
+    )
+
+
+def _which_count(
+    losses: np.ndarray, status: np.ndarray, n_draws: np.ndarray, draws: np.ndarray, burn_in: int
+) -> _Chains:
+    is_measured = draws < n_draws[..., np.newaxis]
+    is_whole = (np.isfinite(losses) | ~is_measured).all(-1)
+    n_after = (is_measured & (draws >= burn_in)).sum(-1)
+    is_done = status == ChainStatus.DONE
+    counts = is_done & is_whole & (n_after > 0)
+    is_diverged = (status == ChainStatus.DIVERGED) | (is_done & ~is_whole)
+    n_kept = np.where(counts, n_after, len(draws)).min(-1, initial=len(draws))
+    return _Chains(counts, is_diverged, n_kept)
+
+
+def _alike(chains: _Chains) -> list[tuple[np.ndarray, np.ndarray, int]]:
+    """Cells of which the same chains count with as many draws: cells, chains, draws."""
+    patterns, pattern_of = np.unique(
+        np.column_stack([chains.n_kept, chains.counts]), axis=0, return_inverse=True
+    )
+    groups = []
+    for i, (n_kept, *counts) in enumerate(patterns.tolist()):
+        members = np.flatnonzero(counts)
+        cells = np.flatnonzero(pattern_of.reshape(-1) == i)
+        if len(members):
+            blocks = range(0, len(cells), _CELLS_AT_ONCE)
+            groups += [(cells[k : k + _CELLS_AT_ONCE], members, int(n_kept)) for k in blocks]
+    return groups
+
+
+def _of_cells(kept: np.ndarray, starts: np.ndarray, nbeta: float) -> dict[str, np.ndarray]:
+    """Estimates of cells whose draws (cell, chain, draw) all count."""
+    above_start = kept - starts[:, np.newaxis, np.newaxis]
+    below_start = np.where(np.isnan(starts), np.nan, (above_start < 0).mean((-2, -1)))
+    of_cells = {"llc": nbeta * above_start.mean((-2, -1)), "below_start": below_start}
+    if kept.shape[-1] < LEAST_DRAWS:
+        return of_cells
+    ess = effective_sample_size(kept)
+    of_cells["llc_se"] = nbeta * kept.std((-2, -1), ddof=1) / np.sqrt(ess)
+    return {**of_cells, "rhat": split_rhat(kept), "ess": ess}
+
+
+def _running(loss: np.ndarray, init_loss: np.ndarray, *, nbeta: float) -> np.ndarray:
+    with np.errstate(over="ignore", invalid="ignore"):
+        means = np.cumsum(loss, axis=-1) / np.arange(1, loss.shape[-1] + 1)
+        running = nbeta * (means - np.asarray(init_loss)[..., np.newaxis])
+    is_finite = np.logical_and.accumulate(np.isfinite(loss), axis=-1)
+    return np.where(is_finite, running, np.nan)

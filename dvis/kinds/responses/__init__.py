@@ -1,0 +1,1 @@
+"""Responses: activations of units for fixed images."""

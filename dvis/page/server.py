@@ -1,0 +1,379 @@
+"""`dvis view`: a page that reads a store while it is looked at.
+
+A store in, a local server out. It only reads, and its addresses are numbers and a fixed table of
+files: no path of an address is ever a path on disk.
+"""
+
+import logging
+import socket
+import tempfile
+from collections.abc import AsyncIterator, Callable, Iterator
+from contextlib import ExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from threading import Lock
+from typing import Any
+
+import zarr
+from anyio import CapacityLimiter, to_thread
+from starlette.applications import Starlette
+from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.convertors import IntegerConvertor, register_url_convertor
+from starlette.exceptions import HTTPException
+from starlette.requests import Request
+from starlette.responses import Response, StreamingResponse
+from starlette.routing import Route
+
+from dvis.kinds.features.shown import documents
+from dvis.kinds.features.shown.downloads import (
+    file_name,
+    numbers_csv,
+    stored_image,
+    write_archive,
+)
+from dvis.kinds.features.shown.selection import NotShownError, Recent, ShownStore
+from dvis.kinds.features.shown.sheets import strip, strip_sheet, thumb_sheet, thumbs
+from dvis.kinds.features.shown.unit_document import unit
+from dvis.page.drift_process import DriftError, DriftProcess
+from dvis.page.front import MEDIA_TYPES, assets, html
+from dvis.page.guard import Guard
+from dvis.page.memory import give_memory_back, import_dask_alone
+from dvis.page.plain import as_json
+from dvis.schema import SchemaError
+
+logger = logging.getLogger(__name__)
+
+_THREADS = 3
+_DRAWING = 2  # threads of their own for thumbnails, which wait for no document
+_MAX_DOCUMENTS = 8  # kept while the store does not change
+_READ_BYTES = 2**18
+_FOREVER = "private, max-age=31536000, immutable"
+_NEVER = "no-store"
+_LOOPBACK = ("127.0.0.1", "::1", "localhost")
+
+
+class _Number(IntegerConvertor):
+    """A number of an address that is no longer than numbers of a store can be."""
+
+    regex = "[0-9]{1,9}"
+
+
+register_url_convertor("number", _Number())
+
+
+def create_app(store: ShownStore, *, host: str = "127.0.0.1") -> Guard:
+    """The server of a store, which listens at a host."""
+    return _guarded(_Answers(store), host)
+
+
+def _guarded(answers: "_Answers", host: str) -> Guard:
+    """The addresses of a server, behind the guard."""
+
+    @asynccontextmanager
+    async def lifespan(_: Starlette) -> AsyncIterator[None]:
+        to_thread.current_default_thread_limiter().total_tokens = _THREADS
+        with zarr.config.set({"threading.max_workers": _THREADS}):
+            yield
+        await answers.drifts.close()
+
+    app = Starlette(
+        routes=answers.routes(),
+        exception_handlers={HTTPException: _refused, Exception: _failed},
+        lifespan=lifespan,
+    )
+    app.router.redirect_slashes = False
+    is_local = host in _LOOPBACK
+    names = (host,) if is_local else (host, socket.gethostname(), socket.getfqdn())
+    return Guard(app, names=names, any_address=not is_local)
+
+
+def serve(
+    store: str | Path,
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    on_start: Callable[[str], None] = lambda address: None,
+) -> None:
+    """Serve a store's page until Ctrl-C.
+
+    Parameters
+    ----------
+    store : str or Path
+        A store's folder or URL.
+    host : str
+        Where to listen. Any but the loopback lets others on the network read the store.
+    port : int
+        Where to listen; 0 takes a free one.
+    on_start : callable
+        Is given the page's address once the server listens.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        As `dvis.open` does.
+    OSError
+        When the port is taken or the host is none of this machine.
+    ImportError
+        When uvicorn or jinja2 is not installed.
+    """
+    try:
+        import uvicorn
+    except ImportError as err:
+        raise ImportError("view needs uvicorn: pip install 'dvis[page]'") from err
+
+    import_dask_alone()
+    shown = ShownStore(store)
+    html(shown, "live")
+    if shown.entries():
+        shown.variant(0).open()  # what it imports, nobody has to wait for later
+    give_memory_back()
+    answers = _Answers(shown)
+
+    class Server(uvicorn.Server):
+        async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+            await answers.drifts.close()  # whoever waits for it keeps the server waiting
+            await super().shutdown(sockets)
+
+    with listen(host, port) as listening:
+        bound = listening.getsockname()[1]
+        settings = uvicorn.Config(
+            _guarded(answers, host),
+            log_level="warning",
+            access_log=False,
+            server_header=False,
+            proxy_headers=False,
+            http="h11",
+            loop="asyncio",
+            ws="none",
+            timeout_graceful_shutdown=2,
+        )
+        name = "localhost" if host in ("0.0.0.0", "::", "") else host
+        on_start(f"http://{f'[{name}]' if ':' in name else name}:{bound}/")
+        Server(settings).run(sockets=[listening])
+
+
+def listen(host: str, port: int) -> socket.socket:
+    """A socket that listens at a host and port.
+
+    Raises
+    ------
+    OSError
+        When the port is taken or the host is none of this machine.
+    """
+    try:
+        family, kind, protocol, _, address = socket.getaddrinfo(
+            host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+        )[0]
+        with ExitStack() as stack:
+            listening = stack.enter_context(socket.socket(family, kind, protocol))
+            listening.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+            listening.bind(address)
+            listening.listen()  # whoever comes before the server is ready waits
+            stack.pop_all()
+    except OSError as err:
+        raise OSError(
+            f"Cannot listen at {host}, port {port}: {err.strerror or err}. Give another --port, or "
+            "0 for a free one"
+        ) from err
+    return listening
+
+
+class _Answers:
+    """What the server answers, by address."""
+
+    def __init__(self, store: ShownStore) -> None:
+        self.store = store
+        self.drifts = DriftProcess(store)
+        self._files = assets()
+        self._documents: Recent[bytes] = Recent(_MAX_DOCUMENTS)
+        self._drawing = CapacityLimiter(_DRAWING)
+        self._strips = Lock()  # they are large: one at a time
+
+    def routes(self) -> list[Route]:
+        """Addresses; every changing part of them is a number or a name in a table."""
+        of_layer = "{variant:number}/{layer:number}"
+        of_unit = f"{of_layer}/{{channel:number}}"
+        table = {
+            "/": self.page,
+            "/assets/{name}": self.asset,
+            "/api/signature": self.signature,
+            "/api/overview": self.document(documents.overview, "overview"),
+            "/api/variant/{variant:number}": self.document(documents.variant, "variant"),
+            f"/api/layer/{of_layer}": self.document(documents.layer, "layer"),
+            f"/api/unit/{of_unit}": self.document(unit, "unit"),
+            f"/api/drift/{of_layer}": self.drift,
+            f"/pictures/thumbs/{of_layer}/{{checkpoint:number}}/{{block:number}}": self.thumbs,
+            f"/pictures/strip/{of_unit}": self.strip,
+            f"/pictures/image/{of_unit}/{{checkpoint:number}}": self.image,
+            f"/pictures/numbers/{of_unit}": self.numbers,
+            f"/pictures/archive/{of_unit}": self.archive,
+            f"/numbers/{of_unit}": self.numbers,
+            f"/archive/{of_unit}": self.archive,
+        }
+        return [Route(path, endpoint) for path, endpoint in table.items()]
+
+    async def page(self, _: Request) -> Response:
+        """The page itself."""
+        content = await run_in_threadpool(html, self.store, "live")
+        return Response(content, media_type="text/html", headers={"cache-control": _NEVER})
+
+    async def asset(self, request: Request) -> Response:
+        """A file of the front end."""
+        path = self._files.get(request.path_params["name"])
+        if path is None:
+            raise HTTPException(404, "The page has no such file")
+        headers = {"cache-control": "no-cache"}
+        return Response(path.read_bytes(), media_type=MEDIA_TYPES[path.suffix[1:]], headers=headers)
+
+    async def signature(self, _: Request) -> Response:
+        """What changes when the store does."""
+        return _json(as_json({"signature": await self._run(self.store.signature)}))
+
+    def document(self, make: Callable[..., Any], name: str) -> Callable[[Request], Any]:
+        """An endpoint that answers with a document."""
+
+        async def endpoint(request: Request) -> Response:
+            numbers = tuple(request.path_params.values())
+
+            def content() -> bytes:
+                key = self.store.signature()
+                return self._documents.get(
+                    (name, *numbers), key, lambda: as_json(make(self.store, *numbers))
+                )
+
+            return _json(await self._run(content))
+
+        return endpoint
+
+    async def drift(self, request: Request) -> Response:
+        """How far the images of a layer move, computed by a process of its own."""
+        variant, layer = request.path_params.values()
+        shown = await self._run(partial(self.store.layer, variant, layer))
+        try:
+            return _json(await self.drifts.document(shown, variant, layer))
+        except DriftError as err:
+            raise HTTPException(503, str(err)) from err
+
+    async def thumbs(self, request: Request) -> Response:
+        """A sheet of thumbnails."""
+        variant, index, checkpoint, block = request.path_params.values()
+
+        def picture() -> tuple[bytes, str, str]:
+            layer = self.store.layer(variant, index)
+            version = layer.version(layer.checkpoint(checkpoint))
+            _require_same_place(request, version)
+            if not 0 <= block < layer.n_blocks:
+                raise NotShownError(f"No block {block}: there are {layer.n_blocks}")
+            return thumbs(layer, checkpoint, block), thumb_sheet(layer.variant).suffix, version
+
+        return _picture(request, *await self._run(picture, self._drawing))
+
+    async def strip(self, request: Request) -> Response:
+        """A unit's images of all checkpoints on one sheet."""
+        variant, index, channel = request.path_params.values()
+
+        def picture() -> tuple[bytes, str, str]:
+            layer = self.store.layer(variant, index)
+            layer.column(channel)
+            version = layer.version_of_all()
+            with self._strips:
+                data = strip(layer, channel)
+            return data, strip_sheet(layer.variant).suffix, version
+
+        return _picture(request, *await self._run(picture))
+
+    async def image(self, request: Request) -> Response:
+        """A unit's image as it is stored."""
+        numbers = tuple(request.path_params.values())
+
+        def picture() -> tuple[bytes, str, str]:
+            layer = self.store.layer(*numbers[:2])
+            version = layer.version(layer.checkpoint(numbers[-1]))
+            _require_same_place(request, version)
+            return *stored_image(self.store, *numbers)[1:], version
+
+        return _picture(request, *await self._run(picture))
+
+    async def numbers(self, request: Request) -> Response:
+        """A unit's numbers."""
+        numbers = tuple(request.path_params.values())
+        content = await self._run(partial(numbers_csv, self.store, *numbers))
+        headers = {
+            "cache-control": _NEVER,
+            **await self._run(partial(self._saved_as, numbers, "csv")),
+        }
+        return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
+
+    async def archive(self, request: Request) -> Response:
+        """A unit's images and numbers."""
+        numbers = tuple(request.path_params.values())
+        content = await self._run(partial(_archived, self.store, *numbers))
+        headers = {
+            "cache-control": _NEVER,
+            **await self._run(partial(self._saved_as, numbers, "zip")),
+        }
+        body = iterate_in_threadpool(content)
+        return StreamingResponse(body, media_type="application/zip", headers=headers)
+
+    def _saved_as(self, numbers: tuple[int, ...], suffix: str) -> dict[str, str]:
+        layer = self.store.layer(*numbers[:2])
+        parts = (self.store.contents().attrs.get("model", ""), layer.name, numbers[-1])
+        name = "-".join(file_name(str(part)) for part in parts)
+        return {"content-disposition": f'attachment; filename="{name}.{suffix}"'}
+
+    async def _run(
+        self, function: Callable[[], Any], limiter: CapacityLimiter | None = None
+    ) -> Any:
+        """What a function gives in a thread, or the refusal that fits its error."""
+        try:
+            return await to_thread.run_sync(function, limiter=limiter)
+        except NotShownError as err:
+            raise HTTPException(404, str(err)) from err
+        except (OSError, SchemaError) as err:
+            logger.warning("%s", err)
+            raise HTTPException(503, f"The store cannot be read just now: {err}") from err
+
+
+def _archived(store: ShownStore, *numbers: int) -> Iterator[bytes]:
+    """A unit's archive in pieces, out of a file without a name that lasts as long as they do."""
+    with ExitStack() as stack:
+        file = stack.enter_context(tempfile.TemporaryFile())
+        write_archive(file, store, *numbers)
+        file.seek(0)
+        kept = stack.pop_all()
+
+    def pieces() -> Iterator[bytes]:
+        with kept:
+            while piece := file.read(_READ_BYTES):
+                yield piece
+
+    return pieces()
+
+
+def _require_same_place(request: Request, version: str) -> None:
+    """Refuse a picture whose number stood for another checkpoint when the page was told of it."""
+    asked = request.query_params.get("v", "")
+    if "-" in asked and asked.partition("-")[0] != version.partition("-")[0]:
+        raise HTTPException(409, "The store has other checkpoints or channels by now; refresh")
+
+
+def _picture(request: Request, data: bytes, suffix: str, version: str) -> Response:
+    is_exact = request.query_params.get("v") == version
+    headers = {"cache-control": _FOREVER if is_exact else _NEVER}
+    return Response(data, media_type=MEDIA_TYPES[suffix], headers=headers)
+
+
+def _json(content: bytes) -> Response:
+    return Response(content, media_type="application/json", headers={"cache-control": _NEVER})
+
+
+async def _refused(_: Request, err: Exception) -> Response:
+    assert isinstance(err, HTTPException), "it is the handler of these"
+    body = as_json({"error": err.detail})
+    headers = {"cache-control": _NEVER, **(err.headers or {})}
+    return Response(body, err.status_code, media_type="application/json", headers=headers)
+
+
+async def _failed(_: Request, err: Exception) -> Response:
+    body = as_json({"error": f"{type(err).__name__}: {err}"})
+    return Response(body, 500, media_type="application/json")

@@ -1,0 +1,348 @@
+"""`dvis page`: a page as a folder that opens by itself, without a server or a network.
+
+A store in, a folder of html, scripts and pictures out: the documents and sheets that the server
+would give, each as a file.
+"""
+
+import os
+import shutil
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
+from dataclasses import dataclass, replace
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from dvis.disk import explain_full_disk
+from dvis.kinds.features.shown import documents
+from dvis.kinds.features.shown.selection import Selection, ShownLayer, ShownStore
+from dvis.kinds.features.shown.sheets import strip, strip_sheet, thumb_sheet, thumbs
+from dvis.kinds.features.shown.unit_document import unit
+from dvis.page.front import assets, html
+from dvis.page.plain import as_script
+from dvis.progress import progress_bar
+from dvis.schema import did_you_mean
+
+INDEX = "index.html"
+_DATA, _PICTURES, _ASSETS = "data", "pictures", "assets"
+_PARTS = {INDEX, _DATA, _PICTURES, _ASSETS}
+_SAMPLED = 3  # files of each kind whose sizes tell those of the others
+_THREADS = 4
+
+
+@dataclass(frozen=True)
+class PageFile:
+    """A file of a page: its path in the folder, its kind, and what makes its content."""
+
+    path: str
+    kind: str
+    make: Callable[[], bytes]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PagePlan:
+    """What a page will be.
+
+    `n_bytes` is estimated from some files of each kind; `n_images` counts units at checkpoints, and
+    `notes` say what of the store is left out.
+    """
+
+    store: ShownStore
+    files: Sequence[PageFile]
+    n_images: int
+    n_bytes: int
+    notes: Sequence[str]
+
+
+@dataclass(frozen=True, kw_only=True)
+class PageReport:
+    """A page that was written: its html, and how much there is."""
+
+    index: Path
+    n_files: int
+    n_images: int
+    n_bytes: int
+    notes: Sequence[str]
+
+
+def export_page(
+    store: str | Path,
+    out: str | Path,
+    *,
+    runs: Sequence[str] = (),
+    layers: Sequence[str] = (),
+    channels: Sequence[int] = (),
+    max_images: int | None = None,
+    overwrite: bool = False,
+    progress: bool = False,
+    on_plan: Callable[[PagePlan], None] = lambda plan: None,
+) -> PageReport:
+    """Write a page that shows a store, as a folder that a browser opens from a disk.
+
+    Parameters
+    ----------
+    store : str or Path
+        A store's folder or URL.
+    out : str or Path
+        The page's folder. It is there as a whole or not at all.
+    runs, layers : sequence of str
+        Runs, and layers; none means all.
+    channels : sequence of int
+        Channels of each layer; none means all that have something.
+    max_images : int, optional
+        How many feature images to show at most. Where there are more, evenly spread checkpoints
+        are chosen, the first and the last among them.
+    overwrite : bool
+        Replace a page that is there.
+    progress : bool
+        Show a progress bar.
+    on_plan : callable
+        Is given the plan, with its size, before anything is written; may raise to stop.
+
+    Returns
+    -------
+    PageReport
+        What was written.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        As `dvis.open` does.
+    FileExistsError
+        When there is something at `out`, unless it is a page and `overwrite` is true.
+    KeyError
+        When there is no such run or layer.
+    ValueError
+        When nothing is left to show, `max_images` is too few for two checkpoints, or `out` lies
+        inside the store.
+    ImportError
+        When jinja2 is not installed.
+    DiskFullError
+        When there is no space left.
+    """
+    folder = Path(out).expanduser()
+    _require_room(folder, overwrite)
+    _require_outside(folder, store)
+    plan = plan_page(store, runs=runs, layers=layers, channels=channels, max_images=max_images)
+    on_plan(plan)
+    return write_page(plan, folder, overwrite=overwrite, progress=progress)
+
+
+def plan_page(
+    store: str | Path,
+    *,
+    runs: Sequence[str] = (),
+    layers: Sequence[str] = (),
+    channels: Sequence[int] = (),
+    max_images: int | None = None,
+) -> PagePlan:
+    """What a page of a store will hold; parameters and errors are those of `export_page`."""
+    asked = Selection(runs=tuple(runs), layers=tuple(layers), channels=tuple(channels))
+    whole = ShownStore(store, asked)
+    _require_layers(whole)
+    n_units = _units_of_variants(whole)
+    if not any(n_channels for n_channels, _ in n_units.values()):
+        raise ValueError(
+            f"{store} has no units to show with these runs, layers and channels; `dvis info "
+            f"{store}` says what there is"
+        )
+    empty = tuple(key for key, (n_channels, _) in n_units.items() if not n_channels)
+    n_units = {key: numbers for key, numbers in n_units.items() if key not in empty}
+    chosen = {} if max_images is None else _chosen_checkpoints(n_units, max_images)
+    shown = ShownStore(store, replace(asked, checkpoints=chosen, empty=empty))
+    files = list(_files_of(shown))
+    return PagePlan(
+        store=shown,
+        files=files,
+        n_images=sum(n * len(chosen.get(key, range(m))) for key, (n, m) in n_units.items()),
+        n_bytes=_estimated_bytes(files),
+        notes=documents.notes(shown),
+    )
+
+
+def write_page(
+    plan: PagePlan, out: str | Path, *, overwrite: bool = False, progress: bool = False
+) -> PageReport:
+    """Write a planned page beside its place, and put it there when it is whole."""
+    folder = Path(out).expanduser()
+    _require_room(folder, overwrite)
+    _require_outside(folder, plan.store.source)
+    partial_folder = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    try:
+        n_bytes = _write_files(plan, partial_folder, progress)
+        _put_in_place(partial_folder, folder)
+    except OSError as err:
+        raise explain_full_disk(err, folder) from err
+    finally:
+        shutil.rmtree(partial_folder, ignore_errors=True)
+    return PageReport(
+        index=folder / INDEX,
+        n_files=len(plan.files),
+        n_images=plan.n_images,
+        n_bytes=n_bytes,
+        notes=plan.notes,
+    )
+
+
+def _write_files(plan: PagePlan, folder: Path, progress: bool) -> int:
+    """Write all files of a page; return their bytes."""
+    for part in (_DATA, _PICTURES, _ASSETS):
+        (folder / part).mkdir(parents=True)
+
+    def write(file: PageFile) -> int:
+        return (folder / file.path).write_bytes(file.make())
+
+    n_bytes = 0
+    with (
+        progress_bar(len(plan.files), "files", "page", shown=progress) as bar,
+        ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool,
+    ):
+        try:
+            for n_written in pool.map(write, plan.files):
+                n_bytes += n_written
+                bar.update()
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
+    return n_bytes
+
+
+def _require_room(folder: Path, overwrite: bool) -> None:
+    """Raise where something is in the way that is not to be replaced."""
+    if folder.is_symlink() or (folder.exists() and not folder.is_dir()):
+        raise FileExistsError(f"{folder} is no folder; give another place for the page")
+    there = sorted(path.name for path in folder.iterdir()) if folder.exists() else []
+    if not there:
+        return
+    strangers = [name for name in there if name not in _PARTS]
+    if strangers or INDEX not in there:
+        what = ", ".join((strangers or there)[:3])
+        raise FileExistsError(
+            f"{folder} holds other things ({what}); give a new folder for the page"
+        )
+    if not overwrite:
+        raise FileExistsError(f"{folder} holds a page; give another folder, or --overwrite")
+
+
+def _require_outside(folder: Path, store: str | Path) -> None:
+    """Raise where a page would lie inside the store that it is of."""
+    if "://" in str(store):
+        return
+    root = Path(store).expanduser().resolve()
+    if folder.resolve().is_relative_to(root):
+        raise ValueError(f"{folder} lies inside the store {store}; give a folder outside it")
+
+
+def _require_layers(store: ShownStore) -> None:
+    """Raise where no run has a layer that was asked for."""
+    shown = [store.variant(index) for index in range(len(store.entries()))]
+    there = list(dict.fromkeys(layer for variant in shown for layer in variant.all_layers))
+    for layer in store.selection.layers:
+        if layer not in there:
+            raise KeyError(did_you_mean("layer", layer, there, store.name))
+
+
+def _put_in_place(made: Path, folder: Path) -> None:
+    """Give a folder its place; a page that has it goes once the new one is there."""
+    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
+    if folder.exists():
+        folder.rename(old)
+    made.rename(folder)
+    shutil.rmtree(old, ignore_errors=True)
+
+
+def _units_of_variants(store: ShownStore) -> dict[tuple[str, str], tuple[int, int]]:
+    """Numbers of units and of checkpoints, by run and variant."""
+    found = {}
+    for index, entry in enumerate(store.entries()):
+        shown = store.variant(index)
+        n_units = sum(len(store.layer(index, i).channels) for i in range(len(shown.layers)))
+        found[entry.run, entry.variant] = n_units, len(shown.labels)
+    return found
+
+
+def _chosen_checkpoints(
+    n_units: Mapping[tuple[str, str], tuple[int, int]], max_images: int
+) -> dict[tuple[str, str], tuple[int, ...]]:
+    """Evenly spread checkpoints of each variant, as many as the bound allows."""
+    n_most = max(n_checkpoints for _, n_checkpoints in n_units.values())
+
+    def n_images(n_shown: int) -> int:
+        return sum(n * min(n_checkpoints, n_shown) for n, n_checkpoints in n_units.values())
+
+    n_shown = next((n for n in range(n_most, 1, -1) if n_images(n) <= max_images), 1)
+    if n_images(n_shown) > max_images or (n_shown == 1 and n_most > 1):
+        raise ValueError(
+            f"--max-images {max_images} is too few: the first and last checkpoint alone have "
+            f"{n_images(min(2, n_most))} images. Give more, or fewer --layers or --channels"
+        )
+    return {
+        key: tuple(np.linspace(0, n - 1, min(n, n_shown)).round().astype(int).tolist())
+        for key, (_, n) in n_units.items()
+    }
+
+
+def _files_of(store: ShownStore) -> Iterator[PageFile]:
+    """All files of a page."""
+    yield PageFile(INDEX, "html", partial(html, store, "static"))
+    for name, path in assets().items():
+        yield PageFile(f"{_ASSETS}/{name}", f"asset {name}", path.read_bytes)
+    yield _document("overview", partial(documents.overview, store))
+    for variant in range(len(store.entries())):
+        yield _document(f"variant/{variant}", partial(documents.variant, store, variant))
+        for index in range(len(store.variant(variant).layers)):
+            yield from _files_of_layer(store, variant, index)
+
+
+def _files_of_layer(store: ShownStore, variant: int, index: int) -> Iterator[PageFile]:
+    layer = store.layer(variant, index)
+    place = f"{variant}/{index}"
+    of_thumbs, of_strip = thumb_sheet(layer.variant), strip_sheet(layer.variant)
+    yield _document(f"layer/{place}", partial(documents.layer, store, variant, index))
+    yield _document(f"drift/{place}", partial(documents.drift, store, variant, index))
+
+    def of_now(draw: Callable[..., bytes], *numbers: int) -> bytes:
+        return draw(store.layer(variant, index), *numbers)
+
+    for checkpoint in range(len(layer.variant.labels)):
+        for block in range(layer.n_blocks):
+            name = f"thumbs/{place}/{checkpoint}/{block}"
+            make = partial(of_now, thumbs, checkpoint, block)
+            yield PageFile(_picture_path(name, of_thumbs.suffix), _kind(layer, "thumbs"), make)
+    for channel in layer.channels:
+        name = f"{place}/{channel}"
+        make = partial(of_now, strip, channel)
+        path = _picture_path(f"strip/{name}", of_strip.suffix)
+        yield PageFile(path, _kind(layer, "strip"), make)
+        yield _document(f"unit/{name}", partial(unit, store, variant, index, channel))
+
+
+def _kind(layer: ShownLayer, what: str) -> str:
+    """Files of one kind have about the same size."""
+    return f"{what} of {layer.variant.entry.group}"
+
+
+def _document(name: str, make: Callable[[], Mapping[str, Any]]) -> PageFile:
+    path = f"{_DATA}/{name.replace('/', '_')}.js"
+    return PageFile(path, name.partition("/")[0], lambda: as_script(name, make()))
+
+
+def _picture_path(name: str, suffix: str) -> str:
+    return f"{_PICTURES}/{name.replace('/', '_')}.{suffix}"
+
+
+def _estimated_bytes(files: Sequence[PageFile]) -> int:
+    """About how many bytes files will have, by some of each kind."""
+    of_kinds: dict[str, list[PageFile]] = {}
+    for file in files:
+        of_kinds.setdefault(file.kind, []).append(file)
+    total = 0.0
+    for kind, members in of_kinds.items():
+        if kind == "drift":  # two numbers a channel: to compute one takes seconds
+            continue
+        places = np.linspace(0, len(members) - 1, min(len(members), _SAMPLED)).round().astype(int)
+        sizes = [len(members[place].make()) for place in places.tolist()]
+        total += len(members) * sum(sizes) / len(sizes)
+    return round(total)

@@ -1,1 +1,0 @@
-"""The files of a store: blocks of images, groups and how they grow, locks, the writing side."""

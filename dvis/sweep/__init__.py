@@ -1,0 +1,1 @@
+"""How measurements run over checkpoints: tasks, executors, and where to compute."""

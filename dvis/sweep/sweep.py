@@ -1,0 +1,294 @@
+"""Models in: any measurement over the checkpoints of a run, serial or parallel, resumable.
+
+What a recorder lacks is divided into tasks, workers measure them, and this process, the one writer,
+records what comes back. A sweep knows no measurement by name.
+"""
+
+import logging
+from collections import deque
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import AbstractContextManager
+from dataclasses import dataclass, field, replace
+from functools import lru_cache
+from itertools import islice
+from typing import Any, Protocol, Self
+
+import numpy as np
+import xarray as xr
+
+from dvis.models.architectures import load_model
+from dvis.models.checkpoints import CheckpointFile
+from dvis.progress import progress_bar
+
+logger = logging.getLogger(__name__)
+
+ExecutorFactory = Callable[[], AbstractContextManager[tuple[Executor, int]]]
+_TRIES = 3  # of a task whose worker died
+_MODELS_KEPT = 2  # by a worker: tasks of two checkpoints can alternate where one ends
+
+
+class Task(Protocol):
+    """Some of the work on one model: channels of a layer, or chains of samples."""
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        """Numbers of what is done and recorded one by one: channels, or chains."""
+
+    def with_parts(self, parts: tuple[int, ...], /) -> Self:
+        """The same task with other parts."""
+
+
+class Measurement(Protocol):
+    """One model in, one labelled Dataset out. It travels to workers, so it can be pickled."""
+
+    def measure(self, model: Any, task: Any, start: np.ndarray | None) -> xr.Dataset:
+        """The result of one task on a model in eval mode."""
+
+
+class Recorder(Protocol):
+    """Where results go."""
+
+    def missing(self, label: str, task: Any) -> tuple[int, ...]:
+        """Parts of a task that a checkpoint lacks."""
+
+    def record(self, label: str, task: Any, result: xr.Dataset) -> list[str]:
+        """Keep a result; return what is to be said of its units."""
+
+    def fail(self, label: str, task: Any, error: str) -> None:
+        """Keep the error of a task."""
+
+
+class Start(Protocol):
+    """Where the images of a task begin."""
+
+    def __call__(self, before: str | None, label: str, task: Any, /) -> np.ndarray | None:
+        """Model inputs to start from, or None: `before` is the checkpoint before."""
+
+
+@dataclass
+class SweepReport:
+    """What a sweep did: units measured, units that failed, and what is to be said of units."""
+
+    n_measured: int = 0
+    n_failed: int = 0
+    notes: list[str] = field(default_factory=list)
+
+
+@dataclass(frozen=True)
+class _Job:
+    before: str | None
+    checkpoint: CheckpointFile
+    task: Any
+    n_tries: int = 0
+
+
+def sweep(
+    measurement: Measurement,
+    model: str,
+    checkpoints: Sequence[CheckpointFile],
+    tasks: Sequence[Any],
+    recorder: Recorder,
+    executor: ExecutorFactory,
+    *,
+    device: str = "cpu",
+    start: Start | None = None,
+    is_chained: bool = False,
+    unit: str = "units",
+    progress: bool = False,
+) -> SweepReport:
+    """Measure what a recorder lacks, over checkpoints and tasks.
+
+    Parameters
+    ----------
+    measurement : Measurement
+        What is measured.
+    model : str
+        Name of the model: torchvision's, or `package.module:function`.
+    checkpoints : sequence of CheckpointFile
+        Checkpoints in training order.
+    tasks : sequence of Task
+        How the work on one model divides.
+    recorder : Recorder
+        Where results go; what it has is skipped.
+    executor : callable that gives a context manager of an Executor and its number of workers
+        Where tasks run, from `dvis.sweep.executors`. A pool whose worker was killed is made anew.
+    device : str
+        Device of the models.
+    start : Start, optional
+        Where images begin; by default the measurement begins at random.
+    is_chained : bool
+        Whether a task needs the result of the same task at the checkpoint before.
+    unit : str
+        What the progress bar calls the parts of tasks.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    SweepReport
+        A task that fails is recorded with its error and does not stop the others.
+
+    Raises
+    ------
+    DiskFullError
+        When there is no space left; what was recorded before is safe.
+    ChildProcessError
+        When the workers of a task were killed again and again.
+    """
+    report = SweepReport()
+    n_units = sum(len(job.task.parts) for job in _jobs(checkpoints, tasks, recorder))
+    queue = _Queue(_jobs(checkpoints, tasks, recorder), is_chained)
+    with progress_bar(n_units, unit, model, shown=progress) as bar:
+        while not queue.is_empty:
+            with executor() as (pool, n_workers):
+                n_in_flight = 2 * n_workers if n_workers > 1 else 1
+                for job, future in _completed(
+                    queue, pool, n_in_flight, measurement, model, device, start
+                ):
+                    if queue.give_back(job, future):
+                        logger.warning("a worker was killed; its tasks are done again")
+                        break
+                    _settle(job, future, recorder, report)
+                    bar.update(len(job.task.parts))
+    return report
+
+
+class _Queue:
+    """Jobs that wait, and those under way."""
+
+    def __init__(self, jobs: Iterator[_Job], is_chained: bool) -> None:
+        self._jobs, self._is_chained = jobs, is_chained
+        self._waiting: deque[_Job] = deque()
+        self.running: dict[Future[xr.Dataset], _Job] = {}
+
+    @property
+    def is_empty(self) -> bool:
+        """Whether all is done."""
+        return not self.running and self._next() is None
+
+    def take(self) -> _Job | None:
+        """A job that can be done now: none is left, or the next waits for one under way."""
+        job = self._next()
+        if job is None:
+            return None
+        if self._is_chained and any(_precedes(other, job) for other in self.running.values()):
+            return None
+        return self._waiting.popleft()
+
+    def give_back(self, job: _Job, future: Future[xr.Dataset]) -> bool:
+        """Whether the job's pool of processes broke: then it, and all under way, wait again."""
+        if not isinstance(future.exception(), BrokenProcessPool):
+            return False
+        lost = [job, *self.running.values()]
+        if any(each.n_tries >= _TRIES for each in lost):
+            raise ChildProcessError(
+                f"workers were killed {_TRIES} times, as the system does when memory runs out. "
+                "What was recorded is safe: run again, with fewer workers or a smaller batch"
+            ) from future.exception()
+        self._waiting.extendleft(replace(each, n_tries=each.n_tries + 1) for each in reversed(lost))
+        self.running.clear()
+        return True
+
+    def _next(self) -> _Job | None:
+        if not self._waiting:
+            self._waiting.extend(islice(self._jobs, 1))
+        return self._waiting[0] if self._waiting else None
+
+
+def _completed(
+    queue: _Queue,
+    pool: Executor,
+    n_in_flight: int,
+    measurement: Measurement,
+    model: str,
+    device: str,
+    start: Start | None,
+) -> Iterator[tuple[_Job, Future[xr.Dataset]]]:
+    """Jobs with their finished futures, as they finish."""
+    while True:
+        while len(queue.running) < n_in_flight and (job := queue.take()) is not None:
+            label = job.checkpoint.label
+            given = None if start is None else start(job.before, label, job.task)
+            arguments = (measurement, model, job.checkpoint, device, job.task, given)
+            queue.running[_submitted(pool, arguments)] = job
+        if not queue.running:
+            return
+        done, _ = wait(queue.running, return_when=FIRST_COMPLETED)
+        for future in done:
+            if future in queue.running:
+                yield queue.running.pop(future), future
+
+
+def _submitted(pool: Executor, arguments: tuple[Any, ...]) -> Future[xr.Dataset]:
+    try:
+        return pool.submit(_measure, *arguments)
+    except BrokenProcessPool as err:  # it broke since the last task was submitted
+        future: Future[xr.Dataset] = Future()
+        future.set_exception(err)
+        return future
+
+
+def _settle(
+    job: _Job,
+    future: Future[xr.Dataset],
+    recorder: Recorder,
+    report: SweepReport,
+) -> None:
+    """Record what came of a job: a result, or an error."""
+    error = future.exception()
+    label, n_units = job.checkpoint.label, len(job.task.parts)
+    if error is None:
+        result = future.result()
+        report.notes += recorder.record(label, job.task, result)
+        n_failed = int((result["error"] != "").sum()) if "error" in result else 0
+        report.n_failed += n_failed
+        report.n_measured += n_units - n_failed
+        return
+    if not isinstance(error, Exception):
+        raise error
+    text = str(error) or type(error).__name__
+    recorder.fail(label, job.task, text)
+    report.notes.append(f"{label}, {job.task}: failed: {text}")
+    report.n_failed += n_units
+
+
+def _jobs(
+    checkpoints: Sequence[CheckpointFile], tasks: Sequence[Any], recorder: Recorder
+) -> Iterator[_Job]:
+    """What is missing, checkpoint by checkpoint, so that a worker loads each once."""
+    before = None
+    for checkpoint in checkpoints:
+        for task in tasks:
+            parts = recorder.missing(checkpoint.label, task)
+            if parts:
+                yield _Job(before, checkpoint, task.with_parts(parts))
+        before = checkpoint.label
+
+
+def _precedes(other: _Job, job: _Job) -> bool:
+    """Whether a job is the one that another waits for."""
+    if other.checkpoint.label != job.before:
+        return False
+    there, here = other.task, job.task
+    is_alike = there.with_parts(()) == here.with_parts(())
+    return is_alike and bool(set(there.parts) & set(here.parts))
+
+
+def _measure(
+    measurement: Measurement,
+    model: str,
+    checkpoint: CheckpointFile,
+    device: str,
+    task: Any,
+    start: np.ndarray | None,
+) -> xr.Dataset:
+    """One task, in a worker."""
+    stamp = None if checkpoint.path is None else checkpoint.path.stat().st_mtime_ns
+    return measurement.measure(_loaded(model, checkpoint, stamp, device), task, start)
+
+
+@lru_cache(maxsize=_MODELS_KEPT)
+def _loaded(model: str, checkpoint: CheckpointFile, _stamp: int | None, device: str) -> Any:
+    return load_model(model, checkpoint, device)

@@ -1,1 +1,0 @@
-"""How measurements run over checkpoints: tasks, executors, and what they start from."""

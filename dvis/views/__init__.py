@@ -1,1 +1,0 @@
-"""Pictures of a store's Datasets: Dataset in, matplotlib figure out, without torch."""
