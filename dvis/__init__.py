@@ -6,13 +6,15 @@ from dvis.accessor import DvisAccessor
 from dvis.analysis.together import alignment
 from dvis.check import check_store
 from dvis.kinds.features.images.compaction import compact_store
+from dvis.kinds.features.read import runs, variants
 from dvis.kinds.features.tree.export import export_tree
 from dvis.kinds.features.tree.ingest import ingest_tree
 from dvis.kinds.llc.read import llc, llc_names, llc_traces
 from dvis.kinds.responses.read import response_names, responses
-from dvis.opening import open, runs, variants
+from dvis.opening import open, tree
 from dvis.page.static import export_page
 from dvis.schema import SchemaError, Status
+from dvis.store.contents import contents
 
 __all__ = [
     "DvisAccessor",
@@ -21,6 +23,7 @@ __all__ = [
     "alignment",
     "check_store",
     "compact_store",
+    "contents",
     "export_page",
     "export_tree",
     "ingest_tree",
@@ -31,6 +34,7 @@ __all__ = [
     "response_names",
     "responses",
     "runs",
+    "tree",
     "variants",
 ]
 __version__ = _version("dvis")

@@ -1,20 +1,23 @@
 """Does a store keep its promises: schema, labels, status against data, every image decodes.
 
-A store on a local disk in, a list of faults out; with `fix`, units that cannot be trusted become
-failed, so that an import or a sweep makes them again.
+A store on a local disk in, a list of faults out; with `fix`, parts that cannot be trusted become
+failed, so that an import or a measurement makes them again.
 """
 
+from collections.abc import Iterator
+from contextlib import nullcontext
 from pathlib import Path
 
-from dvis.kinds.features.check import check_features
-from dvis.kinds.llc.check import check_llc
-from dvis.kinds.responses.check import check_responses
-from dvis.opening import contents
-from dvis.store.faults import Fault
-from dvis.store.writer import restructuring
+import numpy as np
+import zarr
 
-# One for each kind of group.
-_CHECKS = (check_features, check_responses, check_llc)
+from dvis.disk import write_lock
+from dvis.kinds.kind import Kind
+from dvis.kinds.registry import KINDS, OF_UNITS
+from dvis.store.contents import Contents, Entry, contents
+from dvis.store.faults import Fault, label_faults, schema_faults, until_unreadable
+from dvis.store.group import Group
+from dvis.store.writer import restructuring
 
 
 def check_store(store: str | Path, *, fix: bool = False, progress: bool = False) -> list[Fault]:
@@ -25,7 +28,7 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
     store : str or Path
         The store's folder.
     fix : bool
-        Mark units whose data cannot be trusted failed, under the lock of their run, and set
+        Mark parts whose data cannot be trusted failed, under the lock of their run, and set
         half-grown groups right.
     progress : bool
         Show a progress bar.
@@ -46,9 +49,52 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
         with restructuring(store):
             pass  # which sets half-grown groups right
     found = contents(store)
-    faults: list[Fault] = []
-    if found.features and found.attrs.get("default_run") not in found.runs:
-        faults.append(Fault(str(store), "its import has not ended; run it again"))
-    for check in _CHECKS:
-        faults += check(store, fix=fix, progress=progress)
+    faults = list(_store_faults(store, found))
+    for entry in found.entries:
+        if entry.kind in KINDS:
+            faults += _check_entry(store, KINDS[entry.kind], entry, fix=fix, progress=progress)
     return faults
+
+
+def _store_faults(store: Path, found: Contents) -> Iterator[Fault]:
+    runs = found.runs(OF_UNITS)
+    if runs and found.attrs.get("default_run") not in runs:
+        yield Fault(str(store), "its import has not ended; run it again")
+
+
+def _check_entry(
+    store: Path, kind: Kind, entry: Entry, *, fix: bool, progress: bool
+) -> list[Fault]:
+    """Faults of a group; with `fix`, its parts are marked, and what is damaged is emptied."""
+    place = f"{entry.run}, {kind.noun} {entry.name}"
+    with write_lock(store, f"{entry.run}/{kind.name}") if fix else nullcontext():
+        group = zarr.open_group(
+            store, path=entry.group, mode="r+" if fix else "r", use_consolidated=False
+        )
+        faults = list(until_unreadable(_group_faults(store, kind, group, place, progress), place))
+        if fix and faults:
+            _mend(kind.opened(store, group), faults)
+    return faults
+
+
+def _group_faults(
+    store: Path, kind: Kind, group: zarr.Group, place: str, progress: bool
+) -> Iterator[Fault]:
+    words = kind.words(group.attrs)
+    if not words.arrays:
+        yield Fault(place, "says that it holds what this dvis does not know")
+        return
+    of_schema = schema_faults(store, group, words.arrays, place)
+    yield from of_schema
+    if of_schema:
+        return
+    opened = kind.opened(store, group)
+    yield from label_faults(opened, place)
+    yield from kind.faults(opened, place, progress)
+
+
+def _mend(group: Group, faults: list[Fault]) -> None:
+    of_parts = {fault.unit: fault.message for fault in faults if fault.unit is not None}
+    damaged = {str(f.damaged): f.damaged for f in faults if f.damaged is not None}
+    if of_parts or damaged:
+        group.mark_failed(np.array(list(of_parts)), list(of_parts.values()), damaged.values())

@@ -8,6 +8,7 @@ import errno
 import json
 import logging
 import os
+import shutil
 import socket
 from collections.abc import Iterator
 from contextlib import contextmanager
@@ -110,3 +111,8 @@ def explain_full_disk(err: OSError, path: Path) -> OSError:
         "the same command again; it goes on where it stopped",
         str(path),
     )
+
+
+def remove_tree(root: Path, path: str) -> None:
+    """Remove a folder inside a root."""
+    shutil.rmtree(root / path, ignore_errors=True)

@@ -1,13 +1,11 @@
-"""The words of a store: its groups, dimensions, variables, dtypes and chunks.
+"""The words that all kinds of measurement share: dims, coordinates, status, and what a group is.
 
-Everything that reads or writes a store takes its names from here. Nothing in this module opens a
-file.
+Nothing in this module opens a file.
 """
 
 import difflib
-import re
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
 from urllib.parse import quote
@@ -17,41 +15,18 @@ import numpy as np
 SCHEMA_VERSION = 1
 
 CHECKPOINT, LAYER, CHANNEL = "checkpoint", "layer", "channel"
-IMAGE_CHECKPOINT = "image_checkpoint"  # whose feature image a cross response is to
-Y, X, RGB, STEP_IN_RUN = "y", "x", "rgb", "step_in_run"
+Y, X, RGB = "y", "x", "rgb"
 UNIT_DIMS = (CHECKPOINT, LAYER, CHANNEL)
-IMAGE_DIMS = (*UNIT_DIMS, Y, X, RGB)
-LOSS_DIMS = (*UNIT_DIMS, STEP_IN_RUN)
-# Of chains that sample near a checkpoint's weights: which of these move, step size and pull.
-PARAMETERS, EPSILON, GAMMA, CHAIN, DRAW = "parameters", "epsilon", "gamma", "chain", "draw"
-CELL_DIMS = (CHECKPOINT, PARAMETERS, EPSILON, GAMMA)
-CHAIN_DIMS = (*CELL_DIMS, CHAIN)
-TRACE_DIMS = (*CHAIN_DIMS, DRAW)
-ALL_PARAMETERS = "all"
-ESTIMATE, CALIBRATION = "estimate", "calibration"  # what a group of chains is for
 
 DEFAULT_RUN = "checkpoints"
-DEFAULT_VARIANT = "average-0"
-FEATURES = "features"
-LLC = "llc"  # local learning coefficient
-SOURCE = "source"
+SOURCE = "source"  # below a group: what writers need, of no interest to analysis
 TRAINING = "training"
 
-# A dense channel axis is as wide as its widest layer: one absurd channel would widen all of them.
-# The widest torchvision layers have 7,392 channels, ImageNet-21k heads 21,843 classes.
-MAX_CHANNELS = 65_536
-# The loss axis is dense too; runs stop after 1,000 steps unless told otherwise.
-MAX_LOSS_STEPS = 65_536
 MAX_IMAGE_SIDE = 8_192
 
 # Scalars: a trajectory is one chunk read, a commit touches one chunk a variable.
 SCALAR_CHUNK = (128, 1, 128)
-LOSS_CHUNK_STEPS = 256
-
-# Image blocks: the files that hold images, each owned by one worker at a time.
-BLOCK_CHANNELS = 64
-BLOCK_MAX_CHECKPOINTS = 16
-BLOCK_BYTES = 48 * 2**20
+LABEL_CHUNK = 4096
 
 
 class Status(IntEnum):
@@ -63,158 +38,145 @@ class Status(IntEnum):
     FAILED = 3  # not to be trusted, nothing of it is shown
 
 
-class Form(IntEnum):
-    """Bits of `source/form`: how a unit looked in its tree, so that export can repeat it."""
-
-    HAS_IMAGE = 1
-    HAS_INFO = 2
-    NUMBERED_NAME = 4
-    NUMBERED_INFO = 8
-
-
 class SchemaError(ValueError):
     """A store breaks the schema: a group, variable, dimension or attribute is missing or wrong."""
 
 
 @dataclass(frozen=True, kw_only=True)
 class VariableSpec:
-    """One array of a feature group: its dimensions, dtype on disk, fill value and attributes."""
+    """One array of a group: its dimensions, dtype on disk, fill value and attributes.
+
+    `layout` is what `zarr.Group.create_array` is told of its chunks; by default those of labels, or
+    of scalars of units.
+    """
 
     dims: tuple[str, ...]
     dtype: Any
     fill: Any
     attrs: Mapping[str, Any]
+    layout: Mapping[str, Any] = field(default_factory=dict)
+
+    def created_with(self) -> Mapping[str, Any]:
+        """Arguments of `create_array` that say how it lies on disk."""
+        chunks = SCALAR_CHUNK if self.dims == UNIT_DIMS else (LABEL_CHUNK,) * len(self.dims)
+        return self.layout or {"chunks": chunks}
 
 
-def _spec(
-    dims: tuple[str, ...], dtype: Any, fill: Any, long_name: str, **attrs: Any
+def spec(
+    dims: tuple[str, ...],
+    dtype: Any,
+    fill: Any,
+    long_name: str,
+    *,
+    layout: Mapping[str, Any] | None = None,
+    **attrs: Any,
 ) -> VariableSpec:
-    return VariableSpec(dims=dims, dtype=dtype, fill=fill, attrs={"long_name": long_name, **attrs})
+    """The words of an array, with its `long_name` and other attributes."""
+    attrs = {"long_name": long_name, **attrs}
+    return VariableSpec(dims=dims, dtype=dtype, fill=fill, attrs=attrs, layout=layout or {})
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """A commit mark: the array that says of each part of a group whether it is there.
+
+    Parameters
+    ----------
+    status : str
+        Name of the array, whose dims are those of the parts; 0 where there is nothing.
+    weights : str
+        Array of what tells the weights apart that a part is of.
+    problem : str
+        Array of what was wrong with a part, "" where the group keeps none.
+    kept : tuple of int
+        Values of status that a part has which is not measured again.
+    """
+
+    status: str = "status"
+    weights: str = f"{SOURCE}/weights"
+    problem: str = f"{SOURCE}/problem"
+    kept: tuple[int, ...] = (Status.COMPLETE,)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Words:
+    """The words of a kind's group: its arrays, and which of them are what.
+
+    Parameters
+    ----------
+    kind : str
+        The kind, which is the folder of its groups in a run and their attribute `dvis_kind`.
+    arrays : mapping of str to VariableSpec
+        All arrays by their path in the group. An array with the name of its one dim holds the
+        labels along it.
+    coordinates : tuple of str
+        Those arrays that are coordinates and no dim bears.
+    marks : tuple of Mark
+        What is committed by which array; the first is that of most.
+    sizes : mapping of str to int
+        Lengths of the dims that never grow.
+    name_attr : str
+        Attribute that holds the group's name.
+    noun : str
+        What the group holds, as errors say it.
+    """
+
+    kind: str
+    arrays: Mapping[str, VariableSpec]
+    coordinates: tuple[str, ...] = ("epoch", "phase", "batch", "step", "time")
+    marks: tuple[Mark, ...] = (Mark(),)
+    sizes: Mapping[str, int] = field(default_factory=dict)
+    name_attr: str = "name"
+    noun: str = "group"
+
+    def mark(self, status: str) -> Mark:
+        """The mark whose array has this name."""
+        return next(mark for mark in self.marks if mark.status == status)
 
 
 TEXT = np.dtypes.StringDType()
-TIME_ATTRS = {
+TIME_ATTRS: dict[str, Any] = {
     "units": "seconds since 1970-01-01",
     "calendar": "proleptic_gregorian",
     "_FillValue": -(2**63),
 }
 
 COORDINATES: dict[str, VariableSpec] = {
-    CHECKPOINT: _spec((CHECKPOINT,), TEXT, "", "checkpoint"),
-    "epoch": _spec((CHECKPOINT,), "int64", -1, "epoch"),
-    "phase": _spec((CHECKPOINT,), TEXT, "", "phase of the epoch"),
-    "batch": _spec((CHECKPOINT,), "int64", -1, "batch in the epoch"),
-    "step": _spec((CHECKPOINT,), "int64", -1, "training step"),
-    "time": _spec((CHECKPOINT,), "int64", -(2**63), "time of saving", **TIME_ATTRS),
-    LAYER: _spec((LAYER,), TEXT, "", "layer"),
-    "n_channels": _spec((LAYER,), "int32", 0, "channels seen of the layer"),
-    CHANNEL: _spec((CHANNEL,), "int32", -1, "channel"),
+    CHECKPOINT: spec((CHECKPOINT,), TEXT, "", "checkpoint"),
+    "epoch": spec((CHECKPOINT,), "int64", -1, "epoch"),
+    "phase": spec((CHECKPOINT,), TEXT, "", "phase of the epoch"),
+    "batch": spec((CHECKPOINT,), "int64", -1, "batch in the epoch"),
+    "step": spec((CHECKPOINT,), "int64", -1, "training step"),
+    "time": spec((CHECKPOINT,), "int64", -(2**63), "time of saving", **TIME_ATTRS),
+    LAYER: spec((LAYER,), TEXT, "", "layer"),
+    "n_channels": spec((LAYER,), "int32", 0, "channels seen of the layer"),
+    CHANNEL: spec((CHANNEL,), "int32", -1, "channel"),
 }
 
-SCALARS: dict[str, VariableSpec] = {
-    "activation": _spec(UNIT_DIMS, "float32", np.nan, "activation", units="1"),
-    "value_min": _spec(UNIT_DIMS, "float32", np.nan, "value of image level 0", units="1"),
-    "value_max": _spec(UNIT_DIMS, "float32", np.nan, "value of image level 255", units="1"),
-    "stop_step": _spec(UNIT_DIMS, "int32", -1, "optimisation step at which it stopped", units="1"),
-    "seed": _spec(UNIT_DIMS, "int32", -1, "seed of the optimisation"),
-    "params": _spec(UNIT_DIMS, "int32", -1, "index into the group's attribute `parameters`"),
-    "status": _spec(
-        UNIT_DIMS,
+# Of checkpoints alone: what every kind has.
+CHECKPOINT_COORDINATES = {
+    name: of_name for name, of_name in COORDINATES.items() if of_name.dims == (CHECKPOINT,)
+}
+
+
+def status_spec(
+    dims: tuple[str, ...], what: str, flags: type[IntEnum], layout: Mapping[str, Any] | None = None
+) -> VariableSpec:
+    """The words of an array of status, whose attributes name its values."""
+    return spec(
+        dims,
         "uint8",
-        int(Status.ABSENT),
-        "status of the unit",
-        flag_values=[int(status) for status in Status],
-        flag_meanings=" ".join(status.name.lower() for status in Status),
-    ),
-}
-
-IMAGE = _spec(IMAGE_DIMS, "uint8", 0, "feature image", units="1")
-LOSS = _spec(LOSS_DIMS, "float32", np.nan, "loss of the optimisation", units="1")
-
-# Arrays of the `source` group below a feature group: what an import needs to run again and to be
-# undone, of no interest to analysis and so kept out of the Dataset that opening a group gives.
-SOURCES: dict[str, VariableSpec] = {
-    "fingerprint": _spec(UNIT_DIMS, "uint64", 0, "hash of the files or weights it was made of"),
-    "form": _spec(UNIT_DIMS, "uint8", 0, "bits of dvis.schema.Form"),
-    "problem": _spec(UNIT_DIMS, TEXT, "", "what was wrong with the unit's files"),
-    "info": _spec(UNIT_DIMS, TEXT, "", "info.json, verbatim, where the variables cannot repeat it"),
-}
-
-VARIABLES = {**COORDINATES, **SCALARS, "image": IMAGE, "loss": LOSS}
+        0,
+        f"status of the {what}",
+        layout=layout,
+        flag_values=[int(flag) for flag in flags],
+        flag_meanings=" ".join(flag.name.lower() for flag in flags),
+    )
 
 
-def scalar_chunks(spec: VariableSpec) -> tuple[int, ...]:
-    """Chunk shape of a coordinate (one chunk of 4096 labels) or of a per-unit scalar."""
-    return SCALAR_CHUNK if spec.dims == UNIT_DIMS else (4096,)
-
-
-def block_checkpoints(height: int, width: int, codec: str) -> int:
-    """Checkpoints that one image block spans in the read layout, so that it stays near 48 MB."""
-    image_bytes = height * width * 3 * (0.25 if codec == "jpeg" else 1.0)
-    fitting = int(BLOCK_BYTES / (BLOCK_CHANNELS * max(image_bytes, 1)))
-    return max(1, min(BLOCK_MAX_CHECKPOINTS, fitting))
-
-
-_VARIANT = re.compile(
-    r"(?P<objective>average|sum|center|neuron_(?P<row>\d+)_(?P<column>\d+))-(?P<image>\d+)"
-    r"(?:@(?P<size>\d+px|\d+x\d+px))?"
-)
-
-
-@dataclass(frozen=True)
-class Variant:
-    """Which feature image of a unit: objective, image number and, where sizes differ, size."""
-
-    objective: str
-    image: int = 0
-    size: str = ""
-
-    @classmethod
-    def parse(cls, name: str) -> "Variant":
-        """Variant with the name `average-0`, `neuron_3_4-1`, `sum-0@112px`, ...
-
-        Raises
-        ------
-        ValueError
-            When the name is none of a variant.
-        """
-        match = _VARIANT.fullmatch(name)
-        if match is None:
-            raise ValueError(
-                f"{name!r} is no variant; variants look like 'average-0', 'neuron_3_4-1', "
-                "'sum-0@112px'"
-            )
-        return cls(match["objective"], int(match["image"]), match["size"] or "")
-
-    @property
-    def base(self) -> str:
-        """Name without the size."""
-        return f"{self.objective}-{self.image}"
-
-    @property
-    def neuron(self) -> list[int] | None:
-        """Row and column of a `neuron_{row}_{column}` objective."""
-        if not self.objective.startswith("neuron_"):
-            return None
-        return [int(part) for part in self.objective.split("_")[1:]]
-
-    @property
-    def aggregation(self) -> str:
-        """The word that info.json uses for the objective."""
-        return self.objective if self.objective in ("average", "sum") else "single"
-
-    def __str__(self) -> str:
-        return f"{self.base}@{self.size}" if self.size else self.base
-
-
-def size_label(height: int, width: int) -> str:
-    """Size as variants write it: `112px`, or `112x96px` (height x width) where not square."""
-    return f"{height}px" if height == width else f"{height}x{width}px"
-
-
-def feature_group(run: str, variant: str) -> str:
-    """Path of a variant's group inside a store; the labels themselves are in its attributes."""
-    return "/".join([*(_segment(part) for part in run.split("/")), FEATURES, _segment(variant)])
+def group_path(run: str, kind: str, name: str) -> str:
+    """Path of a group inside a store; the labels themselves are in its attributes."""
+    return f"{run_group(run)}/{kind}/{run_group(name)}"
 
 
 def run_group(run: str) -> str:

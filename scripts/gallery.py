@@ -14,9 +14,10 @@ from dvis.analysis.births import births as find_births
 from dvis.kinds.features import pictures as feature_pictures
 from dvis.kinds.llc import pictures as llc_pictures
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
+from dvis.kinds.llc.words import CALIBRATION
 from dvis.kinds.responses import pictures as response_pictures
 from dvis.kinds.responses.read import response_names, responses
-from dvis.schema import CALIBRATION, Status
+from dvis.schema import Status
 
 
 def gallery(

@@ -27,7 +27,8 @@ import dvis
 from dvis.disk import write_lock
 from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.tree.ingest import ingest_tree
-from dvis.schema import FEATURES, SchemaError, Status
+from dvis.kinds.features.words import KIND
+from dvis.schema import SchemaError, Status
 
 VERSIONS = (0, 1)
 SIDE = 16
@@ -157,7 +158,7 @@ def run_compact(store: str) -> None:
 
 def run_hold(store: str, run: str, ready: str, release: str) -> None:
     """Hold a run's lock until a file is there."""
-    with write_lock(Path(store), f"{run}/{FEATURES}"):
+    with write_lock(Path(store), f"{run}/{KIND}"):
         Path(ready).touch()
         while not Path(release).exists():
             time.sleep(0.01)

@@ -7,7 +7,8 @@ import dask
 import numpy as np
 import xarray as xr
 
-from dvis.schema import CHANNEL, CHECKPOINT, IMAGE_DIMS, LAYER, UNIT_DIMS, Status
+from dvis.kinds.features.words import IMAGE_DIMS
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status
 
 LAYERS = ("layer1", "layer2", "layer3", "layer4")
 BIRTHS = np.array([[1, 2, 2, 3], [4, 5, 5, 6]])

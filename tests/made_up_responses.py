@@ -8,9 +8,8 @@ import xarray as xr
 
 from dvis.kinds.responses.read import Kind, array_specs, response_group
 from dvis.kinds.responses.record import recording_responses
-from dvis.kinds.responses.words import ResponseSettings
+from dvis.kinds.responses.words import IMAGE_CHECKPOINT, ResponseSettings
 from dvis.names import parse_checkpoint
-from dvis.schema import IMAGE_CHECKPOINT
 
 RUN, NAME = "checkpoints", "mine"
 GROUP = response_group(RUN, NAME)

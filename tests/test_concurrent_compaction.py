@@ -21,9 +21,10 @@ from dvis.disk import write_lock
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.images.picture_files import decode
+from dvis.kinds.features.words import KIND, Form
 from dvis.names import parse_checkpoint
-from dvis.opening import contents, open_group
-from dvis.schema import FEATURES, Form, Status
+from dvis.schema import Status
+from dvis.store.contents import contents, open_group
 from dvis.store.writer import create_store, finish_import, restructuring
 
 N_KILLED_COMPACTIONS = 10
@@ -34,7 +35,7 @@ def make_sweep(store: Path) -> None:
     names = [parse_checkpoint(label) for label in labels_of(range(20))]
     channels = np.array([0, 1, 5, 6, 63, 66])
     create_store(store, MODEL)
-    with write_lock(store, f"{RUN}/{FEATURES}"):
+    with write_lock(store, f"{RUN}/{KIND}"):
         with restructuring(store):
             side = programs.SIDE
             group = FeatureGroup.create(
@@ -129,7 +130,7 @@ def test_compaction_killed_after_its_switch_goes_on(
     store = Path(shutil.copytree(sweep, tmp_path / "store.zarr"))
     held = dvis.open(store)
     units = complete_units(held)
-    image = store / RUN / FEATURES / "average-0" / "image"
+    image = store / RUN / KIND / "average-0" / "image"
     watched = image / "zarr.json" if "switched" in moment else image / "c/0/0/0/0/0/0"
     file_before = watched.stat().st_ino
     process = server.start("compact", store=store)

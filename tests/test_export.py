@@ -16,8 +16,8 @@ from trees import CHECKPOINTS, info_of, jpg_of, read_tree, write_tree, write_uni
 import dvis
 from dvis.cli import export
 from dvis.kinds.features.tree.tree_names import FeatureName, parse_stem, stem_of
+from dvis.kinds.features.words import Variant
 from dvis.report import list_problems
-from dvis.schema import Variant
 
 JPGS = [jpg_of(i) for i in range(6)] + [jpg_of(6, size=24), jpg_of(7, mode="L")]
 

@@ -18,7 +18,8 @@ from dvis.kinds.llc.measure.losses import cross_entropy, loss_function, mse, per
 from dvis.kinds.llc.measure.noise import GaussianNoise, Minibatches, chain_seed, own_randomness
 from dvis.kinds.llc.measure.samples import TensorSamples
 from dvis.kinds.llc.measure.weights import chosen
-from dvis.kinds.llc.settings import ChainSettings, ChainStatus, epsilon_bound
+from dvis.kinds.llc.settings import ChainSettings, epsilon_bound
+from dvis.kinds.llc.words import ChainStatus
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

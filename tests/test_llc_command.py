@@ -21,7 +21,7 @@ from dvis.kinds.llc.command import CalibrateCommand, EstimateCommand, llc
 from dvis.kinds.llc.estimation import LLCReport, estimate_llc
 from dvis.kinds.llc.options import CalibrateOptions, EstimateOptions, PlaceOptions
 from dvis.kinds.llc.plot_command import LLCPlotOptions
-from dvis.kinds.llc.settings import ChainStatus
+from dvis.kinds.llc.words import ChainStatus
 
 if TYPE_CHECKING:
     from dvis.models.training import TrainingRun

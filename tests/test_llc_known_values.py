@@ -14,7 +14,8 @@ import xarray as xr
 from torch import Tensor, nn
 
 from dvis.kinds.llc.measure import estimate
-from dvis.kinds.llc.settings import ChainSettings, ChainStatus
+from dvis.kinds.llc.settings import ChainSettings
+from dvis.kinds.llc.words import ChainStatus
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 DATA = (torch.zeros(2),)  # losses here are the population's

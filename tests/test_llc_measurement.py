@@ -12,7 +12,8 @@ from tiny_models import convolutional, seeded_net
 from torch import Tensor, nn
 
 from dvis.kinds.llc.measure import ChainTask, LocalLearning, StartTask, estimate, samples_of
-from dvis.kinds.llc.settings import ChainSettings, ChainStatus
+from dvis.kinds.llc.settings import ChainSettings
+from dvis.kinds.llc.words import ChainStatus
 from dvis.models.data import load_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -26,7 +26,7 @@ import dvis
 from dvis.kinds.llc.analysis.chain_diagnostics import effective_sample_size, split_rhat
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of, running_llc
 from dvis.kinds.llc.record import recording_llc
-from dvis.kinds.llc.settings import ChainStatus
+from dvis.kinds.llc.words import ChainStatus
 from dvis.store.metrics import write_metrics
 
 NBETA, START = 10.0, 1.0

@@ -9,9 +9,10 @@ import xarray as xr
 
 import dvis
 from dvis.check import check_store
-from dvis.opening import contents, open_group
+from dvis.kinds.features.words import SOURCES
 from dvis.report import count_units
-from dvis.schema import SOURCES, TEXT, UNIT_DIMS
+from dvis.schema import TEXT, UNIT_DIMS
+from dvis.store.contents import contents, open_group
 
 
 def counts(store: Path) -> dict[tuple[str, str], tuple[int, int, int]]:

@@ -10,7 +10,8 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.requirements import require_dataset, require_some
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SCALARS, Status, did_you_mean
+from dvis.kinds.features.words import SCALARS
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, did_you_mean
 
 ORIGIN = ("model", "run", "variant")
 ACTIVATION, RESPONSE = "activation", "response"

@@ -20,15 +20,8 @@ from dvis.analysis.unit_results import (
     outputs_of,
     select,
 )
-from dvis.schema import (
-    BLOCK_CHANNELS,
-    CHANNEL,
-    CHECKPOINT,
-    LAYER,
-    UNIT_DIMS,
-    SchemaError,
-    Status,
-)
+from dvis.kinds.features.words import BLOCK_CHANNELS
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, SchemaError, Status
 
 if TYPE_CHECKING:
     from distributed import Client

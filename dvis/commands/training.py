@@ -7,6 +7,7 @@ from typing import Annotated
 
 import tyro
 
+from dvis.models.torch_guard import needing_torch
 from dvis.models.training_settings import TrainingSettings
 
 _INTERRUPTED = 130
@@ -20,12 +21,8 @@ def train(settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]) -> int:
     settings
         What to train, on what, and how.
     """
-    try:
+    with needing_torch("train"):
         from dvis.models import training
-    except ModuleNotFoundError as err:
-        if err.name not in ("torch", "torchvision"):
-            raise
-        raise ImportError(f"train needs {err.name}: pip install 'dvis[torch]'") from err
 
     saved: list[Path] = []
     try:

@@ -259,7 +259,7 @@ def _units_of_variants(store: ShownStore) -> dict[tuple[str, str], tuple[int, in
     for index, entry in enumerate(store.entries()):
         shown = store.variant(index)
         n_units = sum(len(store.layer(index, i).channels) for i in range(len(shown.layers)))
-        found[entry.run, entry.variant] = n_units, len(shown.labels)
+        found[entry.run, entry.name] = n_units, len(shown.labels)
     return found
 
 

@@ -1,28 +1,39 @@
-"""Faults that groups of any kind can have: arrays that are not the schema's, labels, damage.
+"""Faults that groups of any kind can have: arrays that are not the schema's, labels, damaged parts.
 
 A group as it lies on disk in, faults out.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
-from typing import Any
+from typing import Any, TypeAlias
 
 import numpy as np
 import zarr
 
-from dvis.schema import CHANNEL, VariableSpec
+from dvis.progress import progress_bar
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SOURCE, Mark, VariableSpec
+from dvis.store.group import ABSENT, FAILED, Group
 from dvis.store.growth import UNREADABLE
+from dvis.store.regions import regions
+
+Region: TypeAlias = tuple[slice, ...]
 
 
 @dataclass(frozen=True)
 class Fault:
-    """Something that a store promises and does not keep; `unit` is its place in `status`."""
+    """Something that a store promises and does not keep.
+
+    `unit` is the place in `status` of the part that it is of; `damaged` names the array, and the
+    region of the mark's dims, that cannot be read.
+    """
 
     place: str
     message: str
     unit: tuple[int, ...] | None = None
+    damaged: tuple[str, Region] | None = None
 
     def __str__(self) -> str:
         return f"{self.place}: {self.message}"
@@ -37,36 +48,26 @@ def schema_faults(
     )
 
 
-def label_faults(group: zarr.Group, dims: Iterable[str], place: str) -> Iterator[Fault]:
-    """Labels of some dimensions that are missing or there twice, and channels out of order."""
-    yield from repeated_labels(group, dims, place)
-    yield from unordered_numbers(group, (CHANNEL,), place)
-    n_channels: Any = group["n_channels"]
-    channels: Any = group[CHANNEL]
-    if (np.asarray(n_channels[:]) > channels.shape[0]).any():
-        yield Fault(place, "a layer says that it has more channels than the channel axis")
-
-
-def repeated_labels(group: zarr.Group, dims: Iterable[str], place: str) -> Iterator[Fault]:
-    """Labels of some dimensions that are missing or there twice."""
-    array: Any
-    for dim in dims:
-        array = group[dim]
-        counts = Counter(np.asarray(array[:]).tolist())
-        if array.fill_value in counts:
+def label_faults(group: Group, place: str) -> Iterator[Fault]:
+    """Labels that are missing or there twice, and numbers that are out of order."""
+    for dim, of_array in group.words.arrays.items():
+        if of_array.dims != (dim,):
+            continue
+        labels = np.asarray(group.array(dim)[:])
+        if of_array.dtype == "int32":  # channels, chains, draws: numbered, not named
+            if not np.array_equal(labels, np.arange(len(labels))):
+                yield Fault(place, f"{dim} is not 0, 1, 2, ...")
+            continue
+        counts = Counter(labels.tolist())
+        if of_array.fill in counts:
             yield Fault(place, f"a {dim} has no label")
-        twice = sorted(label for label, n in counts.items() if n > 1 and label != array.fill_value)
+        twice = sorted(label for label, n in counts.items() if n > 1 and label != of_array.fill)
         if twice:
             yield Fault(place, f"{dim} {twice[0]!r} is there more than once")
-
-
-def unordered_numbers(group: zarr.Group, dims: Iterable[str], place: str) -> Iterator[Fault]:
-    """Dimensions that are not numbered from 0."""
-    array: Any
-    for dim in dims:
-        array = group[dim]
-        if not np.array_equal(array[:], np.arange(array.shape[0])):
-            yield Fault(place, f"{dim} is not 0, 1, 2, ...")
+    if "n_channels" in group.words.arrays and (
+        (np.asarray(group.array("n_channels")[:]) > group.array(CHANNEL).shape[0]).any()
+    ):
+        yield Fault(place, "a layer says that it has more channels than the channel axis")
 
 
 def until_unreadable(faults: Iterable[Fault], place: str) -> Iterator[Fault]:
@@ -110,3 +111,179 @@ def _root_faults(
         ]
         if layouts[0] != layouts[1]:
             yield Fault(place, f"{name} is not as the store's root says; --fix sets that right")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Block:
+    """Parts that lie in the same files: where, and what the group holds of them.
+
+    `status` and `weights` have the dims of the mark, `values` (by array) one more, which holds all
+    that a part has. Values that cannot be read are the array's fill value, and `damage` says why.
+    """
+
+    region: Region
+    status: np.ndarray
+    weights: np.ndarray
+    values: Mapping[str, np.ndarray]
+    damage: Mapping[str, str] = field(default_factory=dict)
+
+
+# What is wrong with which parts of a block: whether it is so, and in words.
+Says: TypeAlias = Callable[[Block], Iterator[tuple[np.ndarray, str]]]
+
+
+def lacks_values(mark: Mark, block: Block) -> Iterator[tuple[np.ndarray, str]]:
+    """Parts that are there without a single finite value of some array."""
+    is_there = np.isin(block.status, mark.kept)
+    for name, values in block.values.items():
+        if values.dtype.kind == "f":
+            yield is_there & ~np.isfinite(values).any(-1), f"is there, but has no finite {name}"
+
+
+def part_faults(
+    group: Group, place: str, progress: bool, *, says: Says | None = None
+) -> Iterator[Fault]:
+    """Faults of the parts of a group: status, weights, damaged files, and what a kind says.
+
+    Parameters
+    ----------
+    group : Group
+        A group whose schema is sound.
+    place : str
+        What to call it.
+    progress : bool
+        Show a progress bar.
+    says : callable, optional
+        What more is wrong with parts of a block; by default that a part has no finite value.
+    """
+    mark = group.words.marks[0]
+    says = says or partial(lacks_values, mark)
+    labels = {
+        dim: np.asarray(group.array(dim)[:]).tolist()
+        for dim in group.words.arrays[mark.status].dims
+    }
+    weighed = _weighed_checkpoints(group, mark)
+    spans = list(_spans(group, mark))
+    with progress_bar(len(spans), "blocks", f"check {place}", shown=progress) as bar:
+        for span in spans:
+            for block in _blocks(group, mark, span):
+                yield from _of_block(block, mark, weighed, says, labels, place)
+            bar.update()
+
+
+def _of_block(
+    block: Block,
+    mark: Mark,
+    weighed: np.ndarray,
+    says: Says,
+    labels: Mapping[str, list[Any]],
+    place: str,
+) -> Iterator[Fault]:
+    said = np.full(block.status.shape, "", object)
+    is_there = np.isin(block.status, mark.kept)
+    for name, values in block.values.items():
+        if values.dtype.kind == "f":
+            stray = (block.status == ABSENT) & ~np.isnan(values).all(-1)
+            said[stray] = f"holds {name}, but is not done: a run goes on, or died"
+    of_row = np.expand_dims(weighed[block.region[0]], tuple(range(1, is_there.ndim)))
+    said[is_there & (block.weights == 0) & of_row] = (
+        "does not say of which weights it is, as others there do"
+    )
+    for is_so, message in says(block):
+        said[is_so] = message
+    for inside in np.argwhere(~np.isin(block.status, (ABSENT, FAILED, *mark.kept))):
+        at = tuple(inside)
+        said[at] = f"has status {block.status[at]}, which is none of its kind"
+    damaged = None
+    for name, error in block.damage.items():
+        damaged = name, block.region
+        said[block.status != ABSENT] = f"its {name} is damaged: {error}"
+        if (block.status == ABSENT).all():
+            corner = tuple(along.start for along in block.region)
+            where = f"{place}, {_described(labels, corner)}, ..."
+            yield Fault(where, f"its {name} is damaged: {error}", None, damaged)
+    for inside in np.argwhere(said != ""):
+        pairs = zip(inside, block.region, strict=True)
+        unit = tuple(int(i) + along.start for i, along in pairs)
+        message = str(said[tuple(inside)])
+        yield Fault(f"{place}, {_described(labels, unit)}", message, unit, damaged)
+
+
+def _described(labels: Mapping[str, list[Any]], unit: tuple[int, ...]) -> str:
+    """A part in words: its labels."""
+    return words_of_labels(
+        {dim: of_dim[i] for (dim, of_dim), i in zip(labels.items(), unit, strict=True)}
+    )
+
+
+def words_of_labels(labels: Mapping[str, Any]) -> str:
+    """Labels of a part in words: checkpoint and layer as they are, others after what they are.
+
+    Examples
+    --------
+    >>> words_of_labels({"checkpoint": "step_10", "layer": "conv1", "channel": 3})
+    'step_10, conv1, channel 3'
+    """
+    words = []
+    for dim, label in labels.items():
+        text = label if isinstance(label, str) else f"{label:g}"
+        words.append(text if dim in (CHECKPOINT, LAYER) else f"{dim.replace('_', ' ')} {text}")
+    return ", ".join(words)
+
+
+def _spans(group: Group, mark: Mark) -> Iterator[Region]:
+    """Regions of the mark whose status lies in one file along checkpoints."""
+    status, widest = group.array(mark.status), group.array(_widest(group, mark))
+    n_dims = len(status.shape)
+    return regions(status.shape, (status.chunks[0], *widest.chunks[1:n_dims]))
+
+
+def _blocks(group: Group, mark: Mark, span: Region) -> Iterator[Block]:
+    """Blocks of a span, of which one file of the widest array each; status is read first."""
+    status, weights = (np.asarray(group.array(name)[span]) for name in (mark.status, mark.weights))
+    height = group.array(_widest(group, mark)).chunks[0]
+    names = [
+        name
+        for name, of_array in group.words.arrays.items()
+        if set(of_array.dims) >= set(group.words.arrays[mark.status].dims)
+        and not name.startswith(SOURCE)
+        and name != mark.status
+    ]
+    for first in range(0, len(status), height):
+        rows = slice(first, min(first + height, len(status)))
+        region = (slice(span[0].start + rows.start, span[0].start + rows.stop), *span[1:])
+        values, damage = {}, {}
+        for name in names:
+            array = group.array(name)
+            shape = status[rows].shape
+            try:
+                of_parts = np.asarray(array[region])
+            except UNREADABLE as err:
+                damage[name] = str(err)
+                own = array.shape[len(shape) :]
+                of_parts = np.full((*shape, *own), array.fill_value, array.dtype)
+            values[name] = of_parts.reshape(*shape, -1)
+        yield Block(
+            region=region,
+            status=status[rows],
+            weights=weights[rows],
+            values=values,
+            damage=damage,
+        )
+
+
+def _widest(group: Group, mark: Mark) -> str:
+    """The array of parts with the most dims."""
+    of_mark = set(group.words.arrays[mark.status].dims)
+    names = [n for n, a in group.words.arrays.items() if set(a.dims) >= of_mark]
+    return max(names, key=lambda name: len(group.words.arrays[name].dims))
+
+
+def _weighed_checkpoints(group: Group, mark: Mark) -> np.ndarray:
+    """Whether it is known of which weights parts of a checkpoint are, (checkpoint,) bool."""
+    status, weights = group.array(mark.status), group.array(mark.weights)
+    is_weighed = np.zeros(status.shape[0], bool)
+    for region in regions(status.shape, status.chunks):
+        is_known = np.isin(status[region], mark.kept) & (np.asarray(weights[region]) != 0)
+        is_weighed[region[0]] |= is_known.any(tuple(range(1, is_known.ndim)))
+    return is_weighed

@@ -11,11 +11,12 @@ import sys
 from collections.abc import Callable, Iterator
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
-from typing import TYPE_CHECKING, Any, ParamSpec, TypeVar
+from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
 if TYPE_CHECKING:
     from distributed import Client
 
+ExecutorFactory: TypeAlias = Callable[[], AbstractContextManager[tuple[Executor, int]]]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -131,8 +132,8 @@ def on_client(client: "Client") -> Iterator[tuple[Executor, int]]:
 
 @contextmanager
 def kept_open(
-    executor: Callable[[], AbstractContextManager[tuple[Executor, int]]],
-) -> Iterator[Callable[[], AbstractContextManager[tuple[Executor, int]]]]:
+    executor: ExecutorFactory,
+) -> Iterator[ExecutorFactory]:
     """The same executor each time that it is asked for, until the end; a new one if it broke.
 
     Workers take seconds to begin, for each loads torch: sweeps that follow one another share them.

@@ -1,13 +1,11 @@
-"""What a run over checkpoints knows before it starts: what their files say, and where to compute.
+"""What a run over checkpoints knows before it starts: what their files say.
 
-Checkpoint files and options in, plain facts and an executor out; alike for every measurement.
+Checkpoint files in, plain facts out; alike for every measurement.
 """
 
-import os
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 from torch import nn
 
@@ -16,11 +14,6 @@ from dvis.models.checkpoints import CheckpointError, CheckpointFile, fingerprint
 from dvis.models.data import InputTransform
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
 from dvis.names import training_steps
-from dvis.sweep.executors import in_processes, in_this_process, on_client, on_cluster, on_scheduler
-from dvis.sweep.sweep import ExecutorFactory
-
-if TYPE_CHECKING:
-    from distributed import Client
 
 # Of inputs about which checkpoints tell nothing: what torchvision's weights take.
 _DEFAULT_SIZE, _DEFAULT_RESIZE = 224, 256
@@ -134,24 +127,3 @@ def input_transform(facts: Mapping[str, Any], size: int | None = None) -> InputT
         )
     )
     return transform if size is None else replace(transform, size=size, resize=None)
-
-
-def choose_executor(
-    n_tasks: int,
-    *,
-    device: str = "cpu",
-    workers: int | None = None,
-    scheduler: str | None = None,
-    client: "Client | None" = None,
-) -> ExecutorFactory:
-    """Where to compute: as told, else on an accelerator alone, or in a process for each core."""
-    if client is not None:
-        return partial(on_client, client)
-    if scheduler is not None:
-        return partial(on_scheduler, scheduler)
-    if workers is not None:
-        return partial(on_cluster, workers) if workers > 0 else in_this_process
-    n_processes = min(len(os.sched_getaffinity(0)), n_tasks)
-    if device != "cpu" or n_processes < 2:
-        return in_this_process
-    return partial(in_processes, n_processes)

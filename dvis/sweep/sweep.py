@@ -6,65 +6,26 @@ records what comes back. A sweep knows no measurement by name.
 
 import logging
 from collections import deque
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import AbstractContextManager
 from dataclasses import dataclass, field, replace
-from functools import lru_cache
 from itertools import islice
-from typing import Any, Protocol, Self
+from typing import Any
+from uuid import uuid4
 
-import numpy as np
 import xarray as xr
 
-from dvis.models.architectures import load_model
 from dvis.models.checkpoints import CheckpointFile
 from dvis.progress import progress_bar
+from dvis.sweep.executors import ExecutorFactory
+from dvis.sweep.plan import Measurement, Recorder, Start
+from dvis.sweep.worker import Lacking, Order, carry_out_order, forget, keep
 
 logger = logging.getLogger(__name__)
 
-ExecutorFactory = Callable[[], AbstractContextManager[tuple[Executor, int]]]
+Answer = Future[xr.Dataset | Lacking]
 _TRIES = 3  # of a task whose worker died
-_MODELS_KEPT = 2  # by a worker: tasks of two checkpoints can alternate where one ends
-
-
-class Task(Protocol):
-    """Some of the work on one model: channels of a layer, or chains of samples."""
-
-    @property
-    def parts(self) -> tuple[int, ...]:
-        """Numbers of what is done and recorded one by one: channels, or chains."""
-
-    def with_parts(self, parts: tuple[int, ...], /) -> Self:
-        """The same task with other parts."""
-
-
-class Measurement(Protocol):
-    """One model in, one labelled Dataset out. It travels to workers, so it can be pickled."""
-
-    def measure(self, model: Any, task: Any, start: np.ndarray | None) -> xr.Dataset:
-        """The result of one task on a model in eval mode."""
-
-
-class Recorder(Protocol):
-    """Where results go."""
-
-    def missing(self, label: str, task: Any) -> tuple[int, ...]:
-        """Parts of a task that a checkpoint lacks."""
-
-    def record(self, label: str, task: Any, result: xr.Dataset) -> list[str]:
-        """Keep a result; return what is to be said of its units."""
-
-    def fail(self, label: str, task: Any, error: str) -> None:
-        """Keep the error of a task."""
-
-
-class Start(Protocol):
-    """Where the images of a task begin."""
-
-    def __call__(self, before: str | None, label: str, task: Any, /) -> np.ndarray | None:
-        """Model inputs to start from, or None: `before` is the checkpoint before."""
 
 
 @dataclass
@@ -140,18 +101,19 @@ def sweep(
     report = SweepReport()
     n_units = sum(len(job.task.parts) for job in _jobs(checkpoints, tasks, recorder))
     queue = _Queue(_jobs(checkpoints, tasks, recorder), is_chained)
-    with progress_bar(n_units, unit, model, shown=progress) as bar:
-        while not queue.is_empty:
-            with executor() as (pool, n_workers):
-                n_in_flight = 2 * n_workers if n_workers > 1 else 1
-                for job, future in _completed(
-                    queue, pool, n_in_flight, measurement, model, device, start
-                ):
-                    if queue.give_back(job, future):
-                        logger.warning("a worker was killed; its tasks are done again")
-                        break
-                    _settle(job, future, recorder, report)
-                    bar.update(len(job.task.parts))
+    orders = _Orders(uuid4().hex, measurement, model, device, start)
+    try:
+        with progress_bar(n_units, unit, model, shown=progress) as bar:
+            while not queue.is_empty:
+                with executor() as (pool, n_workers):
+                    for job, future in _completed(queue, pool, n_workers, orders):
+                        if queue.give_back(job, future):
+                            logger.warning("a worker was killed; its tasks are done again")
+                            break
+                        _settle(job, future, recorder, report)
+                        bar.update(len(job.task.parts))
+    finally:
+        forget()
     return report
 
 
@@ -161,7 +123,7 @@ class _Queue:
     def __init__(self, jobs: Iterator[_Job], is_chained: bool) -> None:
         self._jobs, self._is_chained = jobs, is_chained
         self._waiting: deque[_Job] = deque()
-        self.running: dict[Future[xr.Dataset], _Job] = {}
+        self.running: dict[Answer, _Job] = {}
 
     @property
     def is_empty(self) -> bool:
@@ -177,7 +139,7 @@ class _Queue:
             return None
         return self._waiting.popleft()
 
-    def give_back(self, job: _Job, future: Future[xr.Dataset]) -> bool:
+    def give_back(self, job: _Job, future: Answer) -> bool:
         """Whether the job's pool of processes broke: then it, and all under way, wait again."""
         if not isinstance(future.exception(), BrokenProcessPool):
             return False
@@ -197,42 +159,63 @@ class _Queue:
         return self._waiting[0] if self._waiting else None
 
 
+@dataclass(frozen=True)
+class _Orders:
+    """Makes orders of jobs."""
+
+    key: str
+    measurement: Measurement
+    model: str
+    device: str
+    start: Start | None
+
+    def of(self, job: _Job) -> Order:
+        """What travels to a worker for a job."""
+        label = job.checkpoint.label
+        given = None if self.start is None else self.start(job.before, label, job.task)
+        return Order(self.key, self.model, job.checkpoint, self.device, job.task, given)
+
+
 def _completed(
-    queue: _Queue,
-    pool: Executor,
-    n_in_flight: int,
-    measurement: Measurement,
-    model: str,
-    device: str,
-    start: Start | None,
-) -> Iterator[tuple[_Job, Future[xr.Dataset]]]:
+    queue: _Queue, pool: Executor, n_workers: int, orders: _Orders
+) -> Iterator[tuple[_Job, Answer]]:
     """Jobs with their finished futures, as they finish."""
+    keep(orders.key, orders.measurement)  # for tasks in this process
+    sent: dict[Answer, Order] = {}
+    # One each at first: a worker that lacks the measurement says so before more is sent to it.
+    n_in_flight = n_workers
     while True:
         while len(queue.running) < n_in_flight and (job := queue.take()) is not None:
-            label = job.checkpoint.label
-            given = None if start is None else start(job.before, label, job.task)
-            arguments = (measurement, model, job.checkpoint, device, job.task, given)
-            queue.running[_submitted(pool, arguments)] = job
+            order = orders.of(job)
+            future = _submitted(pool, order)
+            queue.running[future], sent[future] = job, order
         if not queue.running:
             return
         done, _ = wait(queue.running, return_when=FIRST_COMPLETED)
         for future in done:
-            if future in queue.running:
-                yield queue.running.pop(future), future
+            if future not in queue.running:
+                continue
+            job, order = queue.running.pop(future), sent.pop(future)
+            if future.exception() is None and isinstance(future.result(), Lacking):
+                again = _submitted(pool, order, orders.measurement)
+                queue.running[again], sent[again] = job, order
+                continue
+            n_in_flight = 2 * n_workers if n_workers > 1 else 1
+            yield job, future
 
 
-def _submitted(pool: Executor, arguments: tuple[Any, ...]) -> Future[xr.Dataset]:
+def _submitted(pool: Executor, *arguments: Any) -> Answer:
     try:
-        return pool.submit(_measure, *arguments)
+        return pool.submit(carry_out_order, *arguments)
     except BrokenProcessPool as err:  # it broke since the last task was submitted
-        future: Future[xr.Dataset] = Future()
+        future: Answer = Future()
         future.set_exception(err)
         return future
 
 
 def _settle(
     job: _Job,
-    future: Future[xr.Dataset],
+    future: Answer,
     recorder: Recorder,
     report: SweepReport,
 ) -> None:
@@ -241,6 +224,7 @@ def _settle(
     label, n_units = job.checkpoint.label, len(job.task.parts)
     if error is None:
         result = future.result()
+        assert isinstance(result, xr.Dataset)
         report.notes += recorder.record(label, job.task, result)
         n_failed = int((result["error"] != "").sum()) if "error" in result else 0
         report.n_failed += n_failed
@@ -274,21 +258,3 @@ def _precedes(other: _Job, job: _Job) -> bool:
     there, here = other.task, job.task
     is_alike = there.with_parts(()) == here.with_parts(())
     return is_alike and bool(set(there.parts) & set(here.parts))
-
-
-def _measure(
-    measurement: Measurement,
-    model: str,
-    checkpoint: CheckpointFile,
-    device: str,
-    task: Any,
-    start: np.ndarray | None,
-) -> xr.Dataset:
-    """One task, in a worker."""
-    stamp = None if checkpoint.path is None else checkpoint.path.stat().st_mtime_ns
-    return measurement.measure(_loaded(model, checkpoint, stamp, device), task, start)
-
-
-@lru_cache(maxsize=_MODELS_KEPT)
-def _loaded(model: str, checkpoint: CheckpointFile, _stamp: int | None, device: str) -> Any:
-    return load_model(model, checkpoint, device)

@@ -23,7 +23,7 @@ from torch.nn import functional
 
 from dvis.kinds.llc.measure import ChainTask, LocalLearning, samples_of
 from dvis.kinds.llc.settings import ChainSettings
-from dvis.schema import ALL_PARAMETERS
+from dvis.kinds.llc.words import ALL_PARAMETERS
 
 SEED = 0
 N_CLASSES = 10

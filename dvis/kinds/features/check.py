@@ -6,48 +6,31 @@ that an import or a sweep makes them again.
 
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from pathlib import Path
 
 import numpy as np
 
-from dvis.disk import write_lock
-from dvis.kinds.features.group import FeatureGroup, array_specs
-from dvis.kinds.features.images.block_reader import Block, FeatureReader
-from dvis.kinds.features.images.blocks import Position
+from dvis.kinds.features.group import FeatureGroup
+from dvis.kinds.features.images.block_reader import Block, BlockReader
 from dvis.kinds.features.images.picture_files import PictureError, decode
-from dvis.opening import FeatureEntry, contents, open_group
+from dvis.kinds.features.words import Form, Variant
 from dvis.progress import progress_bar
-from dvis.schema import CHECKPOINT, FEATURES, LAYER, Form, Status, Variant
-from dvis.store.faults import Fault, label_faults, schema_faults, until_unreadable
+from dvis.schema import Status
+from dvis.store.faults import Fault
+from dvis.store.group import Group
 
 
-def check_features(store: Path, *, fix: bool, progress: bool) -> list[Fault]:
-    """Faults of a store's feature images."""
-    faults = []
-    for entry in contents(store).features:
-        place = f"{entry.run}, {entry.variant}"
-        of_group = list(until_unreadable(_group_faults(store, entry, place, progress), place))
-        faults += of_group
-        if fix:
-            _mark_failed(store, entry, of_group)
-    return faults
-
-
-def _group_faults(store: Path, entry: FeatureEntry, place: str, progress: bool) -> Iterator[Fault]:
-    of_schema = schema_faults(store, open_group(store, entry), array_specs(), place)
+def feature_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
+    """Faults of a group of feature images beyond its schema and labels."""
+    assert isinstance(group, FeatureGroup)
     try:
-        Variant.parse(entry.variant)
+        Variant.parse(group.variant)
     except ValueError as err:
-        of_schema.append(Fault(place, str(err)))
-    yield from of_schema
-    if of_schema:
+        yield Fault(place, str(err))
         return
-    reader = FeatureReader(store, entry)
-    yield from label_faults(reader.group, (CHECKPOINT, LAYER), place)
-    yield from _unit_faults(reader, place, progress)
+    yield from _unit_faults(BlockReader(group.store, group.zarr), place, progress)
 
 
-def _unit_faults(reader: FeatureReader, place: str, progress: bool) -> Iterator[Fault]:
+def _unit_faults(reader: BlockReader, place: str, progress: bool) -> Iterator[Fault]:
     n_parameters = len(list(reader.group.attrs.get("parameters", [])))  # type: ignore[arg-type]
     with (
         ThreadPoolExecutor() as pool,
@@ -62,7 +45,7 @@ def _unit_faults(reader: FeatureReader, place: str, progress: bool) -> Iterator[
 
 
 def _block_faults(
-    reader: FeatureReader, block: Block, n_parameters: int, pool: ThreadPoolExecutor
+    reader: BlockReader, block: Block, n_parameters: int, pool: ThreadPoolExecutor
 ) -> Iterator[tuple[int, int, str]]:
     known = np.isin(block.status, [int(status) for status in Status])
     for row, column in zip(*np.nonzero(~known), strict=True):
@@ -89,7 +72,7 @@ def _block_faults(
             yield row, column, fault
 
 
-def _image_fault(reader: FeatureReader, block: Block, unit: tuple[int, int]) -> str:
+def _image_fault(reader: BlockReader, block: Block, unit: tuple[int, int]) -> str:
     data = block.images.get(unit)
     if data is None:
         return block.fault or "its image is not there, or damaged: its checksum differs"
@@ -101,28 +84,3 @@ def _image_fault(reader: FeatureReader, block: Block, unit: tuple[int, int]) -> 
     except PictureError as err:
         return f"its image {err}"
     return "" if pixels.shape == size else f"its image is {pixels.shape}, the others {size}"
-
-
-def _mark_failed(store: Path, entry: FeatureEntry, faults: list[Fault]) -> None:
-    units = np.array([fault.unit for fault in faults if fault.unit])
-    if not len(units):
-        return
-    with write_lock(store, f"{entry.run}/{FEATURES}"):
-        group = FeatureGroup.open(store, entry.run, entry.variant)
-        if group is None:
-            return
-        blocks = group.blocks
-        damaged: dict[Path, set[Position]] = {}
-        for layer in np.unique(units[:, 1]).tolist():
-            rows, _, channels = units[units[:, 1] == layer].T
-            group.mark_failed(rows, layer, channels)
-            for row, channel in zip(rows.tolist(), channels.tolist(), strict=True):
-                (block_row, inside), (column, place) = (
-                    divmod(row, blocks.checkpoints),
-                    divmod(channel, blocks.channels),
-                )
-                path = blocks.path(block_row, layer, column)
-                damaged.setdefault(path, set()).add((inside, place))
-        for path, positions in damaged.items():
-            # Without the damaged pictures, which would be in the way of reading the others.
-            blocks.merge(path, {}, drop=positions)

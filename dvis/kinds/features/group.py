@@ -1,66 +1,43 @@
-"""A group of feature images, open for the one process that writes it: create, grow, commit.
+"""A group of feature images, open for the one process that writes it: blocks of pictures besides.
 
-What a group holds is there for readers only once `status` says so, and `status` is written last;
-what is killed on the way has no status and is done again.
+Everything else about it is as in groups of all kinds.
 """
 
-import shutil
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import numpy as np
-import zarr
 
 from dvis.kinds.features.images.blocks import ImageBlocks, image_layout
-from dvis.names import CheckpointName
-from dvis.schema import (
+from dvis.kinds.features.images.picture_files import encode_png
+from dvis.kinds.features.words import (
     BLOCK_CHANNELS,
-    CHANNEL,
-    CHECKPOINT,
-    COORDINATES,
-    FEATURES,
-    IMAGE,
-    LAYER,
-    LOSS,
+    FINGERPRINT,
+    KIND,
     LOSS_CHUNK_STEPS,
     SCALARS,
-    SOURCE,
-    SOURCES,
-    TEXT,
-    Status,
-    VariableSpec,
-    feature_group,
-    run_group,
-    scalar_chunks,
+    WORDS,
 )
-from dvis.store.growth import resize, settle
+from dvis.names import CheckpointName
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, Words, X, Y, group_path
+from dvis.store.group import Group, existing_group
+from dvis.store.placing import Places
 
-_COORDINATE_NAMES = "epoch phase batch step time n_channels"
+_IMAGE = "image"
+_MOST_PARAMETERS = 1000
 
 
-class FeatureGroup:
+class FeatureGroup(Group):
     """A variant of a run, open for writing by the one process that holds its lock."""
 
-    def __init__(self, store: Path, run: str, variant: str, group: zarr.Group) -> None:
-        self.store, self.run, self.variant = store, run, variant
-        self._group = group
-        self._source: zarr.Group = group[SOURCE]  # type: ignore[assignment]  # always a group
-        self._arrays: dict[str, zarr.Array[Any]] = {}
-        self._read_labels()
-        self.parameters: list[dict[str, Any]] = list(group.attrs.get("parameters", []))  # type: ignore[arg-type]
-
     @classmethod
-    def open(cls, store: Path, run: str, variant: str) -> "FeatureGroup | None":
+    def existing(cls, store: Path, run: str, variant: str) -> Self | None:
         """The group, set right if a killed writer left it half grown, or None if there is none."""
-        path = feature_group(run, variant)
-        if not (store / path / "zarr.json").exists():
+        if existing_group(store, WORDS, run, variant) is None:
             return None
-        group = zarr.open_group(store, path=path, mode="r+", use_consolidated=False)
-        if group.attrs.get("dvis_kind") != FEATURES:  # its making was cut off
-            return None
-        settle(group, array_specs())
-        return cls(store, run, variant, group)
+        return cls.open(store, WORDS, run, variant, {})
 
     @classmethod
     def create(
@@ -73,232 +50,157 @@ class FeatureGroup:
         width: int,
         codec: str,
         block_checkpoints: int | None = None,
-    ) -> "FeatureGroup":
+    ) -> Self:
         """Make an empty group whose images have that size; the caller is `restructuring`."""
-        path = feature_group(run, variant)
-        shutil.rmtree(store / path, ignore_errors=True)  # one whose making was cut off
-        zarr.open_group(store, path=run_group(run), mode="a").update_attributes({"run": run})
-        group = zarr.open_group(store, path=path, mode="a")
-        image = image_layout(height, width, codec, checkpoints=block_checkpoints)
-        span = (image.get("shards") or image["chunks"])[0]
-        sizes = {"y": height, "x": width, "rgb": 3}
-        for name, spec in array_specs().items():
-            _create_array(group, name, spec, sizes, image, span)
-        group.update_attributes(
-            {
-                "dvis_kind": FEATURES,
-                "run": run,
-                "variant": variant,
-                "coordinates": _COORDINATE_NAMES,
-                "parameters": [],
-                "image_codec": codec,
-            }
-        )
-        return cls(store, run, variant, group)
+        words = feature_words(height, width, codec, block_checkpoints)
+        attrs = {"parameters": [], "image_codec": codec}
+        return cls._make(store, words, run, variant, attrs)
+
+    @property
+    def run(self) -> str:
+        """Whose the group is."""
+        return str(self.zarr.attrs["run"])
+
+    @property
+    def variant(self) -> str:
+        """What it is called."""
+        return str(self.zarr.attrs["variant"])
+
+    @property
+    def parameters(self) -> list[dict[str, Any]]:
+        """The table of parameters that `params` points into."""
+        return list(self.zarr.attrs.get("parameters", []))  # type: ignore[arg-type]
 
     @property
     def image_size(self) -> tuple[int, int]:
         """Height and width of the group's images."""
-        shape = self.array("image").shape
+        shape = self.array(_IMAGE).shape
         return shape[3], shape[4]
 
     @property
     def blocks(self) -> ImageBlocks:
         """The files of the group's images."""
-        folder = self.store / feature_group(self.run, self.variant) / "image"
-        return ImageBlocks.of(self.array("image"), folder)
+        folder = self.store / group_path(self.run, KIND, self.variant) / _IMAGE
+        return ImageBlocks.of(self.array(_IMAGE), folder)
 
-    def array(self, name: str) -> zarr.Array[Any]:
-        """One of the group's arrays, `source/...` included."""
-        if name not in self._arrays:
-            self._arrays[name] = self._group[name]  # type: ignore[assignment]  # an array by schema
-        return self._arrays[name]
+    @property
+    def layers(self) -> dict[str, int]:
+        """Places of the layers."""
+        return self.rows[LAYER]
 
-    def grow(
-        self,
-        checkpoints: Sequence[CheckpointName],
-        channels_of_layers: Mapping[str, int],
+    @property
+    def n_channels(self) -> dict[str, int]:
+        """Channels seen of each layer."""
+        counts = np.asarray(self.array("n_channels")[:]).tolist()
+        return dict(zip(self.layers, counts, strict=True))
+
+    def grow_units(
+        self, checkpoints: Sequence[CheckpointName], channels_of_layers: Mapping[str, int]
     ) -> None:
-        """Make room for checkpoints, layers and channels that the group does not have yet.
+        """Make room for checkpoints, layers and channels that the group does not have yet."""
+        known = self.n_channels
+        counts = {layer: max(n, known.get(layer, 0)) for layer, n in channels_of_layers.items()}
+        labels = {LAYER: list(counts), CHANNEL: range(max(counts.values(), default=0))}
+        self.grow(checkpoints, labels, {"n_channels": counts})
 
-        The caller is `restructuring`. Data arrays grow first, coordinates after them, then the
-        labels are written: what is cut off has no label and is taken back.
-        """
-        new_checkpoints = [name for name in checkpoints if name.label not in self.rows]
-        new_layers = [layer for layer in channels_of_layers if layer not in self.layers]
-        wider = {
-            layer: n for layer, n in channels_of_layers.items() if n > self.n_channels.get(layer, 0)
-        }
-        sizes = {
-            CHECKPOINT: len(self.rows) + len(new_checkpoints),
-            LAYER: len(self.layers) + len(new_layers),
-            CHANNEL: max([self._width, *channels_of_layers.values()]),
-        }
-        if not (new_checkpoints or new_layers or wider or sizes[CHANNEL] > self._width):
-            return
-        specs = array_specs()
-        resize({name: self.array(name) for name in specs}, specs, sizes)
-        self._write_checkpoints(new_checkpoints)
-        if sizes[CHANNEL] > self._width:
-            self.array(CHANNEL)[self._width :] = np.arange(self._width, sizes[CHANNEL])
-        self._write_layers(new_layers, wider)
-        self._read_labels()
-
-    def grow_loss(self, n_steps: int) -> None:
-        """Make room for longer loss curves; the root hears of it when the import ends."""
-        loss = self.array("loss")
-        if n_steps > loss.shape[3]:
-            loss.resize((*loss.shape[:3], n_steps))
-
-    def write_steps(self, steps: Mapping[str, int]) -> None:
-        """Set the training step of the checkpoints that are named."""
-        known = {self.rows[label]: step for label, step in steps.items() if label in self.rows}
-        array = self.array("step")
-        values = np.asarray(array[:])
-        updated = values.copy()
-        updated[list(known)] = list(known.values())
-        if not np.array_equal(values, updated):
-            array[:] = updated
-
-    def parameter_index(self, parameters: Mapping[str, Any], limit: int = 1000) -> int:
+    def parameter_index(self, parameters: Mapping[str, Any]) -> int:
         """Place of a set of parameters in the group's table, or -1 where the table is full."""
-        wanted = dict(parameters)
-        if wanted in self.parameters:
-            return self.parameters.index(wanted)
-        if len(self.parameters) >= limit:
+        table, wanted = self.parameters, dict(parameters)
+        if wanted in table:
+            return table.index(wanted)
+        if len(table) >= _MOST_PARAMETERS:
             return -1
-        self.parameters.append(wanted)
-        self._group.update_attributes({"parameters": self.parameters})
-        return len(self.parameters) - 1
+        self.note(parameters=[*table, wanted])
+        return len(table)
 
     def read(self, name: str, rows: slice, layer: int) -> np.ndarray:
         """A variable's values of some checkpoints of one layer, (checkpoint, channel)."""
         return np.asarray(self.array(name)[rows, layer, :])
 
-    def retract(self, rows: np.ndarray, layer: int, channels: np.ndarray) -> None:
-        """Mark units absent, as whoever is about to write them again must do first."""
-        self._put("status", rows, layer, channels, np.full(len(rows), int(Status.ABSENT)))
-
-    def mark_failed(self, rows: np.ndarray, layer: int, channels: np.ndarray) -> None:
-        """Mark units failed, and forget their files so that an import reads them again."""
-        self._put("status", rows, layer, channels, np.full(len(rows), int(Status.FAILED)))
-        self._put("source/fingerprint", rows, layer, channels, np.zeros(len(rows), np.uint64))
-        for name in ("activation", "stop_step", "seed", "params"):
-            self._put(name, rows, layer, channels, np.full(len(rows), SCALARS[name].fill))
-
-    def commit(
-        self,
-        rows: np.ndarray,
-        layer: int,
-        channels: np.ndarray,
-        values: Mapping[str, np.ndarray],
-    ) -> None:
-        """Write scalars of units of one layer, and their status after everything else.
-
-        Parameters
-        ----------
-        rows, channels : ndarray, (unit,), int
-            The checkpoint's row and the channel of each unit.
-        layer : int
-            The layer's index.
-        values : mapping of str to ndarray, (unit,)
-            Variables by name, `status` among them.
-        """
-        for name, data in values.items():
-            if name != "status":
-                self._put(name, rows, layer, channels, data)
-        self._put("status", rows, layer, channels, values["status"])
-
-    def write_losses(
-        self,
-        rows: np.ndarray,
-        layer: int,
-        channels: np.ndarray,
-        losses: Sequence[np.ndarray],
-        *,
-        is_new: bool,
-    ) -> None:
-        """Write loss curves, a block of steps at a time, NaN after the end of each.
-
-        Of units that are not new, the curve may have been longer: it is overwritten to its end.
-        """
-        lengths = np.array([len(loss) for loss in losses])
-        self.grow_loss(int(lengths.max(initial=0)))
-        array = self.array("loss")
-        for start in range(0, array.shape[3], LOSS_CHUNK_STEPS):
-            stop = min(start + LOSS_CHUNK_STEPS, array.shape[3])
-            reaching = np.flatnonzero((lengths > start) | (not is_new))
-            if not len(reaching):
-                break
-            region = (
-                slice(int(rows[reaching].min()), int(rows[reaching].max()) + 1),
-                layer,
-                slice(int(channels[reaching].min()), int(channels[reaching].max()) + 1),
-                slice(start, stop),
-            )
-            block = np.array(array[region])
-            for i in reaching.tolist():
-                curve = block[rows[i] - region[0].start, channels[i] - region[2].start]
-                part = losses[i][start:stop]
-                curve[: len(part)] = part
-                curve[len(part) :] = np.nan
-            array[region] = block
-
-    def _put(
-        self, name: str, rows: np.ndarray, layer: int, channels: np.ndarray, data: np.ndarray
-    ) -> None:
-        array, data = self.array(name), data.astype(self.array(name).dtype)
-        first, stop = rows.min(), rows.max() + 1
-        left, right = channels.min(), channels.max() + 1
-        if len(data) == (stop - first) * (right - left):  # a whole rectangle: twice as fast
-            block = np.empty((stop - first, right - left), data.dtype)
-            block[rows - first, channels - left] = data
-            array[first:stop, layer, left:right] = block
+    def put(self, name: str, places: Places, values: np.ndarray, status: np.ndarray) -> None:
+        """Write an array's values of units; of images, those of complete units, into blocks."""
+        if name == _IMAGE:
+            self._put_images(places, values, status)
         else:
-            layers = np.full(len(rows), layer)
-            array.set_coordinate_selection((rows, layers, channels), data)
+            super().put(name, places, values, status)
 
-    def _write_checkpoints(self, new: Sequence[CheckpointName]) -> None:
-        if not new:
+    def mark_failed(
+        self,
+        units: np.ndarray,
+        messages: Sequence[str],  # a unit's problem tells of its files
+        damaged: Iterable[tuple[str, tuple[slice, ...]]] = (),
+    ) -> None:
+        """Mark units failed, and forget their files so that an import reads them again."""
+        if not len(units):
             return
-        rows = slice(len(self.rows), len(self.rows) + len(new))
-        times = np.array([name.time for name in new], "datetime64[s]").astype("int64")
-        self.array("epoch")[rows] = np.array([name.epoch for name in new])
-        self.array("phase")[rows] = np.array([name.phase for name in new], TEXT)
-        self.array("batch")[rows] = np.array([name.batch for name in new])
-        self.array("time")[rows] = times
-        self.array(CHECKPOINT)[rows] = np.array([name.label for name in new], TEXT)
+        places = dict(zip((CHECKPOINT, LAYER, CHANNEL), units.T, strict=True))
+        n_units = len(units)
+        emptied = {
+            name: np.full(n_units, SCALARS[name].fill, SCALARS[name].dtype)
+            for name in ("activation", "stop_step", "seed", "params")
+        }
+        emptied[FINGERPRINT] = np.zeros(n_units, np.uint64)
+        self.write(places, emptied, np.full(n_units, int(Status.FAILED)))
+        # Without the damaged pictures, which would be in the way of reading the others.
+        blocks = self.blocks
+        for path, members in _by_block(blocks, places).items():
+            blocks.merge(path, {}, drop={position for _, position in members})
 
-    def _write_layers(self, new: Sequence[str], wider: Mapping[str, int]) -> None:
-        n_channels = {**self.n_channels, **wider}
-        names = [*self.layers, *new]
-        if wider:
-            self.array("n_channels")[:] = np.array([n_channels.get(name, 0) for name in names])
-        if new:
-            self.array(LAYER)[len(self.layers) :] = np.array(new, TEXT)
+    def _put_images(self, places: Places, values: np.ndarray, status: np.ndarray) -> None:
+        blocks = self.blocks
+        good = np.flatnonzero(status == Status.COMPLETE)
+        chosen = {dim: np.broadcast_to(place, len(status))[good] for dim, place in places.items()}
+        for path, members in _by_block(blocks, chosen).items():
+            images = {at: _encoded(values[good[i]], blocks.codec) for i, at in members}
+            blocks.merge(path, images)
 
-    def _read_labels(self) -> None:
-        labels = np.asarray(self.array(CHECKPOINT)[:]).tolist()
-        layers = np.asarray(self.array(LAYER)[:]).tolist()
-        counts = np.asarray(self.array("n_channels")[:]).tolist()
-        self.rows = {label: row for row, label in enumerate(labels)}
-        self.layers = {layer: i for i, layer in enumerate(layers)}
-        self.n_channels = dict(zip(layers, counts, strict=True))
-        self._width = self.array(CHANNEL).shape[0]
+
+def feature_words(
+    height: int, width: int, codec: str, block_checkpoints: int | None = None
+) -> Words:
+    """Words of a group whose images have that size, with the layout of its blocks."""
+    image = image_layout(height, width, codec, checkpoints=block_checkpoints)
+    span = (image.get("shards") or image["chunks"])[0]
+    loss = {"chunks": (span, 1, BLOCK_CHANNELS, LOSS_CHUNK_STEPS)}
+    layouts = {_IMAGE: image, "loss": loss}
+    arrays = {
+        name: replace(of_array, layout=layouts.get(name, of_array.layout))
+        for name, of_array in WORDS.arrays.items()
+    }
+    return replace(WORDS, arrays=arrays, sizes={Y: height, X: width, RGB: 3})
+
+
+def _by_block(blocks: ImageBlocks, places: Places) -> dict[Path, list[tuple[int, tuple[int, int]]]]:
+    """Units by the file of their images: their numbers, and positions in it."""
+    members: dict[Path, list[tuple[int, tuple[int, int]]]] = {}
+    columns = (np.atleast_1d(places[dim]).tolist() for dim in (CHECKPOINT, LAYER, CHANNEL))
+    for i, (row, layer, channel) in enumerate(zip(*columns, strict=True)):
+        (block_row, inside), (column, place) = (
+            divmod(row, blocks.checkpoints),
+            divmod(channel, blocks.channels),
+        )
+        path = blocks.path(block_row, layer, column)
+        members.setdefault(path, []).append((i, (inside, place)))
+    return members
+
+
+def _encoded(pixels: np.ndarray, codec: str) -> bytes:
+    # A group that an import made keeps its images encoded; png loses nothing.
+    return encode_png(pixels) if codec == "jpeg" else pixels.tobytes()
 
 
 class StoredUnits:
     """What a group holds of one layer at some checkpoints."""
 
     def __init__(self, group: FeatureGroup, labels: Sequence[str], layer: str) -> None:
-        self._rows = np.array([group.rows.get(label, -1) for label in labels])
+        self._rows = np.array([group.rows[CHECKPOINT].get(label, -1) for label in labels])
         known = self._rows[self._rows >= 0]
         self._is_known = len(known) > 0 and layer in group.layers
         if self._is_known:
             first = int(known.min())
             rows = slice(first, int(known.max()) + 1)
             self._status = group.read("status", rows, group.layers[layer])
-            self._fingerprint = group.read("source/fingerprint", rows, group.layers[layer])
+            self._fingerprint = group.read(FINGERPRINT, rows, group.layers[layer])
             self._rows = np.where(self._rows >= 0, self._rows - first, -1)
 
     def status(self, folder: np.ndarray, channel: np.ndarray) -> np.ndarray:
@@ -316,33 +218,3 @@ class StoredUnits:
         if there.any():
             fingerprint[there] = self._fingerprint[self._rows[folder[there]], channel[there]]
         return fingerprint
-
-
-def array_specs() -> dict[str, VariableSpec]:
-    """All arrays of a feature group by their path in it."""
-    sources = {f"{SOURCE}/{name}": spec for name, spec in SOURCES.items()}
-    return {**COORDINATES, **SCALARS, "image": IMAGE, "loss": LOSS, **sources}
-
-
-def _create_array(
-    group: zarr.Group,
-    name: str,
-    spec: VariableSpec,
-    sizes: Mapping[str, int],
-    image: Mapping[str, Any],
-    span: int,
-) -> None:
-    layout: Mapping[str, Any] = {"chunks": scalar_chunks(spec)}
-    if name == "image":
-        layout = image
-    elif name == "loss":
-        layout = {"chunks": (span, 1, BLOCK_CHANNELS, LOSS_CHUNK_STEPS)}
-    group.create_array(
-        name,
-        shape=tuple(sizes.get(dim, 0) for dim in spec.dims),
-        dtype=spec.dtype,
-        fill_value=spec.fill,
-        dimension_names=spec.dims,
-        attributes=dict(spec.attrs),
-        **layout,
-    )

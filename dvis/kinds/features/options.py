@@ -11,17 +11,13 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
-from dvis.schema import DEFAULT_RUN, did_you_mean
+from dvis.schema import did_you_mean
+from dvis.sweep.place import RunOptions, at_least
 
 Preset = Literal["default", "original"]
 Param = Literal["pixel", "fourier", "maco"]
 Schedule = Literal["constant", "exponential", "cosine"]
 Precision = Literal["float32", "bfloat16"]
-
-
-def _at_least(name: str, value: float, least: float) -> None:
-    if not value >= least:
-        raise ValueError(f"{name} is {value}; it must be at least {least}")
 
 
 _NOT_NEGATIVE = (
@@ -131,17 +127,17 @@ class FeatureSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
-        _at_least("max_iterations", self.max_iterations, 1)
-        _at_least("min_iterations", self.min_iterations, 0)
-        _at_least("convergence_window", self.convergence_window, 1)
-        _at_least("lr_warmup_steps", self.lr_warmup_steps, 0)
-        _at_least("crop_factor", self.crop_factor, 1.0)
-        _at_least("rotation", self.rotation, 0.0)
-        _at_least("seed", self.seed, 0)
+        at_least("max_iterations", self.max_iterations, 1)
+        at_least("min_iterations", self.min_iterations, 0)
+        at_least("convergence_window", self.convergence_window, 1)
+        at_least("lr_warmup_steps", self.lr_warmup_steps, 0)
+        at_least("crop_factor", self.crop_factor, 1.0)
+        at_least("rotation", self.rotation, 0.0)
+        at_least("seed", self.seed, 0)
         for name in _NOT_NEGATIVE:
-            _at_least(name, getattr(self, name), 0.0)
+            at_least(name, getattr(self, name), 0.0)
         if self.feature_image_size is not None:
-            _at_least("feature_image_size", self.feature_image_size, 1)
+            at_least("feature_image_size", self.feature_image_size, 1)
         if self.learning_rate <= 0 or not math.isfinite(self.learning_rate):
             raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0")
         if self.gauss_kernel_size < 1 or self.gauss_kernel_size % 2 == 0:
@@ -226,15 +222,11 @@ def feature_settings(
 
 
 @dataclass(frozen=True, kw_only=True)
-class VisualizeOptions:
+class VisualizeOptions(RunOptions):
     """What to visualise, where to, and how.
 
     Parameters
     ----------
-    model
-        Name of a torchvision classification model, or package.module:function of a factory.
-    checkpoint_path
-        Checkpoint files, or folders of them (default: torchvision's pretrained weights).
     layers
         Layers by their dotted names (default: all convolutions).
     channels
@@ -251,31 +243,16 @@ class VisualizeOptions:
         Start from noise, or from the unit's image at the checkpoint before.
     batch_size
         Images that are optimised together (default: 4 on a CPU, 64 on a GPU).
-    device
-        Where to compute: cpu, cuda, cuda:1, mps.
     precision
         Numbers of the forward and backward pass; bfloat16 is for GPUs, and slow on most CPUs.
     maco_images
         Folder of jpg or png files whose mean spectrum images of param maco have (default: 1/f).
-    store
-        The store (default: stores/MODEL.zarr).
-    run
-        The run's name in the store.
     output_path
         Also write the jpg/json tree there, such as feature_images.
-    scheduler
-        Address of a dask scheduler, such as tcp://node7:8786, on whose workers to compute.
-    workers
-        Workers of a dask cluster on this machine; 0 computes in this process (default: a process
-        for each core on a CPU, this process on a GPU).
-    overwrite
-        Make units again that were made with other options.
     settings
         How images are made.
     """
 
-    model: str
-    checkpoint_path: tuple[Path, ...] = ()
     layers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--layer-names"])] = ()
     channels: tuple[int, ...] = ()
     neurons: str | None = None
@@ -284,33 +261,21 @@ class VisualizeOptions:
     init_images_dir: tuple[Path, ...] = ()
     init_from: Literal["noise", "previous"] = "noise"
     batch_size: int | None = None
-    device: str = "cpu"
     precision: Precision = "float32"
     maco_images: Path | None = None
-    store: Path | None = None
-    run: str = DEFAULT_RUN
     output_path: Path | None = None
-    scheduler: str | None = None
-    workers: int | None = None
-    overwrite: bool = False
     settings: Annotated[FeatureSettings, tyro.conf.arg(name="")] = field(
         default_factory=FeatureSettings
     )
 
     def __post_init__(self) -> None:
-        _at_least("number_of_images", self.number_of_images, 1)
-        if self.batch_size is not None:
-            _at_least("batch_size", self.batch_size, 1)
-        if self.workers is not None:
-            _at_least("workers", self.workers, 0)
+        super().__post_init__()
+        at_least("number_of_images", self.number_of_images, 1)
+        at_least("batch_size", self.batch_size, 1)
         if self.init_images_dir and self.init_from == "previous":
             raise ValueError("give init_images_dir or init_from previous, not both")
-        if not self.run.strip():
-            raise ValueError("run is empty; give the run a name, or leave --run out")
         if not all(self.layers):
             raise ValueError("a layer's name is empty; leave --layers out for all convolutions")
-        if self.scheduler is not None and self.workers is not None:
-            raise ValueError("give --scheduler or --workers, not both")
         if self.init_images_dir and not any(map(Path.is_dir, self.init_images_dir)):
             folders = ", ".join(map(str, self.init_images_dir))
             raise FileNotFoundError(

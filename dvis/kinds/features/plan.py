@@ -1,11 +1,10 @@
-"""Feature images of every checkpoint of a run, into a store.
+"""Feature images of every checkpoint of a run: options in, a plan out, and that carried out.
 
 A model's name, its checkpoints and options in; `stores/{model}.zarr` grows. What is there is
 skipped, so that a run that was stopped goes on, and more channels or checkpoints add to it.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -14,38 +13,28 @@ from torch import nn
 from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation
 from dvis.kinds.features.measure.spectra import spectrum_of_images
 from dvis.kinds.features.options import VisualizeOptions
-from dvis.kinds.features.record import FeatureRecorder, Kept, recording_features
+from dvis.kinds.features.record import FeatureRecorder
 from dvis.kinds.features.starts import FromFolders, FromPrevious
+from dvis.kinds.features.words import WORDS
 from dvis.models.architectures import model_name
-from dvis.models.checkpoints import CheckpointFile, find_checkpoints
+from dvis.models.checkpoints import find_checkpoints
+from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
 from dvis.models.devices import find_device
-from dvis.store.metrics import write_metrics
-from dvis.sweep.run_facts import choose_executor, read_run
-from dvis.sweep.sweep import Start, SweepReport, sweep
+from dvis.sweep.place import Place
+from dvis.sweep.plan import Plan, Start
+from dvis.sweep.run_facts import RunFacts, read_run
+from dvis.sweep.runner import Report, carry_out
 
 if TYPE_CHECKING:
     from distributed import Client
 
-# ImageNet's, by which torchvision's own weights were trained.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _DEFAULT_SIZE = 224
 _CPU_BATCH, _ACCELERATOR_BATCH = 4, 64
 
 
-@dataclass
-class VisualizeReport:
-    """What came of a run of `visualize`."""
-
-    store: Path
-    n_measured: int = 0
-    n_failed: int = 0
-    kept: Kept = field(default_factory=Kept)
-    notes: list[str] = field(default_factory=list)
-
-
 def visualize(
     options: VisualizeOptions, *, client: "Client | None" = None, progress: bool = False
-) -> VisualizeReport:
+) -> Report:
     """Make the feature images that a store lacks.
 
     Parameters
@@ -59,7 +48,7 @@ def visualize(
 
     Returns
     -------
-    VisualizeReport
+    Report
         How many units were made, and what is to be said of some: dead, failed and why.
 
     Raises
@@ -72,31 +61,75 @@ def visualize(
         When there is no space left; what was made before is safe, and a second run goes on.
     """
     find_device(options.device)
-    checkpoints = find_checkpoints(options.checkpoint_path)
-    run = read_run(checkpoints)
+    run = read_run(find_checkpoints(options.checkpoint_path))
     model, first = run.first_model(options.model)
     measurement = _measurement(options, run.facts.get(first, {}))
     widths = _widths(measurement, model, options.model)
     tasks = measurement.tasks(widths)
-    name = model_name(options.model)
-    report = VisualizeReport(options.store or Path("stores") / f"{name}.zarr")
-    with recording_features(
-        report.store,
-        name,
-        options.run,
-        image_size=measurement.image_size,
-        number_of_images=measurement.number_of_images,
-        parameters={**measurement.parameters, **_origin(options)},
-        overwrite=options.overwrite,
-    ) as recorder:
-        names = [checkpoint.name for checkpoint in checkpoints]
-        recorder.prepare(names, run.steps, widths, measurement.objectives, run.fingerprints)
-        write_metrics(recorder.store, options.run, run.metrics)
-        labels = [checkpoint.label for checkpoint in checkpoints]
-        report.kept = recorder.n_kept(labels, tasks)
-        done = _sweep(options, measurement, checkpoints, tasks, recorder, client, progress)
-    report.n_measured, report.n_failed, report.notes = done.n_measured, done.n_failed, done.notes
+    start = _FromOptions(options, measurement)
+
+    def recorder(_plan: Plan, store: Path, run: RunFacts, place: Place) -> FeatureRecorder:
+        made = FeatureRecorder(
+            store,
+            place.run,
+            image_size=measurement.image_size,
+            number_of_images=measurement.number_of_images,
+            parameters={**measurement.parameters, **_origin(options)},
+            overwrite=place.overwrite,
+        )
+        start.recorder = made
+        names = [checkpoint.name for checkpoint in run.checkpoints]
+        return made.prepare(names, run.steps, widths, tasks, run.fingerprints)
+
+    plan = Plan(
+        model=options.model,
+        words=WORDS,
+        name=", ".join(measurement.objectives),
+        measurement=measurement,
+        tasks=tasks,
+        start=start if start.is_given else None,
+        is_chained=options.init_from == "previous",
+        recorder=recorder,
+    )
+    report = carry_out(plan, run, options, client=client, progress=progress)
+    report.notes[:0] = start.notes
     return report
+
+
+class _FromOptions:
+    """Where images begin, as the options say."""
+
+    def __init__(self, options: VisualizeOptions, measurement: FeatureVisualisation) -> None:
+        self.recorder: FeatureRecorder | None = None
+        self.is_given = bool(options.init_images_dir) or options.init_from == "previous"
+        self._folders: FromFolders | None = None
+        if options.init_images_dir:
+            self._folders = FromFolders(
+                options.init_images_dir,
+                model_name(options.model),
+                options.run,
+                measurement.image_size,
+                measurement.number_of_images,
+                measurement.mean,
+                measurement.std,
+            )
+
+    def __call__(self, before: str | None, label: str, task: FeatureTask, /) -> Any:
+        """Model inputs to start from, or None."""
+        assert self.recorder is not None
+        start: Start = FromPrevious(self.recorder) if self._folders is None else self._folders
+        return start(before, label, task)
+
+    @property
+    def notes(self) -> list[str]:
+        """What is to be said of images that began otherwise than was asked for."""
+        if self._folders is None or not self._folders.without:
+            return []
+        without = self._folders.without
+        return [
+            f"{len(without)} images began at random, for no folder of --init-images-dir has one to "
+            f"start from; the first is {without[0]}"
+        ]
 
 
 def _widths(measurement: FeatureVisualisation, model: nn.Module, name: str) -> dict[str, int]:
@@ -117,62 +150,11 @@ def _origin(options: VisualizeOptions) -> dict[str, Any]:
     return {"init_from": "images" if folders else options.init_from, "init_images_dir": folders}
 
 
-def _sweep(
-    options: VisualizeOptions,
-    measurement: FeatureVisualisation,
-    checkpoints: Sequence[CheckpointFile],
-    tasks: Sequence[FeatureTask],
-    recorder: FeatureRecorder,
-    client: "Client | None",
-    progress: bool,
-) -> SweepReport:
-    start: Start | None = None
-    if options.init_images_dir:
-        start = FromFolders(
-            options.init_images_dir,
-            model_name(options.model),
-            options.run,
-            measurement.image_size,
-            measurement.number_of_images,
-            measurement.mean,
-            measurement.std,
-        )
-    elif options.init_from == "previous":
-        start = FromPrevious(recorder)
-    labels = [checkpoint.label for checkpoint in checkpoints]
-    n_tasks = sum(bool(recorder.missing(label, task)) for label in labels for task in tasks)
-    done = sweep(
-        measurement,
-        options.model,
-        checkpoints,
-        tasks,
-        recorder,
-        choose_executor(
-            n_tasks,
-            device=options.device,
-            workers=options.workers,
-            scheduler=options.scheduler,
-            client=client,
-        ),
-        device=options.device,
-        start=start,
-        is_chained=options.init_from == "previous",
-        progress=progress,
-    )
-    if isinstance(start, FromFolders) and start.without:
-        done.notes.insert(
-            0,
-            f"{len(start.without)} images began at random, for no folder of --init-images-dir has "
-            f"one to start from; the first is {start.without[0]}",
-        )
-    return done
-
-
 def _measurement(options: VisualizeOptions, facts: Mapping[str, Any]) -> FeatureVisualisation:
     """The measurement for models that take what a checkpoint's training recorded."""
     recorded = facts.get("input") or {}
-    mean = tuple(float(value) for value in recorded.get("mean", _MEAN))
-    std = tuple(float(value) for value in recorded.get("std", _STD))
+    mean = _floats(recorded.get("mean", IMAGENET_MEAN))
+    std = _floats(recorded.get("std", IMAGENET_STD))
     size = options.settings.feature_image_size or int(recorded.get("size", _DEFAULT_SIZE))
     if len(mean) not in (1, 3):
         raise ValueError(
@@ -198,3 +180,7 @@ def _measurement(options: VisualizeOptions, facts: Mapping[str, Any]) -> Feature
         magnitude=magnitude,
         precision=options.precision,
     )
+
+
+def _floats(values: Sequence[Any]) -> tuple[float, ...]:
+    return tuple(float(value) for value in values)

@@ -1,35 +1,27 @@
-"""Where a sweep's results go: what a run's feature groups lack, and what comes in for them.
+"""Where a sweep's feature images go: what a run's variants lack, and what comes in for them.
 
-Labelled Datasets in, committed units out. A recorder is the one writer of its groups for as long
-as it is open; it alone touches their files, so that workers need not see the store at all.
+One sweep fills several groups: a variant for each objective and image number.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
 from pathlib import Path
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol, Self
 
 import numpy as np
 import xarray as xr
 
 from dvis.kinds.features.group import FeatureGroup
-from dvis.kinds.features.images.picture_files import encode_png
 from dvis.kinds.features.levels import INPUT_MEAN, input_of, values_of
+from dvis.kinds.features.run_notes import finish_import
+from dvis.kinds.features.words import FINGERPRINT, FORM, IMAGE_NUMBER, size_label
 from dvis.names import CheckpointName
-from dvis.schema import BLOCK_CHANNELS, FEATURES, TEXT, Status, size_label
-from dvis.store.writer import finish_import, restructuring, writing
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
+from dvis.store.writer import restructuring
+from dvis.sweep.record import OTHER_WEIGHTS, said_of
 
-_SCALARS = ("activation", "value_min", "value_max", "stop_step", "seed")
-_MADE_OF = "source/fingerprint"
 _MISSING, _DONE, _OTHER_OPTIONS, _OTHER_WEIGHTS = range(4)
+_WHY = {_OTHER_OPTIONS: "of other options", _OTHER_WEIGHTS: OTHER_WEIGHTS}
 _DEAD = "dead: no gradient reached the image, which stayed as it began"
-
-
-class Kept(NamedTuple):
-    """Numbers of units that a store has and keeps, made with other options or of other weights."""
-
-    other_options: int = 0
-    other_weights: int = 0
 
 
 class UnitTask(Protocol):
@@ -49,7 +41,7 @@ class UnitTask(Protocol):
 
 
 class FeatureRecorder:
-    """A run's feature groups, open for one sweep; made by `recording_features`."""
+    """A run's feature groups, open for one sweep."""
 
     def __init__(
         self,
@@ -59,11 +51,12 @@ class FeatureRecorder:
         image_size: int,
         number_of_images: int,
         parameters: Mapping[str, Any],
-        overwrite: bool,
+        overwrite: bool = False,
     ) -> None:
         self.store, self.run = store, run
         self.image_size, self.number_of_images = image_size, number_of_images
         self.parameters, self.overwrite = parameters, overwrite
+        self.kept: dict[str, int] = {}
         self._groups: dict[str, FeatureGroup] = {}
         self._params: dict[str, int] = {}
         self._fingerprints: dict[str, int] = {}
@@ -74,10 +67,10 @@ class FeatureRecorder:
         checkpoints: Sequence[CheckpointName],
         steps: Mapping[str, int],
         widths: Mapping[str, int],
-        objectives: Sequence[str],
+        tasks: Sequence[UnitTask],
         fingerprints: Mapping[str, int],
-    ) -> None:
-        """Make room for checkpoints, layers and channels in the groups of some objectives.
+    ) -> Self:
+        """Make room for checkpoints, layers and channels in the groups of some tasks.
 
         Parameters
         ----------
@@ -87,45 +80,34 @@ class FeatureRecorder:
             Training step by checkpoint, of those whose is known.
         widths : mapping of str to int
             Channels of each layer.
-        objectives : sequence of str
-            What is maximised, as variants name it.
+        tasks : sequence of UnitTask
+            What is to be recorded.
         fingerprints : mapping of str to int
             What tells the weights of checkpoints apart, of those that have a file.
         """
         self._fingerprints = dict(fingerprints)
         with restructuring(self.store):
-            for objective in objectives:
+            for objective in dict.fromkeys(task.objective for task in tasks):
                 for number in range(self.number_of_images):
                     variant = f"{objective}-{number}"
                     group = self._open_group(variant)
-                    group.grow(checkpoints, widths)
-                    group.write_steps(steps)
+                    group.grow_units(checkpoints, widths)
+                    group.write_column("step", steps)
                     self._params[variant] = group.parameter_index(self.parameters)
                     self._groups[variant] = group
                     for layer in widths:
                         self._state[variant, layer] = self._read_state(variant, group, layer)
+        self.kept = self._count_kept([name.label for name in checkpoints], tasks)
+        return self
 
     def missing(self, label: str, task: UnitTask) -> tuple[int, ...]:
         """Channels of a task whose images a checkpoint does not have, or not all."""
         channels = np.array(task.channels)
         is_there = np.ones(len(channels), bool)
         for variant, group in self._of(task):
-            state = self._state[variant, task.layer][group.rows[label], channels]
+            state = self._state[variant, task.layer][group.rows[CHECKPOINT][label], channels]
             is_there &= state == _DONE if self.overwrite else state != _MISSING
         return tuple(channels[~is_there].tolist())
-
-    def n_kept(self, labels: Sequence[str], tasks: Sequence[UnitTask]) -> Kept:
-        """Complete units of some tasks that were made otherwise than this sweep would."""
-        if self.overwrite:
-            return Kept()
-        n_units = dict.fromkeys((_OTHER_OPTIONS, _OTHER_WEIGHTS), 0)
-        for task in tasks:
-            for variant, group in self._of(task):
-                rows = [group.rows[label] for label in labels]
-                state = self._state[variant, task.layer][np.ix_(rows, task.channels)]
-                for kind in n_units:
-                    n_units[kind] += int((state == kind).sum())
-        return Kept(n_units[_OTHER_OPTIONS], n_units[_OTHER_WEIGHTS])
 
     def start_from(self, label: str, task: UnitTask) -> np.ndarray | None:
         """Model inputs of a task's images at a checkpoint, NaN where there is none.
@@ -136,12 +118,13 @@ class FeatureRecorder:
         """
         inputs = []
         for _, group in self._of(task):
-            at = (group.rows[label], group.layers[task.layer], np.array(task.channels))
+            at = (group.rows[CHECKPOINT][label], group.layers[task.layer], np.array(task.channels))
             images, low, high, params, status = (
                 np.asarray(group.array(name).oindex[at])
                 for name in ("image", "value_min", "value_max", "params", "status")
             )
-            tables = [group.parameters[i] if i >= 0 else {} for i in params.tolist()]
+            table = group.parameters
+            tables = [table[i] if i >= 0 else {} for i in params.tolist()]
             values = values_of(images, low, high)
             given = np.stack([input_of(v, t) for v, t in zip(values, tables, strict=True)])
             given[status != Status.COMPLETE] = np.nan
@@ -153,80 +136,59 @@ class FeatureRecorder:
         """Put a task's result into the store; return what is to be said of its units."""
         said = []
         for (variant, group), (_, of_image) in zip(
-            self._of(task), result.groupby("image_number"), strict=True
+            self._of(task), result.groupby(IMAGE_NUMBER), strict=True
         ):
-            of_image = of_image.squeeze("image_number")
-            problems = _problems(of_image)
-            where = f"{label}, {task.layer}, {variant}"
-            said += [
-                f"{where}, channel {channel}: {problem}"
-                for channel, problem in zip(of_image.channel.values, problems, strict=True)
-                if problem
-            ]
-            self._commit(group, variant, label, task.layer, of_image, problems)
+            units = of_image.squeeze(IMAGE_NUMBER, drop=True)
+            units = units.assign_coords({CHECKPOINT: label, LAYER: task.layer})
+            n_units = units.sizes[CHANNEL]
+            made_of = np.full(n_units, self._fingerprints.get(label, 0), np.uint64)
+            notes = np.where(units["is_dead"], _DEAD, "").astype(object)
+            units = units.drop_vars("is_dead").assign(
+                {
+                    "note": (CHANNEL, notes),
+                    "params": (CHANNEL, np.full(n_units, self._params[variant])),
+                    FORM: (CHANNEL, np.zeros(n_units, np.uint8)),
+                    FINGERPRINT: (CHANNEL, made_of),
+                }
+            )
+            group.commit(units)
+            dims = (CHECKPOINT, LAYER, CHANNEL)
+            said += [f"{variant}, {text}" for text in said_of(units, dims)]
         return said
 
     def fail(self, label: str, task: UnitTask, error: str) -> None:
         """Mark a task's units failed, with the error; those that are complete are kept."""
         for _, group in self._of(task):
-            row, layer = group.rows[label], group.layers[task.layer]
-            stored = group.read("status", slice(row, row + 1), layer)[0]
-            channels = np.array([c for c in task.channels if stored[c] != Status.COMPLETE])
-            if not len(channels):
-                continue
-            rows = np.full(len(channels), row)
-            values = {"source/problem": np.full(len(channels), f"failed: {error}", TEXT)}
-            status = np.full(len(channels), int(Status.FAILED))
-            group.commit(rows, layer, channels, {**values, "status": status})
+            labels = {CHECKPOINT: label, LAYER: task.layer, CHANNEL: list(task.channels)}
+            group.fail(group.places(labels), error)
 
-    def _commit(
-        self,
-        group: FeatureGroup,
-        variant: str,
-        label: str,
-        layer_name: str,
-        result: xr.Dataset,
-        problems: Sequence[str],
-    ) -> None:
-        row, layer = group.rows[label], group.layers[layer_name]
-        channels = result.channel.values
-        rows = np.full(len(channels), row)
-        is_good = np.array([not text for text in result["error"].values])
-        group.retract(rows, layer, channels)
-        blocks = group.blocks
-        block_row, inside = divmod(row, blocks.checkpoints)
-        for column in np.unique(channels[is_good] // BLOCK_CHANNELS):
-            members = np.flatnonzero(is_good & (channels // BLOCK_CHANNELS == column))
-            images = {
-                (inside, int(channels[i]) % BLOCK_CHANNELS): _encoded(
-                    result["image"].values[i], blocks.codec
-                )
-                for i in members.tolist()
-            }
-            blocks.merge(blocks.path(block_row, layer, int(column)), images)
-        losses = [loss[~np.isnan(loss)] for loss in result["loss"].values]
-        group.write_losses(rows, layer, channels, losses, is_new=False)
-        values: dict[str, np.ndarray] = {name: result[name].values for name in _SCALARS}
-        values["params"] = np.full(len(channels), self._params[variant])
-        values["source/form"] = np.zeros(len(channels), np.uint8)
-        made_of = self._fingerprints.get(label, 0)
-        values[_MADE_OF] = np.full(len(channels), made_of, np.uint64)
-        values["source/problem"] = np.array(problems, TEXT)
-        values["status"] = np.where(is_good, int(Status.COMPLETE), int(Status.FAILED))
-        group.commit(rows, layer, channels, values)
+    def close(self) -> None:
+        """Show readers all of it."""
+        finish_import(self.store)
 
     def _of(self, task: UnitTask) -> Iterator[tuple[str, FeatureGroup]]:
         for number in range(self.number_of_images):
             variant = f"{task.objective}-{number}"
             yield variant, self._groups[variant]
 
+    def _count_kept(self, labels: Sequence[str], tasks: Sequence[UnitTask]) -> dict[str, int]:
+        """Complete units of some tasks that were made otherwise than this sweep would."""
+        n_units = dict.fromkeys(_WHY.values(), 0)
+        for task in () if self.overwrite else tasks:
+            for variant, group in self._of(task):
+                rows = [group.rows[CHECKPOINT][label] for label in labels]
+                state = self._state[variant, task.layer][np.ix_(rows, task.channels)]
+                for why, text in _WHY.items():
+                    n_units[text] += int((state == why).sum())
+        return n_units
+
     def _open_group(self, variant: str) -> FeatureGroup:
         """The variant's group of this image size; of another name where that has another size."""
         size = (self.image_size, self.image_size)
-        group = FeatureGroup.open(self.store, self.run, variant)
+        group = FeatureGroup.existing(self.store, self.run, variant)
         if group is not None and group.image_size != size:
             variant = f"{variant}@{size_label(*size)}"
-            group = FeatureGroup.open(self.store, self.run, variant)
+            group = FeatureGroup.existing(self.store, self.run, variant)
         if group is not None:
             return group
         return FeatureGroup.create(
@@ -243,11 +205,11 @@ class FeatureRecorder:
         """What there is of each unit of a layer, (checkpoint, channel): nothing, or made how."""
         status, params, made_of = (
             group.read(name, slice(None), group.layers[layer])
-            for name in ("status", "params", _MADE_OF)
+            for name in ("status", "params", FINGERPRINT)
         )
         weights = np.zeros((len(status), 1), np.uint64)
         for label, fingerprint in self._fingerprints.items():
-            weights[group.rows[label]] = fingerprint
+            weights[group.rows[CHECKPOINT][label]] = fingerprint
         # An import's units tell of their files there, and what weights they are of is not known.
         ours = [INPUT_MEAN in table for table in group.parameters]
         is_ours = np.isin(params, np.flatnonzero(ours))
@@ -257,50 +219,3 @@ class FeatureRecorder:
         state[is_of_others] = _OTHER_WEIGHTS
         state[status != Status.COMPLETE] = _MISSING
         return state
-
-
-@contextmanager
-def recording_features(
-    store: str | Path,
-    model: str,
-    run: str,
-    *,
-    image_size: int,
-    number_of_images: int,
-    parameters: Mapping[str, Any],
-    overwrite: bool = False,
-) -> Iterator[FeatureRecorder]:
-    """Hold the right to write a run's feature images, and show readers all of them at the end.
-
-    Raises
-    ------
-    SchemaError
-        When there is something else at the place of the store.
-    DiskFullError
-        When there is no space left; what was recorded before is safe.
-    """
-    with writing(store, model, f"{run}/{FEATURES}") as path:
-        try:
-            yield FeatureRecorder(
-                path,
-                run,
-                image_size=image_size,
-                number_of_images=number_of_images,
-                parameters=parameters,
-                overwrite=overwrite,
-            )
-        finally:
-            finish_import(path)
-
-
-def _problems(result: xr.Dataset) -> list[str]:
-    """What is to be said of each channel: that it failed, or is dead, or nothing."""
-    return [
-        f"failed: {error}" if error else _DEAD if is_dead else ""
-        for error, is_dead in zip(result["error"].values, result["is_dead"].values, strict=True)
-    ]
-
-
-def _encoded(pixels: np.ndarray, codec: str) -> bytes:
-    # A group that an import made keeps its images encoded; png loses nothing.
-    return encode_png(pixels) if codec == "jpeg" else pixels.tobytes()

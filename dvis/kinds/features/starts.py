@@ -13,7 +13,7 @@ from PIL import Image
 from dvis.kinds.features.images.picture_files import PictureError, decode
 from dvis.kinds.features.record import FeatureRecorder, UnitTask
 from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, stem_of
-from dvis.schema import Form, Variant
+from dvis.kinds.features.words import Form, Variant
 
 _FORMS = (int(Form.NUMBERED_NAME), 0)
 

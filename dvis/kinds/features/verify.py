@@ -17,6 +17,8 @@ from torch import nn
 from dvis.kinds.features.measure.engine import Normalisation
 from dvis.kinds.features.measure.measurement import objective_of
 from dvis.kinds.features.measure.stored import StoredImage, activations, model_input
+from dvis.kinds.features.read import FEATURE_READER
+from dvis.kinds.features.words import KIND, Variant
 from dvis.models.architectures import load_model
 from dvis.models.checkpoints import (
     CheckpointError,
@@ -26,10 +28,10 @@ from dvis.models.checkpoints import (
 )
 from dvis.models.devices import find_device
 from dvis.models.hooks import trace_layers
-from dvis.opening import contents, resolve
 from dvis.opening import open as open_store
 from dvis.progress import progress_bar
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, Variant, feature_group
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, group_path
+from dvis.store.contents import contents, resolve
 
 _TOLERANCE = 0.01
 _BATCH = 32
@@ -88,10 +90,10 @@ def verify_store(
     """
     find_device(device)
     found = contents(store)
-    run = found.choose(run, None).run
+    run = FEATURE_READER.choose(found, run, None).run
     files = {file.label: file for file in find_checkpoints(checkpoint_path)}
     report = VerifyReport()
-    datasets = {variant: open_store(store, run, variant) for variant in found.variants(run)}
+    datasets = {variant: open_store(store, run, variant) for variant in found.names(KIND, run)}
     n_units = sum(int((d.status == Status.COMPLETE).sum()) for d in datasets.values())
     labels = {str(label): None for d in datasets.values() for label in d[CHECKPOINT].values}
     if absent := [label for label in labels if label not in files]:
@@ -124,7 +126,9 @@ def _n_of_other_weights(
     """Units of a checkpoint that a sweep made of another file than this one."""
     if file is None or file.path is None:
         return 0
-    group: Any = zarr.open_group(resolve(store, None), path=feature_group(run, variant), mode="r")
+    group: Any = zarr.open_group(
+        resolve(store, None), path=group_path(run, KIND, variant), mode="r"
+    )
     row = np.asarray(group[CHECKPOINT][:]).tolist().index(at[CHECKPOINT].item())
     made_of = np.asarray(group["source/fingerprint"][row])
     layers = np.asarray(group[LAYER][:]).tolist()

@@ -15,15 +15,16 @@ from tyro.conf import OmitSubcommandPrefixes
 from dvis.kinds.llc.analysis.calibration import MAX_RHAT, Recommendation, with_error
 from dvis.kinds.llc.analysis.calibration_words import NOT_SETTLED
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
-from dvis.kinds.llc.options import CalibrateOptions, EstimateOptions
+from dvis.kinds.llc.options import CalibrateOptions, ChainOptions, EstimateOptions
 from dvis.kinds.llc.plot_command import LLCPlotOptions, plot_llc
 from dvis.kinds.llc.read import llc_traces
-from dvis.schema import CHECKPOINT, DRAW, EPSILON, GAMMA, PARAMETERS
+from dvis.kinds.llc.words import DRAW, EPSILON, GAMMA, PARAMETERS
+from dvis.models.torch_guard import needing_torch
+from dvis.schema import CHECKPOINT
 
 if TYPE_CHECKING:
     from dvis.kinds.llc.estimation import CalibrationReport, LLCReport
 
-_MAX_PRINTED = 20
 _COLUMNS = (
     "parameters",
     "epsilon",
@@ -92,12 +93,8 @@ def llc(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
     """
     if isinstance(command, LLCPlotOptions):
         return plot_llc(command)
-    try:
+    with needing_torch("llc"):
         from dvis.kinds.llc.estimation import calibrate_llc, estimate_llc
-    except ModuleNotFoundError as err:
-        if err.name not in ("torch", "torchvision"):
-            raise
-        raise ImportError(f"llc needs {err.name}: pip install 'dvis[torch]'") from err
 
     if isinstance(command, EstimateCommand):
         return _print_estimate(estimate_llc(command.options, progress=True), command)
@@ -106,11 +103,6 @@ def llc(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
 
 def _print_estimate(report: "LLCReport", command: EstimateCommand) -> int:
     _print_sampled(report)
-    if report.n_of_other_weights:
-        print(
-            f"{report.n_of_other_weights} chains are of other weights under the same label and "
-            "kept as they are; --overwrite samples them again"
-        )
     wanted = {
         PARAMETERS: list(report.parameters),
         EPSILON: list(report.epsilon),
@@ -250,15 +242,16 @@ def estimate_command(options: CalibrateOptions, pick: Recommendation) -> str:
     if options.checkpoint is not None:
         words += ["--checkpoint-path", str(options.checkpoint.parent)]
     words += ["--epsilon", f"{pick.epsilon:g}", "--gamma", f"{pick.gamma:g}"]
-    for group in (options.data, options.settings, options.place):
-        words += _flags(group)
+    shared = {item.name for item in fields(ChainOptions)} - {"model", "settings"}
+    words += _flags(options, shared)
+    words += _flags(options.settings, {item.name for item in fields(options.settings)})
     return shlex.join(words)
 
 
-def _flags(options: Any) -> list[str]:
-    """Flags of the options that differ from their defaults."""
+def _flags(options: Any, names: set[str]) -> list[str]:
+    """Flags of those options that differ from their defaults."""
     words = []
-    for item in fields(options):
+    for item in (item for item in fields(options) if item.name in names):
         value, flag = getattr(options, item.name), item.name.replace("_", "-")
         if item.default is MISSING or value == item.default or item.name == "overwrite":
             continue
@@ -270,14 +263,8 @@ def _flags(options: Any) -> list[str]:
 
 
 def _print_sampled(report: "LLCReport") -> None:
-    for note in report.notes[:_MAX_PRINTED]:
-        print(f"  {note}")
-    if len(report.notes) > _MAX_PRINTED:
-        print(f"  ... and {len(report.notes) - _MAX_PRINTED} more")
-    print(
-        f"{report.store}, {report.name}: {report.n_measured} chains sampled, "
-        f"{report.n_failed} failed"
-    )
+    for line in report.lines():
+        print(line)
     if np.isfinite(report.hmax):
         print(f"largest curvature {report.hmax:.3g}")
 

@@ -4,24 +4,29 @@ A model's name, its checkpoints and data in; the group `{run}/llc/{name}` of `st
 grows, chain by chain. What is there is skipped, so that a run that was stopped goes on.
 """
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import TYPE_CHECKING, Any
 
 import xarray as xr
 
 from dvis.kinds.llc.analysis.calibration import Recommendation, after_trial, problem_of, recommend
 from dvis.kinds.llc.measure.losses import Loss
-from dvis.kinds.llc.options import CalibrateOptions, EstimateOptions
+from dvis.kinds.llc.options import CalibrateOptions, ChainOptions, EstimateOptions
 from dvis.kinds.llc.plan import SamplingPlan, plan_sampling
 from dvis.kinds.llc.read import llc_traces
-from dvis.kinds.llc.sampling import LLCReport, carry_out
+from dvis.kinds.llc.sampling import LLCReport, sample_chains
+from dvis.kinds.llc.words import CALIBRATION, CHAIN, EPSILON, ESTIMATE, GAMMA, PARAMETERS
 from dvis.models.checkpoints import find_checkpoints
-from dvis.schema import CALIBRATION, CHAIN, CHECKPOINT, EPSILON, ESTIMATE, GAMMA, PARAMETERS
+from dvis.schema import CHECKPOINT
 
 if TYPE_CHECKING:
     from distributed import Client
 
 __all__ = ["CalibrationReport", "LLCReport", "calibrate_llc", "estimate_llc"]
+
+
+# What a calibration and an estimate have in common.
+_SHARED = tuple(item.name for item in fields(ChainOptions) if item.name != "model")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,7 +100,7 @@ def estimate_llc(
         When there is no space left; what was sampled before is safe, and a second run goes on.
     """
     plan = plan_sampling(options, ESTIMATE, data=data, loss=loss, allow_random=allow_random)
-    return carry_out(plan, client=client, progress=progress)
+    return sample_chains(plan, client=client, progress=progress)
 
 
 def calibrate_llc(
@@ -144,12 +149,10 @@ def calibrate_llc(
         chains=options.cell_chains,
         parameters=(options.parameters,),
         name=options.name or f"{CALIBRATION}-{label}",
-        data=options.data,
-        settings=options.settings,
-        place=options.place,
+        **{name: getattr(options, name) for name in _SHARED},
     )
     plan = plan_sampling(cells_of_run, CALIBRATION, data=data, loss=loss, allow_random=allow_random)
-    sampled = carry_out(plan, client=client, progress=progress)
+    sampled = sample_chains(plan, client=client, progress=progress)
     # So many as every cell has, so that a second run recommends what the first did.
     cells = _traces(sampled, options).isel({CHAIN: slice(options.cell_chains)})
     recommendation, pick = _tried(plan, options, recommend(cells), sampled, client, progress)
@@ -170,7 +173,9 @@ def _tried(
     problems: list[str] = []
     recommendation, pick = found, None
     while recommendation.is_found:
-        more = carry_out(_of_pick(plan, options, recommendation), client=client, progress=progress)
+        more = sample_chains(
+            _of_pick(plan, options, recommendation), client=client, progress=progress
+        )
         sampled.n_measured += more.n_measured
         sampled.n_failed += more.n_failed
         sampled.notes += [note for note in more.notes if note not in sampled.notes]
@@ -193,7 +198,7 @@ def _of_pick(plan: SamplingPlan, options: CalibrateOptions, pick: Recommendation
         epsilon=(pick.epsilon,),
         gamma=(pick.gamma,),
         chains=options.chains,
-        place=replace(options.place, overwrite=False),
+        overwrite=False,
     )
     return replace(plan, options=options_of_pick)
 

@@ -4,85 +4,26 @@ What the metadata at a store's root say of groups of chains in; lazy variables o
 `dvis.open`, which thus costs nothing more where a store has an LLC.
 """
 
-from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import numpy as np
 import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
-from zarr.abc.store import Store
 
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
-from dvis.schema import (
-    ALL_PARAMETERS,
-    CALIBRATION,
-    CHECKPOINT,
-    EPSILON,
-    GAMMA,
-    LLC,
-    PARAMETERS,
-    SchemaError,
-)
+from dvis.kinds.llc.read import CHAIN_READER, default_chains, is_calibration
+from dvis.kinds.llc.words import ALL_PARAMETERS, EPSILON, GAMMA, KIND, PARAMETERS
+from dvis.schema import CHECKPOINT
+from dvis.store.contents import Contents, Entry, StoreLike
 
 # Variables of a Dataset by what `llc_of` calls them.
 _JOINED = {"llc": "llc", "llc_se": "llc_se", "llc_n_diverged": "n_diverged"}
 
 
-@dataclass(frozen=True)
-class LLCEntry:
-    """Chains of a run: their name, the path of their group and its attributes."""
-
-    run: str
-    name: str
-    group: str
-    attrs: Mapping[str, Any]
-
-    @property
-    def is_calibration(self) -> bool:
-        """Whether they try step sizes at one checkpoint, rather than estimate an LLC."""
-        return self.attrs.get("kind_of_run") == CALIBRATION
-
-
-def default_entry(entries: Iterable[LLCEntry]) -> LLCEntry | None:
-    """The one that is meant where none is named: the only estimate, or the one called `llc`."""
-    entries = list(entries)
-    candidates = [entry for entry in entries if not entry.is_calibration] or entries
-    if len(candidates) == 1:
-        return candidates[0]
-    return next((entry for entry in candidates if entry.name == LLC), None)
-
-
-def open_traces(
-    store: str | Path | Store, entry: LLCEntry, where: str, chunks: Any = None
-) -> xr.Dataset:
-    """Traces of chains as they lie in the store.
-
-    Raises
-    ------
-    SchemaError
-        When they are half grown.
-    """
-    try:
-        traces: xr.Dataset = xr.open_zarr(
-            store, group=entry.group, chunks=chunks, consolidated=True
-        )
-    except ValueError as err:
-        if "conflicting sizes" not in str(err):
-            raise
-        raise SchemaError(
-            f"The chains {entry.name!r} of {where}, run {entry.run!r}, are half grown: a run was "
-            "killed while it made room for them. Run the same `dvis llc` again"
-        ) from err
-    return traces
-
-
-def with_llc(
-    dataset: xr.Dataset, store: str | Path | Store, entries: Iterable[LLCEntry], where: str
-) -> xr.Dataset:
+def with_llc(dataset: xr.Dataset, store: StoreLike, found: Contents, run: str) -> xr.Dataset:
     """The Dataset, and the LLC of its checkpoints by label where there is one.
 
     Parameters
@@ -91,10 +32,10 @@ def with_llc(
         With checkpoints.
     store : str, Path or Store
         The store.
-    entries : iterable of LLCEntry
-        Chains of the Dataset's run.
-    where : str
-        What the store is called.
+    found : Contents
+        What it holds.
+    run : str
+        The Dataset's run.
 
     Returns
     -------
@@ -103,11 +44,12 @@ def with_llc(
         of that epsilon, gamma and those parameters that its attribute `shown` names; NaN at
         checkpoints without chains. They are computed when they are looked at.
     """
-    entry = default_entry(entries)
-    if entry is None or entry.is_calibration:
+    entries = found.of(KIND, run)
+    entry = default_chains(entries, {}) if entries else None
+    if entry is None or is_calibration(entry):
         return dataset
     labels = tuple(dataset[CHECKPOINT].values.tolist())
-    estimates = _Estimates(store, entry, where, labels)
+    estimates = _Estimates(store, found, entry, labels)
     attrs = {
         "units": "1",
         "name": entry.name,
@@ -135,14 +77,14 @@ def with_llc(
 class _Estimates:
     """LLCs in the order of some checkpoints; shared by the variables that show them."""
 
-    store: str | Path | Store
-    entry: LLCEntry
-    where: str
+    store: StoreLike
+    found: Contents
+    entry: Entry
     labels: tuple[str, ...]
 
     @cached_property
     def by_name(self) -> dict[str, np.ndarray]:
-        traces = open_traces(self.store, self.entry, self.where)
+        traces = CHAIN_READER.open_entry(self.store, self.found, self.entry)
         if 0 in traces["loss"].shape:  # no chain was asked for yet
             return {name: np.full(len(self.labels), np.nan) for name in _JOINED.values()}
         estimates = llc_of(_shown_cell(traces))

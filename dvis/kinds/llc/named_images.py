@@ -13,10 +13,10 @@ import numpy as np
 from torch import Tensor
 
 from dvis.kinds.llc.measure import Samples, samples_of
-from dvis.kinds.llc.options import DataOptions
 from dvis.kinds.responses.fixed_images import FixedImages, forget_prepared
 from dvis.models.data import ImageSet, InputTransform, Split, load_images
 from dvis.models.data.image_set import chosen
+from dvis.models.data_options import DataOptions
 from dvis.models.training_data import load_training_data
 from dvis.models.training_settings import TrainingSettings
 from dvis.sweep.run_facts import input_transform
@@ -69,6 +69,12 @@ class NamedImages:
             Of the device and the number format that are wanted.
         """
         return _loaded(self).batch(positions, like)
+
+    def forget(self) -> None:
+        """Let go of the images that this process keeps."""
+        _loaded.cache_clear()
+        _image_set.cache_clear()
+        forget_prepared()
 
     def load(self) -> ImageSet:
         """The images, whatever their fingerprint."""
@@ -174,10 +180,3 @@ def _loaded(named: NamedImages) -> Samples:
             "workers see the same files, or compute with --workers 0"
         )
     return samples_of(FixedImages.of(images, named.transform))
-
-
-def forget_loaded() -> None:
-    """Let go of the images that this process keeps."""
-    _loaded.cache_clear()
-    _image_set.cache_clear()
-    forget_prepared()

@@ -13,9 +13,9 @@ from dvis.kinds.llc.measure.losses import Loss
 from dvis.kinds.llc.measure.weights import chosen
 from dvis.kinds.llc.named_images import NamedImages, find_images
 from dvis.kinds.llc.options import EstimateOptions
+from dvis.kinds.llc.words import ALL_PARAMETERS
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.devices import find_device
-from dvis.schema import ALL_PARAMETERS
 from dvis.sweep.run_facts import RunFacts, read_run
 
 
@@ -59,11 +59,11 @@ def plan_sampling(
     FileNotFoundError, CheckpointError, KeyError, ValueError
         As `dvis.kinds.llc.estimation.estimate_llc` raises them.
     """
-    find_device(options.place.device)
+    find_device(options.device)
     run = read_run(find_checkpoints(options.checkpoint_path))
     model, first = run.first_model(options.model)
     samples: Samples = (
-        find_images(options.data, run.facts.get(first, {}))
+        find_images(options, run.facts.get(first, {}))
         if data is None
         else samples_of(data, allow_random=allow_random)
     )

@@ -12,15 +12,8 @@ from dvis import plots
 from dvis.kinds.llc import pictures as llc_pictures
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.read import llc_names, llc_traces
-from dvis.schema import (
-    ALL_PARAMETERS,
-    CALIBRATION,
-    CHECKPOINT,
-    EPSILON,
-    GAMMA,
-    PARAMETERS,
-    did_you_mean,
-)
+from dvis.kinds.llc.words import ALL_PARAMETERS, CALIBRATION, EPSILON, GAMMA, PARAMETERS
+from dvis.schema import CHECKPOINT, did_you_mean
 
 LLCPlotKind = Literal["training", "parameters", "calibration", "chains"]
 

@@ -3,15 +3,47 @@
 A path, a URL or a Zarr store in, an xarray Dataset out. Nothing here writes.
 """
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import xarray as xr
 
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
-from dvis.kinds.llc.joined import LLCEntry, default_entry, open_traces
-from dvis.names import natural_key
-from dvis.opening import Contents, StoreLike, read_contents, ready, resolve, with_metrics
-from dvis.schema import EPSILON, GAMMA, SchemaError, did_you_mean
+from dvis.kinds.llc.words import CALIBRATION, EPSILON, GAMMA, KIND
+from dvis.store.contents import Entry, StoreLike
+from dvis.store.reader import Reader, store_of
+
+
+def is_calibration(entry: Entry) -> bool:
+    """Whether chains try step sizes at one checkpoint, rather than estimate an LLC."""
+    return entry.attrs.get("kind_of_run") == CALIBRATION
+
+
+def default_chains(entries: Sequence[Entry], _run_attrs: Mapping[str, Any]) -> Entry | None:
+    """The only estimate, or the one called `llc`; a calibration where there is nothing else."""
+    candidates = [entry for entry in entries if not is_calibration(entry)] or list(entries)
+    if len(candidates) == 1:
+        return candidates[0]
+    return next((entry for entry in candidates if entry.name == KIND), None)
+
+
+def _ready(traces: xr.Dataset) -> xr.Dataset:
+    """Step sizes and localisations in order."""
+    moved = {
+        dim: places
+        for dim in (EPSILON, GAMMA)
+        if (places := traces[dim].values.argsort().tolist()) != sorted(places)
+    }
+    return traces.isel(moved) if moved else traces
+
+
+CHAIN_READER = Reader(
+    kind=KIND,
+    noun="chains",
+    made_by="dvis llc estimate",
+    default=default_chains,
+    ready=_ready,
+)
 
 
 def llc_traces(
@@ -71,9 +103,7 @@ def llc_traces(
     SchemaError
         When the store has no chains, or what is there is no dvis store.
     """
-    store = resolve(path_or_url, storage_options)
-    found = read_contents(store, str(path_or_url))
-    return _traces(store, found, _choose(found, run, name), chunks)
+    return CHAIN_READER.open(path_or_url, run, name, chunks=chunks, storage_options=storage_options)
 
 
 def llc_names(
@@ -89,10 +119,7 @@ def llc_names(
     FileNotFoundError, SchemaError, ImportError
         As `dvis.open` does.
     """
-    store = resolve(path_or_url, storage_options)
-    found = read_contents(store, str(path_or_url))
-    names = {entry.name for entry in found.llc if run in (None, entry.run)}
-    return sorted(names, key=natural_key)
+    return CHAIN_READER.names(path_or_url, run, storage_options=storage_options)
 
 
 def llc(
@@ -164,47 +191,6 @@ def traces_of(dataset: xr.Dataset, name: str | None = None, *, chunks: Any = Non
     SchemaError
         When the run has no chains.
     """
-    store = dataset.encoding.get("store")
-    if store is None:
-        raise ValueError(
-            "This Dataset does not know its store: it is not as `dvis.open` gave it, or went "
-            "through a computation since. Take dvis.llc_traces(STORE)"
-        )
-    found = read_contents(store, str(dataset.encoding["source"]))
-    return _traces(store, found, _choose(found, dataset.attrs.get("run"), name), chunks)
-
-
-def _traces(store: StoreLike, found: Contents, entry: LLCEntry, chunks: Any) -> xr.Dataset:
-    traces = open_traces(store, entry, found.name, chunks)
-    traces.attrs = {"model": found.attrs.get("model", ""), **traces.attrs}
-    traces = with_metrics(traces, store, entry.run, found.training)
-    traces = ready(traces, found.run_attrs.get(entry.run, {}))
-    traces.encoding = {"source": found.name, "store": store}
-    moved = {
-        dim: places
-        for dim in (EPSILON, GAMMA)
-        if (places := traces[dim].values.argsort().tolist()) != sorted(places)
-    }
-    return traces.isel(moved) if moved else traces
-
-
-def _choose(found: Contents, run: str | None, name: str | None) -> LLCEntry:
-    where = found.name
-    if not found.llc:
-        raise SchemaError(f"{where} holds no LLC yet; sample some chains with `dvis llc estimate`")
-    runs = sorted({entry.run for entry in found.llc}, key=natural_key)
-    if run is None:
-        default_run = found.attrs.get("default_run")
-        run = default_run if default_run in runs else runs[0]
-    entries = found.llc_of_run(run)
-    if not entries:
-        raise KeyError(did_you_mean("run", run, runs, f"the LLC of {where}"))
-    names = [entry.name for entry in entries]
-    if name is None:
-        entry = default_entry(entries)
-        if entry is None:
-            raise ValueError(f"{where}, run {run!r}, has several LLCs: name one of {names}")
-        return entry
-    if name not in names:
-        raise KeyError(did_you_mean("name", name, names, f"{where}, run {run!r}"))
-    return entries[names.index(name)]
+    store, found = store_of(dataset, "dvis.llc_traces(STORE)")
+    run = dataset.attrs.get("run")
+    return CHAIN_READER.open_entry(store, found, CHAIN_READER.choose(found, run, name), chunks)

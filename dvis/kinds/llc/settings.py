@@ -2,7 +2,6 @@
 
 import math
 from dataclasses import dataclass
-from enum import IntEnum
 from typing import Any, Literal, get_args
 
 NBetaRule = Literal["batch", "n"]
@@ -15,15 +14,6 @@ _LARGEST_STEP = 0.4
 # RMSprop divides steps by the root of the mean square gradient plus this.
 RMSPROP_STABILITY = 0.1
 RMSPROP_DECAY = 0.99
-
-
-class ChainStatus(IntEnum):
-    """What became of a chain."""
-
-    TO_DO = 0
-    DONE = 1
-    DIVERGED = 2
-    FAILED = 3
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -5,8 +5,7 @@ from typing import Annotated
 import tyro
 
 from dvis.kinds.responses.options import RespondOptions
-
-_MAX_PRINTED = 20
+from dvis.models.torch_guard import needing_torch
 
 
 def respond(options: Annotated[RespondOptions, tyro.conf.arg(name="")]) -> int:
@@ -19,27 +18,10 @@ def respond(options: Annotated[RespondOptions, tyro.conf.arg(name="")]) -> int:
     options
         Whose responses to measure, to which images, and where to.
     """
-    try:
+    with needing_torch("respond"):
         from dvis.kinds.responses.plan import respond as measure
-    except ModuleNotFoundError as err:
-        if err.name not in ("torch", "torchvision"):
-            raise
-        raise ImportError(f"respond needs {err.name}: pip install 'dvis[torch]'") from err
 
     report = measure(options, progress=True)
-    for note in report.notes[:_MAX_PRINTED]:
-        print(f"  {note}")
-    if len(report.notes) > _MAX_PRINTED:
-        print(f"  ... and {len(report.notes) - _MAX_PRINTED} more")
-    print(
-        f"{report.store}, {report.name}: {report.n_measured} units measured, "
-        f"{report.n_failed} failed"
-    )
-    if report.n_unknown:
-        print(f"{report.n_unknown} jpgs were left out, for the values of their levels are unknown")
-    if report.n_of_other_weights:
-        print(
-            f"{report.n_of_other_weights} units are of other weights under the same label and "
-            "kept as they are; --overwrite measures them again"
-        )
+    for line in report.lines():
+        print(line)
     return 1 if report.n_failed else 0

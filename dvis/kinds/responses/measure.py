@@ -6,19 +6,17 @@ kept, and one forward pass over the images serves any number of layers and chann
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from dvis.kinds.responses.fixed_images import FixedImages
+from dvis.kinds.responses.fixed_images import FixedImages, forget_prepared
+from dvis.kinds.responses.words import CLASS, IMAGE, IMAGE_CHECKPOINT, UNIT
 from dvis.models.hooks import LayerOutput, as_maps, stopping, trace_layers
 from dvis.schema import CHANNEL, LAYER, did_you_mean
-
-UNIT = "unit"
-IMAGE, CLASS = "image", "class"
 
 
 @dataclass(frozen=True)
@@ -39,6 +37,18 @@ class ImagesTask:
     def with_parts(self, parts: tuple[int, ...], /) -> Self:
         """The same layers, and other channels of them."""
         return replace(self, parts=parts)
+
+    mark = "status"
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """Layer and channel of each part."""
+        places = self.places
+        n_each = [len(channels) for channels in places.values()]
+        return {
+            LAYER: np.repeat(np.array(list(places), object), n_each),
+            CHANNEL: np.concatenate(list(places.values())),
+        }
 
     @property
     def places(self) -> dict[str, np.ndarray]:
@@ -77,6 +87,18 @@ class FeatureImagesTask:
     def with_parts(self, parts: tuple[int, ...], /) -> Self:
         """The same layer, and other units of it."""
         return replace(self, parts=parts)
+
+    mark = "status"
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """Checkpoint of each part's image, and its channel; the layer is one for all."""
+        wanted = self.wanted
+        return {
+            IMAGE_CHECKPOINT: [label for label, _ in wanted],
+            LAYER: self.layer,
+            CHANNEL: [channel for _, channel in wanted],
+        }
 
     @property
     def wanted(self) -> list[tuple[str, int]]:
@@ -152,6 +174,10 @@ class ImageResponses:
         ]
         check_layers(model, outputs, layers)
         return {layer: outputs[layer].n_channels for layer in layers}
+
+    def forget(self) -> None:
+        """Let go of the images as they were prepared, which this process keeps."""
+        forget_prepared()
 
     def task(self, widths: Mapping[str, int]) -> ImagesTask:
         """The whole work on one model."""
@@ -298,7 +324,7 @@ class FeatureImageResponses:
         layers = np.full(len(channels), task.layer, object)
         result = labelled(layers, channels, responses, np.isfinite(responses))
         of_checkpoints = np.array([label for label, _ in task.wanted], object)
-        return result.assign_coords(image_checkpoint=(UNIT, of_checkpoints))
+        return result.assign_coords({IMAGE_CHECKPOINT: (UNIT, of_checkpoints)})
 
 
 def labelled(

@@ -9,35 +9,24 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dvis.schema import DEFAULT_RUN
+from dvis.models.data_options import DataOptions
+from dvis.sweep.place import RunOptions, at_least
 
 Aggregation = Literal["mean", "max"]
 ALL, LAST = "all", "last"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RespondOptions:
+class RespondOptions(RunOptions, DataOptions):
     """Whose responses to measure, to which images, and where to.
 
     Give one kind of images: a dataset, images, noise, or feature_images.
 
     Parameters
     ----------
-    model
-        Name of a torchvision classification model, or package.module:function of a factory.
-    checkpoint_path
-        Checkpoint files, or folders of them (default: torchvision's pretrained weights).
     layers
         Layers by their dotted names (default: all convolutions; with feature_images those that
         have some). Of other images, all channels of a layer respond in one forward pass.
-    dataset
-        A labelled image set: imagenet1k, folder, cifar10, mnist, emnist, dsprites, digits, shapes.
-    data_path
-        Where the set lies.
-    split
-        The set's training or validation images.
-    n_images
-        So many images of the set, at random (default: all).
     by_class
         Keep the mean response to each class, not that to each image.
     images
@@ -57,36 +46,13 @@ class RespondOptions:
         images what they maximise).
     seed
         Seed of the noise, and of the choice of n_images.
-    image_size
-        Side in pixels to which images are brought (default: what the checkpoints were trained on,
-        else 224). Feature images are taken as they are.
     batch_size
         Images in one forward pass (default: 32 on a CPU, 256 on a GPU).
-    device
-        Where to compute: cpu, cuda, cuda:1, mps.
-    store
-        The store (default: stores/MODEL.zarr).
-    run
-        The run's name in the store.
     name
         Name of the responses in the store (default: from the images).
-    scheduler
-        Address of a dask scheduler, such as tcp://node7:8786, on whose workers to compute. They
-        read the image files of a set themselves.
-    workers
-        Workers of a dask cluster on this machine; 0 computes in this process (default: a process
-        for each core on a CPU, this process on a GPU).
-    overwrite
-        Measure again what was measured of other images, or of other weights, under the same name.
     """
 
-    model: str
-    checkpoint_path: tuple[Path, ...] = ()
     layers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--layer-names"])] = ()
-    dataset: str | None = None
-    data_path: Path | None = None
-    split: Literal["train", "val"] = "val"
-    n_images: int | None = None
     by_class: bool = False
     images: tuple[Path, ...] = ()
     noise: int | None = None
@@ -95,17 +61,11 @@ class RespondOptions:
     channels: tuple[int, ...] = ()
     aggregation: Aggregation | None = None
     seed: int = 0
-    image_size: int | None = None
     batch_size: int | None = None
-    device: str = "cpu"
-    store: Path | None = None
-    run: str = DEFAULT_RUN
     name: str | None = None
-    scheduler: str | None = None
-    workers: int | None = None
-    overwrite: bool = False
 
     def __post_init__(self) -> None:
+        super().__post_init__()
         kinds = {
             "dataset": self.dataset,
             "images": self.images,
@@ -119,16 +79,8 @@ class RespondOptions:
                 f"{' and '.join(given) or 'no images'} given; give one of {', '.join(kinds)}"
             )
         self._check_belongs(given[0])
-        for option, least in (
-            ("noise", 1),
-            ("n_images", 1),
-            ("batch_size", 1),
-            ("image_size", 1),
-            ("workers", 0),
-        ):
-            value = getattr(self, option)
-            if value is not None and value < least:
-                raise ValueError(f"{option} is {value}; it must be at least {least}")
+        for option in ("noise", "n_images", "batch_size", "image_size"):
+            at_least(option, getattr(self, option), 1)
         if self.name is not None and (not self.name or "/" in self.name):
             raise ValueError(f"name is {self.name!r}; give one without a slash, such as noise-1")
 

@@ -9,12 +9,13 @@ import xarray as xr
 from dvis.analysis.requirements import require
 from dvis.analysis.trajectories import of_complete_units
 from dvis.kinds.features.pictures.sheets import unit_name
+from dvis.kinds.responses.words import IMAGE_CHECKPOINT
 from dvis.plots.canvas import headline, saved, subplots, value_scale
 from dvis.plots.documentation import documented
 from dvis.plots.selection import one_unit, origin_of
 from dvis.plots.ticks import plain
 from dvis.plots.time_axis import Scale, TimeAxis, XAxis, cell_edges, show_axis, time_axis
-from dvis.schema import CHANNEL, CHECKPOINT, IMAGE_CHECKPOINT, LAYER
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -5,34 +5,37 @@ A model's name, its checkpoints and images in; the group `{run}/responses/{name}
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, field, replace
+from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import xarray as xr
 from torch import nn
 
-from dvis.kinds.responses.fixed_images import (
-    FixedImages,
-    forget_prepared,
-    images_of_files,
-    noise_images,
-)
+from dvis.kinds.features.read import FEATURE_READER
+from dvis.kinds.features.words import Variant
+from dvis.kinds.responses.fixed_images import FixedImages, images_of_files, noise_images
 from dvis.kinds.responses.measure import FeatureImageResponses, ImageResponses
 from dvis.kinds.responses.options import ALL, LAST, RespondOptions
-from dvis.kinds.responses.record import ResponseRecorder, recording_responses
 from dvis.kinds.responses.stored_images import StoredImages, choose_units, fingerprints_of_images
-from dvis.kinds.responses.words import ResponseSettings
+from dvis.kinds.responses.words import (
+    IMAGE_CHECKPOINT,
+    IMAGES,
+    ResponseSettings,
+    response_words,
+)
 from dvis.models.architectures import model_name
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data import ImageSet, InputTransform, load_images
 from dvis.models.devices import find_device
-from dvis.opening import contents
-from dvis.opening import open as open_store
-from dvis.schema import CHECKPOINT, LAYER, Status, Variant, did_you_mean
-from dvis.store.metrics import write_metrics
-from dvis.sweep.run_facts import RunFacts, choose_executor, input_transform, read_run
-from dvis.sweep.sweep import Measurement, SweepReport, sweep
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, did_you_mean
+from dvis.store.contents import contents
+from dvis.store.group import Group
+from dvis.sweep.plan import Measurement, Plan, Start
+from dvis.sweep.run_facts import RunFacts, input_transform, read_run
+from dvis.sweep.runner import Report, carry_out
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -40,50 +43,9 @@ if TYPE_CHECKING:
 _CPU_BATCH, _ACCELERATOR_BATCH = 32, 256
 
 
-@dataclass
-class RespondReport:
-    """What came of a run of `respond`.
-
-    Attributes
-    ----------
-    store, name : Path, str
-        Where the responses are.
-    n_measured, n_failed : int
-        Units of checkpoints that were measured, and that failed; of feature images, images.
-    n_of_other_weights : int
-        Units that are there of other weights under the same label, and were kept.
-    n_unknown : int
-        Feature images that were left out, for the values of their levels are not known.
-    notes : list of str
-        What is to be said of single units.
-    """
-
-    store: Path
-    name: str
-    n_measured: int = 0
-    n_failed: int = 0
-    n_of_other_weights: int = 0
-    n_unknown: int = 0
-    notes: list[str] = field(default_factory=list)
-
-
-@dataclass(frozen=True, kw_only=True)
-class _Plan:
-    """What is to be measured, and what it is of."""
-
-    name: str
-    settings: ResponseSettings
-    measurement: Measurement
-    tasks: list[Any]
-    widths: dict[str, int]
-    given: StoredImages | None = None
-    images: Mapping[tuple[str, str], Any] = field(default_factory=dict)
-    n_unknown: int = 0
-
-
 def respond(
     options: RespondOptions, *, client: "Client | None" = None, progress: bool = False
-) -> RespondReport:
+) -> Report:
     """Measure the responses that a store lacks.
 
     Parameters
@@ -97,8 +59,9 @@ def respond(
 
     Returns
     -------
-    RespondReport
-        How many units were measured, and what is to be said of some: failed and why.
+    Report
+        How many units were measured, and what is to be said of some: failed and why; of feature
+        images, how many were left out.
 
     Raises
     ------
@@ -112,55 +75,79 @@ def respond(
     """
     find_device(options.device)
     run = read_run(find_checkpoints(options.checkpoint_path))
-    name = model_name(options.model)
-    store = (options.store or Path("stores") / f"{name}.zarr").expanduser()
-    plan = _of_features(options, store) if options.feature_images else _of_images(options, run)
-    report = RespondReport(store, plan.name, n_unknown=plan.n_unknown)
-    with recording_responses(
-        store, name, options.run, plan.name, plan.settings, overwrite=options.overwrite
-    ) as recorder:
-        names = [checkpoint.name for checkpoint in run.checkpoints]
-        recorder.prepare(names, run.steps, plan.widths, run.fingerprints, plan.images)
-        write_metrics(store, options.run, run.metrics)
-        report.n_of_other_weights = recorder.n_of_other_weights
-        try:
-            done = _sweep(options, plan, run, recorder, client, progress)
-        finally:
-            forget_prepared()
-    report.n_measured, report.n_failed, report.notes = done.n_measured, done.n_failed, done.notes
-    return report
+    plan = _of_features(options) if options.feature_images else _of_images(options, run)
+    return carry_out(plan, run, options, client=client, progress=progress)
 
 
-def _sweep(
+def _planned(
     options: RespondOptions,
-    plan: _Plan,
-    run: RunFacts,
-    recorder: ResponseRecorder,
-    client: "Client | None",
-    progress: bool,
-) -> SweepReport:
-    labels = [checkpoint.label for checkpoint in run.checkpoints]
-    n_tasks = sum(bool(recorder.missing(label, task)) for label in labels for task in plan.tasks)
-    return sweep(
-        plan.measurement,
-        options.model,
-        run.checkpoints,
-        plan.tasks,
-        recorder,
-        choose_executor(
-            n_tasks,
-            device=options.device,
-            workers=options.workers,
-            scheduler=options.scheduler,
-            client=client,
-        ),
-        device=options.device,
-        start=plan.given,
-        progress=progress,
+    name: str,
+    settings: ResponseSettings,
+    measurement: Measurement,
+    tasks: list[Any],
+    widths: Mapping[str, int],
+    *,
+    start: Start | None = None,
+    images: Mapping[tuple[str, str], np.ndarray] | None = None,
+    notes: tuple[str, ...] = (),
+) -> Plan:
+    """The plan of responses to the images that the settings tell of."""
+    width = max(widths.values())
+    columns: dict[str, Mapping[Any, Any]] = {"n_channels": widths}
+    if settings.image_classes:
+        columns["image_class"] = dict(zip(settings.labels, settings.image_classes, strict=True))
+    take_back = partial(_take_other_images_back, images or {}, overwrite=options.overwrite)
+    return Plan(
+        model=options.model,
+        words=response_words(settings.of, n_channels=width, n_images=len(settings.labels)),
+        name=name,
+        measurement=measurement,
+        tasks=tasks,
+        settings=settings.attrs,
+        labels={LAYER: list(widths), CHANNEL: range(width), settings.of: settings.labels},
+        columns=columns,
+        start=start,
+        before=take_back,
+        notes=notes,
     )
 
 
-def _of_images(options: RespondOptions, run: RunFacts) -> _Plan:
+def _take_other_images_back(
+    images: Mapping[tuple[str, str], np.ndarray], group: Group, *, overwrite: bool
+) -> None:
+    """Compare feature images with those of earlier responses, and note the new ones.
+
+    `images` are what tells them apart, (channel,) uint64 by their checkpoint and layer, 0 where
+    there is none.
+    """
+    for (label, layer), hashes in images.items():
+        image_row, of_layer = group.rows[IMAGE_CHECKPOINT][label], group.rows[LAYER][layer]
+        stored = np.asarray(group.array(IMAGES)[image_row, of_layer])
+        hashes = np.concatenate([hashes, np.zeros(len(stored) - len(hashes), np.uint64)])
+        is_other = (stored != 0) & (hashes != 0) & (stored != hashes)
+        if is_other.any():
+            if not overwrite:
+                channel = int(np.flatnonzero(is_other)[0])
+                raise ValueError(
+                    f"{is_other.sum()} feature images of {label}, {layer} (channel {channel}, "
+                    f"...) were made again since these responses were measured. Give another "
+                    "--name, or --overwrite to measure them again"
+                )
+            for row in group.rows[CHECKPOINT].values():
+                group.empty(
+                    {
+                        CHECKPOINT: row,
+                        IMAGE_CHECKPOINT: image_row,
+                        LAYER: of_layer,
+                        CHANNEL: np.flatnonzero(is_other),
+                    }
+                )
+        updated = np.where(hashes != 0, hashes, stored)
+        if not np.array_equal(updated, stored):
+            group.array(IMAGES)[image_row, of_layer] = updated
+
+
+def _of_images(options: RespondOptions, run: RunFacts) -> Plan:
     """Responses to a set, to files or to noise."""
     model, first = run.first_model(options.model)
     transform = input_transform(run.facts.get(first, {}), options.image_size)
@@ -174,7 +161,7 @@ def _of_images(options: RespondOptions, run: RunFacts) -> _Plan:
     widths = _widths(measurement, model, options)
     image_set = images.images
     settings = ResponseSettings(
-        kind="class" if options.by_class else "image",
+        of="class" if options.by_class else "image",
         labels=image_set.classes if options.by_class else image_set.sample_ids,
         images={
             "name": image_set.name,
@@ -189,13 +176,8 @@ def _of_images(options: RespondOptions, run: RunFacts) -> _Plan:
             else ()
         ),
     )
-    return _Plan(
-        name=options.name or options.default_name,
-        settings=settings,
-        measurement=measurement,
-        tasks=[measurement.task(widths)],
-        widths=widths,
-    )
+    name = options.name or options.default_name
+    return _planned(options, name, settings, measurement, [measurement.task(widths)], widths)
 
 
 def _widths(
@@ -227,10 +209,11 @@ def _images(options: RespondOptions, transform: InputTransform) -> ImageSet:
     return images_of_files(options.images, transform)
 
 
-def _of_features(options: RespondOptions, store: Path) -> _Plan:
+def _of_features(options: RespondOptions) -> Plan:
     """Responses to stored feature images, of one checkpoint or of all."""
+    store = options.store_of(model_name(options.model))
     run, asked = _run_and_checkpoint(options, store)
-    dataset = open_store(store, run, options.variant)
+    dataset = FEATURE_READER.open(store, run, options.variant)
     labels = _image_checkpoints(dataset, asked)
     is_one = asked != ALL
     units, n_unknown = choose_units(dataset, labels, options.layers, options.channels)
@@ -243,27 +226,31 @@ def _of_features(options: RespondOptions, store: Path) -> _Plan:
     counts = dataset["n_channels"].to_series()
     of_run = "" if run == options.run else f"{run}/"
     named = replace(options, feature_images=f"{of_run}{images['checkpoint']}").default_name
-    return _Plan(
-        name=options.name or named,
-        settings=ResponseSettings(
-            kind="image_checkpoint",
+    notes: tuple[str, ...] = ()
+    if n_unknown:
+        notes = (f"{n_unknown} jpgs were left out, for the values of their levels are unknown",)
+    return _planned(
+        options,
+        options.name or named,
+        ResponseSettings(
+            of="image_checkpoint",
             labels=tuple(labels),
             images=images,
             aggregation=measurement.aggregation,
         ),
-        measurement=measurement,
-        tasks=measurement.tasks(units),
-        widths={layer: int(counts[layer]) for layer in units},
-        given=StoredImages(dataset),
+        measurement,
+        measurement.tasks(units),
+        {layer: int(counts[layer]) for layer in units},
+        start=StoredImages(dataset),
         images=fingerprints_of_images(dataset, units),
-        n_unknown=n_unknown,
+        notes=notes,
     )
 
 
 def _run_and_checkpoint(options: RespondOptions, store: Path) -> tuple[str, str]:
     """Run of the feature images, and what is asked for of it: a label, last, or all."""
     asked = str(options.feature_images)
-    runs = contents(store).runs
+    runs = contents(store).runs(FEATURE_READER.kind)
     run, _, label = asked.rpartition("/")
     if run in runs:
         return run, label
@@ -275,7 +262,7 @@ def _run_and_checkpoint(options: RespondOptions, store: Path) -> tuple[str, str]
 def _image_checkpoints(dataset: xr.Dataset, asked: str) -> list[str]:
     """Labels of the checkpoints whose feature images are asked for."""
     labels: list[str] = [str(label) for label in dataset[CHECKPOINT].values]
-    is_there = (dataset["status"] == Status.COMPLETE).any([LAYER, "channel"]).values
+    is_there = (dataset["status"] == Status.COMPLETE).any([LAYER, CHANNEL]).values
     filled = [label for label, there in zip(labels, is_there, strict=True) if there]
     if asked in (ALL, LAST) and not filled:
         raise ValueError("There are no complete feature images. Make some with `dvis visualize`")

@@ -1,18 +1,42 @@
-"""The arrays of a group of responses: what tells groups apart, and how they are made and grown."""
+"""The words of responses: what tells some from others, and the arrays of a group.
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import Any, get_args
+{run}/responses/{name}/    response (checkpoint, layer, channel, image), or (..., class), or
+(checkpoint, image_checkpoint, layer, channel) of feature images;
+status (without image or class), and the coordinates of units
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, Literal, get_args
 
 import numpy as np
-import zarr
 
-from dvis.kinds.responses.read import Kind, array_specs, chunks_of
-from dvis.names import CheckpointName
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, TEXT, VariableSpec
-from dvis.store.growth import resize, settle
+from dvis.schema import (
+    CHANNEL,
+    CHECKPOINT,
+    COORDINATES,
+    LAYER,
+    SCALAR_CHUNK,
+    SOURCE,
+    TEXT,
+    UNIT_DIMS,
+    Status,
+    VariableSpec,
+    Words,
+    spec,
+    status_spec,
+)
 
-_COORDINATE_NAMES = "epoch phase batch step time n_channels"
+KIND = "responses"
+IMAGE, CLASS = "image", "class"
+IMAGE_CHECKPOINT = "image_checkpoint"  # whose feature image a cross response is to
+UNIT = "unit"
+IMAGES = f"{SOURCE}/images"
+
+Of = Literal["image", "class", "image_checkpoint"]
+_FEATURE_DIMS = (CHECKPOINT, IMAGE_CHECKPOINT, LAYER, CHANNEL)
+_CHUNK_ITEMS = 2**18  # of float32: 1 MB
+_LONG_NAMES = {IMAGE: "image", CLASS: "class", IMAGE_CHECKPOINT: "checkpoint of the image"}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,7 +45,7 @@ class ResponseSettings:
 
     Parameters
     ----------
-    kind : {"image", "class", "image_checkpoint"}
+    of : {"image", "class", "image_checkpoint"}
         What they have one of: an image, a class of them, or a checkpoint's feature images.
     labels : tuple of str
         Names of the images, the classes, or the checkpoints.
@@ -33,7 +57,7 @@ class ResponseSettings:
         Class of each image, where they have one.
     """
 
-    kind: Kind
+    of: Of
     labels: tuple[str, ...]
     images: Mapping[str, Any]
     aggregation: str
@@ -42,103 +66,56 @@ class ResponseSettings:
     @property
     def attrs(self) -> dict[str, Any]:
         """The same as attributes of a group."""
-        return {"kind": self.kind, "images": dict(self.images), "aggregation": self.aggregation}
+        return {"kind": self.of, "images": dict(self.images), "aggregation": self.aggregation}
 
 
-@dataclass
-class ResponseLayout:
-    """The arrays of a group of responses: made, grown, and set right after a kill."""
+def words_of(attrs: Mapping[str, Any]) -> Words:
+    """Words of the group of responses with these attributes, as readers need them.
 
-    kind: Kind
-    rows: dict[str, dict[str, int]] = field(default_factory=dict)
-    _arrays: dict[str, Any] = field(default_factory=dict)
-
-    @property
-    def coordinates(self) -> str:
-        """Names of the coordinates that no dimension bears."""
-        return f"{_COORDINATE_NAMES} image_class" if self.kind == "image" else _COORDINATE_NAMES
-
-    def array(self, group: zarr.Group, name: str) -> Any:
-        """One of the group's arrays, `source/...` included."""
-        if name not in self._arrays:
-            self._arrays[name] = group[name]
-        return self._arrays[name]
-
-    def create(self, group: zarr.Group, sizes: Mapping[str, int]) -> None:
-        """Make the arrays, empty."""
-        for name, spec in array_specs(self.kind).items():
-            group.create_array(
-                name,
-                shape=(0,) * len(spec.dims),
-                dtype=spec.dtype,
-                chunks=chunks_of(spec, sizes),
-                fill_value=spec.fill,
-                dimension_names=spec.dims,
-                attributes=dict(spec.attrs),
-            )
-
-    def settle(self, group: zarr.Group) -> None:
-        """Give the arrays of a half-grown group the lengths of its written labels."""
-        settle(group, array_specs(self.kind))
-
-    def grow(
-        self,
-        group: zarr.Group,
-        checkpoints: Sequence[CheckpointName],
-        widths: Mapping[str, int],
-        settings: ResponseSettings,
-    ) -> None:
-        """Make room: data first, coordinates after it, labels last."""
-        old = self._labels(group)
-        new = {
-            CHECKPOINT: [n.label for n in checkpoints if n.label not in old[CHECKPOINT]],
-            LAYER: [layer for layer in widths if layer not in old[LAYER]],
-            self.kind: [label for label in settings.labels if label not in old[self.kind]],
-        }
-        width = self.array(group, CHANNEL).shape[0]
-        sizes = {dim: len(old[dim]) + len(labels) for dim, labels in new.items()}
-        sizes[CHANNEL] = max(width, *widths.values())
-        specs = array_specs(self.kind)
-        resize({name: self.array(group, name) for name in specs}, specs, sizes)
-        of_new = [name for name in checkpoints if name.label in new[CHECKPOINT]]
-        self._write_checkpoints(group, len(old[CHECKPOINT]), of_new)
-        if settings.image_classes and new["image"]:
-            self.array(group, "image_class")[:] = np.array(settings.image_classes, TEXT)
-        counts = np.asarray(self.array(group, "n_channels")[:])
-        for layer, n in widths.items():
-            counts[[*old[LAYER], *new[LAYER]].index(layer)] = n
-        self.array(group, "n_channels")[:] = counts
-        self.array(group, CHANNEL)[width:] = np.arange(width, sizes[CHANNEL])
-        for dim, labels in new.items():
-            if labels:
-                self.array(group, dim)[len(old[dim]) :] = np.array(labels, TEXT)
-        self.rows = self._labels(group)
-
-    def _write_checkpoints(
-        self, group: zarr.Group, first: int, names: Sequence[CheckpointName]
-    ) -> None:
-        """Write what the names of new checkpoints tell, but their labels."""
-        if not names:
-            return
-        times = np.array([name.time for name in names], "datetime64[s]").astype("int64")
-        self.array(group, "time")[first:] = times
-        for column in ("epoch", "batch"):
-            self.array(group, column)[first:] = np.array([getattr(n, column) for n in names])
-        self.array(group, "phase")[first:] = np.array([n.phase for n in names], TEXT)
-
-    def _labels(self, group: zarr.Group) -> dict[str, dict[str, int]]:
-        return {
-            dim: {
-                label: i for i, label in enumerate(np.asarray(self.array(group, dim)[:]).tolist())
-            }
-            for dim in (CHECKPOINT, LAYER, self.kind)
-        }
-
-
-def arrays_of(attrs: Mapping[str, Any]) -> dict[str, VariableSpec]:
-    """Arrays of the group of responses with these attributes; none where their kind is not known.
-
-    A later dvis may know more kinds.
+    Without arrays where they say what no dvis of this version has written.
     """
-    kind: Any = attrs.get("kind")
-    return array_specs(kind) if kind in get_args(Kind) else {}
+    of: Any = attrs.get("kind")
+    return response_words(of) if of in get_args(Of) else Words(kind=KIND, arrays={})
+
+
+def response_words(of: Of, *, n_channels: int = 1, n_images: int = 1) -> Words:
+    """Words of a group of responses, with chunks for so many channels and images."""
+    of_images = of == IMAGE_CHECKPOINT
+    dims = _FEATURE_DIMS if of_images else UNIT_DIMS
+    layout = {"chunks": (SCALAR_CHUNK[0], 1, *SCALAR_CHUNK[1:])} if of_images else {}
+    arrays: dict[str, VariableSpec] = {
+        **COORDINATES,
+        of: spec((of,), TEXT, "", _LONG_NAMES[of]),
+        "response": spec(
+            dims if of_images else (*dims, of),
+            "float32",
+            np.nan,
+            "response",
+            layout=layout or _of_whole_layers(n_channels, n_images),
+            units="1",
+        ),
+        "status": status_spec(dims, "unit", Status, layout),
+        f"{SOURCE}/problem": spec(dims, TEXT, "", "what was wrong", layout=layout),
+        f"{SOURCE}/weights": spec(
+            dims, "uint64", 0, "hash of the checkpoint's weights", layout=layout
+        ),
+    }
+    coordinates = ["epoch", "phase", "batch", "step", "time", "n_channels"]
+    if of == IMAGE:
+        arrays["image_class"] = spec((IMAGE,), TEXT, "", "class of the image")
+        coordinates.append("image_class")
+    if of_images:
+        arrays[IMAGES] = spec(
+            dims[1:],
+            "uint64",
+            0,
+            "hash of what the store says of the image",
+            layout={"chunks": SCALAR_CHUNK},
+        )
+    return Words(kind=KIND, arrays=arrays, coordinates=tuple(coordinates), noun="responses")
+
+
+def _of_whole_layers(n_channels: int, n_images: int) -> dict[str, Any]:
+    """Whole layers at one checkpoint in a chunk, as far as it holds them."""
+    n_images = min(max(1, n_images), _CHUNK_ITEMS)
+    return {"chunks": (1, 1, min(max(1, n_channels), _CHUNK_ITEMS // n_images), n_images)}

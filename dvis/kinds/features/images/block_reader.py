@@ -13,7 +13,6 @@ import zarr
 
 from dvis.kinds.features.images.blocks import ImageBlocks, Position
 from dvis.kinds.features.images.codec import BlockError
-from dvis.opening import FeatureEntry, open_group
 from dvis.schema import CHECKPOINT, LAYER, Status
 
 
@@ -35,15 +34,19 @@ class Block:
     fault: str = ""
 
 
-class FeatureReader:
+class BlockReader:
     """A variant's group on a local disk, read as blocks."""
 
-    def __init__(self, store: Path, entry: FeatureEntry) -> None:
-        self.entry = entry
-        self.group = open_group(store, entry)
-        self.blocks = ImageBlocks.of(self.array("image"), store / entry.group / "image")
+    def __init__(self, store: Path, group: zarr.Group) -> None:
+        self.group = group
+        self.blocks = ImageBlocks.of(self.array("image"), store / group.path / "image")
         self.labels: list[str] = np.asarray(self.array(CHECKPOINT)[:]).tolist()
         self.layers: list[str] = np.asarray(self.array(LAYER)[:]).tolist()
+
+    @property
+    def run(self) -> str:
+        """Whose the group is."""
+        return str(self.group.attrs["run"])
 
     def array(self, name: str) -> zarr.Array[Any]:
         """One of the group's arrays."""

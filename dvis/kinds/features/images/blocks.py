@@ -24,7 +24,7 @@ from dvis.kinds.features.images.codec import (
     read_pictures,
     sound_pictures,
 )
-from dvis.schema import BLOCK_CHANNELS, block_checkpoints
+from dvis.kinds.features.words import BLOCK_CHANNELS, block_checkpoints
 
 _ABSENT = np.uint64(2**64 - 1)
 _CRC_BYTES = 4

@@ -11,11 +11,12 @@ from typing import Any
 import zarr
 
 from dvis.disk import write_atomically, write_lock
-from dvis.kinds.features.images.block_reader import FeatureReader
+from dvis.kinds.features.images.block_reader import BlockReader
 from dvis.kinds.features.images.blocks import ImageBlocks, image_layout
-from dvis.opening import FeatureEntry, contents
+from dvis.kinds.features.words import IMAGE, KIND, block_checkpoints
 from dvis.progress import progress_bar
-from dvis.schema import FEATURES, IMAGE, Status, block_checkpoints
+from dvis.schema import Status
+from dvis.store.contents import Entry, contents, open_group
 from dvis.store.writer import restructuring
 
 # The two key encodings of Zarr v3 name the same blocks by different files: the old layout stays
@@ -54,14 +55,14 @@ def compact_store(store: str | Path, *, progress: bool = False) -> int:
     """
     store = Path(store).expanduser()
     n_rewritten = 0
-    for entry in contents(store).features:
-        with write_lock(store, f"{entry.run}/{FEATURES}"):
+    for entry in contents(store).of(KIND):
+        with write_lock(store, f"{entry.run}/{KIND}"):
             n_rewritten += _compact_group(store, entry, progress)
     return n_rewritten
 
 
-def _compact_group(store: Path, entry: FeatureEntry, progress: bool) -> bool:
-    reader = FeatureReader(store, entry)
+def _compact_group(store: Path, entry: Entry, progress: bool) -> bool:
+    reader = BlockReader(store, open_group(store, entry))
     old = reader.blocks
     span = block_checkpoints(old.height, old.width, old.codec)
     if old.checkpoints == span:
@@ -79,7 +80,7 @@ def _compact_group(store: Path, entry: FeatureEntry, progress: bool) -> bool:
         old.width,
         old.codec,
     )
-    title = f"compact {entry.run}, {entry.variant}"
+    title = f"compact {entry.run}, {entry.name}"
     with progress_bar(reader.n_blocks, "blocks", title, shown=progress) as bar:
         for block in reader.walk():
             lost = (block.status == Status.COMPLETE).sum() > len(block.images)

@@ -20,11 +20,11 @@ from dvis.kinds.features.measure.parametrisations import (
 )
 from dvis.kinds.features.measure.stored import StoredImage, activations, model_input, quantise
 from dvis.kinds.features.options import FeatureSettings, Precision
+from dvis.kinds.features.words import BLOCK_CHANNELS, IMAGE_NUMBER, STEP_IN_RUN
 from dvis.models.hooks import LayerOutput, trace_layers
-from dvis.schema import BLOCK_CHANNELS, CHANNEL, RGB, STEP_IN_RUN, X, Y, did_you_mean
+from dvis.schema import CHANNEL, LAYER, RGB, X, Y, did_you_mean
 
 Aggregation = Literal["average", "sum", "single"]
-IMAGE_NUMBER = "image_number"
 
 
 @dataclass(frozen=True)
@@ -34,6 +34,13 @@ class FeatureTask:
     layer: str
     objective: str
     channels: tuple[int, ...]
+
+    mark = "status"
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The layer, and a channel for each part."""
+        return {LAYER: self.layer, CHANNEL: list(self.channels)}
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -287,7 +294,7 @@ class FeatureVisualisation:
                 "loss": ((*dims, STEP_IN_RUN), losses.reshape(*shape, n_steps)),
             },
             {IMAGE_NUMBER: np.arange(shape[0]), CHANNEL: np.array(task.channels)},
-            {"layer": task.layer, "objective": task.objective},
+            {LAYER: task.layer, "objective": task.objective},
         )
 
     def _objective(

@@ -12,12 +12,13 @@ import xarray as xr
 
 from dvis.analysis.births import births
 from dvis.analysis.ranking import rank, summary
+from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.shown.selection import BLOCK, ShownLayer, ShownStore, ShownVariant
 from dvis.kinds.features.shown.sheets import thumb_sheet
+from dvis.kinds.features.tally import UnitProblem, unit_problems
 from dvis.kinds.llc.read import llc_names
 from dvis.kinds.responses.read import response_names
 from dvis.page.plain import number, numbers, whole_numbers
-from dvis.report import UnitProblem, tree_problems, unit_problems
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status
 
 _MAX_PROBLEMS = 1000
@@ -41,8 +42,8 @@ def overview(store: ShownStore) -> dict[str, Any]:
                 "llc_names": llc_names(store.source, entry.run),
                 "response_names": response_names(store.source, entry.run),
             }
-        runs[entry.run]["variants"].append({"name": entry.variant, "index": index})
-    of_units, of_files = unit_problems(store.source), tree_problems(store.source)
+        runs[entry.run]["variants"].append({"name": entry.name, "index": index})
+    of_units, of_files = unit_problems(store.source), found.import_problems
     problems = [
         *(_linked(store, problem) for problem in of_units[:_MAX_PROBLEMS]),
         *({"text": text} for text in of_files),
@@ -69,7 +70,7 @@ def variant(store: ShownStore, index: int) -> dict[str, Any]:
     layers = [shown.layer(layer) for layer in range(len(shown.layers))]
     return {
         "run": shown.entry.run,
-        "variant": shown.entry.variant,
+        "variant": shown.entry.name,
         "attrs": {key: v for key, v in dataset.attrs.items() if key not in _NOT_SHOWN},
         "checkpoints": checkpoints(at_rows),
         "metrics": {
@@ -192,12 +193,12 @@ def notes(store: ShownStore) -> list[str]:
     """What is to be said of a page that shows a part of a store."""
     said = []
     for index, entry in enumerate(store.entries()):
-        if (entry.run, entry.variant) in store.selection.checkpoints:
+        if (entry.run, entry.name) in store.selection.checkpoints:
             shown = store.variant(index)
             if len(shown.labels) < shown.n_checkpoints:
                 said.append(
                     f"{len(shown.labels)} of the {shown.n_checkpoints} checkpoints of run "
-                    f"{entry.run}, {entry.variant}, are on this page; births are of all of them"
+                    f"{entry.run}, {entry.name}, are on this page; births are of all of them"
                 )
     selection = store.selection
     if selection.layers:
@@ -231,7 +232,7 @@ def _note_of_channels(store: ShownStore) -> str:
 def _linked(store: ShownStore, problem: UnitProblem) -> dict[str, Any]:
     """A problem and, where the page shows its unit, where that is."""
     selection = store.selection
-    indices = {(e.run, e.variant): index for index, e in enumerate(store.entries())}
+    indices = {(e.run, e.name): index for index, e in enumerate(store.entries())}
     index = indices.get((problem.run, problem.variant))
     is_shown = (
         index is not None
@@ -250,15 +251,15 @@ def _default(store: ShownStore) -> dict[str, str] | None:
     entries = store.entries()
     if not entries:
         return None
-    chosen = store.contents().choose(None, None)
+    chosen = FEATURE_READER.choose(store.contents(), None, None)
     run = chosen.run if chosen.run in {entry.run for entry in entries} else entries[0].run
     return {"run": run, "variant": _default_variant(store, run)}
 
 
 def _default_variant(store: ShownStore, run: str) -> str:
     """The run's default variant, or the first of those that are shown."""
-    shown = [entry.variant for entry in store.entries() if entry.run == run]
-    chosen = store.contents().default_variant(run)
+    shown = [entry.name for entry in store.entries() if entry.run == run]
+    chosen = FEATURE_READER.choose(store.contents(), run, None).name
     return chosen if chosen in shown else shown[0]
 
 

@@ -19,10 +19,10 @@ import xarray as xr
 import zarr
 
 from dvis.kinds.features.images.blocks import ImageBlocks
-from dvis.opening import Contents, FeatureEntry, contents, open_group
+from dvis.kinds.features.words import KIND
 from dvis.opening import open as open_store
-from dvis.report import sorted_entries
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, X, Y, did_you_mean
+from dvis.store.contents import Contents, Entry, contents, open_group
 
 BLOCK = 64  # channels of one sheet of thumbnails
 _MAX_LAYERS = 8
@@ -118,7 +118,7 @@ class ShownStore:
         key = tuple(_facts_of(self.folder / "zarr.json"))
         return self._contents.get("contents", key, lambda: contents(self.source))
 
-    def entries(self) -> list[FeatureEntry]:
+    def entries(self) -> list[Entry]:
         """Variants that are shown, in the order of their numbers.
 
         Raises
@@ -128,13 +128,13 @@ class ShownStore:
         """
         found = self.contents()
         for run in self.selection.runs:
-            if run not in found.runs:
-                raise KeyError(did_you_mean("run", run, found.runs, self.name))
-        chosen = self.selection.runs or found.runs
+            if run not in found.runs(KIND):
+                raise KeyError(did_you_mean("run", run, found.runs(KIND), self.name))
+        chosen = self.selection.runs or found.runs(KIND)
         return [
             entry
-            for entry in sorted_entries(found)
-            if entry.run in chosen and (entry.run, entry.variant) not in self.selection.empty
+            for entry in found.of(KIND)
+            if entry.run in chosen and (entry.run, entry.name) not in self.selection.empty
         ]
 
     def signature(self) -> str:
@@ -145,7 +145,7 @@ class ShownStore:
         """
         found = self.contents()
         if self.folder is None:
-            return _hash(repr((found.attrs, found.features, found.run_attrs)))
+            return _hash(repr((found.attrs, found.entries, found.run_attrs)))
         root = self.folder / "zarr.json"
         folders = self._folders.get("", tuple(_facts_of(root)), self._status_folders)
         paths = (root, *folders)
@@ -189,13 +189,13 @@ class ShownStore:
 class ShownVariant:
     """One variant of one run as a page shows it."""
 
-    def __init__(self, store: ShownStore, entry: FeatureEntry) -> None:
+    def __init__(self, store: ShownStore, entry: Entry) -> None:
         self.store, self.entry = store, entry
-        whole = open_store(store.source, entry.run, entry.variant)
+        whole = open_store(store.source, entry.run, entry.name)
         there = [str(layer) for layer in whole[LAYER].values]
         self.all_layers: list[str] = there  # of the store, shown or not
         self.layers = [x for x in there if x in (store.selection.layers or there)]
-        rows = store.selection.checkpoints.get((entry.run, entry.variant))
+        rows = store.selection.checkpoints.get((entry.run, entry.name))
         self.n_checkpoints = whole.sizes[CHECKPOINT]
         self.rows = list(range(self.n_checkpoints)) if rows is None else list(rows)
         self.labels = [str(whole[CHECKPOINT].values[row]) for row in self.rows]
@@ -312,7 +312,7 @@ class ShownLayer:
         """What a picture's number stands for: it changes when that becomes another checkpoint."""
         entry = self.variant.entry
         label = self.variant.labels[checkpoint]
-        return _hash(entry.run, entry.variant, self.name, label, self.channels)[:8]
+        return _hash(entry.run, entry.name, self.name, label, self.channels)[:8]
 
     def version(self, checkpoint: int) -> str:
         """A text that changes when the images at a checkpoint do, or the checkpoint itself."""

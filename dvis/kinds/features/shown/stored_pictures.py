@@ -26,7 +26,7 @@ def stored_pictures(layer: ShownLayer, units: Sequence[Unit]) -> Iterator[tuple[
 
     Units that have no image, and damaged images, are left out; the order is that of the files.
     """
-    codec = layer.variant.entry.codec
+    codec = layer.variant.entry.attrs.get("image_codec")
     # Of raw pixels nobody can tell a black image from none, unless the unit is complete.
     shown = _SHOWN if codec == "jpeg" else _SHOWN[:1]
     places = {

@@ -7,13 +7,15 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
+from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.shown.documents import birth_of, births_of, digits
 from dvis.kinds.features.shown.selection import ShownLayer, ShownStore
 from dvis.kinds.features.shown.sheets import strip_sheet
 from dvis.kinds.features.shown.stored_pictures import stored_pictures
 from dvis.kinds.responses.read import response_names, responses
+from dvis.kinds.responses.words import IMAGE_CHECKPOINT
 from dvis.page.plain import numbers, whole_numbers
-from dvis.schema import CHANNEL, CHECKPOINT, IMAGE_CHECKPOINT, LAYER, SchemaError, Status
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError, Status
 
 _FLOATS = ("activation", "value_min", "value_max")
 _WHOLE = ("stop_step", "seed", "params")
@@ -77,12 +79,11 @@ def _problems(layer: ShownLayer, channel: int) -> list[str]:
 
 def _selecting_line(store: ShownStore, layer: ShownLayer, channel: int) -> str:
     """The line of Python that selects a unit."""
-    entry, default = layer.variant.entry, store.contents().choose(None, None)
-    asked = "".join(
-        f", {name}={getattr(entry, name)!r}"
-        for name in ("run", "variant")
-        if entry.run != default.run or (name == "variant" and entry.variant != default.variant)
-    )
+    entry = layer.variant.entry
+    default = FEATURE_READER.choose(store.contents(), None, None)
+    asked = f", run={entry.run!r}" if entry.run != default.run else ""
+    if asked or entry.name != default.name:
+        asked += f", variant={entry.name!r}"
     return f"dvis.open({store.name!r}{asked}).sel(layer={layer.name!r}, channel={channel})"
 
 

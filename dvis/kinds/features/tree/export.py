@@ -16,13 +16,14 @@ import numpy as np
 from PIL import Image
 
 from dvis.disk import write_atomically
-from dvis.kinds.features.images.block_reader import Block, FeatureReader
+from dvis.kinds.features.images.block_reader import Block, BlockReader
+from dvis.kinds.features.read import flat_checkpoints
 from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, INFO_SUFFIX, stem_of
 from dvis.kinds.features.tree.unit_files import Info, rebuild_info
-from dvis.kinds.responses.read import response_names
-from dvis.opening import contents
+from dvis.kinds.features.words import KIND, Form, Variant
 from dvis.progress import progress_bar
-from dvis.schema import Form, Status, Variant
+from dvis.schema import Status
+from dvis.store.contents import contents, open_group
 
 _SCALARS = ("activation", "stop_step", "seed", "params")
 
@@ -37,7 +38,7 @@ class ExportReport:
     n_unchanged: int = 0
     n_encoded: int = 0
     faults: list[str] = field(default_factory=list)
-    responses: list[str] = field(default_factory=list)
+    others: list[str] = field(default_factory=list)
 
 
 def export_tree(
@@ -62,7 +63,7 @@ def export_tree(
     ExportReport
         `n_encoded` counts the pictures that a store holds as pixels: they become jpgs of quality
         95, which are not what made them. `faults` lists pictures that are damaged in the store and
-        so left out, `responses` names of those that the store holds: the tree has no place for
+        so left out, `others` groups of other kinds that the store holds: the tree has no place for
         them.
 
     Raises
@@ -75,13 +76,14 @@ def export_tree(
     store = Path(store).expanduser()
     found = contents(store)
     report = ExportReport(Path(out).expanduser() / found.attrs["model"])
-    report.responses = response_names(store)
-    readers = [FeatureReader(store, entry) for entry in found.features]
+    others = [entry for entry in found.entries if entry.kind != KIND]
+    report.others = [f"{entry.kind} {entry.name} of {entry.run}" for entry in others]
+    readers = [BlockReader(store, open_group(store, entry)) for entry in found.of(KIND)]
     n_blocks = sum(reader.n_blocks for reader in readers)
     title = f"export {found.attrs['model']}"
     with progress_bar(n_blocks, "blocks", title, shown=progress) as bar:
         for reader in readers:
-            flat = set(found.flat_checkpoints(reader.entry.run))
+            flat = set(flat_checkpoints(found, reader.run))
             for block in reader.walk():
                 for path, data in _files(reader, block, flat, report):
                     _write(report.folder / path, data, overwrite, report)
@@ -90,18 +92,18 @@ def export_tree(
 
 
 def _files(
-    reader: FeatureReader, block: Block, flat: set[str], report: ExportReport
+    reader: BlockReader, block: Block, flat: set[str], report: ExportReport
 ) -> Iterator[tuple[Path, bytes]]:
     """Paths below the model's folder and contents of a block's files."""
     kept = (block.status == Status.COMPLETE) | (block.status == Status.INCOMPLETE)
     if not kept.any():
         return
-    variant = Variant.parse(reader.entry.variant)
+    variant = Variant.parse(str(reader.group.attrs["variant"]))
     layer = reader.layers[block.layer]
     scalars = _Scalars(reader, block)
     for row, column in zip(*np.nonzero(kept), strict=True):
         label = reader.labels[block.row + row]
-        parents = [] if label in flat else reader.entry.run.split("/")
+        parents = [] if label in flat else reader.run.split("/")
         form = int(block.form[row, column]) or Form.HAS_IMAGE | Form.HAS_INFO
         channel = block.channel + int(column)
         base = Path(*parents, label, stem_of(layer, channel, variant, form))
@@ -124,7 +126,7 @@ def _files(
 class _Scalars:
     """What a group's variables say of a block's units."""
 
-    def __init__(self, reader: FeatureReader, block: Block) -> None:
+    def __init__(self, reader: BlockReader, block: Block) -> None:
         rows, columns = block.status.shape
         self._region = (
             slice(block.row, block.row + rows),
@@ -157,7 +159,7 @@ class _Scalars:
         return json.dumps(rebuild_info(info, layer, channel, variant, parameters), indent=2)
 
 
-def _encode(pixels: bytes, reader: FeatureReader) -> bytes:
+def _encode(pixels: bytes, reader: BlockReader) -> bytes:
     array = np.frombuffer(pixels, np.uint8)
     buffer = io.BytesIO()
     picture = Image.fromarray(array.reshape(reader.blocks.height, reader.blocks.width, 3))

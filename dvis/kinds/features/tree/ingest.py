@@ -13,19 +13,15 @@ from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
 from dvis.disk import explain_full_disk, write_lock
+from dvis.kinds.features.run_notes import finish_import
 from dvis.kinds.features.tree.reading import reading_pool
 from dvis.kinds.features.tree.run_import import ImportJob, ImportReport, RunImport
 from dvis.kinds.features.tree.survey import Problem, RunSurvey, survey
 from dvis.kinds.features.tree.tree_names import find_models
-from dvis.opening import contents
+from dvis.kinds.features.words import KIND
 from dvis.progress import progress_bar
-from dvis.schema import (
-    FEATURES,
-)
-from dvis.store.writer import (
-    create_store,
-    finish_import,
-)
+from dvis.store.contents import contents
+from dvis.store.writer import create_store
 
 
 def ingest_tree(
@@ -135,7 +131,7 @@ def _import_runs(job: ImportJob, runs: Sequence[RunSurvey]) -> None:
     """Import runs, one after the other, each under its lock."""
     create_store(job.store, job.tree.model)
     for run in runs:
-        with write_lock(job.store, f"{run.run}/{FEATURES}"):
+        with write_lock(job.store, f"{run.run}/{KIND}"):
             RunImport(job, run).run()
     below = str(job.tree.start.relative_to(job.tree.root.parent))
     finish_import(job.store, [str(problem) for problem in job.report.problems], below)
@@ -152,8 +148,8 @@ def _remove_store(path: Path) -> None:
     if not (path / "zarr.json").exists():
         return
     with ExitStack() as locks:
-        for run in sorted(contents(path).runs):
-            locks.enter_context(write_lock(path, f"{run}/{FEATURES}", wait=False))
+        for run in contents(path).runs(KIND):
+            locks.enter_context(write_lock(path, f"{run}/{KIND}", wait=False))
         doomed = path.with_name(f".{path.name}.removed-{os.getpid()}")
         path.rename(doomed)
     shutil.rmtree(doomed)

@@ -22,7 +22,7 @@ from dvis.kinds.features.images.blocks import ImageBlocks, Position
 from dvis.kinds.features.images.picture_files import PictureError, decode
 from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, stem_of
 from dvis.kinds.features.tree.unit_files import Info, UnitRead, read_unit, without_image
-from dvis.schema import Variant
+from dvis.kinds.features.words import Variant
 
 # Below this many units, starting processes takes longer than reading the files.
 _WORTH_PROCESSES = 4000

@@ -17,27 +17,28 @@ import orjson
 
 from dvis.kinds.features.group import FeatureGroup, StoredUnits
 from dvis.kinds.features.images.picture_files import PictureError, inspect
+from dvis.kinds.features.read import codec_of
+from dvis.kinds.features.run_notes import batches_per_epoch, note_run
 from dvis.kinds.features.tree.reading import BlockTask, UnitReads, read_block, write_images
 from dvis.kinds.features.tree.survey import Problem, RunSurvey, UnitFiles, list_units
 from dvis.kinds.features.tree.tree_names import ModelTree
 from dvis.kinds.features.tree.unit_files import MAX_IMAGE_BYTES, Info, rebuild_info
-from dvis.names import estimate_batches_per_epoch, parse_checkpoint, training_steps
-from dvis.opening import contents
-from dvis.schema import (
+from dvis.kinds.features.words import (
     BLOCK_MAX_CHECKPOINTS,
-    FEATURES,
-    TEXT,
+    FINGERPRINT,
+    FORM,
+    INFO,
+    KIND,
+    PROBLEM,
     Form,
-    Status,
     Variant,
-    run_group,
     size_label,
 )
-from dvis.store.writer import (
-    batches_per_epoch,
-    note_run,
-    restructuring,
-)
+from dvis.names import estimate_batches_per_epoch, parse_checkpoint, training_steps
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, TEXT, Status, run_group
+from dvis.store.contents import contents
+from dvis.store.placing import Places
+from dvis.store.writer import restructuring
 
 _DEFAULT_SIZE = (224, 224)
 
@@ -85,7 +86,9 @@ class PlannedTask:
     def take(self, members: np.ndarray, group: FeatureGroup) -> "PlannedTask":
         """The same for some of the units, with rows and layer of a group."""
         chosen = {name: getattr(self.task, name)[members] for name in ("folder", "channel", "form")}
-        rows = np.array([group.rows[self.labels[i]] for i in chosen["folder"].tolist()], np.int64)
+        rows = np.array(
+            [group.rows[CHECKPOINT][self.labels[i]] for i in chosen["folder"].tolist()], np.int64
+        )
         task = replace(
             self.task,
             **chosen,
@@ -104,7 +107,7 @@ class RunImport:
         self.job, self.survey, self.report = job, run, job.report
         self.groups: dict[str, FeatureGroup] = {}
         self.names = {name.label: name for name in run.checkpoints}
-        there = contents(job.store).codec
+        there = codec_of(contents(job.store))
         if job.codec and there and job.codec != there:
             raise ValueError(
                 f"{job.store} keeps its images as {there}, not {job.codec}; leave the codec out, "
@@ -132,7 +135,7 @@ class RunImport:
         while pending:
             self._finish_next(pending)
         self._write_steps()
-        for path in (self.job.store / run_group(self.survey.run) / FEATURES).rglob("*.partial"):
+        for path in (self.job.store / run_group(self.survey.run) / KIND).rglob("*.partial"):
             path.unlink(missing_ok=True)  # of writers that were killed; this one holds the lock
 
     def _plan_all(self) -> Iterator[PlannedTask]:
@@ -147,23 +150,23 @@ class RunImport:
     def _open_group(self, variant: str) -> None:
         """Open or make a variant's group, with room for what the survey saw."""
         store, run, found = self.job.store, self.survey.run, self.survey.variants[variant]
-        group = FeatureGroup.open(store, run, variant)
+        group = FeatureGroup.existing(store, run, variant)
         if group is None:
             height, width = _most_common_size(found.samples)
             group = FeatureGroup.create(
                 store, run, variant, height=height, width=width, codec=self.codec
             )
         names = sorted((self.names[label] for label in found.labels), key=lambda n: n.sort_key)
-        group.grow(names, dict(sorted(found.n_channels.items())))
+        group.grow_units(names, dict(sorted(found.n_channels.items())))
         self.groups[variant] = group
 
     def _open_siblings(self) -> None:
         """Open the groups that hold the same variants at other sizes."""
         store, run = self.job.store, self.survey.run
         bases = list(self.groups)
-        for name in contents(store).variants(run):
+        for name in contents(store).names(KIND, run):
             if any(_is_sized(name, base) for base in bases):
-                sibling = FeatureGroup.open(store, run, name)
+                sibling = FeatureGroup.existing(store, run, name)
                 assert sibling is not None, "the root names it"
                 self.groups[name] = sibling
 
@@ -200,7 +203,7 @@ class RunImport:
         channel = np.array([unit.channel for _, unit in units])
         form = np.array([unit.form for _, unit in units])
         fingerprint = np.array([unit.fingerprint for _, unit in units], np.uint64)
-        rows = np.array([group.rows.get(label, -1) for label in labels])[folder]
+        rows = np.array([group.rows[CHECKPOINT].get(label, -1) for label in labels])[folder]
         has_place = (rows >= 0) & (channel < group.n_channels[layer])
         unchanged = np.any([s.fingerprint(folder, channel) == fingerprint for s in stored], axis=0)
         is_there = np.any([s.status(folder, channel) != Status.ABSENT for s in stored], axis=0)
@@ -263,7 +266,9 @@ class RunImport:
                 self.groups[variant] = FeatureGroup.create(
                     store, run, variant, height=size[0], width=size[1], codec=self.codec
                 )
-            self.groups[variant].grow(names, {task.layer: int(task.channel[members].max()) + 1})
+            self.groups[variant].grow_units(
+                names, {task.layer: int(task.channel[members].max()) + 1}
+            )
         return self.groups[variant]
 
     def _replace(self, group: FeatureGroup, planned: PlannedTask, reads: UnitReads) -> None:
@@ -279,7 +284,7 @@ class RunImport:
         for each, there in zip(family, (status != Status.ABSENT) & ~is_worse, strict=True):
             if there.any():
                 retracted = planned.take(np.flatnonzero(there), each).task
-                each.retract(retracted.row, retracted.layer_index, retracted.channel)
+                each.retract(_places(retracted))
         members = np.flatnonzero(~is_worse)
         if len(members):
             part, some = planned.take(members, group), reads.take(members)
@@ -296,24 +301,24 @@ class RunImport:
     def _commit(
         self, group: FeatureGroup, planned: PlannedTask, reads: UnitReads, *, is_new: bool
     ) -> None:
-        task = planned.task
-        where = (task.row, task.layer_index, task.channel)
-        group.write_losses(*where, reads.losses, is_new=is_new)
-        group.commit(*where, _columns(group, planned, reads, is_new=is_new))
+        columns = _columns(group, planned, reads, is_new=is_new)
+        group.write(_places(planned.task), columns, reads.status)
 
     def _write_steps(self) -> None:
         """Set the training steps of all of the run's variants, which new checkpoints may tell."""
         store, run = self.job.store, self.survey.run
-        opened = (FeatureGroup.open(store, run, name) for name in contents(store).variants(run))
+        opened = (
+            FeatureGroup.existing(store, run, name) for name in contents(store).names(KIND, run)
+        )
         groups = [group for group in opened if group is not None]
-        labels = {label for group in groups for label in group.rows}
+        labels = {label for group in groups for label in group.rows[CHECKPOINT]}
         names = [parse_checkpoint(label) for label in sorted(labels)]
         given = self.job.batches_per_epoch or batches_per_epoch(store, run)
         batches = given or estimate_batches_per_epoch(names)
         steps = training_steps(names, batches)
         by_label = {name.label: step for name, step in zip(names, steps, strict=True)}
         for group in groups:
-            group.write_steps(by_label)
+            group.write_column("step", by_label)
         root = self.job.tree.root
         note_run(
             store,
@@ -343,15 +348,27 @@ def _columns(
         "stop_step": reads.stop_step,
         "seed": reads.seed,
         "params": params,
-        "source/form": reads.form,
-        "source/fingerprint": np.where(reads.is_retriable, np.uint64(0), planned.fingerprint),
-        "status": reads.status,
+        "loss": _losses(reads.losses),
+        FORM: reads.form,
+        FINGERPRINT: np.where(reads.is_retriable, np.uint64(0), planned.fingerprint),
     }
-    for name, texts in (("source/problem", problem), ("source/info", verbatim)):
+    for name, texts in ((PROBLEM, problem), (INFO, verbatim)):
         # Most units have neither: no chunk is made for them.
         if texts or not is_new:
             columns[name] = np.array([texts.get(i, "") for i in range(len(reads))], TEXT)
     return columns
+
+
+def _losses(curves: Sequence[np.ndarray]) -> np.ndarray:
+    """Loss curves (unit, step), NaN after the end of each."""
+    losses = np.full((len(curves), max(map(len, curves), default=0)), np.nan, np.float32)
+    for row, curve in zip(losses, curves, strict=True):
+        row[: len(curve)] = curve
+    return losses
+
+
+def _places(task: BlockTask) -> Places:
+    return {CHECKPOINT: task.row, LAYER: task.layer_index, CHANNEL: task.channel}
 
 
 def _rebuilt(task: BlockTask, reads: UnitReads, i: int) -> str:

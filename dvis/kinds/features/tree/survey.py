@@ -19,8 +19,8 @@ from dvis.kinds.features.tree.tree_names import (
     split_feature_file,
     stem_of,
 )
+from dvis.kinds.features.words import MAX_CHANNELS, Form, Variant
 from dvis.names import CheckpointName, parse_checkpoint
-from dvis.schema import MAX_CHANNELS, Form, Variant
 
 
 @dataclass

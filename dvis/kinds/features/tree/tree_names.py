@@ -11,7 +11,8 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvis.schema import DEFAULT_RUN, Form, Variant
+from dvis.kinds.features.words import Form, Variant
+from dvis.schema import DEFAULT_RUN
 
 IMAGE_SUFFIX, INFO_SUFFIX = ".jpg", ".info.json"
 ROOT_NAME = "feature_images"

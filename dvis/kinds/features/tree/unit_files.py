@@ -18,7 +18,8 @@ import orjson
 
 from dvis.kinds.features.images.picture_files import PictureError, inspect
 from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, INFO_SUFFIX, stem_of
-from dvis.schema import MAX_LOSS_STEPS, Form, Status, Variant
+from dvis.kinds.features.words import MAX_LOSS_STEPS, Form, Variant
+from dvis.schema import Status
 
 # A thousand steps take 25 kB, an image of 224 px 40 kB.
 MAX_INFO_BYTES = 8 * 2**20

@@ -20,8 +20,8 @@ from dvis.kinds.llc.analysis.calibration_words import (
     with_error,
 )
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
-from dvis.kinds.llc.settings import ChainStatus
-from dvis.schema import CHAIN, CHECKPOINT, DRAW, EPSILON, GAMMA, PARAMETERS
+from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, PARAMETERS, ChainStatus
+from dvis.schema import CHECKPOINT
 
 __all__ = [
     "GOOD",

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from dvis.schema import EPSILON, GAMMA
+from dvis.kinds.llc.words import EPSILON, GAMMA
 
 GOOD, NOT_SETTLED, NOT_TESTED = "good", "not settled", "plateau not tested"
 # What a cell must be, and what it is called where it is not; the first that fails says it.

@@ -10,8 +10,8 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.llc.analysis.chain_diagnostics import LEAST_DRAWS, effective_sample_size, split_rhat
-from dvis.kinds.llc.settings import ChainStatus
-from dvis.schema import CHAIN, DRAW, SchemaError
+from dvis.kinds.llc.words import CHAIN, DRAW, ChainStatus
+from dvis.schema import SchemaError
 
 _NEEDED = ("loss", "status", "n_draws", "init_loss")
 _CELLS_AT_ONCE = 256  # the diagnostics' Fourier transforms are ten times as large as their draws

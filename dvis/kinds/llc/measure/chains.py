@@ -17,7 +17,8 @@ from dvis.kinds.llc.measure.dynamics import SGLD, Posterior, RMSprop, StepRule, 
 from dvis.kinds.llc.measure.losses import Loss, per_sample
 from dvis.kinds.llc.measure.noise import GaussianNoise, Minibatches
 from dvis.kinds.llc.measure.samples import Samples
-from dvis.kinds.llc.settings import ChainSettings, ChainStatus
+from dvis.kinds.llc.settings import ChainSettings
+from dvis.kinds.llc.words import ChainStatus
 
 _STANDARD_ERRORS = 4
 _ACCELERATOR_LOOKS = 16  # steps between looks at the losses, each of which an accelerator waits for

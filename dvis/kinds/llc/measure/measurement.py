@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Self
+from typing import Any, Self
 
 import numpy as np
 import torch
@@ -19,6 +19,16 @@ from dvis.kinds.llc.measure.noise import chain_seed, own_randomness
 from dvis.kinds.llc.measure.samples import Samples
 from dvis.kinds.llc.measure.weights import Choice, chosen, count, digest, labelled_choices
 from dvis.kinds.llc.settings import ChainSettings
+from dvis.kinds.llc.words import (
+    CHAIN,
+    DRAW,
+    EPSILON,
+    GAMMA,
+    IS_STARTED,
+    PARAMETERS,
+    TRACES,
+    ChainStatus,
+)
 from dvis.schema import did_you_mean
 
 _EVALUATED_TOGETHER = 256
@@ -38,6 +48,13 @@ class StartTask:
 
     parameters: tuple[str, ...]
     positions: tuple[int, ...] | None = None
+
+    mark = IS_STARTED
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """The choice of weights of each part."""
+        return {PARAMETERS: self.wanted}
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -65,6 +82,18 @@ class ChainTask:
     epsilon: float
     gamma: float
     chains: tuple[int, ...]
+
+    mark = "status"
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        """Weights, step size and localisation, and the chain of each part."""
+        return {
+            PARAMETERS: self.parameters,
+            EPSILON: float(self.epsilon),
+            GAMMA: float(self.gamma),
+            CHAIN: list(self.chains),
+        }
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -104,6 +133,12 @@ class LocalLearning:
     settings: ChainSettings = field(default_factory=ChainSettings)
     parameters: Mapping[str, Choice] = field(default_factory=lambda: labelled_choices(None))
     batched: bool | None = None
+
+    def forget(self) -> None:
+        """Let go of the samples that this process has loaded."""
+        let_go = getattr(self.samples, "forget", None)
+        if let_go is not None:
+            let_go()
 
     @property
     def nbeta(self) -> float:
@@ -165,10 +200,10 @@ class LocalLearning:
             {
                 "init_loss": losses.mean(),
                 "init_loss_se": error,
-                "hmax": ("parameters", np.array(hmax)),
-                "n_parameters": ("parameters", np.array(n_weights, np.int64)),
+                "hmax": (PARAMETERS, np.array(hmax)),
+                "n_parameters": (PARAMETERS, np.array(n_weights, np.int64)),
             },
-            {"parameters": np.array(task.wanted, object)},
+            {PARAMETERS: np.array(task.wanted, object)},
         )
 
     def _losses(self, model: nn.Module) -> np.ndarray:
@@ -251,19 +286,25 @@ def _device(model: nn.Module) -> torch.device:
 
 def _labelled(task: ChainTask, traces: Sequence[ChainTraces], n_steps: int) -> xr.Dataset:
     """Traces of groups of chains as one Dataset."""
-    by_draw = ("loss", "distance", "grad_norm", "noise_norm")
     by_chain = ("mala", "status", "n_finite")
     joined = {
         name: np.concatenate([getattr(group, name) for group in traces])
-        for name in (*by_draw, *by_chain)
+        for name in (*TRACES, *by_chain)
     }
     n_chains = len(task.chains)
+    notes = [
+        f"diverged, {n_finite} of {n_steps} losses are finite"
+        if status == ChainStatus.DIVERGED
+        else ""
+        for status, n_finite in zip(joined["status"], joined["n_finite"], strict=True)
+    ]
     return xr.Dataset(
         {
-            **{name: (("chain", "draw"), joined[name]) for name in by_draw},
-            **{name: ("chain", joined[name]) for name in by_chain},
-            "n_draws": ("chain", np.full(n_chains, n_steps, np.int32)),
-            "error": ("chain", np.full(n_chains, "", object)),
+            **{name: ((CHAIN, DRAW), joined[name]) for name in TRACES},
+            **{name: (CHAIN, joined[name]) for name in by_chain},
+            "n_draws": (CHAIN, np.full(n_chains, n_steps, np.int32)),
+            "error": (CHAIN, np.full(n_chains, "", object)),
+            "note": (CHAIN, np.array(notes, object)),
         },
-        {"chain": np.array(task.chains)},
+        {CHAIN: np.array(task.chains)},
     )

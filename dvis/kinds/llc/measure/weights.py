@@ -9,7 +9,8 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dvis.schema import ALL_PARAMETERS, did_you_mean
+from dvis.kinds.llc.words import ALL_PARAMETERS
+from dvis.schema import did_you_mean
 
 MASK = "mask"
 

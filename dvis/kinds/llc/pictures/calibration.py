@@ -26,12 +26,11 @@ from dvis.kinds.llc.pictures.traces import (
     running_of,
     show_draws,
 )
-from dvis.kinds.llc.settings import ChainStatus
+from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, ChainStatus
 from dvis.plots.canvas import headline, layer_colors, saved, without_box
 from dvis.plots.curves import show_values_axis
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
-from dvis.schema import CHAIN, DRAW, EPSILON, GAMMA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

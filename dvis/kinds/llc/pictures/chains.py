@@ -18,11 +18,10 @@ from dvis.kinds.llc.pictures.traces import (
     settled,
     show_draws,
 )
-from dvis.kinds.llc.settings import ChainStatus
+from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, ChainStatus
 from dvis.plots.canvas import UNIT_COLORS, headline, saved, subplots, without_box
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
-from dvis.schema import CHAIN, DRAW, EPSILON, GAMMA
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -9,17 +9,10 @@ import xarray as xr
 from dvis.analysis.requirements import require
 from dvis.kinds.llc.analysis.calibration import MAX_RHAT
 from dvis.kinds.llc.pictures.traces import BAD_COLOR
+from dvis.kinds.llc.words import ALL_PARAMETERS, CELL_DIMS, EPSILON, GAMMA, PARAMETERS
 from dvis.plots.canvas import Color
 from dvis.plots.time_axis import TimeAxis
-from dvis.schema import (
-    ALL_PARAMETERS,
-    CELL_DIMS,
-    CHECKPOINT,
-    EPSILON,
-    GAMMA,
-    PARAMETERS,
-    did_you_mean,
-)
+from dvis.schema import CHECKPOINT, did_you_mean
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

@@ -16,6 +16,7 @@ from dvis.kinds.llc.pictures.curves import (
     say_if_none,
     settings_name,
 )
+from dvis.kinds.llc.words import ALL_PARAMETERS
 from dvis.plots.canvas import evenly, headline, layer_colors, saved, subplots, without_box
 from dvis.plots.curves import show_values_axis
 from dvis.plots.documentation import documented
@@ -23,7 +24,6 @@ from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain
 from dvis.plots.time_axis import Scale, XAxis, show_axis, time_axis
 from dvis.plots.trajectories import show_depth
-from dvis.schema import ALL_PARAMETERS
 
 if TYPE_CHECKING:
     from matplotlib.figure import Figure

@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.llc.analysis.learning_coefficient import running_llc
-from dvis.kinds.llc.settings import ChainStatus
+from dvis.kinds.llc.words import ALL_PARAMETERS, DRAW, PARAMETERS, ChainStatus
 from dvis.plots.ticks import short_name
-from dvis.schema import ALL_PARAMETERS, CHECKPOINT, DRAW, PARAMETERS
+from dvis.schema import CHECKPOINT
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes

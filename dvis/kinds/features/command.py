@@ -1,4 +1,4 @@
-"""The command `visualize`."""
+"""The commands `visualize`, `verify` and `compact`."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import MISSING, dataclass, fields
@@ -6,12 +6,14 @@ from pathlib import Path
 from typing import Annotated, Any
 
 import tyro
+from tyro.conf import Positional
 
+from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.options import Preset, VisualizeOptions, options_from
 from dvis.kinds.features.tree.export import export_tree
+from dvis.models.torch_guard import needing_torch
 
 _MAX_PRINTED = 20
-_MADE_HOW = ("were made with other options", "are of other weights under the same label")
 
 
 @dataclass(frozen=True)
@@ -60,26 +62,79 @@ def visualize_command(arguments: Sequence[str]) -> Callable[..., int]:
 
 
 def _visualize(options: VisualizeOptions) -> int:
-    try:
+    with needing_torch("visualize"):
         from dvis.kinds.features.plan import visualize
-    except ModuleNotFoundError as err:
-        if err.name not in ("torch", "torchvision"):
-            raise
-        raise ImportError(f"visualize needs {err.name}: pip install 'dvis[torch]'") from err
 
     report = visualize(options, progress=True)
-    for note in report.notes[:_MAX_PRINTED]:
-        print(f"  {note}")
-    if len(report.notes) > _MAX_PRINTED:
-        print(f"  ... and {len(report.notes) - _MAX_PRINTED} more: dvis info {report.store}")
-    print(f"{report.store}: {report.n_measured} units made, {report.n_failed} failed")
-    for n_units, how in zip(report.kept, _MADE_HOW, strict=True):
-        if n_units:
-            print(f"{n_units} units {how} and kept as they are; --overwrite makes them again")
+    for line in report.lines():
+        print(line)
     if options.output_path is not None:
         exported = export_tree(report.store, options.output_path, overwrite=True)
         print(f"{exported.folder}: {exported.n_images} jpg files")
     return 1 if report.n_failed else 0
+
+
+def verify(
+    store: Positional[Path],
+    *,
+    checkpoint_path: tuple[Path, ...],
+    model: str | None = None,
+    run: str | None = None,
+    tolerance: float = 0.01,
+    device: str = "cpu",
+) -> int:
+    """Recompute stored activations from stored images. Exit 1 where they differ.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    checkpoint_path
+        The run's checkpoints: files, or folders of them.
+    model
+        The model's name, where it is not the store's: package.module:function of a factory.
+    run
+        The run (default: the store's).
+    tolerance
+        Share of the stored activation by which the recomputed one may differ.
+    device
+        Where to compute.
+    """
+    with needing_torch("verify"):
+        from dvis.kinds.features.verify import verify_store
+
+    report = verify_store(
+        store,
+        model,
+        checkpoint_path=checkpoint_path,
+        run=run,
+        tolerance=tolerance,
+        device=device,
+        progress=True,
+    )
+    for fault in report.faults[:_MAX_PRINTED]:
+        print(fault)
+    if len(report.faults) > _MAX_PRINTED:
+        print(f"... and {len(report.faults) - _MAX_PRINTED} more")
+    unknown = f", {report.n_unknown} cannot be verified" if report.n_unknown else ""
+    print(f"{store}: {report.n_verified} units agree, {len(report.faults)} faults{unknown}")
+    for reason in report.reasons:
+        print(f"  {reason}")
+    is_sound = report.n_verified and not report.faults and not report.n_of_other_weights
+    return 0 if is_sound else 1
+
+
+def compact(store: Positional[Path]) -> int:
+    """Bring a store whose sweeps are finished into the read layout.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    """
+    n_groups = compact_store(store, progress=True)
+    print(f"{store}: {n_groups} groups rewritten" if n_groups else f"{store}: is compact already")
+    return 0
 
 
 def _paths(given: Any) -> tuple[Path, ...]:

@@ -1,0 +1,56 @@
+"""The commands `info` and `check`, of what a store holds."""
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from dvis.check import check_store
+from dvis.report import describe, list_problems
+from dvis.store.contents import contents
+
+
+def info(store: Positional[str], *, problems: bool = True) -> int:
+    """What a store holds, and the problems that imports met.
+
+    Parameters
+    ----------
+    store
+        A store's folder or URL.
+    problems
+        List the problems.
+    """
+    found = contents(store)
+    print(f"{store}: {found.attrs['model']}, made {found.attrs['created']}")
+    for run in found.run_attrs:
+        batches = found.run_attrs.get(run, {}).get("batches_per_epoch")
+        if batches:
+            is_estimated = found.run_attrs[run].get("is_estimated")
+            source = ", read off the checkpoints' times" if is_estimated else ""
+            print(f"run {run}: {batches} batches in an epoch{source}")
+    for line in describe(store):
+        print(line)
+    listed = list_problems(store)
+    if listed:
+        print(f"{len(listed)} problems" + (":" if problems else ""))
+    for problem in listed if problems else ():
+        print(f"  {problem}")
+    return 0
+
+
+def check(store: Positional[Path], *, fix: bool = False) -> int:
+    """Check a store: schema, labels, status against data, every image decodes. Exit 1 on faults.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    fix
+        Mark units that cannot be trusted failed, so that they are made again.
+    """
+    faults = check_store(store, fix=fix, progress=True)
+    for fault in faults:
+        print(fault)
+    n_units = sum(fault.unit is not None for fault in faults)
+    fixed = f"; {n_units} units marked failed, the next import or run makes them again"
+    print(f"{store}: {len(faults)} faults{fixed if fix and n_units else ''}")
+    return 1 if faults else 0

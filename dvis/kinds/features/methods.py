@@ -1,0 +1,13 @@
+"""What `ds.dvis` can do with feature images."""
+
+from dvis.kinds.features import model_inputs, pictures
+from dvis.kinds.methods import method_of
+
+
+class FeatureMethods:
+    """Model inputs and pictures of units."""
+
+    model_input = method_of(model_inputs.model_input)
+    timeline = method_of(pictures.timeline)
+    development = method_of(pictures.development)
+    grid = method_of(pictures.grid)

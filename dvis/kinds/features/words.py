@@ -1,0 +1,153 @@
+"""The words of feature images: arrays of a group, variants, and how a unit looked in its tree.
+
+{run}/features/{variant}/    image (checkpoint, layer, channel, y, x, rgb); activation, status,
+                             ... (checkpoint, layer, channel); loss (..., step_in_run)
+"""
+
+import re
+from dataclasses import dataclass
+from enum import IntEnum
+
+import numpy as np
+
+from dvis.schema import (
+    COORDINATES,
+    RGB,
+    SOURCE,
+    TEXT,
+    UNIT_DIMS,
+    Mark,
+    Status,
+    VariableSpec,
+    Words,
+    X,
+    Y,
+    spec,
+    status_spec,
+)
+
+KIND = "features"
+DEFAULT_VARIANT = "average-0"
+STEP_IN_RUN, IMAGE_NUMBER = "step_in_run", "image_number"
+IMAGE_DIMS = (*UNIT_DIMS, Y, X, RGB)
+LOSS_DIMS = (*UNIT_DIMS, STEP_IN_RUN)
+
+# A dense channel axis is as wide as its widest layer: one absurd channel would widen all of them.
+# The widest torchvision layers have 7,392 channels, ImageNet-21k heads 21,843 classes.
+MAX_CHANNELS = 65_536
+# The loss axis is dense too; runs stop after 1,000 steps unless told otherwise.
+MAX_LOSS_STEPS = 65_536
+LOSS_CHUNK_STEPS = 256
+
+# Image blocks: the files that hold images, each owned by one worker at a time.
+BLOCK_CHANNELS = 64
+BLOCK_MAX_CHECKPOINTS = 16
+BLOCK_BYTES = 48 * 2**20
+
+# What is written of a unit beside its image and loss.
+MEASURED = ("activation", "value_min", "value_max", "stop_step", "seed")
+FINGERPRINT, FORM, INFO = f"{SOURCE}/fingerprint", f"{SOURCE}/form", f"{SOURCE}/info"
+PROBLEM = f"{SOURCE}/problem"
+
+
+class Form(IntEnum):
+    """Bits of `source/form`: how a unit looked in its tree, so that export can repeat it."""
+
+    HAS_IMAGE = 1
+    HAS_INFO = 2
+    NUMBERED_NAME = 4
+    NUMBERED_INFO = 8
+
+
+SCALARS: dict[str, VariableSpec] = {
+    "activation": spec(UNIT_DIMS, "float32", np.nan, "activation", units="1"),
+    "value_min": spec(UNIT_DIMS, "float32", np.nan, "value of image level 0", units="1"),
+    "value_max": spec(UNIT_DIMS, "float32", np.nan, "value of image level 255", units="1"),
+    "stop_step": spec(UNIT_DIMS, "int32", -1, "optimisation step at which it stopped", units="1"),
+    "seed": spec(UNIT_DIMS, "int32", -1, "seed of the optimisation"),
+    "params": spec(UNIT_DIMS, "int32", -1, "index into the group's attribute `parameters`"),
+    "status": status_spec(UNIT_DIMS, "unit", Status),
+}
+IMAGE = spec(IMAGE_DIMS, "uint8", 0, "feature image", units="1")
+LOSS = spec(LOSS_DIMS, "float32", np.nan, "loss of the optimisation", units="1")
+
+# What an import needs to run again and to be undone.
+SOURCES: dict[str, VariableSpec] = {
+    FINGERPRINT: spec(UNIT_DIMS, "uint64", 0, "hash of the files or weights it was made of"),
+    FORM: spec(UNIT_DIMS, "uint8", 0, "bits of dvis.kinds.features.words.Form"),
+    PROBLEM: spec(UNIT_DIMS, TEXT, "", "what was wrong with the unit's files"),
+    INFO: spec(UNIT_DIMS, TEXT, "", "info.json, verbatim, where the variables cannot repeat it"),
+}
+
+WORDS = Words(
+    kind=KIND,
+    arrays={**COORDINATES, **SCALARS, "image": IMAGE, "loss": LOSS, **SOURCES},
+    coordinates=("epoch", "phase", "batch", "step", "time", "n_channels"),
+    marks=(Mark(weights=FINGERPRINT, problem=PROBLEM),),
+    name_attr="variant",
+    noun="feature images",
+)
+
+
+def block_checkpoints(height: int, width: int, codec: str) -> int:
+    """Checkpoints that one image block spans in the read layout, so that it stays near 48 MB."""
+    image_bytes = height * width * 3 * (0.25 if codec == "jpeg" else 1.0)
+    fitting = int(BLOCK_BYTES / (BLOCK_CHANNELS * max(image_bytes, 1)))
+    return max(1, min(BLOCK_MAX_CHECKPOINTS, fitting))
+
+
+_VARIANT = re.compile(
+    r"(?P<objective>average|sum|center|neuron_(?P<row>\d+)_(?P<column>\d+))-(?P<image>\d+)"
+    r"(?:@(?P<size>\d+px|\d+x\d+px))?"
+)
+
+
+@dataclass(frozen=True)
+class Variant:
+    """Which feature image of a unit: objective, image number and, where sizes differ, size."""
+
+    objective: str
+    image: int = 0
+    size: str = ""
+
+    @classmethod
+    def parse(cls, name: str) -> "Variant":
+        """Variant with the name `average-0`, `neuron_3_4-1`, `sum-0@112px`, ...
+
+        Raises
+        ------
+        ValueError
+            When the name is none of a variant.
+        """
+        match = _VARIANT.fullmatch(name)
+        if match is None:
+            raise ValueError(
+                f"{name!r} is no variant; variants look like 'average-0', 'neuron_3_4-1', "
+                "'sum-0@112px'"
+            )
+        return cls(match["objective"], int(match["image"]), match["size"] or "")
+
+    @property
+    def base(self) -> str:
+        """Name without the size."""
+        return f"{self.objective}-{self.image}"
+
+    @property
+    def neuron(self) -> list[int] | None:
+        """Row and column of a `neuron_{row}_{column}` objective."""
+        if not self.objective.startswith("neuron_"):
+            return None
+        return [int(part) for part in self.objective.split("_")[1:]]
+
+    @property
+    def aggregation(self) -> str:
+        """The word that info.json uses for the objective."""
+        return self.objective if self.objective in ("average", "sum") else "single"
+
+    def __str__(self) -> str:
+        return f"{self.base}@{self.size}" if self.size else self.base
+
+
+def size_label(height: int, width: int) -> str:
+    """Size as variants write it: `112px`, or `112x96px` (height x width) where not square."""
+    return f"{height}px" if height == width else f"{height}x{width}px"

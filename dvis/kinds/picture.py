@@ -1,0 +1,36 @@
+"""A picture that `dvis plot` draws."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from dvis.store.contents import Contents
+
+UNIT = ("layer", "channel")
+OVER_TRAINING = ("variable", "x", "xscale")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Picture:
+    """A picture of a kind of measurement, and the options of `dvis plot` that it takes.
+
+    Parameters
+    ----------
+    draw
+        What draws it, of a Dataset.
+    options
+        The options that it has beside those of every picture.
+    opens
+        The options that say what of the store it is of.
+    one
+        Those of layer and channel of which it takes one alone.
+    chosen
+        Run and name of the group that it is of, of what the store holds and the options; by default
+        the run and the name that the options give.
+    """
+
+    draw: Callable[..., Any]
+    options: tuple[str, ...]
+    opens: tuple[str, ...] = ()
+    one: tuple[str, ...] = ()
+    chosen: Callable[[Contents, Any], tuple[str | None, str | None]] | None = None

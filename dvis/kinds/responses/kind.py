@@ -1,0 +1,21 @@
+"""What responses are to the rest of dvis."""
+
+from dvis.kinds.kind import Kind, plainly
+from dvis.kinds.picture import OVER_TRAINING, UNIT, Picture
+from dvis.kinds.responses.check import response_faults
+from dvis.kinds.responses.command import respond
+from dvis.kinds.responses.pictures import cross_response
+from dvis.kinds.responses.read import RESPONSE_READER
+from dvis.kinds.responses.words import words_of
+
+RESPONSES = Kind(
+    reader=RESPONSE_READER,
+    words=words_of,
+    faults=response_faults,
+    commands={"respond": plainly(respond)},
+    pictures={
+        "cross-response": Picture(
+            draw=cross_response, options=OVER_TRAINING, opens=("name",), one=UNIT
+        )
+    },
+)

@@ -1,0 +1,427 @@
+"""A group of a store: labelled arrays that grow along named dims and are committed by label.
+
+Every kind of measurement keeps its results in such groups. A part of a group (a unit at a
+checkpoint, a chain) is there for readers once its mark, the array `status`, says so, and that is
+written last; what is killed on the way has no mark and is done again.
+"""
+
+import json
+from collections.abc import Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any, Self
+
+import numpy as np
+import xarray as xr
+import zarr
+
+from dvis.disk import remove_tree
+from dvis.names import CheckpointName
+from dvis.schema import CHECKPOINT, TEXT, Mark, Status, Words, group_path, run_group
+from dvis.store.growth import resize, settle
+from dvis.store.part_cache import PartCache
+from dvis.store.placing import Places, put_curves, put_parts
+from dvis.store.regions import aligned
+from dvis.store.replaced import count_replacement
+
+ABSENT, FAILED = int(Status.ABSENT), int(Status.FAILED)
+_OF_NAMES = ("epoch", "batch", "phase", "time")
+
+
+class Group:
+    """A group of some kind, open for the one process that holds its lock, or for a look at it.
+
+    `rows` tells by dim at which place each label is.
+    """
+
+    def __init__(self, store: Path, words: Words, group: zarr.Group) -> None:
+        self.store, self.words, self.zarr = store, words, group
+        self._arrays: dict[str, Any] = {}
+        self._caches: dict[str, PartCache] = {}
+        self._read_labels()
+
+    @classmethod
+    def open(
+        cls,
+        store: Path,
+        words: Words,
+        run: str,
+        name: str,
+        settings: Mapping[str, Any],
+        *,
+        attrs: Mapping[str, Any] | None = None,
+        overwrite: bool = False,
+    ) -> Self:
+        """The group, made where there is none, and set right where a killed writer left it.
+
+        Parameters
+        ----------
+        store : Path
+            The store; the caller is `restructuring` it.
+        words : Words
+            Its arrays.
+        run, name : str
+            Whose it is, and what it is called.
+        settings : mapping of str to plain values
+            What all of the group must share to compare; kept as its attributes.
+        attrs : mapping of str to plain values, optional
+            Further attributes of a group that is made.
+        overwrite : bool
+            Make it anew where it has other settings.
+
+        Raises
+        ------
+        ValueError
+            When it is there with other settings, and is not to be overwritten.
+        SchemaError
+            When it is damaged in another way than a killed writer leaves it.
+        """
+        settings = json.loads(json.dumps(dict(settings)))  # as a store has them
+        group = existing_group(store, words, run, name)
+        if group is not None:
+            differing = [key for key, value in settings.items() if group.attrs.get(key) != value]
+            if not differing:
+                settle(group)
+                return cls(store, words, group)
+            if not overwrite:
+                stored = dict(group.attrs)
+                where = f"The {words.noun} {name!r} of {store}, run {run!r},"
+                raise ValueError(_other_settings(where, stored, settings, differing))
+        return cls._make(store, words, run, name, {**(attrs or {}), **settings})
+
+    @classmethod
+    def _make(
+        cls, store: Path, words: Words, run: str, name: str, attrs: Mapping[str, Any]
+    ) -> Self:
+        path = group_path(run, words.kind, name)
+        remove_tree(store, path)  # of one whose making was cut off, or that is overwritten
+        zarr.open_group(store, path=run_group(run), mode="a").update_attributes({"run": run})
+        group = zarr.open_group(store, path=path, mode="a")
+        for array, of_array in words.arrays.items():
+            group.create_array(
+                array,
+                shape=tuple(words.sizes.get(dim, 0) for dim in of_array.dims),
+                dtype=of_array.dtype,
+                fill_value=of_array.fill,
+                dimension_names=of_array.dims,
+                attributes=dict(of_array.attrs),
+                **of_array.created_with(),
+            )
+        named = {"run": run, words.name_attr: name, "coordinates": " ".join(words.coordinates)}
+        # Only now is it one: a group without its kind is of a making that was cut off.
+        group.update_attributes({**named, **attrs})
+        group.update_attributes({"dvis_kind": words.kind})
+        return cls(store, words, group)
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        """Attributes of the group."""
+        return dict(self.zarr.attrs)
+
+    def note(self, **attrs: Any) -> None:
+        """Keep attributes with the group; readers hear of them when the store is shown anew."""
+        self.zarr.update_attributes(attrs)
+
+    def array(self, name: str) -> Any:
+        """One of the group's arrays, `source/...` included."""
+        if name not in self._arrays:
+            self._arrays[name] = self.zarr[name]
+        return self._arrays[name]
+
+    def grow(
+        self,
+        checkpoints: Sequence[CheckpointName],
+        labels: Mapping[str, Sequence[Any]],
+        columns: Mapping[str, Mapping[Any, Any]] | None = None,
+    ) -> None:
+        """Make room for checkpoints and labels that the group does not have yet.
+
+        The caller is `restructuring`. Data arrays grow first, other coordinates are written after
+        them, labels last: what is cut off has no label and is taken back.
+
+        Parameters
+        ----------
+        checkpoints : sequence of CheckpointName
+            Checkpoints.
+        labels : mapping of str to sequence
+            Labels by every other dim.
+        columns : mapping of str to mapping, optional
+            Values by label of coordinates that no dim bears, such as `n_channels`.
+        """
+        wanted = {CHECKPOINT: [name.label for name in checkpoints], **labels}
+        new = {
+            dim: [label for label in dict.fromkeys(given) if label not in self.rows[dim]]
+            for dim, given in wanted.items()
+        }
+        first = {dim: len(self.rows[dim]) for dim in new}
+        sizes = {dim: first[dim] + len(added) for dim, added in new.items()}
+        if any(new.values()):
+            arrays = self.words.arrays
+            dims = {name: of_array.dims for name, of_array in arrays.items()}
+            resize({name: self.array(name) for name in arrays}, dims, sizes)
+        of_new = [name for name in checkpoints if name.label in set(new[CHECKPOINT])]
+        for column in _OF_NAMES if of_new else ():
+            values = [getattr(name, column) for name in of_new]
+            self.array(column)[first[CHECKPOINT] :] = _stored(column, values)
+        places = {
+            dim: {**self.rows[dim], **{label: first[dim] + i for i, label in enumerate(added)}}
+            for dim, added in new.items()
+        }
+        for column, by_label in (columns or {}).items():
+            self._write_column(column, by_label, places)
+        for dim, added in new.items():
+            if added:
+                self.array(dim)[first[dim] :] = np.array(added, self.words.arrays[dim].dtype)
+        self._read_labels()
+
+    def write_column(self, name: str, by_label: Mapping[Any, Any]) -> None:
+        """Set a coordinate, such as `step`, at the labels that are named and there."""
+        self._write_column(name, by_label, self.rows)
+
+    def places(self, labels: Mapping[str, Any]) -> Places:
+        """Where parts are along each dim, by their labels: one for all, or one a part."""
+        return {
+            dim: np.array([self.rows[dim][label] for label in _plain(of_parts)], np.int64)
+            if np.ndim(of_parts)
+            else self.rows[dim][_plain(of_parts)]
+            for dim, of_parts in labels.items()
+        }
+
+    def status(self, places: Places, mark: Mark | None = None) -> np.ndarray:
+        """Status of parts, (part,) uint8."""
+        return self.values((mark or self.words.marks[0]).status, places)
+
+    def values(self, name: str, places: Places) -> np.ndarray:
+        """Values of an array that has one a part, (part,)."""
+        return self._cache_of(name).at(places)
+
+    def status_at(self, row: int, mark: Mark | None = None) -> np.ndarray:
+        """Status of all parts of a checkpoint, over the other dims of the mark."""
+        return self._cache_of((mark or self.words.marks[0]).status).row(row)
+
+    def commit(self, result: xr.Dataset, mark: Mark | None = None) -> None:
+        """Write what was measured of parts, and their status after everything else.
+
+        Parameters
+        ----------
+        result : Dataset
+            Its coordinates tell the labels of the parts along each dim of the mark, one for all or
+            one a part. Variables by their names in the group have one value a part, and along
+            further dims; those that lack some of the mark's dims are written with the first of
+            their parts. `error` and `note` (part) say what was wrong with a part: one with an error
+            has failed. `status` (part) is what the others are; by default complete.
+        mark : Mark, optional
+            What it is committed by; by default the group's first.
+        """
+        mark = mark or self.words.marks[0]
+        dims = self.words.arrays[mark.status].dims
+        places = self.places({dim: result[dim].values for dim in dims})
+        n_parts = max(len(np.atleast_1d(place)) for place in places.values())
+        errors, notes = (texts_of(result, name, n_parts) for name in ("error", "note"))
+        status = result["status"].values if "status" in result else np.full(n_parts, 1)
+        status = np.where(errors == "", status, FAILED)
+        values: dict[str, np.ndarray] = {}
+        for name, variable in result.data_vars.items():
+            if name in self.words.arrays and name != mark.status:
+                values[str(name)] = variable.values
+        if mark.problem:
+            problems = [f"failed: {e}" if e else n for e, n in zip(errors, notes, strict=True)]
+            if any(problems) or (self.status(places, mark) != ABSENT).any():
+                values[mark.problem] = np.array(problems, TEXT)
+        self.write(places, values, np.atleast_1d(status), mark)
+
+    def write(
+        self,
+        places: Places,
+        values: Mapping[str, np.ndarray],
+        status: np.ndarray,
+        mark: Mark | None = None,
+    ) -> None:
+        """Write arrays of parts, (part, ...), and their status after everything else."""
+        mark = mark or self.words.marks[0]
+        self.retract(places, mark)
+        for name, of_parts in values.items():
+            if set(self.words.arrays[name].dims) >= set(places):
+                self.put(name, places, of_parts, status)
+            else:
+                self._put_shared(name, places, of_parts, mark)
+        self.put(mark.status, places, status, status)
+
+    def put(self, name: str, places: Places, values: np.ndarray, status: np.ndarray) -> None:
+        """Write an array's values of parts, whose status is about to be written."""
+        dims = self.words.arrays[name].dims
+        n_own = len(dims) - len(places)
+        if n_own == 1 and dims[-1] not in self.words.arrays:
+            self._lengthen(name, values.shape[-1])
+        if n_own:
+            put_curves(self.array(name), dims, places, values)
+        else:
+            put_parts(self.array(name), dims, places, values)
+            if name in self._caches:
+                self._caches[name].put(places, values)
+
+    def retract(self, places: Places, mark: Mark | None = None) -> None:
+        """Mark parts absent, as whoever is about to write them again must do first."""
+        mark = mark or self.words.marks[0]
+        status = self.status(places, mark)
+        if not (status != ABSENT).any():
+            return
+        absent = np.zeros(len(status), np.uint8)
+        self.put(mark.status, places, absent, absent)
+        count_replacement(self.zarr)
+
+    def empty(self, places: Places, mark: Mark | None = None) -> None:
+        """Take parts back with all that was measured of them."""
+        mark = mark or self.words.marks[0]
+        self.retract(places, mark)
+        n_parts = len(self.status(places, mark))
+        of_mark = set(self.words.arrays[mark.status].dims)
+        for name, spec in self.words.arrays.items():
+            if set(spec.dims) >= of_mark and name != mark.status:
+                shape = (n_parts,) + (0,) * (len(spec.dims) - len(of_mark))
+                self.put(name, places, np.full(shape, spec.fill, spec.dtype), np.zeros(n_parts))
+
+    def fail(self, places: Places, error: str, mark: Mark | None = None) -> None:
+        """Mark parts failed, with the error; those that are there are kept."""
+        mark = mark or self.words.marks[0]
+        if not mark.problem:
+            return  # nothing of it is there then, and it is measured again
+        is_open = ~np.isin(self.status(places, mark), mark.kept)
+        if not is_open.any():
+            return
+        n_open = int(is_open.sum())
+        problems = {mark.problem: np.full(n_open, f"failed: {error}", TEXT)}
+        self.write(taken(places, is_open), problems, np.full(n_open, FAILED), mark)
+
+    def mark_failed(
+        self,
+        units: np.ndarray,
+        messages: Sequence[str],
+        damaged: Iterable[tuple[str, tuple[slice, ...]]] = (),
+    ) -> None:
+        """Mark parts failed, say why, and take their values away; what cannot be read is emptied.
+
+        Parameters
+        ----------
+        units : ndarray, (part, dim), int
+            Places of the parts in the array of the first mark.
+        messages : sequence of str
+            What is wrong with each.
+        damaged : iterable of (str, tuple of slice)
+            Arrays, and regions of them, that cannot be read.
+        """
+        mark = self.words.marks[0]
+        dims = self.words.arrays[mark.status].dims
+        for name, region in damaged:
+            array = self.array(name)
+            array[aligned(region, array.shape, array.chunks)] = array.fill_value
+        if not len(units):
+            return
+        places = dict(zip(dims, units.T, strict=True))
+        self.empty(places, mark)
+        problems = {mark.problem: np.array([f"failed: {m}" for m in messages], TEXT)}
+        self.write(places, problems, np.full(len(units), FAILED), mark)
+
+    def other_weights(self, label: str, weights: int, mark: Mark | None = None) -> np.ndarray:
+        """Whether parts of a checkpoint are there of other weights, over the mark's other dims."""
+        mark = mark or self.words.marks[0]
+        row = self.rows[CHECKPOINT][label]
+        status = self.status_at(row, mark)
+        made_of = np.asarray(self.array(mark.weights)[row])
+        is_other = np.isin(status, mark.kept) & (made_of != 0) & (made_of != weights)
+        return np.asarray(is_other & (weights != 0))
+
+    def _put_shared(self, name: str, places: Places, values: np.ndarray, mark: Mark) -> None:
+        """Write what several parts have in common, where none of them is there yet."""
+        spec = self.words.arrays[name]
+        array, of_mark = self.array(name), self.words.arrays[mark.status].dims
+        own = {dim: place for dim, place in places.items() if dim in spec.dims}
+        is_of_each = any(np.ndim(place) for place in own.values())
+        n_parts = len(np.atleast_1d(next(iter(own.values()))))
+        for i in range(n_parts if is_of_each else 1):
+            at = {dim: int(np.atleast_1d(p)[i if np.ndim(p) else 0]) for dim, p in own.items()}
+            index = tuple(at.get(dim, slice(None)) for dim in of_mark)
+            if (np.asarray(self.array(mark.status)[index]) == ABSENT).all():
+                array[tuple(at[dim] for dim in spec.dims)] = np.atleast_1d(values)[i]
+
+    def _lengthen(self, name: str, n: int) -> None:
+        """Make room along an unlabelled last dim; readers hear of it when the store is shown."""
+        array = self.array(name)
+        if n > array.shape[-1]:
+            array.resize((*array.shape[:-1], n))
+
+    def _cache_of(self, name: str) -> PartCache:
+        if name not in self._caches:
+            self._caches[name] = PartCache(self.array(name), self.words.arrays[name].dims)
+        return self._caches[name]
+
+    def _write_column(
+        self, name: str, by_label: Mapping[Any, Any], places: Mapping[str, Mapping[Any, int]]
+    ) -> None:
+        (dim,) = self.words.arrays[name].dims
+        known = {places[dim][label]: v for label, v in by_label.items() if label in places[dim]}
+        array = self.array(name)
+        values = np.array(array[:])
+        updated = values.copy()
+        updated[list(known)] = _stored(name, list(known.values())) if known else []
+        if not np.array_equal(values, updated):
+            array[:] = updated
+
+    def _read_labels(self) -> None:
+        self.rows: dict[str, dict[Any, int]] = {
+            dim: {
+                label: place for place, label in enumerate(np.asarray(self.array(dim)[:]).tolist())
+            }
+            for dim, spec in self.words.arrays.items()
+            if spec.dims == (dim,)
+        }
+        self._caches.clear()
+
+
+def existing_group(store: Path, words: Words, run: str, name: str) -> zarr.Group | None:
+    """The group as Zarr has it, for writing; None where there is none that is whole."""
+    path = group_path(run, words.kind, name)
+    if not (store / path / "zarr.json").exists():
+        return None
+    group = zarr.open_group(store, path=path, mode="r+", use_consolidated=False)
+    return group if group.attrs.get("dvis_kind") == words.kind else None
+
+
+def taken(places: Places, chosen: np.ndarray) -> Places:
+    """Where some of the parts are."""
+    return {dim: place[chosen] if np.ndim(place) else place for dim, place in places.items()}
+
+
+def texts_of(result: xr.Dataset, name: str, n_parts: int) -> np.ndarray:
+    """A variable of text of parts, "" where the result has none."""
+    if name not in result:
+        return np.full(n_parts, "", object)
+    return np.atleast_1d(result[name].values).astype(object)
+
+
+def _plain(labels: Any) -> Any:
+    """Labels as the group's own table has them: text, int and float of Python."""
+    return np.asarray(labels).tolist()
+
+
+def _stored(column: str, values: Sequence[Any]) -> np.ndarray:
+    """Values of a coordinate as its array keeps them."""
+    if column == "time":
+        return np.array(values, "datetime64[s]").astype("int64")
+    return np.array(values, TEXT) if isinstance(values[0], str) else np.array(values)
+
+
+def _other_settings(
+    where: str, stored: Mapping[str, Any], asked: Mapping[str, Any], differing: Sequence[str]
+) -> str:
+    texts = []
+    for key in differing:
+        there, here = stored.get(key), asked[key]
+        if isinstance(there, dict) and isinstance(here, dict):
+            parts = [part for part in here if there.get(part) != here[part]]
+            texts.append(f"{key}'s {', '.join(parts)}")
+        else:
+            texts.append(f"{key} ({there} there, {here} asked for)")
+    return (
+        f"{where} were made with other settings: {'; '.join(texts)}. Give another --name, or "
+        "--overwrite to replace them"
+    )

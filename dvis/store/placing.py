@@ -1,0 +1,77 @@
+"""Values of scattered parts into an array, in as few writes as they need.
+
+Parts stand at places along the array's dims: one place for all of them, or one a part.
+"""
+
+from collections.abc import Mapping, Sequence
+from typing import Any, TypeAlias
+
+import numpy as np
+
+Places: TypeAlias = Mapping[str, Any]  # int, or ndarray (part,) int64, by dim
+# A larger box around parts of several layers would be read and written for little.
+_MAX_BOX_ITEMS = 2**20
+
+
+def put_parts(array: Any, dims: Sequence[str], places: Places, values: np.ndarray) -> None:
+    """Write one value a part, (part,)."""
+    _put(array, dims, places, np.atleast_1d(values), slice(None))
+
+
+def put_curves(array: Any, dims: Sequence[str], places: Places, values: np.ndarray) -> None:
+    """Write what parts have along the array's last dims, (part, ...), a chunk at a time.
+
+    Values that end before the array does are followed by its fill value.
+    """
+    values = values if values.ndim == 1 + len(dims) - len(places) else values[None]
+    length, step = array.shape[-1], array.chunks[-1]
+    if values.ndim > 2 or length <= step:
+        _put(array, dims, places, _filled(values, array, 0, length), slice(0, length))
+        return
+    for start in range(0, length, step):
+        stop = min(start + step, length)
+        _put(array, dims, places, _filled(values, array, start, stop), slice(start, stop))
+
+
+def _filled(values: np.ndarray, array: Any, start: int, stop: int) -> np.ndarray:
+    """Values of a stretch of the last dim, with the array's fill value after their end."""
+    part = values[..., start:stop]
+    n_lacking = stop - start - part.shape[-1]
+    if not n_lacking:
+        return part
+    fill = np.full((*part.shape[:-1], n_lacking), array.fill_value, array.dtype)
+    return np.concatenate([part.astype(array.dtype), fill], axis=-1)
+
+
+def _put(array: Any, dims: Sequence[str], places: Places, values: np.ndarray, last: slice) -> None:
+    """Write values (part, ...) into the box around their places, read where it holds more."""
+    varying = [dim for dim in dims if np.ndim(places.get(dim, 0))]
+    if len(varying) > 1:
+        n_items = int(np.prod([np.ptp(places[dim]) + 1 for dim in varying])) * values[0].size
+        if n_items > _MAX_BOX_ITEMS:
+            for place in np.unique(places[varying[0]]).tolist():
+                of_place = places[varying[0]] == place
+                some = {d: p[of_place] if np.ndim(p) else p for d, p in places.items()}
+                _put(array, dims, {**some, varying[0]: place}, values[of_place], last)
+            return
+    region: list[Any] = []
+    inside = []
+    for dim in dims:
+        place = places.get(dim)
+        if place is None:
+            region.append(last if len(region) == len(dims) - 1 else slice(None))
+        elif np.ndim(place):
+            first, stop = int(place.min()), int(place.max()) + 1
+            region.append(slice(first, stop))
+            inside.append(place - first)
+        else:
+            region.append(int(place))
+    at = tuple(region)
+    if not inside:
+        array[at] = values[0].astype(array.dtype)
+        return
+    shape = tuple(int(np.ptp(places[dim])) + 1 for dim in varying) + values.shape[1:]
+    is_whole = len(values) == np.prod(shape[: len(varying)])
+    box = np.empty(shape, array.dtype) if is_whole else np.array(array[at])
+    box[tuple(inside)] = values.astype(array.dtype)
+    array[at] = box

@@ -1,0 +1,211 @@
+"""A group of a store as a labelled, lazy Dataset in training order: for every kind alike.
+
+A path, a URL or a Zarr store in, an xarray Dataset out. Nothing here writes.
+"""
+
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dvis.names import CheckpointName, natural_key
+from dvis.schema import CHECKPOINT, LAYER, SchemaError
+from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
+from dvis.store.labels import label_coordinates
+
+
+def only_one(entries: Sequence[Entry], _run_attrs: Mapping[str, Any]) -> Entry | None:
+    """The group that is meant where none is named: the only one."""
+    return entries[0] if len(entries) == 1 else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reader:
+    """How groups of a kind are found and opened.
+
+    Parameters
+    ----------
+    kind : str
+        The kind: folder of its groups in a run, and their attribute `dvis_kind`.
+    noun : str
+        What a group holds, as errors and `dvis info` say it: `feature images`.
+    made_by : str
+        The command that makes it: `dvis visualize`.
+    called : str
+        What the names of its groups are called, as errors say it.
+    default : callable
+        Which group of a run is meant where none is named: of entries and the run's attributes.
+    ready : callable
+        The last touch to a Dataset that is opened.
+    """
+
+    kind: str
+    noun: str
+    made_by: str
+    called: str = "name"
+    default: Default = only_one
+    ready: Callable[[xr.Dataset], xr.Dataset] = lambda dataset: dataset
+
+    def open(
+        self,
+        path_or_url: StoreLike,
+        run: str | None = None,
+        name: str | None = None,
+        *,
+        chunks: Any = None,
+        storage_options: dict[str, Any] | None = None,
+    ) -> xr.Dataset:
+        """The group that is asked for, or meant where none is named, as a lazy Dataset.
+
+        Raises
+        ------
+        FileNotFoundError, ImportError
+            As `dvis.open` does.
+        KeyError
+            When there is no such run or name.
+        ValueError
+            When there are several and none is named.
+        SchemaError
+            When the store holds none, or what is there is no dvis store.
+        """
+        store = resolve(path_or_url, storage_options)
+        found = read_contents(store, str(path_or_url))
+        return self.open_entry(store, found, self.choose(found, run, name), chunks)
+
+    def names(
+        self,
+        path_or_url: StoreLike,
+        run: str | None = None,
+        *,
+        storage_options: dict[str, Any] | None = None,
+    ) -> list[str]:
+        """Names of the groups of a run; of all runs unless one is named."""
+        store = resolve(path_or_url, storage_options)
+        return read_contents(store, str(path_or_url)).names(self.kind, run)
+
+    def choose(self, found: Contents, run: str | None, name: str | None) -> Entry:
+        """The group that is asked for, or that is meant where none is named.
+
+        Raises
+        ------
+        KeyError, ValueError, SchemaError
+            As `open` does.
+        """
+        if not found.of(self.kind):
+            kinds = ", ".join(dict.fromkeys(entry.kind for entry in found.entries))
+            there = f"; `dvis.contents` tells what it holds: {kinds}" if kinds else ""
+            raise SchemaError(
+                f"{found.name} holds no {self.noun} yet; make some with `{self.made_by}`{there}"
+            )
+        return found.choose(
+            self.kind, run, name, noun=self.noun, called=self.called, default=self.default
+        )
+
+    def open_entry(
+        self, store: StoreLike, found: Contents, entry: Entry, chunks: Any = None
+    ) -> xr.Dataset:
+        """A group as a labelled, lazy Dataset in training order, tied to its store."""
+        try:
+            dataset: xr.Dataset = xr.open_zarr(
+                store, group=entry.group, chunks=chunks, consolidated=True
+            )
+        except ValueError as err:
+            if "conflicting sizes" not in str(err):
+                raise
+            raise SchemaError(
+                f"The {self.noun} {entry.name!r} of {found.name}, run {entry.run!r}, are half "
+                "grown: a writer was killed while it made room. Run the same "
+                f"`{self.made_by}` again"
+            ) from err
+        dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
+        dataset = with_metrics(dataset, store, entry.run, found.training)
+        dataset = self.ready(_ready(dataset, found.run_attrs.get(entry.run, {})))
+        return tied(dataset, store, found.name)
+
+
+def tied(dataset: xr.Dataset, store: StoreLike, name: str) -> xr.Dataset:
+    """The Dataset with the store that it is of, for what finds more there.
+
+    The tie lies in `encoding`, which selections keep and other files do not get, unlike attributes;
+    a computation loses it.
+    """
+    dataset.encoding = {"source": name, "store": store}
+    return dataset
+
+
+def store_of(dataset: xr.Dataset, instead: str) -> tuple[StoreLike, Contents]:
+    """The store that a Dataset is tied to, and what it holds now.
+
+    Raises
+    ------
+    ValueError
+        When it is tied to none; `instead` says what to call then.
+    """
+    store = dataset.encoding.get("store")
+    if store is None:
+        raise ValueError(
+            "This Dataset does not know its store: it is not as `dvis.open` gave it, or went "
+            f"through a computation since. Take {instead}"
+        )
+    return store, read_contents(store, str(dataset.encoding["source"]))
+
+
+def with_metrics(
+    dataset: xr.Dataset, store: StoreLike, run: str, training: dict[str, str]
+) -> xr.Dataset:
+    """The Dataset, and the numbers of its checkpoints that the training kept, by label."""
+    if run not in training:
+        return dataset
+    kept = xr.open_zarr(store, group=training[run], chunks=None, consolidated=True).load()
+    rows = {label: row for row, label in enumerate(kept[CHECKPOINT].values.tolist())}
+    order = [rows.get(label, -1) for label in dataset[CHECKPOINT].values.tolist()]
+    metrics = {}
+    for name, variable in kept.data_vars.items():
+        values = np.append(variable.values, np.nan)[order]
+        metrics[name] = (CHECKPOINT, values, variable.attrs)
+    return dataset.assign(metrics)
+
+
+def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
+    """Labels that plot, unknown numbers as NaN, checkpoints in training order, layers by name."""
+    # Text comes back as StringDType, on which `.plot()` raises.
+    for name, variable in dataset.coords.items():
+        if variable.dtype == np.dtypes.StringDType():
+            labels, attrs = variable.values.tolist(), variable.attrs
+            if variable.dims == (name,):
+                dataset = dataset.assign_coords(label_coordinates(str(name), labels))
+            else:
+                text = np.array(labels, dtype=str)
+                dataset = dataset.assign_coords({name: (variable.dims, text)})
+            dataset[name].attrs = attrs
+    if run_attrs.get("is_estimated"):
+        batches = run_attrs["batches_per_epoch"]
+        dataset["step"].attrs["long_name"] = "training step (estimated)"
+        dataset["step"].attrs["comment"] = (
+            f"epoch * {batches} + batch; {batches} batches in an epoch were read off the "
+            "checkpoints' times"
+        )
+    orders = {CHECKPOINT: _training_order(dataset)}
+    unknown = {
+        name: dataset[name].where(dataset[name] != -1)
+        for name in ("epoch", "batch", "step")
+        if (dataset[name] == -1).any()
+    }
+    dataset = dataset.assign_coords(unknown)
+    if LAYER in dataset.dims:
+        layers = dataset[LAYER].values.tolist()
+        orders[LAYER] = sorted(range(len(layers)), key=lambda i: natural_key(layers[i]))
+    moved = {dim: indices for dim, indices in orders.items() if indices != sorted(indices)}
+    return dataset.isel(moved) if moved else dataset
+
+
+def _training_order(dataset: xr.Dataset) -> list[int]:
+    """Rows in training order; checkpoints without a place in it come last, by name."""
+    columns = (dataset[name].values for name in (CHECKPOINT, "time", "epoch", "phase", "batch"))
+    names = [
+        CheckpointName(str(label), time.astype("datetime64[s]"), int(epoch), str(phase), int(batch))
+        for label, time, epoch, phase, batch in zip(*columns, strict=True)
+    ]
+    return sorted(range(len(names)), key=lambda row: names[row].sort_key)

@@ -1,0 +1,7 @@
+"""Stub until merged."""
+
+import zarr
+
+
+def count_replacement(group: zarr.Group) -> None:
+    """Count."""

@@ -1,0 +1,116 @@
+"""Where a measurement computes, and where what comes of it goes: options that all commands share.
+
+Free of torch, so that the command line can name the options where torch is absent.
+"""
+
+import os
+from dataclasses import dataclass
+from functools import partial
+from pathlib import Path
+from typing import TYPE_CHECKING
+
+from dvis.schema import DEFAULT_RUN
+from dvis.sweep.executors import (
+    ExecutorFactory,
+    in_processes,
+    in_this_process,
+    on_client,
+    on_cluster,
+    on_scheduler,
+)
+
+if TYPE_CHECKING:
+    from distributed import Client
+
+
+@dataclass(frozen=True, kw_only=True)
+class Place:
+    """Where to compute, and where to keep what comes of it.
+
+    Parameters
+    ----------
+    device
+        Where to compute: cpu, cuda, cuda:1, mps.
+    store
+        The store (default: stores/MODEL.zarr).
+    run
+        The run's name in the store.
+    scheduler
+        Address of a dask scheduler, such as tcp://node7:8786, on whose workers to compute. They
+        read the image files of a set themselves.
+    workers
+        Workers of a dask cluster on this machine; 0 computes in this process (default: a process
+        for each core on a CPU, this process on a GPU).
+    overwrite
+        Measure again what is there of other options, other images or data, or other weights under
+        the same label.
+    """
+
+    device: str = "cpu"
+    store: Path | None = None
+    run: str = DEFAULT_RUN
+    scheduler: str | None = None
+    workers: int | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        at_least("workers", self.workers, 0)
+        if not self.run.strip():
+            raise ValueError("run is empty; give the run a name, or leave --run out")
+        if self.scheduler is not None and self.workers is not None:
+            raise ValueError("give --scheduler or --workers, not both")
+
+    def store_of(self, model: str) -> Path:
+        """The store of a model by its name."""
+        return (self.store or Path("stores") / f"{model}.zarr").expanduser()
+
+    def executor(self, n_tasks: int, client: "Client | None" = None) -> ExecutorFactory:
+        """Where tasks run: as told, else on an accelerator alone, or in a process for each core."""
+        if client is not None:
+            return partial(on_client, client)
+        if self.scheduler is not None:
+            return partial(on_scheduler, self.scheduler)
+        if self.workers is not None:
+            return partial(on_cluster, self.workers) if self.workers > 0 else in_this_process
+        n_processes = min(len(os.sched_getaffinity(0)), n_tasks)
+        if self.device != "cpu" or n_processes < 2:
+            return in_this_process
+        return partial(in_processes, n_processes)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ModelOptions(Place):
+    """Which model is measured, where, and where to.
+
+    Parameters
+    ----------
+    model
+        Name of a torchvision classification model, or package.module:function of a factory.
+    """
+
+    model: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunOptions(ModelOptions):
+    """Which model is measured, and at which of its checkpoints.
+
+    Parameters
+    ----------
+    checkpoint_path
+        Checkpoint files, or folders of them (default: torchvision's pretrained weights).
+    """
+
+    checkpoint_path: tuple[Path, ...] = ()
+
+
+def at_least(name: str, value: float | None, least: float) -> None:
+    """Raise where an option that is given is not as large as it must be.
+
+    Raises
+    ------
+    ValueError
+        With the option's value, and the least.
+    """
+    if value is not None and not value >= least:
+        raise ValueError(f"{name} is {value}; it must be at least {least}")
