@@ -2,16 +2,22 @@
 
 import sys
 import zlib
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from dvis.kinds.llc.record import LLCRecorder, recording_llc
+from dvis.kinds.llc.words import IS_STARTED, KIND, WORDS
 from dvis.names import parse_checkpoint
+from dvis.store.writer import restructuring, writing
+from dvis.sweep.place import Place
+from dvis.sweep.plan import Plan
+from dvis.sweep.record import OTHER_WEIGHTS, GroupRecorder
 
 LABELS = tuple(f"checkpoint_2024-03-25-00h{i:02d}_epoch_{i}_end.pth.tar" for i in (2, 9, 10))
 SETTINGS = {
@@ -33,6 +39,11 @@ DONE, DIVERGED = 1, 2
 class Start:
     parameters: tuple[str, ...] = ("all",)
     positions: tuple[int, ...] | None = None
+    mark: str = IS_STARTED
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        return {"parameters": [self.parameters[part] for part in self.parts]}
 
     @property
     def parts(self) -> tuple[int, ...]:
@@ -45,6 +56,16 @@ class Chains:
     epsilon: float = EPSILONS[0]
     gamma: float = GAMMAS[0]
     chains: tuple[int, ...] = (0,)
+    mark: str = "status"
+
+    @property
+    def parts(self) -> tuple[int, ...]:
+        return self.chains
+
+    @property
+    def labels(self) -> dict[str, Any]:
+        cell = {name: getattr(self, name) for name in ("parameters", "epsilon", "gamma")}
+        return {**cell, "chain": list(self.chains)}
 
 
 def start_of(label: str, task: Start, shift: float = 0.0) -> xr.Dataset:
@@ -90,20 +111,102 @@ def chains_of(
             "n_draws": ("chain", np.full(n, n_draws, "int32")),
             "n_finite": ("chain", np.isfinite(loss).sum(-1).astype("int32")),
             "error": ("chain", np.full(n, "", "<U40")),
+            "note": ("chain", np.full(n, _note(n_finite, n_draws), object)),
         },
         {"chain": list(task.chains), "draw": np.arange(n_draws)},
     )
+
+
+def _note(n_finite: int | None, n_draws: int) -> str:
+    return "" if n_finite is None else f"diverged, {n_finite} of {n_draws} losses are finite"
 
 
 def all_tasks(n_chains: int = N_CHAINS) -> list[Chains]:
     return [Chains(gamma=gamma, chains=(chain,)) for gamma in GAMMAS for chain in range(n_chains)]
 
 
-def recording(store: Path, name: str = "llc", *, overwrite: bool = False, **changes: Any) -> Any:
-    return recording_llc(store, "net", "1", name, {**SETTINGS, **changes}, overwrite=overwrite)
+class Recorder:
+    """What a sweep of chains records with, prepared as often as a test likes."""
+
+    def __init__(self, store: Path, run: str, name: str, settings: Any, overwrite: bool) -> None:
+        self.store, self.name = store, name
+        self._settings, self._place = settings, Place(run=run, overwrite=overwrite)
+
+    def prepare(
+        self,
+        checkpoints: Any,
+        steps: Any,
+        fingerprints: Any,
+        parameters: Any,
+        epsilons: Any,
+        gammas: Any,
+        n_chains: int,
+        n_draws: int,
+    ) -> None:
+        labels = {
+            "parameters": parameters,
+            "epsilon": epsilons,
+            "gamma": gammas,
+            "chain": range(n_chains),
+            "draw": range(n_draws),
+        }
+        shown = {dim: labels[dim][0] for dim in ("parameters", "epsilon", "gamma") if epsilons}
+        plan = Plan(
+            model="net",
+            words=WORDS,
+            name=self.name,
+            measurement=SimpleNamespace(),  # nothing is measured
+            tasks=(),
+            settings=self._settings,
+            labels=labels,
+            at_least={"n_draws": n_draws},
+            noted=lambda group: {} if "shown" in group.attrs or not shown else {"shown": shown},
+        )
+        run = SimpleNamespace(
+            checkpoints=[SimpleNamespace(name=name) for name in checkpoints],
+            steps=steps,
+            fingerprints=fingerprints,
+        )
+        self._recorder = GroupRecorder.open(plan, self.store, run, self._place)  # type: ignore[arg-type]
+        self.missing, self.record = self._recorder.missing, self._recorder.record
+        self.fail = self._recorder.fail
+
+    @property
+    def attrs(self) -> dict[str, Any]:
+        return self._recorder.group.attrs
+
+    @property
+    def n_of_other_weights(self) -> int:
+        return self._recorder.kept[OTHER_WEIGHTS]
+
+    def hmax(self) -> xr.DataArray:
+        group = self._recorder.group
+        dims = ("checkpoint", "parameters")
+        coords = {dim: list(group.rows[dim]) for dim in dims}
+        return xr.DataArray(group.array("hmax")[:], coords, dims)
+
+    def note(self, **attrs: Any) -> None:
+        with restructuring(self.store):
+            self._recorder.group.note(**attrs)
 
 
-def prepare(recorder: LLCRecorder, **changes: Any) -> None:
+@contextmanager
+def recording(
+    store: Path,
+    name: str = "llc",
+    *,
+    overwrite: bool = False,
+    model: str = "net",
+    run: str = "1",
+    settings: Any = None,
+    **changes: Any,
+) -> Iterator[Recorder]:
+    given = {**SETTINGS, **changes} if settings is None else settings
+    with writing(store, model, f"{run}/{KIND}") as path:
+        yield Recorder(path, run, name, given, overwrite)
+
+
+def prepare(recorder: Recorder, **changes: Any) -> None:
     """Room for everything above, but what is changed."""
     labels = changes.pop("labels", LABELS)
     given = {
@@ -120,7 +223,7 @@ def prepare(recorder: LLCRecorder, **changes: Any) -> None:
 
 
 def record_all(
-    recorder: LLCRecorder,
+    recorder: Recorder,
     *,
     n_chains: int = N_CHAINS,
     n_draws: int = N_DRAWS,

@@ -6,23 +6,26 @@ from types import SimpleNamespace
 import numpy as np
 import xarray as xr
 
-from dvis.kinds.responses.read import Kind, array_specs, response_group
-from dvis.kinds.responses.record import recording_responses
-from dvis.kinds.responses.words import IMAGE_CHECKPOINT, ResponseSettings
+from dvis.kinds.responses.plan import planned
+from dvis.kinds.responses.words import IMAGE_CHECKPOINT, KIND, Of, ResponseSettings, response_words
 from dvis.names import parse_checkpoint
+from dvis.schema import group_path
+from dvis.store.writer import writing
+from dvis.sweep.place import Place
+from dvis.sweep.record import GroupRecorder
 
 RUN, NAME = "checkpoints", "mine"
-GROUP = response_group(RUN, NAME)
+GROUP = group_path(RUN, KIND, NAME)
 LABELS = tuple(f"checkpoint_2024-03-25-{i:02d}h00_epoch_{i}_end.pth.tar" for i in range(3))
 WIDTHS = {"layer1": 3, "layer2": 5}
 N_IMAGES, N_CLASSES = 4, 3
 UNITS = [(layer, channel) for layer, width in WIDTHS.items() for channel in range(width)]
 
 
-def write_responses(store: Path, kind: Kind, labels: tuple[str, ...] = LABELS) -> None:
+def write_responses(store: Path, kind: Of, labels: tuple[str, ...] = LABELS) -> None:
     """Measure what a store lacks; of classes, the last has no image."""
     settings = ResponseSettings(
-        kind=kind,
+        of=kind,
         labels={
             "image": tuple(f"{i}.png" for i in range(N_IMAGES)),
             "class": tuple(f"class {i}" for i in range(N_CLASSES)),
@@ -32,27 +35,36 @@ def write_responses(store: Path, kind: Kind, labels: tuple[str, ...] = LABELS) -
         aggregation="mean",
     )
     hashes = {(label, layer): np.full(5, 7, np.uint64) for label in labels for layer in WIDTHS}
-    with recording_responses(store, "resnet18", RUN, NAME, settings) as recorder:
-        recorder.prepare(
-            [parse_checkpoint(label) for label in labels],
-            {label: 10 * i for i, label in enumerate(labels)},
-            WIDTHS,
-            {label: i + 1 for i, label in enumerate(labels)},
-            hashes if kind == IMAGE_CHECKPOINT else None,
-        )
+    plan = planned(
+        SimpleNamespace(model="resnet18", overwrite=False),
+        NAME,
+        settings,
+        SimpleNamespace(),  # nothing is measured
+        [],
+        WIDTHS,
+        images=hashes if kind == IMAGE_CHECKPOINT else None,
+    )
+    run = SimpleNamespace(
+        checkpoints=[SimpleNamespace(name=parse_checkpoint(label)) for label in labels],
+        steps={label: 10 * i for i, label in enumerate(labels)},
+        fingerprints={label: i + 1 for i, label in enumerate(labels)},
+    )
+    with writing(store, "resnet18", f"{RUN}/{KIND}") as path:
+        recorder = GroupRecorder.open(plan, path, run, Place(run=RUN))
         for row, label in enumerate(labels):
             for task, result in _tasks(kind, labels, row):
                 if recorder.missing(label, task):
                     recorder.record(label, task, result)
 
 
-def _tasks(
-    kind: Kind, labels: tuple[str, ...], row: int
-) -> list[tuple[SimpleNamespace, xr.Dataset]]:
+def _tasks(kind: Of, labels: tuple[str, ...], row: int) -> list[tuple[SimpleNamespace, xr.Dataset]]:
     """Tasks of a checkpoint, and what comes of them."""
     if kind != IMAGE_CHECKPOINT:
-        places = {layer: np.arange(width) for layer, width in WIDTHS.items()}
-        task = SimpleNamespace(places=places, parts=tuple(range(len(UNITS))))
+        layers, channels = zip(*UNITS, strict=True)
+        labels_of_units = {"layer": list(layers), "channel": list(channels)}
+        task = SimpleNamespace(
+            labels=labels_of_units, mark="status", parts=tuple(range(len(UNITS)))
+        )
         n_values = N_IMAGES if kind == "image" else N_CLASSES
         values = row + np.arange(len(UNITS))[:, None] + np.arange(n_values) / 10
         if kind == "class":
@@ -61,7 +73,12 @@ def _tasks(
     tasks = []
     for layer, width in WIDTHS.items():
         wanted = [(label, channel) for label in labels for channel in range(width)]
-        task = SimpleNamespace(layer=layer, wanted=wanted, parts=tuple(range(len(wanted))))
+        of_units = {
+            IMAGE_CHECKPOINT: [label for label, _ in wanted],
+            "layer": layer,
+            "channel": [channel for _, channel in wanted],
+        }
+        task = SimpleNamespace(labels=of_units, mark="status", parts=tuple(range(len(wanted))))
         of_layer = [(layer, channel) for _, channel in wanted]
         result = _result(of_layer, row + np.arange(len(wanted)) / 10, ())
         of_images = ("unit", np.array([label for label, _ in wanted], object))
@@ -80,7 +97,7 @@ def _result(units: list[tuple[str, int]], values: np.ndarray, dims: tuple[str, .
     )
 
 
-def complete_unit(kind: Kind) -> tuple[int, ...]:
+def complete_unit(kind: Of) -> tuple[int, ...]:
     """Place in `status` of a unit: the second checkpoint, the second layer, channel 4."""
-    n_dims = len(array_specs(kind)["status"].dims)
+    n_dims = len(response_words(kind).arrays["status"].dims)
     return (1, 1, 4) if n_dims == 3 else (1, 2, 1, 4)

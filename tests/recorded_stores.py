@@ -1,14 +1,17 @@
 """Stores as a sweep writes them, of made-up images and without torch: any labels can be had."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from dvis.kinds.features.record import FeatureRecorder, recording_features
+from dvis.kinds.features.record import FeatureRecorder
 from dvis.names import parse_checkpoint
+from dvis.store.writer import writing
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,17 @@ class Task:
     layer: str
     channels: tuple[int, ...]
     objective: str = "average"
+
+
+@contextmanager
+def recording_features(store: Path, model: str, run: str, **how: Any) -> Iterator[FeatureRecorder]:
+    """A recorder, as a sweep has one while it holds the run's feature images."""
+    with writing(store, model, f"{run}/features") as path:
+        recorder = FeatureRecorder(path, run, **how)
+        try:
+            yield recorder
+        finally:
+            recorder.close()
 
 
 def image_of(checkpoint: int, layer: int, channel: int, size: int) -> np.ndarray:
@@ -81,7 +95,8 @@ def write_store(
     ) as recorder:
         names = [parse_checkpoint(label) for label in labels]
         steps = {label: 10 * place for place, label in enumerate(labels)}
-        recorder.prepare(names, steps, dict.fromkeys(layers, n_channels), ["average"], {})
+        tasks = [Task(layer, tuple(range(n_channels))) for layer in layers]
+        recorder.prepare(names, steps, dict.fromkeys(layers, n_channels), tasks, {})
         for i, label in enumerate(labels):
             for j, layer in enumerate(layers):
                 channels = tuple(c for c in range(n_channels) if (i, c) not in skip)

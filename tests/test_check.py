@@ -13,25 +13,25 @@ from made_up_responses import complete_unit, write_responses
 from trees import CHECKPOINTS, write_tree
 
 import dvis
-from dvis.kinds.responses.read import Kind
+from dvis.kinds.responses.words import Of
 from dvis.schema import Status
 from dvis.store.writer import restructuring
 
 GROUP = "checkpoints/features/average-0"
-of_every_kind = pytest.mark.parametrize("kind", get_args(Kind))
+of_every_kind = pytest.mark.parametrize("kind", get_args(Of))
 
 
 @pytest.fixture(scope="module")
 def responses_stores(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A folder with a store of sound responses of each kind."""
     folder = tmp_path_factory.mktemp("responses")
-    for kind in get_args(Kind):
+    for kind in get_args(Of):
         write_responses(folder / kind, kind)
     return folder
 
 
 @pytest.fixture
-def responses_store(responses_stores: Path, kind: Kind, tmp_path: Path) -> Path:
+def responses_store(responses_stores: Path, kind: Of, tmp_path: Path) -> Path:
     """A store of sound responses of a kind, to change."""
     return Path(shutil.copytree(responses_stores / kind, tmp_path / "s.zarr"))
 
@@ -133,7 +133,7 @@ def test_fixing_a_store_that_lacks_a_variable_names_it(own_store: Path) -> None:
 
 
 @of_every_kind
-def test_sound_responses_have_no_faults(responses_store: Path, kind: Kind) -> None:
+def test_sound_responses_have_no_faults(responses_store: Path, kind: Of) -> None:
     assert dvis.check_store(responses_store) == []
     assert dvis.check_store(responses_store, fix=True) == []
 
@@ -152,7 +152,7 @@ def test_sound_responses_have_no_faults(responses_store: Path, kind: Kind) -> No
     ],
 )
 def test_a_unit_whose_responses_cannot_be_trusted_is_marked_and_measured_again(
-    responses_store: Path, kind: Kind, name: str, value: Any, said: str
+    responses_store: Path, kind: Of, name: str, value: Any, said: str
 ) -> None:
     store = responses_store
     before = dvis.responses(store).load()
@@ -189,7 +189,7 @@ def test_a_response_to_no_known_image_is_marked(tmp_path: Path) -> None:
 @of_every_kind
 @pytest.mark.parametrize("damage", ["gone", "cut", "empty"])
 def test_a_damaged_file_of_responses_is_found_and_measured_again(
-    responses_store: Path, kind: Kind, damage: str
+    responses_store: Path, kind: Of, damage: str
 ) -> None:
     store = responses_store
     before = dvis.responses(store).load()
@@ -209,7 +209,7 @@ def test_a_damaged_file_of_responses_is_found_and_measured_again(
 
 @of_every_kind
 def test_faults_of_schema_and_labels_of_responses_are_named(
-    responses_store: Path, kind: Kind
+    responses_store: Path, kind: Of
 ) -> None:
     store = responses_store
     group = responses_group(store)

@@ -13,7 +13,7 @@ from trees import CHECKPOINTS, read_tree, write_tree, write_unit
 
 import dvis
 from dvis import cli
-from dvis.commands.plot import PICTURES, PlotKind, PlotOptions
+from dvis.commands.plot import PlotOptions, pictures
 from dvis.kinds.features import pictures as feature_pictures
 
 REPOSITORY = Path(__file__).parent.parent
@@ -120,7 +120,7 @@ def test_plot_of_a_tree_imports_it_first(
     ("kind", "strays", "said"),
     [
         ("timeline", ["--checkpoint", "full"], "timeline takes no --checkpoint; leave it out"),
-        ("trajectory", ["--responses", "a"], "trajectory takes no --responses; leave it out"),
+        ("trajectory", ["--responses", "a"], "trajectory takes no --name; leave it out"),
         ("grid", ["--yscale", "log"], "grid takes no --yscale; leave it out"),
         ("heatmap", ["--max-images", "3"], "heatmap takes no --max-images; leave it out"),
         ("cross-response", ["--neuron", "3,4"], "cross-response takes no --neuron; leave it out"),
@@ -139,9 +139,9 @@ def test_plot_refuses_options_that_a_kind_has_not(
     assert (code, err) == (2, f"dvis: {said}\n")
 
 
-@pytest.mark.parametrize("kind", PICTURES)
-def test_plot_has_the_options_of_what_it_draws(kind: PlotKind) -> None:
-    picture = PICTURES[kind]
+@pytest.mark.parametrize("kind", pictures())
+def test_plot_has_the_options_of_what_it_draws(kind: str) -> None:
+    picture = pictures()[kind][1]
     function = feature_pictures.grid if kind == "grid" else picture.draw
     parameters = {name.removesuffix("s") for name in inspect.signature(function).parameters}
     options = {field.name.removesuffix("s") for field in fields(PlotOptions)}
@@ -149,9 +149,9 @@ def test_plot_has_the_options_of_what_it_draws(kind: PlotKind) -> None:
     assert parameters & options == expected
 
 
-@pytest.mark.parametrize("kind", [kind for kind in PICTURES if kind != "cross-response"])
+@pytest.mark.parametrize("kind", [kind for kind in pictures() if kind != "cross-response"])
 def test_plot_draws_with_every_option_of_a_kind(
-    sample_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: PlotKind
+    sample_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str], kind: str
 ) -> None:
     values = {
         "checkpoint": str(dvis.open(sample_store).checkpoint.values[5]),
@@ -161,7 +161,7 @@ def test_plot_draws_with_every_option_of_a_kind(
         "yscale": "log",
         "max_images": "3",
     }
-    given = [(f"--{name.replace('_', '-')}", values[name]) for name in PICTURES[kind].options]
+    given = [(f"--{name.replace('_', '-')}", values[name]) for name in pictures()[kind][1].options]
     out = tmp_path / "p.png"
     at = ("--layer", "layer4", "--channel", "2", "--variant", "average-0", "--out", str(out))
     code, _, err = run(capsys, "plot", kind, str(sample_store), *at, *itertools.chain(*given))

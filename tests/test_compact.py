@@ -8,9 +8,10 @@ from trees import pixels_of
 
 import dvis
 from dvis.kinds.features.group import FeatureGroup
+from dvis.kinds.features.run_notes import finish_import
 from dvis.names import parse_checkpoint
-from dvis.schema import Status, feature_group
-from dvis.store.writer import create_store, finish_import, restructuring
+from dvis.schema import Status
+from dvis.store.writer import create_store, restructuring
 
 LABELS = [f"checkpoint_2024-03-25-{i:02d}h00_epoch_{i}_end.pth.tar" for i in range(20)]
 N_CHANNELS = 3
@@ -25,7 +26,8 @@ def write_checkpoint(group: FeatureGroup, row: int) -> None:
     rows, channels = np.full(N_CHANNELS, row), np.arange(N_CHANNELS)
     activation = (row + channels / 10).astype(np.float32)
     status = np.full(N_CHANNELS, int(Status.COMPLETE))
-    group.commit(rows, 0, channels, {"activation": activation, "status": status})
+    places = {"checkpoint": rows, "layer": 0, "channel": channels}
+    group.write(places, {"activation": activation}, status)
 
 
 @pytest.fixture
@@ -43,7 +45,7 @@ def swept(tmp_path: Path) -> Path:
             codec="raw",
             block_checkpoints=1,
         )
-        group.grow([parse_checkpoint(label) for label in LABELS], {"layer1": N_CHANNELS})
+        group.grow_units([parse_checkpoint(label) for label in LABELS], {"layer1": N_CHANNELS})
     for row in range(len(LABELS)):
         write_checkpoint(group, row)
     finish_import(store, [])
@@ -51,7 +53,7 @@ def swept(tmp_path: Path) -> Path:
 
 
 def files(store: Path) -> list[Path]:
-    folder = store / feature_group("checkpoints", "average-0") / "image"
+    folder = store / group_path("checkpoints", "features", "average-0") / "image"
     return [path for path in folder.rglob("*") if path.is_file() and path.name != "zarr.json"]
 
 
@@ -81,11 +83,11 @@ def test_a_reader_from_before_gets_an_error_never_a_black_image(swept: Path) -> 
 
 def test_a_compacted_group_can_grow(swept: Path) -> None:
     dvis.compact_store(swept)
-    group = FeatureGroup.open(swept, "checkpoints", "average-0")
+    group = FeatureGroup.existing(swept, "checkpoints", "average-0")
     assert group is not None
     new = "checkpoint_2024-03-26-00h00_epoch_20_end.pth.tar"
     with restructuring(swept):
-        group.grow([parse_checkpoint(new)], {"layer1": N_CHANNELS})
+        group.grow_units([parse_checkpoint(new)], {"layer1": N_CHANNELS})
     write_checkpoint(group, 20)
     ds = dvis.open(swept)
     assert ds.checkpoint.values.tolist() == [*LABELS, new]

@@ -21,11 +21,12 @@ from dvis.disk import write_lock
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.images.picture_files import decode
+from dvis.kinds.features.run_notes import finish_import
 from dvis.kinds.features.words import KIND, Form
 from dvis.names import parse_checkpoint
 from dvis.schema import Status
 from dvis.store.contents import contents, open_group
-from dvis.store.writer import create_store, finish_import, restructuring
+from dvis.store.writer import create_store, restructuring
 
 N_KILLED_COMPACTIONS = 10
 
@@ -41,7 +42,7 @@ def make_sweep(store: Path) -> None:
             group = FeatureGroup.create(
                 store, RUN, "average-0", height=side, width=side, codec="raw", block_checkpoints=1
             )
-            group.grow(names, {"layer1": 67, "layer2": 67})
+            group.grow_units(names, {"layer1": 67, "layer2": 67})
         for layer, layer_index in group.layers.items():
             for row, name in enumerate(names):
                 _write_task(group, name.label, row, layer, layer_index, channels)
@@ -59,15 +60,14 @@ def _write_task(
         }
         blocks.merge(blocks.path(row, layer_index, column), pixels)
     infos = [info_of(label, layer, channel) for channel in channels.tolist()]
-    where = (np.full(len(channels), row), layer_index, channels)
+    places = {"checkpoint": row, "layer": layer_index, "channel": channels}
     losses = [np.array(info["Loss Values"], np.float32) for info in infos]
-    group.write_losses(*where, losses, is_new=True)
     columns = {
+        "loss": np.stack([np.pad(v, (0, 7 - len(v)), constant_values=np.nan) for v in losses]),
         "activation": np.array([info["Activation"] for info in infos]),
         "source/form": np.full(len(channels), int(Form.HAS_IMAGE | Form.HAS_INFO)),
-        "status": np.full(len(channels), int(Status.COMPLETE)),
     }
-    group.commit(*where, columns)
+    group.write(places, columns, np.full(len(channels), int(Status.COMPLETE)))
 
 
 @pytest.fixture(scope="module")

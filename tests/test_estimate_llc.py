@@ -17,10 +17,10 @@ from tiny_llc import SETTINGS, changed, loaded, options_of_chains, store_of
 from tiny_models import write_checkpoints
 
 from dvis.kinds.llc.estimation import estimate_llc
-from dvis.kinds.llc.options import DataOptions, EstimateOptions
+from dvis.kinds.llc.options import EstimateOptions
 from dvis.kinds.llc.read import llc_names
-from dvis.kinds.llc.record import LLCRecorder
 from dvis.models.checkpoints import find_checkpoints
+from dvis.sweep.record import GroupRecorder
 
 if TYPE_CHECKING:
     from dvis.models.training import TrainingRun
@@ -60,15 +60,15 @@ def test_killed_and_resumed_equals_an_unbroken_run(
 
 def _die_recording(options: EstimateOptions, n_recorded: int) -> None:
     left = [n_recorded]  # the start of the first checkpoint among them
-    record = LLCRecorder.record
+    record = GroupRecorder.record
 
-    def dying(self: LLCRecorder, *arguments: Any) -> list[str]:
+    def dying(self: GroupRecorder, *arguments: Any) -> list[str]:
         if not left[0]:
             os.kill(os.getpid(), signal.SIGKILL)
         left[0] -= 1
         return record(self, *arguments)
 
-    LLCRecorder.record = dying  # type: ignore[method-assign]  # this process ends
+    GroupRecorder.record = dying  # type: ignore[method-assign]  # this process ends
     torch.set_num_threads(1)
     estimate_llc(options)
 
@@ -108,15 +108,15 @@ def test_other_data_and_settings_under_an_old_name_are_refused(options: Estimate
     estimate_llc(options)
     before = loaded(options)
     for other in (
-        replace(options, data=DataOptions(n_images=50)),
-        replace(options, data=DataOptions(split="val")),
+        replace(options, n_images=50),
+        replace(options, split="val"),
         replace(options, settings=replace(SETTINGS, seed=1)),
         replace(options, settings=replace(SETTINGS, method="rmsprop")),
     ):
         with pytest.raises(ValueError, match=r"--name, or --overwrite"):
             estimate_llc(other)
     xr.testing.assert_identical(loaded(options), before)
-    fewer = replace(options, data=DataOptions(n_images=50))
+    fewer = replace(options, n_images=50)
     estimate_llc(replace(fewer, name="fewer"))
     assert llc_names(store_of(options)) == ["fewer", "llc"]
     assert estimate_llc(changed(fewer, overwrite=True)).n_measured == 8

@@ -14,7 +14,7 @@ from made_up_responses import write_responses
 from trees import CHECKPOINTS, info_of, jpg_of, read_tree, write_tree, write_unit
 
 import dvis
-from dvis.cli import export
+from dvis.kinds.features.tree.command import export
 from dvis.kinds.features.tree.tree_names import FeatureName, parse_stem, stem_of
 from dvis.kinds.features.words import Variant
 from dvis.report import list_problems

@@ -18,7 +18,8 @@ from PIL import Image
 from trees import CHECKPOINTS, decoded, info_of, jpg_of, pixels_of, write_tree, write_unit
 
 import dvis
-from dvis.report import count_units, list_problems
+from dvis.kinds.features.tally import count_units
+from dvis.report import list_problems
 from dvis.schema import Status
 
 

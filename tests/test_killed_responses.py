@@ -17,7 +17,7 @@ from tiny_responses import loaded, of_features, options_of_shapes, store_of
 import dvis
 from dvis.kinds.responses.options import RespondOptions
 from dvis.kinds.responses.plan import respond
-from dvis.kinds.responses.record import ResponseRecorder
+from dvis.store.group import Group
 from dvis.store.writer import restructuring
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -48,15 +48,15 @@ def test_killed_and_resumed_equals_an_unbroken_run(options: RespondOptions, n_wr
 
 def _die_writing(options: RespondOptions, n_written: int) -> None:
     left = [n_written]
-    put = ResponseRecorder._put
+    put = Group.put
 
-    def dying(self: ResponseRecorder, *arguments: Any) -> None:
+    def dying(self: Group, *arguments: Any) -> None:
         if not left[0]:
             os.kill(os.getpid(), signal.SIGKILL)
         left[0] -= 1
         put(self, *arguments)
 
-    ResponseRecorder._put = dying  # type: ignore[method-assign]  # this process ends
+    Group.put = dying  # type: ignore[method-assign]  # this process ends
     torch.set_num_threads(1)
     respond(options)
 

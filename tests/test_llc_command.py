@@ -19,7 +19,7 @@ from dvis.kinds.llc.analysis.calibration import Recommendation, recommend
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.command import CalibrateCommand, EstimateCommand, llc
 from dvis.kinds.llc.estimation import LLCReport, estimate_llc
-from dvis.kinds.llc.options import CalibrateOptions, EstimateOptions, PlaceOptions
+from dvis.kinds.llc.options import CalibrateOptions, EstimateOptions
 from dvis.kinds.llc.plot_command import LLCPlotOptions
 from dvis.kinds.llc.words import ChainStatus
 
@@ -87,7 +87,8 @@ def test_calibration_recommends_draws_and_goes_on(
             epsilon=(5e-5, 1e-4),
             gamma=(1000.0,),
             settings=replace(SETTINGS, draws=100, burn_in=50, diagnostics_every=2),
-            place=options.place,
+            store=options.store,
+            workers=0,
         ),
         out=tmp_path / "pictures",
     )
@@ -97,7 +98,7 @@ def test_calibration_recommends_draws_and_goes_on(
         assert words in printed
     assert "estimate --model tiny_models:convolutional" in printed
     assert "--draws 100 --burn-in 50 --batch-size 16" in printed
-    assert f"--store {options.place.store} --workers 0" in printed
+    assert f"--store {options.store} --workers 0" in printed
     name = f"calibration-{options.checkpoint_path[-1].name}"
     pictures = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert pictures == {f"llc-{name}.png", f"llc-{name}-chains.png"}
@@ -117,7 +118,7 @@ def test_calibration_takes_one_checkpoint(options: EstimateOptions) -> None:
 def test_pictures_of_a_store(options: EstimateOptions, tmp_path: Path) -> None:
     settings = replace(SETTINGS, draws=12)
     estimate_llc(replace(options, parameters=("all", "6"), settings=settings))
-    command = LLCPlotOptions(store=str(options.place.store), out=tmp_path / "llc.png")
+    command = LLCPlotOptions(store=str(options.store), out=tmp_path / "llc.png")
     assert llc(command) == 0
     assert command.out.stat().st_size
     for kind in ("chains", "calibration", "parameters"):
@@ -169,7 +170,8 @@ def own(tmp_path: Path) -> EstimateOptions:
         epsilon=(1e-4,),
         chains=2,
         settings=SETTINGS,
-        place=PlaceOptions(store=tmp_path / "own.zarr", workers=0),
+        store=tmp_path / "own.zarr",
+        workers=0,
     )
 
 
@@ -289,7 +291,8 @@ def test_a_pick_that_does_not_hold_gives_way_to_the_next(
             epsilon=(1e-5, 1e-4, 3e-4, 1e-3),
             gamma=(100.0,),
             settings=SETTINGS,
-            place=options.place,
+            store=options.store,
+            workers=0,
         ),
         out=tmp_path,
     )
@@ -330,7 +333,7 @@ def test_flags_are_read_as_they_are_written(
     options, auto = given
     assert (options.epsilon, options.gamma) == ((1e-4,), (10.0, 100.0))
     assert (options.settings.nbeta, options.settings.draws) == (20.5, 50)
-    assert (options.data.dataset, options.place.workers) == ("digits", 0)
+    assert (options.dataset, options.workers) == ("digits", 0)
     assert auto.epsilon == "auto"
 
 
@@ -349,4 +352,4 @@ def test_options_out_of_their_range_are_refused() -> None:
 def test_a_report_names_its_store(own: EstimateOptions) -> None:
     report = estimate_llc(own, data=Spirals(), loss=squared)
     assert isinstance(report, LLCReport)
-    assert (report.store, report.name) == (own.place.store, "llc")
+    assert (report.store, report.name) == (own.store, "llc")

@@ -18,6 +18,7 @@ from made_up_chains import (
     Start,
     chains_of,
     prepare,
+    recording,
     start_of,
     write_all,
 )
@@ -25,7 +26,6 @@ from made_up_chains import (
 import dvis
 from dvis.kinds.llc.analysis.chain_diagnostics import effective_sample_size, split_rhat
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of, running_llc
-from dvis.kinds.llc.record import recording_llc
 from dvis.kinds.llc.words import ChainStatus
 from dvis.store.metrics import write_metrics
 
@@ -68,7 +68,7 @@ def store(own_store: Path) -> Path:
 
 
 def _with_chains_of(store: Path, run: str, labels: list[str]) -> None:
-    with recording_llc(store, "resnet18", run, "llc", SETTINGS) as recorder:
+    with recording(store, model="resnet18", run=run, settings=SETTINGS) as recorder:
         prepare(recorder, labels=labels)
         for label, alias in zip(labels, LABELS, strict=False):
             recorder.record(label, Start(), start_of(alias, Start()))
@@ -319,7 +319,9 @@ def test_a_store_without_chains_has_no_llc(own_store: Path) -> None:
 
 def test_a_calibration_is_not_shown_as_an_estimate(own_store: Path) -> None:
     run = dvis.runs(own_store)[0]
-    with recording_llc(own_store, "resnet18", run, "calibration-last", SETTINGS) as recorder:
+    with recording(
+        own_store, "calibration-last", model="resnet18", run=run, settings=SETTINGS
+    ) as recorder:
         prepare(recorder)
         recorder.note(kind_of_run="calibration", burn_in=BURN_IN)
     assert "llc" not in dvis.open(own_store)
@@ -328,7 +330,9 @@ def test_a_calibration_is_not_shown_as_an_estimate(own_store: Path) -> None:
 
 def test_an_estimate_without_chains_yet_is_nan(own_store: Path) -> None:
     labels = dvis.open(own_store).checkpoint.values.tolist()
-    with recording_llc(own_store, "resnet18", dvis.runs(own_store)[0], "llc", {}) as recorder:
+    with recording(
+        own_store, model="resnet18", run=dvis.runs(own_store)[0], settings={}
+    ) as recorder:
         prepare(
             recorder,
             labels=labels,

@@ -36,7 +36,8 @@ from made_up_chains import (
 
 import dvis
 from dvis.cli import main
-from dvis.kinds.llc.words import array_specs, llc_group
+from dvis.kinds.llc.words import WORDS
+from dvis.schema import group_path
 from dvis.store.writer import restructuring
 
 TESTS = Path(__file__).parent
@@ -83,8 +84,8 @@ def test_what_is_recorded_is_read(store: Path) -> None:
 
 
 def test_every_array_is_as_it_is_described(store: Path) -> None:
-    group = zarr.open_group(store, path=llc_group("1", "llc"), mode="r")
-    for name, spec in array_specs().items():
+    group = zarr.open_group(store, path=group_path("1", "llc", "llc"), mode="r")
+    for name, spec in WORDS.arrays.items():
         array: Any = group[name]
         assert array.metadata.dimension_names == spec.dims
         assert np.dtype(array.dtype) == np.dtype(spec.dtype)
@@ -190,7 +191,9 @@ def test_a_failed_chain_is_sampled_again_and_its_error_goes(store: Path) -> None
         assert said == [f"{LABELS[0]}, all, epsilon 0.0001, gamma 1, chain 4: failed: no gradient"]
     status = traces(store).status.sel(checkpoint=LABELS[0], gamma=1.0, **CELL)
     assert status.values.tolist() == [1, 1, 1, 3, 3]
-    problems: Any = zarr.open_group(store, path=llc_group("1", "llc"), mode="r")["source/problem"]
+    problems: Any = zarr.open_group(store, path=group_path("1", "llc", "llc"), mode="r")[
+        "source/problem"
+    ]
     assert problems[0, 0, 0, 0, 3:].tolist() == ["failed: out of memory", "failed: no gradient"]
     with recording(store) as recorder:
         prepare(recorder, n_chains=5)
@@ -305,7 +308,9 @@ def _check_whole(store: Path) -> int:
 
 def test_a_group_that_was_killed_while_it_grew_is_set_right(store: Path) -> None:
     before = traces(store)
-    group = zarr.open_group(store, path=llc_group("1", "llc"), mode="r+", use_consolidated=False)
+    group = zarr.open_group(
+        store, path=group_path("1", "llc", "llc"), mode="r+", use_consolidated=False
+    )
     for name in ("loss", "status", "epoch"):
         array: Any = group[name]
         array.resize((array.shape[0] + 5, *array.shape[1:]))
@@ -353,7 +358,9 @@ def test_check_finds_nothing_in_a_sound_store(store: Path) -> None:
 
 
 def test_check_marks_chains_that_cannot_be_trusted(store: Path) -> None:
-    group = zarr.open_group(store, path=llc_group("1", "llc"), mode="r+", use_consolidated=False)
+    group = zarr.open_group(
+        store, path=group_path("1", "llc", "llc"), mode="r+", use_consolidated=False
+    )
     loss, status, weights = (group[name] for name in ("loss", "status", "source/weights"))
     before = traces(store)
     loss[0, 0, 0, 0, 1, 5] = np.nan
@@ -376,7 +383,7 @@ def test_check_marks_chains_that_cannot_be_trusted(store: Path) -> None:
 
 def test_check_repairs_what_a_damaged_file_holds(store: Path) -> None:
     before = traces(store)
-    file = store / llc_group("1", "llc") / "loss" / "c" / "0" / "0" / "0" / "1" / "0" / "0"
+    file = store / group_path("1", "llc", "llc") / "loss" / "c" / "0" / "0" / "0" / "1" / "0" / "0"
     file.write_bytes(file.read_bytes()[:100])
     faults = dvis.check_store(store, fix=True)
     assert len(faults) == 3 * N_CHAINS

@@ -14,11 +14,10 @@ from typing import Any
 import numpy as np
 import pytest
 from page_client import Client, serving
-from recorded_stores import Task, image_of, record, write_store
+from recorded_stores import Task, image_of, record, recording_features, write_store
 from trees import decoded, write_tree
 
 import dvis
-from dvis.kinds.features.record import recording_features
 from dvis.names import parse_checkpoint
 from dvis.page.server import serve
 

@@ -78,14 +78,14 @@ def test_a_second_run_measures_only_what_is_missing(options: RespondOptions) -> 
     assert respond(options).n_measured == 0
     write_checkpoints(options.checkpoint_path[0], 4)[3]
     report = respond(replace(options, layers=("conv1", "conv2", "fc", "relu")))
-    assert report.n_of_other_weights == 2 * 28  # the checkpoints in between have moved
+    assert report.n_kept == 2 * 28  # the checkpoints in between have moved
     assert report.n_measured == 4 * 16 + 28
     after = loaded(options)
     assert after.layer.values.tolist() == ["conv1", "conv2", "fc", "relu"]
     old = after.sel(checkpoint=before.checkpoint, layer=before.layer)
     np.testing.assert_array_equal(old.response, before.response)
     assert respond(replace(options, overwrite=True)).n_measured == 2 * 28
-    assert respond(options).n_of_other_weights == 0
+    assert respond(options).n_kept == 0
 
 
 def test_other_images_under_an_old_name_are_refused(options: RespondOptions) -> None:

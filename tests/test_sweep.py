@@ -10,6 +10,7 @@ import pytest
 import tiny_models
 import torch
 from PIL import Image
+from recorded_stores import recording_features
 from tiny_models import write_checkpoints
 from whole_stores import assert_equal_stores, everything
 
@@ -18,11 +19,11 @@ from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.measure import FeatureTask
 from dvis.kinds.features.options import VisualizeOptions, feature_settings
 from dvis.kinds.features.plan import visualize
-from dvis.kinds.features.record import Kept, recording_features
 from dvis.kinds.features.verify import verify_store
 from dvis.models.checkpoints import CheckpointError
 from dvis.names import parse_checkpoint
 from dvis.report import list_problems
+from dvis.sweep.record import OTHER_WEIGHTS
 
 MODEL = "tiny_models:net"
 
@@ -56,7 +57,7 @@ def test_units_made_with_other_options_are_kept_and_told(options: VisualizeOptio
     visualize(options)
     before = everything(options.store)
     other = replace(options, settings=replace(options.settings, seed=1))
-    assert visualize(other).kept == Kept(other_options=24)
+    assert visualize(other).kept["of other options"] == 24
     np.testing.assert_array_equal(everything(options.store)["image"], before["image"])
     assert visualize(replace(other, overwrite=True)).n_measured == 24
     assert (everything(options.store)["image"] != before["image"]).any()
@@ -66,15 +67,15 @@ def test_units_of_other_weights_under_an_old_label_are_told(options: VisualizeOp
     visualize(options)
     before = everything(options.store)["image"][:, :, :4]
     paths = write_checkpoints(options.checkpoint_path[0], 3)
-    assert visualize(options).kept == Kept()  # the same weights, saved again
+    assert visualize(options).n_kept == 0  # the same weights, saved again
     paths[1].write_bytes(paths[2].read_bytes())
     more = replace(options, channels=(0, 1, 2, 3, 4))
-    assert visualize(more).kept == Kept(other_weights=8)
+    assert visualize(more).kept[OTHER_WEIGHTS] == 8
     np.testing.assert_array_equal(everything(options.store)["image"][:, :, :4], before)
     assert visualize(replace(more, overwrite=True)).n_measured == 10 - 2  # channel 4 is of them
     dataset = dvis.open(options.store)
     np.testing.assert_array_equal(dataset.image[1], dataset.image[2])
-    assert visualize(more).kept == Kept()
+    assert visualize(more).n_kept == 0
 
 
 def test_images_of_several_origins_start_each_from_its_own_values(
@@ -91,7 +92,7 @@ def test_images_of_several_origins_start_each_from_its_own_values(
         label = dvis.open(options.store).checkpoint.values[0]
         layer = FeatureTask("conv1", "average", (0, 1, 2, 3))
         names = [parse_checkpoint(label)]
-        recorder.prepare(names, {}, {"conv1": 8}, ["average"], {})
+        recorder.prepare(names, {}, {"conv1": 8}, [layer], {})
         inputs = recorder.start_from(label, layer)
     assert inputs is not None
     dataset = dvis.open(options.store)
@@ -158,7 +159,7 @@ def test_maco_images_have_the_spectrum_of_the_users_images(
     natural = replace(options, settings=settings)
     visualize(natural)
     steep = dvis.open(options.store).image.values.astype(float)
-    assert visualize(replace(natural, maco_images=flat)).kept == Kept(other_options=24)
+    assert visualize(replace(natural, maco_images=flat)).kept["of other options"] == 24
     visualize(replace(natural, maco_images=flat, overwrite=True))
     white = dvis.open(options.store).image.values.astype(float)
 
@@ -191,7 +192,7 @@ def test_where_images_begin_is_an_option_like_others(
 ) -> None:
     visualize(options)
     chained = replace(options, init_from="previous")
-    assert visualize(chained).kept == Kept(other_options=24)
+    assert visualize(chained).kept["of other options"] == 24
     assert visualize(replace(chained, overwrite=True)).n_measured == 24
     assert dvis.open(options.store).attrs["parameters"][-1]["init_from"] == "previous"
     empty = tmp_path / "empty"
@@ -277,7 +278,7 @@ def test_verify_finds_the_unit_whose_image_is_another(options: VisualizeOptions)
     path = options.checkpoint_path
     report = verify_store(options.store, MODEL, checkpoint_path=path)
     assert (report.n_verified, report.n_unknown, report.faults) == (24, 0, [])
-    group = FeatureGroup.open(options.store, "checkpoints", "average-0")
+    group = FeatureGroup.existing(options.store, "checkpoints", "average-0")
     group.array("image")[1, 0, 2] = 0
     (fault,) = verify_store(options.store, MODEL, checkpoint_path=path).faults
     assert "train_10" in fault

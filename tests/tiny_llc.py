@@ -6,7 +6,7 @@ from typing import Any
 
 import xarray as xr
 
-from dvis.kinds.llc.options import EstimateOptions, PlaceOptions
+from dvis.kinds.llc.options import EstimateOptions
 from dvis.kinds.llc.read import llc_traces
 from dvis.kinds.llc.settings import ChainSettings
 from dvis.models.checkpoints import find_checkpoints
@@ -25,18 +25,19 @@ def options_of_chains(run: Path, store: Path) -> EstimateOptions:
         gamma=(10.0, 100.0),
         chains=2,
         settings=SETTINGS,
-        place=PlaceOptions(store=store, workers=0),
+        store=store,
+        workers=0,
     )
 
 
 def changed(options: EstimateOptions, **place: Any) -> EstimateOptions:
     """The same options at another place."""
-    return replace(options, place=replace(options.place, **place))
+    return replace(options, **place)
 
 
 def store_of(options: EstimateOptions) -> Path:
-    assert options.place.store is not None
-    return options.place.store
+    assert options.store is not None
+    return options.store
 
 
 def loaded(options: EstimateOptions, name: str | None = None) -> xr.Dataset:

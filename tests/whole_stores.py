@@ -9,8 +9,8 @@ import xarray as xr
 
 import dvis
 from dvis.check import check_store
+from dvis.kinds.features.tally import count_units
 from dvis.kinds.features.words import SOURCES
-from dvis.report import count_units
 from dvis.schema import TEXT, UNIT_DIMS
 from dvis.store.contents import contents, open_group
 

@@ -79,7 +79,7 @@ def respond(
     return carry_out(plan, run, options, client=client, progress=progress)
 
 
-def _planned(
+def planned(
     options: RespondOptions,
     name: str,
     settings: ResponseSettings,
@@ -177,7 +177,7 @@ def _of_images(options: RespondOptions, run: RunFacts) -> Plan:
         ),
     )
     name = options.name or options.default_name
-    return _planned(options, name, settings, measurement, [measurement.task(widths)], widths)
+    return planned(options, name, settings, measurement, [measurement.task(widths)], widths)
 
 
 def _widths(
@@ -229,7 +229,7 @@ def _of_features(options: RespondOptions) -> Plan:
     notes: tuple[str, ...] = ()
     if n_unknown:
         notes = (f"{n_unknown} jpgs were left out, for the values of their levels are unknown",)
-    return _planned(
+    return planned(
         options,
         options.name or named,
         ResponseSettings(
