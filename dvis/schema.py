@@ -155,6 +155,8 @@ def block_checkpoints(height: int, width: int, codec: str) -> int:
     return max(1, min(BLOCK_MAX_CHECKPOINTS, fitting))
 
 
+_MAX_SEGMENT_BYTES = 255  # of a folder's name, on all common file systems
+
 _VARIANT = re.compile(
     r"(?P<objective>average|sum|center|neuron_(?P<row>\d+)_(?P<column>\d+))-(?P<image>\d+)"
     r"(?:@(?P<size>\d+px|\d+x\d+px))?"
@@ -214,12 +216,59 @@ def size_label(height: int, width: int) -> str:
 
 def feature_group(run: str, variant: str) -> str:
     """Path of a variant's group inside a store; the labels themselves are in its attributes."""
-    return "/".join([*(_segment(part) for part in run.split("/")), FEATURES, _segment(variant)])
+    return f"{run_group(run)}/{FEATURES}/{group_path(variant, 'variant')}"
 
 
 def run_group(run: str) -> str:
-    """Path of a run's group inside a store."""
-    return "/".join(_segment(part) for part in run.split("/"))
+    """Path of a run's group inside a store.
+
+    Raises
+    ------
+    ValueError
+        When no run can have that name.
+    """
+    return group_path(run, "run")
+
+
+def group_path(label: str, what: str) -> str:
+    """Path of a label in a group, whose attributes keep the label itself.
+
+    Parameters
+    ----------
+    label : str
+        Names of folders, joined by "/".
+    what : str
+        What it is the label of, in words: "run".
+
+    Raises
+    ------
+    ValueError
+        When it cannot be kept: no name, or none between two slashes, one too long for a folder, or
+        one of characters that no store holds.
+
+    Examples
+    --------
+    >>> group_path("seeds/run 1", "run"), group_path("..", "run")
+    ('seeds/run 1', '%2E%2E')
+    >>> group_path("/home", "run")
+    Traceback (most recent call last):
+    ValueError: No run can be called '/home': it has no name before, between or after its slashes. \
+A run is called as a folder is, 'checkpoints', or as folders within each other, 'seeds/run 1'
+    """
+    parts = label.split("/")
+    problem = ""
+    if not all(parts):
+        problem = "it has no name before, between or after its slashes" if label else "it is empty"
+    elif "\0" in label or any("\ud800" <= c <= "\udfff" for c in label):
+        problem = "it has characters that a store cannot keep"
+    elif any(len(_segment(part).encode()) > _MAX_SEGMENT_BYTES for part in parts):
+        problem = "it is too long for a folder"
+    if problem:
+        raise ValueError(
+            f"No {what} can be called {label!r}: {problem}. A {what} is called as a folder is, "
+            "'checkpoints', or as folders within each other, 'seeds/run 1'"
+        )
+    return "/".join(map(_segment, parts))
 
 
 def _segment(label: str) -> str:

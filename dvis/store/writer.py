@@ -33,6 +33,7 @@ from dvis.schema import (
     run_group,
 )
 from dvis.store.growth import settle
+from dvis.store.guarded import GuardedStore
 
 STORE_LOCK = "store"
 # Problems that belong to no unit, such as folders that cannot be listed.
@@ -63,7 +64,7 @@ def create_store(path: Path, model: str) -> None:
                     f"{path} is a folder with other things in it; give another --store"
                 )
             zarr.create_group(
-                path,
+                GuardedStore(path),
                 attributes={
                     "dvis_schema": SCHEMA_VERSION,
                     "model": model,
@@ -134,9 +135,9 @@ def _consolidate(path: Path) -> None:
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         # What a killed process had not renamed into its place yet.
         warnings.filterwarnings("ignore", message=r"Object at \S+\.partial is not recognized")
-        root = zarr.consolidate_metadata(path)
+        root = zarr.consolidate_metadata(GuardedStore(path))
         if _settle_groups(root):
-            zarr.consolidate_metadata(path)
+            zarr.consolidate_metadata(GuardedStore(path))
 
 
 def _settle_groups(root: zarr.Group) -> bool:
@@ -186,7 +187,9 @@ def note_run(
     flat : iterable of str
         Checkpoints whose folders lie in the model's folder itself, not in the run's.
     """
-    group = zarr.open_group(store, path=run_group(run), mode="r+", use_consolidated=False)
+    group = zarr.open_group(
+        GuardedStore(store), path=run_group(run), mode="r+", use_consolidated=False
+    )
     known: list[str] = list(group.attrs.get("flat_checkpoints", []))  # type: ignore[arg-type]
     group.update_attributes(
         {
@@ -210,7 +213,7 @@ def finish_import(path: Path, problems: Sequence[str] = (), below: str = "") -> 
         The part of the tree that was looked at: earlier problems with paths below it are gone.
     """
     with restructuring(path):
-        root = zarr.open_group(path, mode="r+", use_consolidated=False)
+        root = zarr.open_group(GuardedStore(path), mode="r+", use_consolidated=False)
         names = group_names(zarr.open_group(path, mode="r"), FEATURES)
         groups = {name: root[name] for name in names}
         runs: dict[str, dict[str, zarr.Group]] = {}
@@ -227,7 +230,7 @@ def finish_import(path: Path, problems: Sequence[str] = (), below: str = "") -> 
         default_run = max(n_timed, key=lambda run: n_timed[run], default="")
         # Through the consolidated root: writing it without would hide every group from readers
         # until it is consolidated again.
-        shown = zarr.open_group(path, mode="r+", use_consolidated=True)
+        shown = zarr.open_group(GuardedStore(path), mode="r+", use_consolidated=True)
         earlier: list[str] = list(shown.attrs.get("import_problems", []))  # type: ignore[arg-type]
         listed = [problem for problem in earlier if not problem.startswith(below)] + [*problems]
         shown.update_attributes(

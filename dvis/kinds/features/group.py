@@ -4,7 +4,6 @@ What a group holds is there for readers only once `status` says so, and `status`
 what is killed on the way has no status and is done again.
 """
 
-import shutil
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -12,6 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from dvis.disk import inside, remove_tree
 from dvis.kinds.features.images.blocks import ImageBlocks, image_layout
 from dvis.names import CheckpointName
 from dvis.schema import (
@@ -35,6 +35,7 @@ from dvis.schema import (
     scalar_chunks,
 )
 from dvis.store.growth import resize, settle
+from dvis.store.guarded import GuardedStore
 
 _COORDINATE_NAMES = "epoch phase batch step time n_channels"
 
@@ -56,7 +57,7 @@ class FeatureGroup:
         path = feature_group(run, variant)
         if not (store / path / "zarr.json").exists():
             return None
-        group = zarr.open_group(store, path=path, mode="r+", use_consolidated=False)
+        group = zarr.open_group(GuardedStore(store), path=path, mode="r+", use_consolidated=False)
         if group.attrs.get("dvis_kind") != FEATURES:  # its making was cut off
             return None
         settle(group, array_specs())
@@ -76,9 +77,10 @@ class FeatureGroup:
     ) -> "FeatureGroup":
         """Make an empty group whose images have that size; the caller is `restructuring`."""
         path = feature_group(run, variant)
-        shutil.rmtree(store / path, ignore_errors=True)  # one whose making was cut off
-        zarr.open_group(store, path=run_group(run), mode="a").update_attributes({"run": run})
-        group = zarr.open_group(store, path=path, mode="a")
+        remove_tree(store / path, root=store)  # one whose making was cut off
+        files = GuardedStore(store)
+        zarr.open_group(files, path=run_group(run), mode="a").update_attributes({"run": run})
+        group = zarr.open_group(files, path=path, mode="a")
         image = image_layout(height, width, codec, checkpoints=block_checkpoints)
         span = (image.get("shards") or image["chunks"])[0]
         sizes = {"y": height, "x": width, "rgb": 3}
@@ -105,8 +107,8 @@ class FeatureGroup:
     @property
     def blocks(self) -> ImageBlocks:
         """The files of the group's images."""
-        folder = self.store / feature_group(self.run, self.variant) / "image"
-        return ImageBlocks.of(self.array("image"), folder)
+        folder = inside(self.store, feature_group(self.run, self.variant), "image")
+        return ImageBlocks.of(self.array("image"), folder, self.store)
 
     def array(self, name: str) -> zarr.Array[Any]:
         """One of the group's arrays, `source/...` included."""

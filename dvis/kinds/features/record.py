@@ -16,7 +16,7 @@ from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.images.picture_files import encode_png
 from dvis.kinds.features.levels import INPUT_MEAN, input_of, values_of
 from dvis.names import CheckpointName
-from dvis.schema import BLOCK_CHANNELS, FEATURES, TEXT, Status, size_label
+from dvis.schema import BLOCK_CHANNELS, FEATURES, TEXT, Status, run_group, size_label
 from dvis.store.writer import finish_import, restructuring, writing
 
 _SCALARS = ("activation", "value_min", "value_max", "stop_step", "seed")
@@ -276,9 +276,12 @@ def recording_features(
     ------
     SchemaError
         When there is something else at the place of the store.
+    ValueError
+        When no run can be called so.
     DiskFullError
         When there is no space left; what was recorded before is safe.
     """
+    run_group(run)  # raises for a name that no store can keep, before there is one
     with writing(store, model, f"{run}/{FEATURES}") as path:
         try:
             yield FeatureRecorder(

@@ -26,6 +26,7 @@ from dvis.store.faults import (
     until_unreadable,
 )
 from dvis.store.growth import UNREADABLE
+from dvis.store.guarded import GuardedStore
 from dvis.store.writer import group_names
 
 _TRACES = ("loss", "distance", "grad_norm", "noise_norm")
@@ -41,7 +42,7 @@ def check_llc(store: Path, *, fix: bool, progress: bool) -> list[Fault]:
         place = f"{attrs['run']}, LLC {attrs['name']}"
         with write_lock(store, f"{attrs['run']}/{LLC}") if fix else nullcontext():
             group = zarr.open_group(
-                store, path=path, mode="r+" if fix else "r", use_consolidated=False
+                GuardedStore(store), path=path, mode="r+" if fix else "r", use_consolidated=False
             )
             of_group = _group_faults(store, group, place, fix=fix, progress=progress)
             faults += until_unreadable(of_group, place)

@@ -5,7 +5,6 @@ sampled again.
 """
 
 import json
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -15,6 +14,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from dvis.disk import remove_tree
 from dvis.kinds.llc.settings import ChainStatus
 from dvis.kinds.llc.words import (
     COORDINATE_NAMES,
@@ -41,6 +41,7 @@ from dvis.schema import (
     run_group,
 )
 from dvis.store.growth import settle
+from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring, writing
 
 _TRACES = ("loss", "distance", "grad_norm", "noise_norm")
@@ -237,8 +238,9 @@ class LLCRecorder:
     def _open(self) -> zarr.Group:
         """The group, which is made where there is none; anew where it has other settings."""
         path = llc_group(self.run, self.name)
+        files = GuardedStore(self.store)
         if (self.store / path / "zarr.json").exists():
-            group = zarr.open_group(self.store, path=path, mode="r+", use_consolidated=False)
+            group = zarr.open_group(files, path=path, mode="r+", use_consolidated=False)
             if group.attrs.get("dvis_kind") == LLC:
                 differing = [
                     key for key, value in self.settings.items() if group.attrs.get(key) != value
@@ -248,11 +250,11 @@ class LLCRecorder:
                     return group
                 if not self.overwrite:
                     raise ValueError(self._other_settings(group, differing))
-        shutil.rmtree(self.store / path, ignore_errors=True)
-        zarr.open_group(self.store, path=run_group(self.run), mode="a").update_attributes(
+        remove_tree(self.store / path, root=self.store)
+        zarr.open_group(files, path=run_group(self.run), mode="a").update_attributes(
             {"run": self.run}
         )
-        group = zarr.open_group(self.store, path=path, mode="a")
+        group = zarr.open_group(files, path=path, mode="a")
         create(group)
         named = {"run": self.run, "name": self.name, "coordinates": COORDINATE_NAMES}
         group.update_attributes({**named, **self.settings})
@@ -350,9 +352,12 @@ def recording_llc(
     ------
     SchemaError
         When there is something else at the place of the store.
+    ValueError
+        When no run or chains can be called so.
     DiskFullError
         When there is no space left; what was recorded before is safe.
     """
+    llc_group(run, name)  # raises for names that no store can keep, before there is one
     with writing(store, model, f"{run}/{LLC}") as path:
         yield LLCRecorder(path, run, name, settings, overwrite=overwrite)
 

@@ -29,6 +29,7 @@ from dvis.schema import (
     TEXT,
     TRACE_DIMS,
     VariableSpec,
+    group_path,
     run_group,
 )
 from dvis.store.growth import resize
@@ -46,7 +47,7 @@ _LABEL_CHUNK = 4096
 
 def llc_group(run: str, name: str) -> str:
     """Path of the group of some chains inside a store."""
-    return f"{run_group(run)}/{LLC}/{run_group(name)}"
+    return f"{run_group(run)}/{LLC}/{group_path(name, 'name')}"
 
 
 def array_specs() -> dict[str, VariableSpec]:

@@ -22,6 +22,7 @@ from dvis.progress import progress_bar
 from dvis.schema import CHANNEL, CHECKPOINT, IMAGE_CHECKPOINT, LAYER, SOURCE, TEXT, Status
 from dvis.store.faults import Fault, label_faults, schema_faults, until_unreadable
 from dvis.store.growth import UNREADABLE
+from dvis.store.guarded import GuardedStore
 from dvis.store.writer import group_names
 
 _KNOWN = (Status.ABSENT, Status.COMPLETE, Status.FAILED)
@@ -38,7 +39,7 @@ def check_responses(store: Path, *, fix: bool, progress: bool) -> list[Fault]:
         place = f"{attrs['run']}, responses {attrs['name']}"
         with write_lock(store, f"{attrs['run']}/{RESPONSES}") if fix else nullcontext():
             group = zarr.open_group(
-                store, path=path, mode="r+" if fix else "r", use_consolidated=False
+                GuardedStore(store), path=path, mode="r+" if fix else "r", use_consolidated=False
             )
             of_group = _group_faults(store, group, place, fix=fix, progress=progress)
             faults += until_unreadable(of_group, place)

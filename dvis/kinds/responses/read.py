@@ -32,6 +32,7 @@ from dvis.schema import (
     SchemaError,
     VariableSpec,
     did_you_mean,
+    group_path,
     run_group,
     scalar_chunks,
 )
@@ -133,7 +134,7 @@ def response_names(
 
 def response_group(run: str, name: str) -> str:
     """Path of the group of some responses inside a store."""
-    return f"{run_group(run)}/{RESPONSES}/{run_group(name)}"
+    return f"{run_group(run)}/{RESPONSES}/{group_path(name, 'name')}"
 
 
 def array_specs(kind: Kind) -> dict[str, VariableSpec]:

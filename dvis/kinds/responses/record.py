@@ -4,7 +4,6 @@ Labelled Datasets in, committed units out: `status` is written last, and what ha
 again.
 """
 
-import shutil
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from pathlib import Path
@@ -14,6 +13,7 @@ import numpy as np
 import xarray as xr
 import zarr
 
+from dvis.disk import remove_tree
 from dvis.kinds.responses.read import RESPONSES, response_group
 from dvis.kinds.responses.words import ResponseLayout, ResponseSettings
 from dvis.names import CheckpointName
@@ -27,6 +27,7 @@ from dvis.schema import (
     Status,
     run_group,
 )
+from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring, writing
 
 _PROBLEM, _WEIGHTS = f"{SOURCE}/problem", f"{SOURCE}/weights"
@@ -169,19 +170,20 @@ class ResponseRecorder:
     def _open(self, width: int) -> zarr.Group:
         """The group, which is made where there is none; anew where it is of other images."""
         path = response_group(self.run, self.name)
+        files = GuardedStore(self.store)
         if (self.store / path / "zarr.json").exists():
-            group = zarr.open_group(self.store, path=path, mode="r+", use_consolidated=False)
+            group = zarr.open_group(files, path=path, mode="r+", use_consolidated=False)
             if group.attrs.get("dvis_kind") == RESPONSES:
                 if self._is_alike(group):
                     self._layout.settle(group)
                     return group
                 if not self.overwrite:
                     raise ValueError(self._other_images(group))
-        shutil.rmtree(self.store / path, ignore_errors=True)
-        zarr.open_group(self.store, path=run_group(self.run), mode="a").update_attributes(
+        remove_tree(self.store / path, root=self.store)
+        zarr.open_group(files, path=run_group(self.run), mode="a").update_attributes(
             {"run": self.run}
         )
-        group = zarr.open_group(self.store, path=path, mode="a")
+        group = zarr.open_group(files, path=path, mode="a")
         n_labels = len(self.settings.labels)
         self._layout.create(group, {CHANNEL: width, self.settings.kind: n_labels})
         attrs = {"run": self.run, "name": self.name, "coordinates": self._layout.coordinates}
@@ -279,8 +281,11 @@ def recording_responses(
     ------
     SchemaError
         When there is something else at the place of the store.
+    ValueError
+        When no run or responses can be called so.
     DiskFullError
         When there is no space left; what was recorded before is safe.
     """
+    response_group(run, name)  # raises for names that no store can keep, before there is one
     with writing(store, model, f"{run}/{RESPONSES}") as path:
         yield ResponseRecorder(path, run, name, settings, overwrite=overwrite)

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from dvis.disk import inside
 from dvis.kinds.features.images.blocks import ImageBlocks, Position
 from dvis.kinds.features.images.codec import BlockError
 from dvis.opening import FeatureEntry, open_group
@@ -41,7 +42,9 @@ class FeatureReader:
     def __init__(self, store: Path, entry: FeatureEntry) -> None:
         self.entry = entry
         self.group = open_group(store, entry)
-        self.blocks = ImageBlocks.of(self.array("image"), store / entry.group / "image")
+        self.blocks = ImageBlocks.of(
+            self.array("image"), inside(store, entry.group, "image"), store
+        )
         self.labels: list[str] = np.asarray(self.array(CHECKPOINT)[:]).tolist()
         self.layers: list[str] = np.asarray(self.array(LAYER)[:]).tolist()
 

@@ -7,7 +7,7 @@ files equal in content to those that were imported.
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dvis.disk import write_atomically
+from dvis.disk import inside, is_file_name, write_atomically
 from dvis.kinds.features.images.block_reader import Block, FeatureReader
 from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, INFO_SUFFIX, stem_of
 from dvis.kinds.features.tree.unit_files import Info, rebuild_info
@@ -71,22 +71,53 @@ def export_tree(
         As `dvis.open` does.
     FileExistsError
         When a file there differs and `overwrite` is false.
+    ValueError
+        When a label of the store is no name of a file or folder, before anything is written; when
+        a symbolic link lies in the folder where something is to be written.
     """
     store = Path(store).expanduser()
     found = contents(store)
-    report = ExportReport(Path(out).expanduser() / found.attrs["model"])
-    report.responses = response_names(store)
+    root, model = Path(out).expanduser(), str(found.attrs["model"])
     readers = [FeatureReader(store, entry) for entry in found.features]
+    _require_names(store, model, readers)
+    report = ExportReport(root / model)
+    report.responses = response_names(store)
     n_blocks = sum(reader.n_blocks for reader in readers)
-    title = f"export {found.attrs['model']}"
-    with progress_bar(n_blocks, "blocks", title, shown=progress) as bar:
+    with progress_bar(n_blocks, "blocks", f"export {model}", shown=progress) as bar:
         for reader in readers:
             flat = set(found.flat_checkpoints(reader.entry.run))
             for block in reader.walk():
                 for path, data in _files(reader, block, flat, report):
-                    _write(report.folder / path, data, overwrite, report)
+                    _write(inside(root, model, *path.parts), data, root, overwrite, report)
                 bar.update()
     return report
+
+
+def _require_names(store: Path, model: str, readers: Sequence[FeatureReader]) -> None:
+    """Raise where a label would not become the name of a file or folder, but a path."""
+    _require_name(store, "model", model, [model])
+    for reader in readers:
+        _require_name(store, "run", reader.entry.run, reader.entry.run.split("/"))
+        for label in _used_labels(reader):
+            _require_name(store, "checkpoint", label, [label])
+        for layer in reader.layers:
+            _require_name(store, "layer", layer, [f"layer_{layer}"])
+
+
+def _require_name(store: Path, what: str, label: str, names: Sequence[str]) -> None:
+    if not all(map(is_file_name, names)):
+        raise ValueError(
+            f"The {what} {label!r} of {store} can be no name of a file or folder, but would lead "
+            "elsewhere: the store is damaged, or somebody means harm. Nothing was written"
+        )
+
+
+def _used_labels(reader: FeatureReader) -> list[str]:
+    """Labels of checkpoints; none for rows without units that a killed writer has left."""
+    if all(reader.labels):
+        return reader.labels
+    is_used = (np.asarray(reader.array("status")[:]) != Status.ABSENT).any((1, 2))
+    return [label for label, used in zip(reader.labels, is_used, strict=True) if label or used]
 
 
 def _files(
@@ -165,7 +196,7 @@ def _encode(pixels: bytes, reader: FeatureReader) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, data: bytes, overwrite: bool, report: ExportReport) -> None:
+def _write(path: Path, data: bytes, root: Path, overwrite: bool, report: ExportReport) -> None:
     if os.path.lexists(path):
         if path.is_file() and path.read_bytes() == data:
             report.n_unchanged += 1
@@ -174,4 +205,4 @@ def _write(path: Path, data: bytes, overwrite: bool, report: ExportReport) -> No
             raise FileExistsError(
                 f"{path} is there and differs; give an empty folder, or --overwrite"
             )
-    write_atomically(path, data)
+    write_atomically(path, data, root=root)
