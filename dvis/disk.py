@@ -10,6 +10,7 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import socket
 import stat
@@ -24,6 +25,8 @@ from filelock import FileLock, Timeout
 logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 0.5
+_SEPARATORS = r"/\\:" if os.name == "nt" else "/"
+_FILE_NAME = re.compile(rf"(?!\.\.?\Z)[^\0{_SEPARATORS}]+")
 
 
 class StoreLockedError(TimeoutError):
@@ -94,9 +97,7 @@ class DiskFullError(OSError):
 
 def is_file_name(name: str) -> bool:
     """Whether a text names a file or folder by itself: not empty, no path, not "." or ".."."""
-    separators = {"/", os.sep, os.altsep or "/"}
-    is_path = any(separator in name for separator in separators) or os.path.splitdrive(name)[0]
-    return name not in ("", ".", "..") and "\0" not in name and not is_path
+    return _FILE_NAME.fullmatch(name) is not None
 
 
 def inside(root: Path, *labels: str) -> Path:
@@ -133,10 +134,12 @@ def inside(root: Path, *labels: str) -> Path:
                 f"{'/'.join(labels)!r} leads out of {root}: {part!r} is no name of a file or "
                 "folder in it"
             )
-    place, is_there = os.fspath(root), True
-    for part in parts:
-        place = os.path.join(place, part)
-        is_there = is_there and _is_there_and_no_link(place, root)
+    place = os.path.join(root, "")
+    for n, part in enumerate(parts):
+        place += part
+        if not _is_there_and_no_link(place, root):
+            return Path(place, *parts[n + 1 :])
+        place += os.sep
     return Path(place)
 
 
