@@ -6,18 +6,22 @@ failed, so that an import or a measurement makes them again.
 
 from collections.abc import Iterator
 from contextlib import nullcontext
+from itertools import islice
 from pathlib import Path
 
 import numpy as np
 import zarr
 
-from dvis.disk import write_lock
+from dvis.disk import links_below, write_lock
 from dvis.kinds.kind import Kind
 from dvis.kinds.registry import KINDS, OF_UNITS
 from dvis.store.contents import Contents, Entry, contents
 from dvis.store.faults import Fault, label_faults, schema_faults, until_unreadable
 from dvis.store.group import Group
+from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring
+
+_MAX_LINKS = 100
 
 
 def check_store(store: str | Path, *, fix: bool = False, progress: bool = False) -> list[Fault]:
@@ -36,7 +40,8 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
     Returns
     -------
     list of Fault
-        Those that were found, fixed or not.
+        Those that were found, fixed or not. Where there are symbolic links in the store, these
+        alone: nothing else is looked at or fixed, for they may lead anywhere.
 
     Raises
     ------
@@ -44,8 +49,10 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
         As `dvis.open` does.
     """
     store = Path(store).expanduser()
+    contents(store)  # raises where there is no store, before anything is written
+    if links := [_link_fault(store, path) for path in islice(links_below(store), _MAX_LINKS)]:
+        return links
     if fix:
-        contents(store)  # raises where there is no store, before anything is written
         with restructuring(store):
             pass  # which sets half-grown groups right
     found = contents(store)
@@ -54,6 +61,14 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
         if entry.kind in KINDS:
             faults += _check_entry(store, KINDS[entry.kind], entry, fix=fix, progress=progress)
     return faults
+
+
+def _link_fault(store: Path, link: Path) -> Fault:
+    return Fault(
+        str(link.relative_to(store)),
+        "is a symbolic link, which dvis does not follow: put what it points to in its place, or "
+        "remove it. Nothing else was looked at",
+    )
 
 
 def _store_faults(store: Path, found: Contents) -> Iterator[Fault]:
@@ -69,7 +84,7 @@ def _check_entry(
     place = f"{entry.run}, {kind.noun} {entry.name}"
     with write_lock(store, f"{entry.run}/{kind.name}") if fix else nullcontext():
         group = zarr.open_group(
-            store, path=entry.group, mode="r+" if fix else "r", use_consolidated=False
+            GuardedStore(store), path=entry.group, mode="r+" if fix else "r", use_consolidated=False
         )
         faults = list(until_unreadable(_group_faults(store, kind, group, place, progress), place))
         if fix and faults:

@@ -1,6 +1,8 @@
-"""One writer a group: operating-system locks that die with their process.
+"""What is written to a disk: inside its folder, whole or not at all, and by one writer at a time.
 
-A store's locks lie beside it, in `.{store}.locks/`, so that nothing but Zarr's own files is inside.
+A label is never a path, and a symbolic link inside a folder that dvis writes is never followed:
+a store that somebody else made must not lead out of itself. A store's locks lie beside it, in
+`.{store}.locks/`, so that nothing but Zarr's own files is inside.
 """
 
 import contextlib
@@ -8,8 +10,10 @@ import errno
 import json
 import logging
 import os
+import re
 import shutil
 import socket
+import stat
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import datetime
@@ -21,6 +25,8 @@ from filelock import FileLock, Timeout
 logger = logging.getLogger(__name__)
 
 _PATIENCE_S = 0.5
+_SEPARATORS = r"/\\:" if os.name == "nt" else "/"
+_FILE_NAME = re.compile(rf"(?!\.\.?\Z)[^\0{_SEPARATORS}]+")
 
 
 class StoreLockedError(TimeoutError):
@@ -44,12 +50,14 @@ def write_lock(store: Path, name: str, *, wait: bool = True) -> Iterator[None]:
     ------
     StoreLockedError
         When another process holds it and `wait` is false.
+    ValueError
+        When the folder beside the store, or a file in it, is a symbolic link.
     OSError
         When the folder beside the store cannot be written.
     """
     folder = store.with_name(f".{store.name}.locks")
-    folder.mkdir(parents=True, exist_ok=True)
-    path = folder / f"{quote(name, safe='')[:200]}.lock"
+    inside(folder.parent, folder.name).mkdir(parents=True, exist_ok=True)
+    path = inside(folder, f"{quote(name, safe='')[:200]}.lock")
     holder = path.with_suffix(".holder.json")
     lock = FileLock(path)
     try:
@@ -61,19 +69,18 @@ def write_lock(store: Path, name: str, *, wait: bool = True) -> Iterator[None]:
         logger.warning("%s; waiting for it", text)
         lock.acquire()
     try:
-        holder.write_text(
-            json.dumps(
-                {
-                    "pid": os.getpid(),
-                    "host": socket.gethostname(),
-                    "since": datetime.now().isoformat(timespec="seconds"),
-                }
-            )
-        )
+        facts = {
+            "pid": os.getpid(),
+            "host": socket.gethostname(),
+            "since": datetime.now().isoformat(timespec="seconds"),
+        }
+        write_atomically(holder, json.dumps(facts).encode(), root=folder)
         yield
     finally:
-        holder.unlink(missing_ok=True)
-        lock.release()
+        try:
+            unlink_inside(holder, root=folder)
+        finally:
+            lock.release()
 
 
 def _describe(holder: Path) -> str:
@@ -88,17 +95,191 @@ class DiskFullError(OSError):
     """No space is left for what is being written; what was committed before is safe."""
 
 
-def write_atomically(path: Path, data: bytes) -> None:
-    """Write a file so that it holds all of the data or is not touched, whenever the writer dies."""
+def is_file_name(name: str) -> bool:
+    """Whether a text names a file or folder by itself: not empty, no path, not "." or ".."."""
+    return _FILE_NAME.fullmatch(name) is not None
+
+
+def inside(root: Path, *labels: str) -> Path:
+    """Path of labels below a folder, to which no symbolic link leads.
+
+    It costs a look at each folder on the way, some millionths of a second, and nothing is kept: a
+    link that was made since the last look is refused too.
+
+    Parameters
+    ----------
+    root : Path
+        The folder, which may be a link itself, for its caller named it; it need not exist.
+    labels : str
+        Names of files or folders, or several of them joined by "/".
+
+    Raises
+    ------
+    ValueError
+        When a label is empty, or has a part that names no file or folder (empty, ".", "..", of
+        several folders), or where a link lies on the way.
+
+    Examples
+    --------
+    >>> inside(Path("stores"), "seeds/1", "features").as_posix()
+    'stores/seeds/1/features'
+    >>> inside(Path("stores"), "../elsewhere")
+    Traceback (most recent call last):
+    ValueError: '../elsewhere' leads out of stores: '..' is no name of a file or folder in it
+    """
+    parts = [part for label in labels for part in label.split("/")]
+    for part in parts:
+        if not is_file_name(part):
+            raise ValueError(
+                f"{'/'.join(labels)!r} leads out of {root}: {part!r} is no name of a file or "
+                "folder in it"
+            )
+    place = os.path.join(root, "")
+    for n, part in enumerate(parts):
+        place += part
+        if not _is_there_and_no_link(place, root):
+            return Path(place, *parts[n + 1 :])
+        place += os.sep
+    return Path(place)
+
+
+def _is_there_and_no_link(place: str, root: Path) -> bool:
+    try:
+        mode = os.lstat(place).st_mode
+    except (FileNotFoundError, NotADirectoryError):
+        return False
+    if stat.S_ISLNK(mode):
+        raise ValueError(
+            f"{place} is a symbolic link, and dvis follows none inside {root}. Put what it points "
+            "to in its place, or remove it"
+        )
+    return True
+
+
+def write_atomically(path: Path, data: bytes, *, root: Path | None = None) -> None:
+    """Write a file so that it holds all of the data or is not touched, whenever the writer dies.
+
+    Parameters
+    ----------
+    path : Path
+        The file, which has one writer at a time.
+    data : bytes
+        What it is to hold.
+    root : Path, optional
+        A folder that the file must lie in, as `inside` understands it.
+
+    Raises
+    ------
+    ValueError
+        When it lies outside of `root`, or a symbolic link leads to it.
+    DiskFullError
+        When there is no space left.
+    """
+    if root is not None:
+        _require_inside(path, root)
     partial = path.with_name(path.name + ".partial")
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
-        partial.write_bytes(data)
+        try:
+            _write_new(partial, data)
+        except FileExistsError:
+            partial.unlink()  # of a killed writer, or a link that somebody put there
+            _write_new(partial, data)
         partial.replace(path)
     except OSError as err:
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise explain_full_disk(err, path) from err
+
+
+def write_new(path: Path, data: bytes, *, root: Path) -> None:
+    """Write a file that is not there yet, below a folder that nobody reads yet.
+
+    Raises
+    ------
+    ValueError
+        When it lies outside of `root`, or a symbolic link leads to it.
+    FileExistsError
+        When it is there.
+    """
+    _require_inside(path, root)
+    _write_new(path, data)
+
+
+def unlink_inside(path: Path, *, root: Path) -> None:
+    """Remove a file below a folder, if it is there.
+
+    Raises
+    ------
+    ValueError
+        When it lies outside of `root`, or a symbolic link leads to it.
+    """
+    _require_inside(path, root)
+    path.unlink(missing_ok=True)
+
+
+def remove_tree(path: Path, *, root: Path) -> None:
+    """Remove a folder below another one with all that is in it, if it is there.
+
+    Links in it are removed, and what they point to is not touched.
+
+    Raises
+    ------
+    ValueError
+        When it is `root` or lies outside of it, or a symbolic link leads to it.
+    """
+    _require_inside(path, root)
+    with contextlib.suppress(FileNotFoundError):
+        shutil.rmtree(path)
+
+
+def files_below(folder: Path) -> Iterator[Path]:
+    """Files below a folder that are no links, whatever else lies there."""
+    return (Path(e.path) for e in _entries_below(folder) if e.is_file(follow_symlinks=False))
+
+
+def links_below(folder: Path) -> Iterator[Path]:
+    """Symbolic links below a folder, none of them followed."""
+    return (Path(entry.path) for entry in _entries_below(folder) if entry.is_symlink())
+
+
+def require_no_links(folder: Path) -> None:
+    """Raise where a symbolic link lies below a folder that is to be rewritten.
+
+    Raises
+    ------
+    ValueError
+        When there is one.
+    """
+    for link in links_below(folder):
+        inside(folder, *link.relative_to(folder).parts)
+
+
+def _require_inside(path: Path, root: Path) -> None:
+    try:
+        parts = path.relative_to(root).parts
+    except ValueError as err:
+        raise ValueError(f"{path} lies outside of {root}, in which dvis writes") from err
+    if not parts:
+        raise ValueError(f"{path} is the folder itself, not something in it")
+    inside(root, *parts)
+
+
+def _write_new(path: Path, data: bytes) -> None:
+    with path.open("xb") as file:  # which follows no link, even one that points to nothing
+        file.write(data)
+
+
+def _entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
+    try:
+        with os.scandir(folder) as listed:
+            entries = list(listed)
+    except FileNotFoundError:  # or a writer has removed it meanwhile
+        return
+    for entry in entries:
+        yield entry
+        if entry.is_dir(follow_symlinks=False):
+            yield from _entries_below(Path(entry.path))
 
 
 def explain_full_disk(err: OSError, path: Path) -> OSError:
@@ -111,8 +292,3 @@ def explain_full_disk(err: OSError, path: Path) -> OSError:
         "the same command again; it goes on where it stopped",
         str(path),
     )
-
-
-def remove_tree(root: Path, path: str) -> None:
-    """Remove a folder inside a root."""
-    shutil.rmtree(root / path, ignore_errors=True)

@@ -28,6 +28,8 @@ MAX_IMAGE_SIDE = 8_192
 SCALAR_CHUNK = (128, 1, 128)
 LABEL_CHUNK = 4096
 
+_MAX_SEGMENT_BYTES = 255  # of a folder's name, on all common file systems
+
 
 class Status(IntEnum):
     """What a store holds of a unit at a checkpoint; written last, it is the commit mark."""
@@ -176,12 +178,59 @@ def status_spec(
 
 def group_path(run: str, kind: str, name: str) -> str:
     """Path of a group inside a store; the labels themselves are in its attributes."""
-    return f"{run_group(run)}/{kind}/{run_group(name)}"
+    return f"{run_group(run)}/{kind}/{label_path(name, 'name')}"
 
 
 def run_group(run: str) -> str:
-    """Path of a run's group inside a store."""
-    return "/".join(_segment(part) for part in run.split("/"))
+    """Path of a run's group inside a store.
+
+    Raises
+    ------
+    ValueError
+        When no run can have that name.
+    """
+    return label_path(run, "run")
+
+
+def label_path(label: str, what: str) -> str:
+    """Path of a label in a group, whose attributes keep the label itself.
+
+    Parameters
+    ----------
+    label : str
+        Names of folders, joined by "/".
+    what : str
+        What it is the label of, in words: "run".
+
+    Raises
+    ------
+    ValueError
+        When it cannot be kept: no name, or none between two slashes, one too long for a folder, or
+        one of characters that no store holds.
+
+    Examples
+    --------
+    >>> label_path("seeds/run 1", "run"), label_path("..", "run")
+    ('seeds/run 1', '%2E%2E')
+    >>> label_path("/home", "run")
+    Traceback (most recent call last):
+    ValueError: No run can be called '/home': it has no name before, between or after its slashes. \
+A run is called as a folder is, 'checkpoints', or as folders within each other, 'seeds/run 1'
+    """
+    parts = label.split("/")
+    problem = ""
+    if not all(parts):
+        problem = "it has no name before, between or after its slashes" if label else "it is empty"
+    elif "\0" in label or any("\ud800" <= c <= "\udfff" for c in label):
+        problem = "it has characters that a store cannot keep"
+    elif any(len(_segment(part).encode()) > _MAX_SEGMENT_BYTES for part in parts):
+        problem = "it is too long for a folder"
+    if problem:
+        raise ValueError(
+            f"No {what} can be called {label!r}: {problem}. A {what} is called as a folder is, "
+            "'checkpoints', or as folders within each other, 'seeds/run 1'"
+        )
+    return "/".join(map(_segment, parts))
 
 
 def _segment(label: str) -> str:

@@ -202,7 +202,7 @@ def recording(
     **changes: Any,
 ) -> Iterator[Recorder]:
     given = {**SETTINGS, **changes} if settings is None else settings
-    with writing(store, model, f"{run}/{KIND}") as path:
+    with writing(store, model, run, KIND) as path:
         yield Recorder(path, run, name, given, overwrite)
 
 

@@ -49,7 +49,7 @@ def write_responses(store: Path, kind: Of, labels: tuple[str, ...] = LABELS) -> 
         steps={label: 10 * i for i, label in enumerate(labels)},
         fingerprints={label: i + 1 for i, label in enumerate(labels)},
     )
-    with writing(store, "resnet18", f"{RUN}/{KIND}") as path:
+    with writing(store, "resnet18", RUN, KIND) as path:
         recorder = GroupRecorder.open(plan, path, run, Place(run=RUN))
         for row, label in enumerate(labels):
             for task, result in _tasks(kind, labels, row):

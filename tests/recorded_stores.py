@@ -26,7 +26,7 @@ class Task:
 @contextmanager
 def recording_features(store: Path, model: str, run: str, **how: Any) -> Iterator[FeatureRecorder]:
     """A recorder, as a sweep has one while it holds the run's feature images."""
-    with writing(store, model, f"{run}/features") as path:
+    with writing(store, model, run, "features") as path:
         recorder = FeatureRecorder(path, run, **how)
         try:
             yield recorder

@@ -10,7 +10,7 @@ import dvis
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.run_notes import finish_import
 from dvis.names import parse_checkpoint
-from dvis.schema import Status
+from dvis.schema import Status, group_path
 from dvis.store.writer import create_store, restructuring
 
 LABELS = [f"checkpoint_2024-03-25-{i:02d}h00_epoch_{i}_end.pth.tar" for i in range(20)]

@@ -8,9 +8,11 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from hypothesis import given
 from hypothesis import strategies as st
 from made_up_responses import write_responses
+from recorded_stores import write_store
 from trees import CHECKPOINTS, info_of, jpg_of, read_tree, write_tree, write_unit
 
 import dvis
@@ -18,6 +20,8 @@ from dvis.kinds.features.tree.command import export
 from dvis.kinds.features.tree.tree_names import FeatureName, parse_stem, stem_of
 from dvis.kinds.features.words import Variant
 from dvis.report import list_problems
+from dvis.schema import TEXT, group_path
+from dvis.store.writer import restructuring
 
 JPGS = [jpg_of(i) for i in range(6)] + [jpg_of(6, size=24), jpg_of(7, mode="L")]
 
@@ -207,3 +211,88 @@ def test_responses_are_named_as_no_part_of_the_tree(
     assert before == after
     assert export(own_store, tmp_path / "after") == 0
     assert "responses are not part of the tree: mine\n" in capsys.readouterr().out
+
+
+def relabelled(store: Path, what: str, label: str) -> None:
+    """Write another label into a store, as somebody who means harm would."""
+    path = "" if what == "model" else group_path("checkpoints", "features", "average-0")
+    with restructuring(store):
+        group = zarr.open_group(store, path=path, mode="r+", use_consolidated=False)
+        if what in ("model", "run"):
+            group.update_attributes({what: label})
+        else:
+            array: Any = group[what]
+            array[-1:] = np.array([label], TEXT)
+
+
+@pytest.mark.parametrize("what", ["model", "run", "checkpoint", "layer"])
+@pytest.mark.parametrize(
+    "label", ["/{outside}/x", "../../x", "a/../../../x", "nul\0", "a//b", "a/"]
+)
+def test_labels_that_are_no_names_of_files_are_refused_before_anything_is_written(
+    what: str, label: str, tmp_path: Path
+) -> None:
+    store = write_store(tmp_path / "s.zarr", ["step_0", "step_1"], ["conv1", "conv2"], model="net")
+    label = label.format(outside=tmp_path / "outside")
+    relabelled(store, what, label)
+    out = tmp_path / "deep" / "er" / "out"
+    with pytest.raises(ValueError, match=rf"The {what} .* lead elsewhere.*Nothing was written"):
+        dvis.export_tree(store, out)
+    assert {path.name for path in tmp_path.iterdir()} == {"s.zarr", ".s.zarr.locks"}
+
+
+@pytest.mark.parametrize("label", ["", ".", ".."])
+@pytest.mark.parametrize("what", ["model", "run", "checkpoint"])
+def test_labels_that_name_the_folder_itself_are_refused(
+    what: str, label: str, tmp_path: Path
+) -> None:
+    store = write_store(tmp_path / "s.zarr", ["step_0"], ["conv1"])
+    relabelled(store, what, label)
+    with pytest.raises(ValueError, match=f"The {what} "):
+        dvis.export_tree(store, tmp_path / "out")
+    assert not (tmp_path / "out").exists()
+
+
+def test_a_backslash_in_a_label_is_a_letter(tmp_path: Path) -> None:
+    labels = ["a\\b", "..\\x", "C:\\x"]
+    store = write_store(tmp_path / "s.zarr", labels, ["conv1"], n_channels=1)
+    report = dvis.export_tree(store, tmp_path / "out")
+    assert {path.name for path in (report.folder / "checkpoints").iterdir()} == set(labels)
+
+
+def test_a_row_that_a_killed_writer_left_without_label_does_not_stop_an_export(
+    own_store: Path, tmp_path: Path
+) -> None:
+    group = zarr.open_group(
+        own_store,
+        path=group_path("checkpoints", "features", "average-0"),
+        mode="r+",
+        use_consolidated=False,
+    )
+    for name, array in group.arrays():
+        if "checkpoint" in (array.metadata.dimension_names or ()):
+            group[name].resize((array.shape[0] + 1, *array.shape[1:]))
+    for name in ("form", "info", "problem", "fingerprint"):
+        array = group[f"source/{name}"]
+        array.resize((array.shape[0] + 1, *array.shape[1:]))
+    assert dvis.export_tree(own_store, tmp_path / "out").n_images
+
+
+@pytest.mark.parametrize("link", ["", "/checkpoints", "/checkpoints/{label}", "{file}"])
+def test_nothing_is_exported_through_a_link(link: str, own_store: Path, tmp_path: Path) -> None:
+    dvis.export_tree(own_store, tmp_path / "first")
+    file = sorted((tmp_path / "first").rglob("*.jpg"))[0]
+    home = tmp_path / "home"
+    home.mkdir()
+    (home / "thesis").write_text("years of work")
+    out = tmp_path / "out"
+    relative = "resnet18" + link.format(
+        label=file.parent.name, file=file.as_posix().partition("/resnet18")[2]
+    )
+    (out / relative).parent.mkdir(parents=True)
+    (out / relative).symlink_to(home / "thesis" if link == "{file}" else home)
+    for overwrite in (False, True):
+        with pytest.raises(ValueError, match="is a symbolic link"):
+            dvis.export_tree(own_store, out, overwrite=overwrite)
+    assert [path.name for path in home.rglob("*")] == ["thesis"]
+    assert (home / "thesis").read_text() == "years of work"

@@ -11,16 +11,27 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
+import zarr
 from PIL import Image
+from recorded_stores import write_store
 from trees import CHECKPOINTS, decoded, info_of, jpg_of, pixels_of, write_tree, write_unit
 
 import dvis
+from dvis.cli import main
 from dvis.kinds.features.tally import count_units
+from dvis.kinds.llc.words import WORDS
+from dvis.kinds.responses.words import response_words
 from dvis.report import list_problems
 from dvis.schema import Status
+from dvis.store.writer import restructuring
+from dvis.sweep.place import Place
+from dvis.sweep.plan import Plan
+from dvis.sweep.run_facts import read_run
+from dvis.sweep.runner import carry_out
 
 
 def png_of(pixels: np.ndarray | Image.Image) -> bytes:
@@ -280,3 +291,73 @@ def test_old_infos_without_image_number_and_new_ones_with(folder: Path) -> None:
     store = imported(folder)
     assert status_of(store, 1) is Status.COMPLETE
     assert dvis.variants(store) == ["average-0"]
+
+
+NO_RUNS = ["", "/", "/home", "a/", "a//b", "//", "nul\0", "half \ud800", "x" * 256]
+
+
+@pytest.mark.parametrize("label", NO_RUNS)
+def test_a_run_or_name_that_no_store_can_keep_is_refused_at_the_door(
+    label: str, tmp_path: Path
+) -> None:
+    store = tmp_path / "s.zarr"
+    label = label.replace("/home", str(tmp_path / "home"))
+    nothing = read_run([])
+    for run, name, what in ((label, "llc", "run"), ("1", label, "name")):
+        match = f"No {what} can be called .* A {what} is called as a folder is"
+        for words in (WORDS, response_words("image")):
+            plan = Plan(
+                model="net", words=words, name=name, measurement=SimpleNamespace(), tasks=()
+            )
+            place = SimpleNamespace(**{**vars(Place(store=store)), "run": run})
+            place.store_of = lambda _model: store
+            with pytest.raises(ValueError, match=match):
+                carry_out(plan, nothing, place)
+    with pytest.raises(ValueError, match="No run can be called"):
+        write_store(store, ["step_0"], ["conv1"], run=label)
+    assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize(
+    "run", [" ", ".", "..", "../x", "a\\b", "c", "zarr.json", "__x", "%2E", "a/./b", "x" * 255]
+)
+def test_a_run_of_any_other_name_is_kept_verbatim_inside_the_store(
+    run: str, tmp_path: Path
+) -> None:
+    store = write_store(tmp_path / "s.zarr", ["step_0"], ["conv1"], run=run)
+    assert dvis.runs(store) == [run]
+    assert dvis.open(store, run).image.values.any()
+    assert dvis.check_store(store) == []
+    assert {path.name for path in tmp_path.iterdir()} == {"s.zarr", ".s.zarr.locks"}
+
+
+@pytest.mark.parametrize("model", ["os:abort", "evil:go", "net", "../resnet18", ""])
+def test_verify_runs_no_code_that_a_store_names(
+    model: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    torch = pytest.importorskip("torch")
+    (tmp_path / "evil.py").write_text("open('run', 'w')\ndef go():\n    open('run', 'w')\n")
+    monkeypatch.chdir(tmp_path)
+    store = write_store(tmp_path / "s.zarr", ["step_0"], ["conv1"])
+    torch.save({"model_state_dict": {"a": torch.zeros(1)}}, tmp_path / "step_0")
+    with restructuring(store):
+        zarr.open_group(store, mode="r+", use_consolidated=False).update_attributes(
+            {"model": model}
+        )
+    with pytest.raises(SystemExit, match="2"):
+        main(["verify", str(store), "--checkpoint-path", str(tmp_path / "step_0")])
+    said = capsys.readouterr().err.strip()
+    assert said.count("\n") == 0
+    assert f"{model!r}, which is none of torchvision's: give the --model" in said
+    assert not (tmp_path / "run").exists()
+
+
+@pytest.mark.parametrize("model", ["../x", "/x", "a/b", "nul\0"])
+def test_the_name_of_a_model_is_no_path_of_its_store(
+    model: str, folder: Path, monkeypatch: pytest.MonkeyPatch, tmp_path: Path
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    before = sorted(tmp_path.rglob("*"))
+    with pytest.raises(ValueError, match="is no name of a model"):
+        dvis.ingest_tree(folder.parents[1], model=model)
+    assert sorted(tmp_path.rglob("*")) == before

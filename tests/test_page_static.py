@@ -17,6 +17,7 @@ from dvis.cli import main
 from dvis.kinds.features.shown import documents, sheets
 from dvis.kinds.features.shown.selection import ShownStore
 from dvis.kinds.features.shown.unit_document import unit
+from dvis.page import static
 from dvis.page.plain import as_json
 from dvis.page.static import export_page, plan_page
 
@@ -187,14 +188,14 @@ def test_a_page_that_fails_leaves_the_old_one(
     export_page(store, page, max_images=12)
     before = {name: (page / name).read_bytes() for name in names_in(page)}
     (tmp_path / "full").mkdir()
-    real = Path.write_bytes
+    real = static.write_new
 
-    def write_bytes(path: Path, data: bytes) -> int:
+    def write_new(path: Path, data: bytes, *, root: Path) -> None:
         if path.name == "unit_0_1_2.js":
             raise OSError(28, "No space left on device")
-        return real(path, data)
+        real(path, data, root=root)
 
-    monkeypatch.setattr(Path, "write_bytes", write_bytes)
+    monkeypatch.setattr(static, "write_new", write_new)
     with pytest.raises(OSError, match="Make space"):
         export_page(store, page, overwrite=True)
     monkeypatch.undo()

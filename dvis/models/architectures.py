@@ -49,6 +49,12 @@ def model_name(model: str) -> str:
     return re.split(r"[:.]", model)[-1] if ":" in model else model
 
 
+def torchvision_names() -> list[str]:
+    """Names of torchvision's classification models."""
+    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    return names
+
+
 def build_model(
     model: str, n_classes: int | None = None, *, image_size: int | None = None
 ) -> nn.Module:
@@ -121,17 +127,12 @@ def load_model(
     return module.to(device).eval()
 
 
-def _torchvision_names() -> list[str]:
-    names: list[str] = torchvision.models.list_models(module=torchvision.models)
-    return names
-
-
 def _construct(model: str, options: Mapping[str, Any]) -> nn.Module:
     if ":" in model:
         return _call_factory(model, options.get("num_classes"))
-    if model not in _torchvision_names():
+    if model not in torchvision_names():
         where = "torchvision; your own is package.module:function"
-        raise ValueError(did_you_mean("model", model, _torchvision_names(), where))
+        raise ValueError(did_you_mean("model", model, torchvision_names(), where))
     # Both would warn that they will stop to draw their weights by default.
     own: dict[str, Any] = {"init_weights": True} if model in _AUXILIARY else {}
     module: nn.Module = torchvision.models.get_model(model, weights=None, **own, **options)
@@ -199,7 +200,7 @@ def _current_folder_importable() -> Iterator[None]:
 
 def _pretrained_file(model: str) -> Path:
     """File of torchvision's best weights of a model, downloaded if it is not there."""
-    if model not in _torchvision_names():
+    if model not in torchvision_names():
         _construct(model, {})  # a name that is nobody's has an error of its own
         raise CheckpointError(
             f"{model} has no pretrained weights: torchvision has those of its own models. Give the "
@@ -330,7 +331,7 @@ def _way_out(
 @functools.lru_cache(maxsize=8)  # a run of a hundred checkpoints of the wrong model asks as often
 def _model_that_fits(shapes: frozenset[tuple[str, torch.Size]], model: str) -> str | None:
     """Torchvision's model whose weights have these names and shapes, the nearest name first."""
-    names = [name for name in _torchvision_names() if not name.startswith("regnet")]  # slow to make
+    names = [name for name in torchvision_names() if not name.startswith("regnet")]  # slow to make
     likeness = {n: difflib.SequenceMatcher(None, model, n).ratio() for n in names if n != model}
     for name in sorted(likeness, key=likeness.__getitem__, reverse=True):
         if shapes == _shapes(_skeleton(name, dict(shapes)).state_dict()).items():

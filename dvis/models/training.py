@@ -33,6 +33,7 @@ from dvis.models.schedule import Draw, checkpoint_steps, is_epoch_end, learning_
 from dvis.models.training_data import Batch, TrainingData, load_training_data
 from dvis.models.training_settings import TrainingSettings
 from dvis.models.training_state import TrainingState, begin, classification_loss
+from dvis.processes import safely_started
 from dvis.progress import progress_bar
 
 _PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}
@@ -133,7 +134,10 @@ def train(
             state.restore(resumed)
         with hold_folder(settings, resumed_path) as folder:
             plan = _Plan(settings, data, facts, device, folder, on_checkpoint)
-            with progress_bar(facts["total_steps"], "steps", settings.model, shown=progress) as bar:
+            with (
+                progress_bar(facts["total_steps"], "steps", settings.model, shown=progress) as bar,
+                safely_started(),  # workers that load images
+            ):
                 _advance(state, plan, bar)
             metrics = metrics_table(folder)
     return TrainingRun(

@@ -56,7 +56,8 @@ class DriftProcess:
     async def _computed(self, variant: int, index: int) -> bytes:
         asked = orjson.dumps([self._store.name, variant, index])
         self._process = await asyncio.create_subprocess_exec(
-            *(sys.executable, "-m", __name__),
+            # Without -P a file of the current folder would be imported for one of Python's own.
+            *(sys.executable, "-P", "-m", __name__),
             stdin=asyncio.subprocess.PIPE,
             stdout=asyncio.subprocess.PIPE,
             stderr=asyncio.subprocess.PIPE,

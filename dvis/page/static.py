@@ -5,9 +5,9 @@ would give, each as a file.
 """
 
 import os
-import shutil
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
@@ -15,7 +15,7 @@ from typing import Any
 
 import numpy as np
 
-from dvis.disk import explain_full_disk
+from dvis.disk import explain_full_disk, inside, remove_tree, write_new
 from dvis.kinds.features.shown import documents
 from dvis.kinds.features.shown.selection import Selection, ShownLayer, ShownStore
 from dvis.kinds.features.shown.sheets import strip, strip_sheet, thumb_sheet, thumbs
@@ -171,12 +171,16 @@ def write_page(
     _require_outside(folder, plan.store.source)
     partial_folder = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     try:
-        n_bytes = _write_files(plan, partial_folder, progress)
-        _put_in_place(partial_folder, folder)
+        partial_folder.parent.mkdir(parents=True, exist_ok=True)
+        partial_folder.mkdir()  # so that it is ours, and no link
+        try:
+            n_bytes = _write_files(plan, partial_folder, progress)
+            _put_in_place(partial_folder, folder)
+        finally:
+            with suppress(OSError):
+                remove_tree(partial_folder, root=folder.parent)
     except OSError as err:
         raise explain_full_disk(err, folder) from err
-    finally:
-        shutil.rmtree(partial_folder, ignore_errors=True)
     return PageReport(
         index=folder / INDEX,
         n_files=len(plan.files),
@@ -189,10 +193,12 @@ def write_page(
 def _write_files(plan: PagePlan, folder: Path, progress: bool) -> int:
     """Write all files of a page; return their bytes."""
     for part in (_DATA, _PICTURES, _ASSETS):
-        (folder / part).mkdir(parents=True)
+        inside(folder, part).mkdir()
 
     def write(file: PageFile) -> int:
-        return (folder / file.path).write_bytes(file.make())
+        data = file.make()
+        write_new(folder / file.path, data, root=folder)
+        return len(data)
 
     n_bytes = 0
     with (
@@ -250,7 +256,8 @@ def _put_in_place(made: Path, folder: Path) -> None:
     if folder.exists():
         folder.rename(old)
     made.rename(folder)
-    shutil.rmtree(old, ignore_errors=True)
+    with suppress(OSError):
+        remove_tree(old, root=old.parent)
 
 
 def _units_of_variants(store: ShownStore) -> dict[tuple[str, str], tuple[int, int]]:

@@ -18,6 +18,7 @@ from dvis.disk import remove_tree
 from dvis.names import CheckpointName
 from dvis.schema import CHECKPOINT, TEXT, Mark, Status, Words, group_path, run_group
 from dvis.store.growth import resize, settle
+from dvis.store.guarded import GuardedStore
 from dvis.store.part_cache import PartCache
 from dvis.store.placing import Places, put_curves, put_parts
 from dvis.store.regions import aligned
@@ -93,9 +94,11 @@ class Group:
         cls, store: Path, words: Words, run: str, name: str, attrs: Mapping[str, Any]
     ) -> Self:
         path = group_path(run, words.kind, name)
-        remove_tree(store, path)  # of one whose making was cut off, or that is overwritten
-        zarr.open_group(store, path=run_group(run), mode="a").update_attributes({"run": run})
-        group = zarr.open_group(store, path=path, mode="a")
+        # Of one whose making was cut off, or that is overwritten.
+        remove_tree(store / path, root=store)
+        files = GuardedStore(store)
+        zarr.open_group(files, path=run_group(run), mode="a").update_attributes({"run": run})
+        group = zarr.open_group(files, path=path, mode="a")
         for array, of_array in words.arrays.items():
             group.create_array(
                 array,
@@ -382,7 +385,7 @@ def existing_group(store: Path, words: Words, run: str, name: str) -> zarr.Group
     path = group_path(run, words.kind, name)
     if not (store / path / "zarr.json").exists():
         return None
-    group = zarr.open_group(store, path=path, mode="r+", use_consolidated=False)
+    group = zarr.open_group(GuardedStore(store), path=path, mode="r+", use_consolidated=False)
     return group if group.attrs.get("dvis_kind") == words.kind else None
 
 

@@ -14,6 +14,7 @@ import numpy as np
 import zarr
 
 from dvis.schema import CHECKPOINT, TEXT, TRAINING, run_group
+from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring
 
 _CHUNK = (4096,)
@@ -34,8 +35,9 @@ def write_metrics(store: Path, run: str, metrics: Mapping[str, Mapping[str, floa
     if not any(metrics.values()):
         return
     with restructuring(store):
-        group = zarr.open_group(store, path=f"{run_group(run)}/{TRAINING}", mode="a")
-        zarr.open_group(store, path=run_group(run), mode="a").update_attributes({"run": run})
+        files = GuardedStore(store)
+        group = zarr.open_group(files, path=f"{run_group(run)}/{TRAINING}", mode="a")
+        zarr.open_group(files, path=run_group(run), mode="a").update_attributes({"run": run})
         group.update_attributes({"dvis_kind": TRAINING, "run": run})
         known = read_metrics(group)
         for label, numbers in metrics.items():

@@ -15,9 +15,10 @@ from typing import Any
 import zarr
 
 from dvis.disk import explain_full_disk, write_lock
-from dvis.schema import SCHEMA_VERSION, TRAINING, SchemaError
+from dvis.schema import SCHEMA_VERSION, TRAINING, SchemaError, run_group
 from dvis.store.contents import groups_below
 from dvis.store.growth import settle
+from dvis.store.guarded import GuardedStore
 
 STORE_LOCK = "store"
 
@@ -39,7 +40,7 @@ def create_store(path: Path, model: str) -> None:
                     f"{path} is a folder with other things in it; give another --store"
                 )
             zarr.create_group(
-                path,
+                GuardedStore(path),
                 attributes={
                     "dvis_schema": SCHEMA_VERSION,
                     "model": model,
@@ -64,7 +65,7 @@ def create_store(path: Path, model: str) -> None:
 
 
 @contextmanager
-def writing(store: str | Path, model: str, groups: str) -> Iterator[Path]:
+def writing(store: str | Path, model: str, run: str, kind: str) -> Iterator[Path]:
     """Hold the right to write some groups of a model's store, which is made where there is none.
 
     Parameters
@@ -73,20 +74,23 @@ def writing(store: str | Path, model: str, groups: str) -> Iterator[Path]:
         The store's folder.
     model : str
         Whose store it is.
-    groups : str
-        What its one writer holds: a run and a kind of groups.
+    run, kind : str
+        What its one writer holds: the groups of a kind of a run.
 
     Raises
     ------
+    ValueError
+        When no run can be called so.
     SchemaError
         When there is something else at the place of the store.
     DiskFullError
         When there is no space left; what was written before is safe.
     """
     path = Path(store).expanduser()
+    run_group(run)  # raises for a name that no store can keep, before there is one
     create_store(path, model)
     try:
-        with write_lock(path, groups):
+        with write_lock(path, f"{run}/{kind}"):
             yield path
     except OSError as err:
         raise explain_full_disk(err, path) from err
@@ -110,9 +114,9 @@ def _consolidate(path: Path) -> None:
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
         # What a killed process had not renamed into its place yet.
         warnings.filterwarnings("ignore", message=r"Object at \S+\.partial is not recognized")
-        root = zarr.consolidate_metadata(path)
+        root = zarr.consolidate_metadata(GuardedStore(path))
         if _settle_groups(root):
-            zarr.consolidate_metadata(path)
+            zarr.consolidate_metadata(GuardedStore(path))
 
 
 def _settle_groups(root: zarr.Group) -> bool:

@@ -13,6 +13,8 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
+from dvis.processes import safely_started
+
 if TYPE_CHECKING:
     from distributed import Client
 
@@ -58,18 +60,19 @@ def in_processes(n_workers: int) -> Iterator[tuple[Executor, int]]:
             f"processes cannot start from {script}, which is no file: they begin by importing the "
             "script that uses them. Put it into a file, or compute in this process with workers=0"
         )
-    pool = ProcessPoolExecutor(
-        n_workers,
-        mp_context=multiprocessing.get_context("spawn"),
-        initializer=_begin_worker,
-    )
-    try:
-        yield pool, n_workers
-    finally:
-        # Its tasks may take minutes; whoever ends early does not wait for them.
-        for process in list((pool._processes or {}).values()):
-            process.terminate()
-        pool.shutdown(wait=True, cancel_futures=True)
+    with safely_started():
+        pool = ProcessPoolExecutor(
+            n_workers,
+            mp_context=multiprocessing.get_context("spawn"),
+            initializer=_begin_worker,
+        )
+        try:
+            yield pool, n_workers
+        finally:
+            # Its tasks may take minutes; whoever ends early does not wait for them.
+            for process in list((pool._processes or {}).values()):
+                process.terminate()
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 @contextmanager
@@ -83,6 +86,7 @@ def on_cluster(n_workers: int) -> Iterator[tuple[Executor, int]]:
     """
     distributed = _distributed()
     with (
+        safely_started(),
         distributed.LocalCluster(
             n_workers=n_workers, threads_per_worker=1, dashboard_address=":0"
         ) as cluster,

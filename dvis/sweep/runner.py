@@ -10,6 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvis.models.architectures import model_name
+from dvis.schema import group_path
 from dvis.store.metrics import write_metrics
 from dvis.store.writer import writing
 from dvis.sweep.executors import ExecutorFactory
@@ -110,9 +111,9 @@ def carry_out(
     DiskFullError
         When there is no space left; what was recorded before is safe, and a second run goes on.
     """
-    model = model_name(plan.model)
-    groups = f"{place.run}/{plan.words.kind}"
-    with writing(place.store_of(model), model, groups) as store:
+    model, kind = model_name(plan.model), plan.words.kind
+    group_path(place.run, kind, plan.name)  # raises for names that no store can keep
+    with writing(place.store_of(model), model, place.run, kind) as store:
         recorder = (plan.recorder or GroupRecorder.open)(plan, store, run, place)
         try:
             write_metrics(store, place.run, run.metrics)

@@ -92,7 +92,7 @@ def verify(
     checkpoint_path
         The run's checkpoints: files, or folders of them.
     model
-        The model's name, where it is not the store's: package.module:function of a factory.
+        The model, where it is none of torchvision's: package.module:function of a factory.
     run
         The run (default: the store's).
     tolerance

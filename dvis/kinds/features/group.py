@@ -10,6 +10,7 @@ from typing import Any, Self
 
 import numpy as np
 
+from dvis.disk import inside
 from dvis.kinds.features.images.blocks import ImageBlocks, image_layout
 from dvis.kinds.features.images.picture_files import encode_png
 from dvis.kinds.features.words import (
@@ -80,8 +81,8 @@ class FeatureGroup(Group):
     @property
     def blocks(self) -> ImageBlocks:
         """The files of the group's images."""
-        folder = self.store / group_path(self.run, KIND, self.variant) / _IMAGE
-        return ImageBlocks.of(self.array(_IMAGE), folder)
+        folder = inside(self.store, group_path(self.run, KIND, self.variant), _IMAGE)
+        return ImageBlocks.of(self.array(_IMAGE), folder, self.store)
 
     @property
     def layers(self) -> dict[str, int]:

@@ -93,7 +93,7 @@ def choose_variant(found: Contents, options: Any) -> tuple[str | None, str | Non
     neurons = [v for v in found.names(KIND) if v.startswith("neuron_")]
     if not neurons:
         raise ValueError(
-            f"{found.name} has no feature images of neurons; make some with `dvis visualize --neurons "
-            f"{neuron}`, or leave --neuron out for those of channels"
+            f"{found.name} has no feature images of neurons; make some with `dvis visualize "
+            f"--neurons {neuron}`, or leave --neuron out for those of channels"
         )
     raise ValueError(did_you_mean("variant", name, neurons, found.name))

@@ -9,6 +9,7 @@ import zarr
 from dvis.kinds.features.words import DEFAULT_VARIANT, KIND
 from dvis.schema import COORDINATES, Status, run_group
 from dvis.store.contents import contents, open_group
+from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring
 
 # Problems that belong to no unit, such as folders that cannot be listed.
@@ -40,7 +41,9 @@ def note_run(
     flat : iterable of str
         Checkpoints whose folders lie in the model's folder itself, not in the run's.
     """
-    group = zarr.open_group(store, path=run_group(run), mode="r+", use_consolidated=False)
+    group = zarr.open_group(
+        GuardedStore(store), path=run_group(run), mode="r+", use_consolidated=False
+    )
     known: list[str] = list(group.attrs.get("flat_checkpoints", []))  # type: ignore[arg-type]
     group.update_attributes(
         {
@@ -64,7 +67,7 @@ def finish_import(path: Path, problems: Sequence[str] = (), below: str = "") -> 
         The part of the tree that was looked at: earlier problems with paths below it are gone.
     """
     with restructuring(path):
-        root = zarr.open_group(path, mode="r+", use_consolidated=False)
+        root = zarr.open_group(GuardedStore(path), mode="r+", use_consolidated=False)
         groups: dict[str, dict[str, zarr.Group]] = {}
         for entry in contents(path).of(KIND):
             groups.setdefault(entry.run, {})[entry.name] = open_group(path, entry)
@@ -78,7 +81,7 @@ def finish_import(path: Path, problems: Sequence[str] = (), below: str = "") -> 
         default_run = max(n_timed, key=lambda run: n_timed[run], default="")
         # Through the consolidated root: writing it without would hide every group from readers
         # until it is consolidated again.
-        shown = zarr.open_group(path, mode="r+", use_consolidated=True)
+        shown = zarr.open_group(GuardedStore(path), mode="r+", use_consolidated=True)
         earlier: list[str] = list(shown.attrs.get("import_problems", []))  # type: ignore[arg-type]
         listed = [problem for problem in earlier if not problem.startswith(below)] + [*problems]
         shown.update_attributes(

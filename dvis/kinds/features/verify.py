@@ -19,7 +19,7 @@ from dvis.kinds.features.measure.measurement import objective_of
 from dvis.kinds.features.measure.stored import StoredImage, activations, model_input
 from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.words import KIND, Variant
-from dvis.models.architectures import load_model
+from dvis.models.architectures import load_model, torchvision_names
 from dvis.models.checkpoints import (
     CheckpointError,
     CheckpointFile,
@@ -65,7 +65,9 @@ def verify_store(
     store : str or Path
         The store.
     model : str, optional
-        Name of the model, where it is not the store's own: a factory `package.module:function`.
+        Name of the model, where it is none of torchvision's: a factory `package.module:function`.
+        A store's own name for it is taken where torchvision has it; no other is, for a store does
+        not say what code is to run.
     checkpoint_path : sequence of Path
         The run's checkpoints: files, or folders of them.
     run : str, optional
@@ -86,10 +88,12 @@ def verify_store(
     Raises
     ------
     FileNotFoundError, KeyError, SchemaError, ValueError
-        When there is no such store, run, checkpoint folder or device.
+        When there is no such store, run, checkpoint folder or device, or no model is given and the
+        store's is none of torchvision's.
     """
     find_device(device)
     found = contents(store)
+    model = model or _torchvision_model(str(found.attrs["model"]), str(store))
     run = FEATURE_READER.choose(found, run, None).run
     files = {file.label: file for file in find_checkpoints(checkpoint_path)}
     report = VerifyReport()
@@ -105,7 +109,7 @@ def verify_store(
     with progress_bar(n_units, "units", "verify", shown=progress) as bar:
         for label in labels:
             file = files.get(label)
-            network = _load(model or str(found.attrs["model"]), file, device, report)
+            network = _load(model, file, device, report)
             for variant, dataset in datasets.items():
                 if label in dataset[CHECKPOINT].values:
                     at = dataset.sel({CHECKPOINT: label})
@@ -118,6 +122,15 @@ def verify_store(
             "of the same names in --checkpoint-path; give the run's own"
         )
     return report
+
+
+def _torchvision_model(name: str, store: str) -> str:
+    if name not in torchvision_names():
+        raise ValueError(
+            f"{store} is of the model {name!r}, which is none of torchvision's: give the --model "
+            "that it was made with, package.module:function of a factory"
+        )
+    return name
 
 
 def _n_of_other_weights(

@@ -11,6 +11,7 @@ from typing import Any
 import numpy as np
 import zarr
 
+from dvis.disk import inside
 from dvis.kinds.features.images.blocks import ImageBlocks, Position
 from dvis.kinds.features.images.codec import BlockError
 from dvis.schema import CHECKPOINT, LAYER, Status
@@ -39,7 +40,8 @@ class BlockReader:
 
     def __init__(self, store: Path, group: zarr.Group) -> None:
         self.group = group
-        self.blocks = ImageBlocks.of(self.array("image"), store / group.path / "image")
+        folder = inside(store, group.path, "image")
+        self.blocks = ImageBlocks.of(self.array("image"), folder, store)
         self.labels: list[str] = np.asarray(self.array(CHECKPOINT)[:]).tolist()
         self.layers: list[str] = np.asarray(self.array(LAYER)[:]).tolist()
 

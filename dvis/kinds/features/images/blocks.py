@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, ShardingCodec
 
-from dvis.disk import write_atomically
+from dvis.disk import inside, write_atomically
 from dvis.kinds.features.images.codec import (
     BlockError,
     JpegCodec,
@@ -68,9 +68,10 @@ def image_layout(
 
 @dataclass(frozen=True)
 class ImageBlocks:
-    """The blocks of one image array on a local disk."""
+    """The blocks of one image array on a local disk, in a folder of the store at `root`."""
 
     folder: Path
+    root: Path
     separator: str
     checkpoints: int
     channels: int
@@ -79,14 +80,15 @@ class ImageBlocks:
     codec: str
 
     @classmethod
-    def of(cls, array: zarr.Array[Any], folder: Path) -> Self:
-        """Blocks of an image array whose files lie in `folder`."""
+    def of(cls, array: zarr.Array[Any], folder: Path, root: Path) -> Self:
+        """Blocks of an image array whose files lie in `folder`, inside the store at `root`."""
         block = array.shards or array.chunks
         codec = array.metadata.codecs[0]  # type: ignore[union-attr]  # Zarr v3 only
         if not isinstance(codec, JpegCodec | ShardingCodec):
             raise BlockError(f"{folder} is written by {codec}, which dvis does not write")
         return cls(
             folder,
+            root,
             array.metadata.chunk_key_encoding.separator,  # type: ignore[union-attr]
             block[0],
             block[2],
@@ -109,8 +111,12 @@ class ImageBlocks:
         Raises
         ------
         BlockError
-            When the file's index is damaged.
+            When the file's index is damaged, or a symbolic link leads to it.
         """
+        try:
+            self._require_no_link(path)
+        except ValueError as err:
+            raise BlockError(str(err)) from err
         try:
             data = path.read_bytes()
         except FileNotFoundError:
@@ -150,10 +156,16 @@ class ImageBlocks:
         """Put images into a block, beside those that it holds, and drop some, by one rename.
 
         A damaged picture that is not replaced is dropped, for its checksum says that it is lost.
+
+        Raises
+        ------
+        ValueError
+            When a symbolic link leads to the file.
         """
+        self._require_no_link(path)
         old = path.read_bytes() if path.exists() else b""
         if self.codec == "raw":
-            write_atomically(path, self._merge_raw(old, images))
+            write_atomically(path, self._merge_raw(old, images), root=self.root)
             return
         # Channel by channel: the images of one unit over checkpoints lie side by side.
         n_positions = self.checkpoints * self.channels
@@ -165,7 +177,11 @@ class ImageBlocks:
         for (checkpoint, channel), data in images.items():
             pictures[checkpoint * self.channels + channel] = data
         order = sorted(pictures, key=lambda position: divmod(position, self.channels)[::-1])
-        write_atomically(path, pack({p: pictures[p] for p in order}, n_positions))
+        packed = pack({p: pictures[p] for p in order}, n_positions)
+        write_atomically(path, packed, root=self.root)
+
+    def _require_no_link(self, path: Path) -> None:
+        inside(self.root, *path.relative_to(self.root).parts)
 
     @property
     def _image_bytes(self) -> int:

@@ -5,12 +5,20 @@ this layout by itself.
 """
 
 import json
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
 import zarr
 
-from dvis.disk import write_atomically, write_lock
+from dvis.disk import (
+    files_below,
+    inside,
+    require_no_links,
+    unlink_inside,
+    write_atomically,
+    write_lock,
+)
 from dvis.kinds.features.images.block_reader import BlockReader
 from dvis.kinds.features.images.blocks import ImageBlocks, image_layout
 from dvis.kinds.features.words import IMAGE, KIND, block_checkpoints
@@ -50,12 +58,16 @@ def compact_store(store: str | Path, *, progress: bool = False) -> int:
     ------
     FileNotFoundError, SchemaError
         As `dvis.open` does.
+    ValueError
+        When there is a symbolic link in the store.
     OSError
         When a block is damaged; `dvis check --fix` first.
     """
     store = Path(store).expanduser()
+    entries = contents(store).of(KIND)
+    require_no_links(store)
     n_rewritten = 0
-    for entry in contents(store).of(KIND):
+    for entry in entries:
         with write_lock(store, f"{entry.run}/{KIND}"):
             n_rewritten += _compact_group(store, entry, progress)
     return n_rewritten
@@ -69,17 +81,10 @@ def _compact_group(store: Path, entry: Entry, progress: bool) -> bool:
         _retire_other_layout(store, old)  # where an earlier compaction was cut off
         return False
     for path in _other_layout(old):
-        path.unlink()  # new blocks of a compaction that was cut off; no reader knows them yet
+        # New blocks of a compaction that was cut off; no reader knows them yet.
+        unlink_inside(path, root=store)
     metadata = _metadata(reader.array("image"), old, span)
-    new = ImageBlocks(
-        old.folder,
-        _OTHER_SEPARATOR[old.separator],
-        span,
-        old.channels,
-        old.height,
-        old.width,
-        old.codec,
-    )
+    new = replace(old, separator=_OTHER_SEPARATOR[old.separator], checkpoints=span)
     title = f"compact {entry.run}, {entry.name}"
     with progress_bar(reader.n_blocks, "blocks", title, shown=progress) as bar:
         for block in reader.walk():
@@ -89,7 +94,7 @@ def _compact_group(store: Path, entry: Entry, progress: bool) -> bool:
                 raise OSError(f"{block.path}: {fault}; `dvis check --fix` first")
             _move(block.row, block.layer, block.channel // old.channels, block.images, old, new)
             bar.update()
-    write_atomically(old.folder / "zarr.json", json.dumps(metadata).encode())
+    write_atomically(old.folder / "zarr.json", json.dumps(metadata).encode(), root=store)
     with restructuring(store):
         pass  # which shows readers the new layout
     _retire_other_layout(store, new)
@@ -135,15 +140,17 @@ def _retire_other_layout(store: Path, blocks: ImageBlocks) -> None:
     empty one as an error. Readers are shown the present layout first, for a compaction may have
     been cut off before it did so.
     """
-    full = [path for path in _other_layout(blocks) if path.stat().st_size]
+    full = [path for path in _other_layout(blocks) if path.lstat().st_size]
     if full:
         with restructuring(store):
             pass
     for path in full:
-        write_atomically(path, b"")
+        write_atomically(path, b"", root=store)
 
 
 def _other_layout(blocks: ImageBlocks) -> list[Path]:
     """Files of blocks in the other key encoding."""
-    found = blocks.folder.glob("c.*" if blocks.separator == "/" else "c/**/*")
-    return [path for path in found if path.is_file()]
+    if blocks.separator == "/":
+        found = blocks.folder.glob("c.*")
+        return [path for path in found if path.is_file() and not path.is_symlink()]
+    return list(files_below(inside(blocks.folder, "c")))

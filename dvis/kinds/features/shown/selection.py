@@ -239,7 +239,9 @@ class ShownVariant:
         """The files that hold the images, where the store is a folder."""
         if self.store.folder is None:
             return None
-        return ImageBlocks.of(self.array("image"), self.store.folder / self.entry.group / "image")
+        # Part by part: as a whole, a path that begins with a slash would replace the folder's.
+        folder = self.store.folder.joinpath(*self.entry.group.split("/"), "image")
+        return ImageBlocks.of(self.array("image"), folder, self.store.folder)
 
     @cached_property
     def disk_rows(self) -> list[int]:

@@ -7,7 +7,7 @@ files equal in content to those that were imported.
 import io
 import json
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dvis.disk import write_atomically
+from dvis.disk import inside, is_file_name, write_atomically
 from dvis.kinds.features.images.block_reader import Block, BlockReader
 from dvis.kinds.features.read import flat_checkpoints
 from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, INFO_SUFFIX, stem_of
@@ -72,21 +72,25 @@ def export_tree(
         As `dvis.open` does.
     FileExistsError
         When a file there differs and `overwrite` is false.
+    ValueError
+        When a label of the store is no name of a file or folder, before anything is written; when
+        a symbolic link lies in the folder where something is to be written.
     """
     store = Path(store).expanduser()
     found = contents(store)
-    report = ExportReport(Path(out).expanduser() / found.attrs["model"])
+    root, model = Path(out).expanduser(), str(found.attrs["model"])
+    readers = [BlockReader(store, open_group(store, entry)) for entry in found.of(KIND)]
+    _require_names(store, model, readers)
+    report = ExportReport(root / model)
     others = [entry for entry in found.entries if entry.kind != KIND]
     report.others = [f"{entry.kind} {entry.name} of {entry.run}" for entry in others]
-    readers = [BlockReader(store, open_group(store, entry)) for entry in found.of(KIND)]
     n_blocks = sum(reader.n_blocks for reader in readers)
-    title = f"export {found.attrs['model']}"
-    with progress_bar(n_blocks, "blocks", title, shown=progress) as bar:
+    with progress_bar(n_blocks, "blocks", f"export {model}", shown=progress) as bar:
         for reader in readers:
             flat = set(flat_checkpoints(found, reader.run))
             for block in reader.walk():
                 for path, data in _files(reader, block, flat, report):
-                    _write(report.folder / path, data, overwrite, report)
+                    _write(inside(root, model, *path.parts), data, root, overwrite, report)
                 bar.update()
     return report
 
@@ -121,6 +125,33 @@ def _files(
             text = scalars.info_text(int(row), int(column), layer, channel, variant, form)
             report.n_infos += 1
             yield base.with_name(base.name + INFO_SUFFIX), text.encode()
+
+
+def _require_names(store: Path, model: str, readers: Sequence[BlockReader]) -> None:
+    """Raise where a label would not become the name of a file or folder, but a path."""
+    _require_name(store, "model", model, [model])
+    for reader in readers:
+        _require_name(store, "run", reader.run, reader.run.split("/"))
+        for label in _used_labels(reader):
+            _require_name(store, "checkpoint", label, [label])
+        for layer in reader.layers:
+            _require_name(store, "layer", layer, [f"layer_{layer}"])
+
+
+def _require_name(store: Path, what: str, label: str, names: Sequence[str]) -> None:
+    if not all(map(is_file_name, names)):
+        raise ValueError(
+            f"The {what} {label!r} of {store} can be no name of a file or folder, but would lead "
+            "elsewhere: the store is damaged, or somebody means harm. Nothing was written"
+        )
+
+
+def _used_labels(reader: BlockReader) -> list[str]:
+    """Labels of checkpoints; none for rows without units that a killed writer has left."""
+    if all(reader.labels):
+        return reader.labels
+    is_used = (np.asarray(reader.array("status")[:]) != Status.ABSENT).any((1, 2))
+    return [label for label, used in zip(reader.labels, is_used, strict=True) if label or used]
 
 
 class _Scalars:
@@ -167,7 +198,7 @@ def _encode(pixels: bytes, reader: BlockReader) -> bytes:
     return buffer.getvalue()
 
 
-def _write(path: Path, data: bytes, overwrite: bool, report: ExportReport) -> None:
+def _write(path: Path, data: bytes, root: Path, overwrite: bool, report: ExportReport) -> None:
     if os.path.lexists(path):
         if path.is_file() and path.read_bytes() == data:
             report.n_unchanged += 1
@@ -176,4 +207,4 @@ def _write(path: Path, data: bytes, overwrite: bool, report: ExportReport) -> No
             raise FileExistsError(
                 f"{path} is there and differs; give an empty folder, or --overwrite"
             )
-    write_atomically(path, data)
+    write_atomically(path, data, root=root)

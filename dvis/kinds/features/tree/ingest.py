@@ -6,13 +6,12 @@ read (`dvis.kinds.features.tree.reading`).
 """
 
 import os
-import shutil
 from collections.abc import Iterator, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
 
-from dvis.disk import explain_full_disk, write_lock
+from dvis.disk import explain_full_disk, inside, is_file_name, remove_tree, write_lock
 from dvis.kinds.features.run_notes import finish_import
 from dvis.kinds.features.tree.reading import reading_pool
 from dvis.kinds.features.tree.run_import import ImportJob, ImportReport, RunImport
@@ -138,6 +137,8 @@ def _import_runs(job: ImportJob, runs: Sequence[RunSurvey]) -> None:
 
 
 def _store_path(store: str | Path | None, model: str, *, several: bool) -> Path:
+    if not is_file_name(f"{model}.zarr"):
+        raise ValueError(f"{model!r} is no name of a model: a store's file is called after it")
     if store is None:
         return Path("stores") / f"{model}.zarr"
     return Path(store).expanduser() / f"{model}.zarr" if several else Path(store).expanduser()
@@ -147,12 +148,13 @@ def _remove_store(path: Path) -> None:
     """Remove a store that nobody writes; what is none is left, for `create_store` to refuse."""
     if not (path / "zarr.json").exists():
         return
+    inside(path.parent, path.name)  # raises for a link, of which only the name would go
     with ExitStack() as locks:
         for run in contents(path).runs(KIND):
             locks.enter_context(write_lock(path, f"{run}/{KIND}", wait=False))
         doomed = path.with_name(f".{path.name}.removed-{os.getpid()}")
         path.rename(doomed)
-    shutil.rmtree(doomed)
+    remove_tree(doomed, root=doomed.parent)
 
 
 def _nothing_there(path: str | Path, problems: Sequence[Problem]) -> str:

@@ -23,6 +23,7 @@ from dvis.kinds.features.images.picture_files import PictureError, decode
 from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, stem_of
 from dvis.kinds.features.tree.unit_files import Info, UnitRead, read_unit, without_image
 from dvis.kinds.features.words import Variant
+from dvis.processes import safely_started
 
 # Below this many units, starting processes takes longer than reading the files.
 _WORTH_PROCESSES = 4000
@@ -186,16 +187,17 @@ def reading_pool(workers: int | None, n_units: int) -> Iterator[tuple[Executor |
     if workers == 1:
         yield None, 1
         return
-    pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
-    try:
-        with warnings.catch_warnings():
-            # Python warns of any fork beside other threads; here they are those of numpy's
-            # linear algebra, which sees to forks itself.
-            warnings.simplefilter("ignore", DeprecationWarning)
-            pool.submit(int)  # a forking pool starts all of its processes now
-        yield pool, workers
-    finally:
-        pool.shutdown(wait=True, cancel_futures=True)
+    with safely_started():
+        pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
+        try:
+            with warnings.catch_warnings():
+                # Python warns of any fork beside other threads; here they are those of numpy's
+                # linear algebra, which sees to forks itself.
+                warnings.simplefilter("ignore", DeprecationWarning)
+                pool.submit(int)  # a forking pool starts all of its processes now
+            yield pool, workers
+        finally:
+            pool.shutdown(wait=True, cancel_futures=True)
 
 
 def _context() -> multiprocessing.context.BaseContext:

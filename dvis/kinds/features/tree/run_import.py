@@ -15,6 +15,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from dvis.disk import files_below, inside, unlink_inside
 from dvis.kinds.features.group import FeatureGroup, StoredUnits
 from dvis.kinds.features.images.picture_files import PictureError, inspect
 from dvis.kinds.features.read import codec_of
@@ -135,8 +136,9 @@ class RunImport:
         while pending:
             self._finish_next(pending)
         self._write_steps()
-        for path in (self.job.store / run_group(self.survey.run) / KIND).rglob("*.partial"):
-            path.unlink(missing_ok=True)  # of writers that were killed; this one holds the lock
+        for path in files_below(inside(self.job.store, run_group(self.survey.run), KIND)):
+            if path.suffix == ".partial":  # of a killed writer; this one holds the lock
+                unlink_inside(path, root=self.job.store)
 
     def _plan_all(self) -> Iterator[PlannedTask]:
         labels = [name.label for name in self.survey.checkpoints]

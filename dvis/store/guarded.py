@@ -1,0 +1,47 @@
+"""A store's folder as Zarr writes to it, with no way out of it.
+
+Zarr follows symbolic links. Here a key to which one leads is neither written nor removed, so that
+a store that somebody else made, or has changed since it was looked at, is written inside itself.
+"""
+
+from zarr.abc.buffer import Buffer
+from zarr.storage import LocalStore
+
+from dvis.disk import inside
+
+
+class GuardedStore(LocalStore):
+    """Files of a store on a local disk; ValueError for a key to which a symbolic link leads."""
+
+    async def set(self, key: str, value: Buffer) -> None:
+        """Write a key."""
+        self._require_inside(key)
+        await super().set(key, value)
+
+    async def set_if_not_exists(self, key: str, value: Buffer) -> None:
+        """Write a key that is not there yet."""
+        self._require_inside(key)
+        await super().set_if_not_exists(key, value)
+
+    def set_sync(self, key: str, value: Buffer) -> None:
+        """Write a key."""
+        self._require_inside(key)
+        super().set_sync(key, value)
+
+    async def delete(self, key: str) -> None:
+        """Remove a key."""
+        self._require_inside(key)
+        await super().delete(key)
+
+    def delete_sync(self, key: str) -> None:
+        """Remove a key."""
+        self._require_inside(key)
+        super().delete_sync(key)
+
+    async def delete_dir(self, prefix: str) -> None:
+        """Remove all keys below a prefix."""
+        self._require_inside(prefix)
+        await super().delete_dir(prefix)
+
+    def _require_inside(self, key: str) -> None:
+        inside(self.root, key.rstrip("/"))

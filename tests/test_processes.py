@@ -1,0 +1,101 @@
+"""Processes that dvis starts run nothing that lies in the current folder."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+from recorded_stores import write_store
+from trees import CHECKPOINTS, write_tree
+
+from dvis.processes import safely_started
+
+# Modules of Python's own that multiprocessing and asyncio import as a process begins.
+SHADOWED = ("runpy", "pickle", "socket", "signal", "threading", "asyncio", "numpy", "orjson")
+
+SWEEP = """
+import sys
+from dvis.sweep.executors import in_processes, on_cluster
+if __name__ == "__main__":
+    with {"processes": in_processes, "cluster": on_cluster}[sys.argv[1]](1) as (pool, _):
+        print(pool.submit(int, "3").result())
+"""
+IMPORT = """
+import sys
+import dvis
+from dvis.opening import contents
+if __name__ == "__main__":
+    import zarr, asyncio
+    tree, store = sys.argv[1:]
+    zarr.create_group(store + ".other")  # whose thread makes processes begin afresh
+    dvis.ingest_tree(tree, store=store, workers=2)
+    print(len(contents(store).features))
+"""
+DRIFT = """
+import asyncio, sys
+from dvis.kinds.features.shown.selection import ShownStore
+from dvis.page.drift_process import DriftProcess
+if __name__ == "__main__":
+    store = ShownStore(sys.argv[1])
+    drift = DriftProcess(store).document(store.layer(0, 0), 0, 0)
+    print(len(asyncio.run(drift)) > 2)
+"""
+
+
+@pytest.fixture
+def elsewhere(tmp_path: Path) -> Path:
+    """A folder, such as one with a downloaded store, of files that tell when they are imported."""
+    folder = tmp_path / "downloads"
+    folder.mkdir()
+    for name in SHADOWED:
+        text = f"open({str(tmp_path / 'run')!r}, 'a').write({name!r})\nraise ImportError('evil')\n"
+        (folder / f"{name}.py").write_text(text)
+    return folder
+
+
+def output_of(program: str, *arguments: str | Path, cwd: Path) -> str:
+    script = cwd.parent / "script.py"
+    script.write_text(program)
+    ended = subprocess.run(
+        [sys.executable, script, *map(str, arguments)],
+        cwd=cwd,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        env={name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"},
+    )
+    assert not (cwd.parent / "run").exists(), (cwd.parent / "run").read_text()
+    assert ended.returncode == 0, ended.stderr
+    return ended.stdout.strip()
+
+
+@pytest.mark.parametrize("where", ["processes", "cluster"])
+def test_workers_of_a_sweep_import_nothing_from_there(where: str, elsewhere: Path) -> None:
+    assert output_of(SWEEP, where, cwd=elsewhere) == "3"
+
+
+def test_processes_of_an_import_import_nothing_from_there(elsewhere: Path, tmp_path: Path) -> None:
+    tree = write_tree(tmp_path, CHECKPOINTS[:2], ("layer1",), 2)
+    assert output_of(IMPORT, tree, tmp_path / "s.zarr", cwd=elsewhere) == "1"
+
+
+def test_the_process_of_drift_imports_nothing_from_there(elsewhere: Path, tmp_path: Path) -> None:
+    store = write_store(tmp_path / "s.zarr", ["step_0", "step_1"], ["conv1"])
+    assert output_of(DRIFT, store, cwd=elsewhere) == "True"
+
+
+@pytest.mark.parametrize("before", [None, "", "1"])
+def test_the_environment_is_as_before(before: str | None, monkeypatch: pytest.MonkeyPatch) -> None:
+    if before is None:
+        monkeypatch.delenv("PYTHONSAFEPATH", raising=False)
+    else:
+        monkeypatch.setenv("PYTHONSAFEPATH", before)
+    first, second = safely_started(), safely_started()
+    for enter in (first, second):
+        enter.__enter__()
+        assert os.environ["PYTHONSAFEPATH"] == "1"
+    first.__exit__(None, None, None)  # one pool ends while another lives
+    assert os.environ["PYTHONSAFEPATH"] == "1"
+    second.__exit__(None, None, None)
+    assert os.environ.get("PYTHONSAFEPATH") == before
