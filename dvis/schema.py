@@ -242,8 +242,13 @@ def did_you_mean(kind: str, asked: str, there: Iterable[str], where: str) -> str
     shown = ", ".join(names[:10]) + (f", ... ({len(names)} in all)" if len(names) > 10 else "")
     kinds = kind.capitalize().removesuffix("s") + "s"
     text = f"No {kind} {asked!r} in {where}. {kinds}: {shown or 'none'}."
-    close = sorted(
-        difflib.get_close_matches(asked, names, n=3, cutoff=0.5),
-        key=lambda name: -difflib.SequenceMatcher(None, asked, name).ratio(),
+    close = nearest(asked, names)
+    return text if close is None else f"{text} Did you mean {close!r}?"
+
+
+def nearest(asked: str, there: Iterable[str]) -> str | None:
+    """The name that is most like the one asked for, None where none is much like it."""
+    close = difflib.get_close_matches(asked, [*there], n=3, cutoff=0.5)
+    return max(
+        close, key=lambda name: difflib.SequenceMatcher(None, asked, name).ratio(), default=None
     )
-    return f"{text} Did you mean {close[0]!r}?" if close else text

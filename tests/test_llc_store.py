@@ -340,7 +340,7 @@ def test_names_that_are_not_there_are_answered(store: Path, tmp_path: Path) -> N
         dvis.llc_traces(empty)
     with pytest.raises(KeyError) as caught:
         dvis.llc_traces(store).sel(parameters="al")
-    assert "No parameters 'al' in the Dataset. Parameters: all." in str(caught.value.__cause__)
+    assert "No parameters 'al' in the Dataset. Parameters: all." in str(caught.value)
 
 
 def test_check_finds_nothing_in_a_sound_store(store: Path) -> None:
