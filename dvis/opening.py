@@ -15,7 +15,7 @@ from zarr.core.group import ConsolidatedMetadata, GroupMetadata
 
 from dvis.kinds.llc.joined import LLCEntry, with_llc
 from dvis.names import CheckpointName, natural_key
-from dvis.plots.ticks import show_names_readably
+from dvis.plots.ticks import CheckpointIndex
 from dvis.schema import (
     CHECKPOINT,
     DEFAULT_VARIANT,
@@ -28,7 +28,7 @@ from dvis.schema import (
     SchemaError,
     did_you_mean,
 )
-from dvis.store.labels import label_coordinates
+from dvis.store.labels import LabelIndex, label_coordinates
 
 StoreLike = str | Path | Store
 
@@ -188,7 +188,6 @@ def open(  # dvis.open reads like the builtin that it stands for
     dataset = ready(dataset, found.run_attrs.get(entry.run, {}))
     # Where `ds.dvis.llc_traces` finds the rest; unlike attributes, it goes into no other file.
     dataset.encoding = {"source": found.name, "store": store}
-    show_names_readably(dataset[CHECKPOINT].values.tolist())
     return dataset
 
 
@@ -354,7 +353,9 @@ def ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     named = [dim for dim in (LAYER, PARAMETERS) if dim in dataset.dims]
     for dim in (CHECKPOINT, *named):
         attrs = dataset[dim].attrs
-        dataset = dataset.assign_coords(label_coordinates(dim, dataset[dim].values.tolist()))
+        index = CheckpointIndex if dim == CHECKPOINT else LabelIndex
+        labels = dataset[dim].values.tolist()
+        dataset = dataset.assign_coords(label_coordinates(dim, labels, index))
         dataset[dim].attrs = attrs
     if run_attrs.get("is_estimated"):
         batches = run_attrs["batches_per_epoch"]
