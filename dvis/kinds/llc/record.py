@@ -45,7 +45,6 @@ from dvis.store.writer import restructuring, writing
 
 _TRACES = ("loss", "distance", "grad_norm", "noise_norm")
 _OF_CHAINS = ("mala", "n_draws", "n_finite")
-_LOSS_FINGERPRINT = "loss_fingerprint"
 _MEASURED = (ChainStatus.DONE, ChainStatus.DIVERGED)
 
 
@@ -240,8 +239,9 @@ class LLCRecorder:
         if (self.store / path / "zarr.json").exists():
             group = zarr.open_group(self.store, path=path, mode="r+", use_consolidated=False)
             if group.attrs.get("dvis_kind") == LLC:
+                attrs = dict(group.attrs)
                 differing = [
-                    key for key, value in self.settings.items() if group.attrs.get(key) != value
+                    key for key, asked in self.settings.items() if not _agrees(attrs, key, asked)
                 ]
                 if not differing:
                     settle(group, array_specs())
@@ -264,13 +264,7 @@ class LLCRecorder:
         texts = []
         for key in differing:
             there, asked = theirs.get(key), ours[key]
-            if key == _LOSS_FINGERPRINT:
-                if "loss" not in differing:
-                    texts.append(
-                        f"the loss {ours['loss']} is another one of the same name: its code, its "
-                        "arguments or values that it uses have changed, or Python has"
-                    )
-            elif isinstance(there, dict) and isinstance(asked, dict):
+            if isinstance(there, dict) and isinstance(asked, dict):
                 parts = [part for part in asked if there.get(part) != asked[part]]
                 texts.append(f"{key}'s {', '.join(parts)}")
             else:
@@ -355,6 +349,13 @@ def recording_llc(
     """
     with writing(store, model, f"{run}/{LLC}") as path:
         yield LLCRecorder(path, run, name, settings, overwrite=overwrite)
+
+
+def _agrees(attrs: Mapping[str, Any], key: str, asked: Any) -> bool:
+    """Whether a group was sampled with what is asked for; of old ones no tag of a loss is known."""
+    if key == "loss_tag" and key not in attrs:
+        return asked == "" or "loss_fingerprint" in attrs
+    return bool(attrs.get(key) == asked)
 
 
 def _is_start(task: Any) -> bool:

@@ -8,8 +8,7 @@ import numpy as np
 import xarray as xr
 from torch import nn
 
-from dvis.kinds.llc.measure.loss_identity import loss_identity
-from dvis.kinds.llc.measure.losses import Loss
+from dvis.kinds.llc.measure.losses import Loss, loss_name
 from dvis.kinds.llc.measure.measurement import ChainTask, LocalLearning, StartTask
 from dvis.kinds.llc.measure.samples import samples_of
 from dvis.kinds.llc.measure.weights import Choice, labelled_choices
@@ -97,7 +96,8 @@ def estimate(
         traces.merge(start)
         .transpose(*DIMS)
         .assign_attrs(
-            settings.attributes(len(given)) | loss_identity(loss),
+            settings.attributes(len(given)),
+            loss=loss_name(loss),
             data={"fingerprint": given.fingerprint, "n_samples": len(given)},
             burn_in=settings.burn_in,
         )
