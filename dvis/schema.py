@@ -140,8 +140,6 @@ SOURCES: dict[str, VariableSpec] = {
     "info": _spec(UNIT_DIMS, TEXT, "", "info.json, verbatim, where the variables cannot repeat it"),
 }
 
-VARIABLES = {**COORDINATES, **SCALARS, "image": IMAGE, "loss": LOSS}
-
 
 def scalar_chunks(spec: VariableSpec) -> tuple[int, ...]:
     """Chunk shape of a coordinate (one chunk of 4096 labels) or of a per-unit scalar."""

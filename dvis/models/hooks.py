@@ -4,7 +4,7 @@ A model and images in, layer outputs out. Every hook is gone when its context en
 error; the model's own tensors, flags and buffers are left alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -71,35 +71,6 @@ def as_maps(output: Tensor, channel_dim: int) -> Tensor:
     while maps.ndim < 4:
         maps = maps.unsqueeze(-1)
     return maps
-
-
-@contextmanager
-def recording(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Outputs of layers in the forward pass that runs inside the context.
-
-    A module that runs several times keeps its last output. What an in-place module does to a
-    layer's output afterwards is not seen: the output is kept as the layer gave it.
-
-    Raises
-    ------
-    KeyError
-        When the model has no such layer.
-    """
-    outputs: dict[str, Tensor] = {}
-
-    def keep(layer: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            tensor = first_tensor(output)
-            if tensor is not None:
-                outputs[layer] = tensor.clone()
-
-        return hook
-
-    with ExitStack() as stack:
-        for layer in layers:
-            handle = find_layer(model, layer).register_forward_hook(keep(layer))
-            stack.callback(handle.remove)
-        yield outputs
 
 
 @contextmanager
