@@ -134,6 +134,7 @@ LOSS = _spec(LOSS_DIMS, "float32", np.nan, "loss of the optimisation", units="1"
 # Arrays of the `source` group below a feature group: what an import needs to run again and to be
 # undone, of no interest to analysis and so kept out of the Dataset that opening a group gives.
 SOURCES: dict[str, VariableSpec] = {
+    # Of which of the two, `dvis.kinds.features.made_of` tells by a unit's parameters.
     "fingerprint": _spec(UNIT_DIMS, "uint64", 0, "hash of the files or weights it was made of"),
     "form": _spec(UNIT_DIMS, "uint8", 0, "bits of dvis.schema.Form"),
     "problem": _spec(UNIT_DIMS, TEXT, "", "what was wrong with the unit's files"),

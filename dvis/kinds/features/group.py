@@ -13,6 +13,7 @@ import numpy as np
 import zarr
 
 from dvis.kinds.features.images.blocks import ImageBlocks, image_layout
+from dvis.kinds.features.made_of import FINGERPRINT
 from dvis.names import CheckpointName
 from dvis.schema import (
     BLOCK_CHANNELS,
@@ -182,7 +183,7 @@ class FeatureGroup:
     def mark_failed(self, rows: np.ndarray, layer: int, channels: np.ndarray) -> None:
         """Mark units failed, and forget their files so that an import reads them again."""
         self._put("status", rows, layer, channels, np.full(len(rows), int(Status.FAILED)))
-        self._put("source/fingerprint", rows, layer, channels, np.zeros(len(rows), np.uint64))
+        self._put(FINGERPRINT, rows, layer, channels, np.zeros(len(rows), np.uint64))
         for name in ("activation", "stop_step", "seed", "params"):
             self._put(name, rows, layer, channels, np.full(len(rows), SCALARS[name].fill))
 
@@ -298,7 +299,7 @@ class StoredUnits:
             first = int(known.min())
             rows = slice(first, int(known.max()) + 1)
             self._status = group.read("status", rows, group.layers[layer])
-            self._fingerprint = group.read("source/fingerprint", rows, group.layers[layer])
+            self._fingerprint = group.read(FINGERPRINT, rows, group.layers[layer])
             self._rows = np.where(self._rows >= 0, self._rows - first, -1)
 
     def status(self, folder: np.ndarray, channel: np.ndarray) -> np.ndarray:

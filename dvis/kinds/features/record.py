@@ -14,13 +14,13 @@ import xarray as xr
 
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.images.picture_files import encode_png
-from dvis.kinds.features.levels import INPUT_MEAN, input_of, values_of
+from dvis.kinds.features.levels import input_of, values_of
+from dvis.kinds.features.made_of import FINGERPRINT, WEIGHTS, fingerprint_of
 from dvis.names import CheckpointName
 from dvis.schema import BLOCK_CHANNELS, FEATURES, TEXT, Status, size_label
 from dvis.store.writer import finish_import, restructuring, writing
 
 _SCALARS = ("activation", "value_min", "value_max", "stop_step", "seed")
-_MADE_OF = "source/fingerprint"
 _MISSING, _DONE, _OTHER_OPTIONS, _OTHER_WEIGHTS = range(4)
 _DEAD = "dead: no gradient reached the image, which stayed as it began"
 
@@ -210,7 +210,7 @@ class FeatureRecorder:
         values["params"] = np.full(len(channels), self._params[variant])
         values["source/form"] = np.zeros(len(channels), np.uint8)
         made_of = self._fingerprints.get(label, 0)
-        values[_MADE_OF] = np.full(len(channels), made_of, np.uint64)
+        values[FINGERPRINT] = np.full(len(channels), made_of, np.uint64)
         values["source/problem"] = np.array(problems, TEXT)
         values["status"] = np.where(is_good, int(Status.COMPLETE), int(Status.FAILED))
         group.commit(rows, layer, channels, values)
@@ -243,15 +243,13 @@ class FeatureRecorder:
         """What there is of each unit of a layer, (checkpoint, channel): nothing, or made how."""
         status, params, made_of = (
             group.read(name, slice(None), group.layers[layer])
-            for name in ("status", "params", _MADE_OF)
+            for name in ("status", "params", FINGERPRINT)
         )
         weights = np.zeros((len(status), 1), np.uint64)
         for label, fingerprint in self._fingerprints.items():
             weights[group.rows[label]] = fingerprint
-        # An import's units tell of their files there, and what weights they are of is not known.
-        ours = [INPUT_MEAN in table for table in group.parameters]
-        is_ours = np.isin(params, np.flatnonzero(ours))
-        is_of_others = is_ours & (weights != 0) & (made_of != 0) & (made_of != weights)
+        is_measured = fingerprint_of(params, group.parameters) == WEIGHTS
+        is_of_others = is_measured & (weights != 0) & (made_of != 0) & (made_of != weights)
         state = np.full(status.shape, _DONE, np.uint8)
         state[params != self._params[variant]] = _OTHER_OPTIONS
         state[is_of_others] = _OTHER_WEIGHTS

@@ -14,6 +14,7 @@ import xarray as xr
 import zarr
 from torch import nn
 
+from dvis.kinds.features.made_of import FINGERPRINT, WEIGHTS, fingerprint_of
 from dvis.kinds.features.measure.engine import Normalisation
 from dvis.kinds.features.measure.measurement import objective_of
 from dvis.kinds.features.measure.stored import StoredImage, activations, model_input
@@ -126,12 +127,13 @@ def _n_of_other_weights(
         return 0
     group: Any = zarr.open_group(resolve(store, None), path=feature_group(run, variant), mode="r")
     row = np.asarray(group[CHECKPOINT][:]).tolist().index(at[CHECKPOINT].item())
-    made_of = np.asarray(group["source/fingerprint"][row])
+    made_of = np.asarray(group[FINGERPRINT][row])
     layers = np.asarray(group[LAYER][:]).tolist()
     here = made_of[[layers.index(layer) for layer in at[LAYER].values.tolist()]]
-    is_ours = (at.status == Status.COMPLETE) & at.value_min.notnull()
-    is_other = (here != 0) & (here != fingerprint(file.path))
-    return int((is_ours.transpose(LAYER, CHANNEL).values & is_other).sum())
+    units = at[["status", "params"]].transpose(LAYER, CHANNEL)
+    is_measured = fingerprint_of(units.params.values, at.attrs["parameters"]) == WEIGHTS
+    is_other = is_measured & (here != 0) & (here != fingerprint(file.path))
+    return int(((units.status.values == Status.COMPLETE) & is_other).sum())
 
 
 def _load(

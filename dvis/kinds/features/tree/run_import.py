@@ -17,6 +17,7 @@ import orjson
 
 from dvis.kinds.features.group import FeatureGroup, StoredUnits
 from dvis.kinds.features.images.picture_files import PictureError, inspect
+from dvis.kinds.features.made_of import FINGERPRINT
 from dvis.kinds.features.tree.reading import BlockTask, UnitReads, read_block, write_images
 from dvis.kinds.features.tree.survey import Problem, RunSurvey, UnitFiles, list_units
 from dvis.kinds.features.tree.tree_names import ModelTree
@@ -344,7 +345,7 @@ def _columns(
         "seed": reads.seed,
         "params": params,
         "source/form": reads.form,
-        "source/fingerprint": np.where(reads.is_retriable, np.uint64(0), planned.fingerprint),
+        FINGERPRINT: np.where(reads.is_retriable, np.uint64(0), planned.fingerprint),
         "status": reads.status,
     }
     for name, texts in (("source/problem", problem), ("source/info", verbatim)):
