@@ -13,7 +13,7 @@ from dvis.kinds.llc.joined import LLCEntry, open_traces
 from dvis.kinds.llc.settings import ChainStatus
 from dvis.names import natural_key
 from dvis.opening import Contents, FeatureEntry, contents, open_group, resolve
-from dvis.schema import CHECKPOINT, SCALAR_CHUNK, SchemaError, Status
+from dvis.schema import CHECKPOINT, LAYER, SCALAR_CHUNK, SchemaError, Status
 
 # How the notes of a sweep begin, which name no file; those of an import begin with one.
 _NOTES_OF_SWEEPS = ("dead: ", "failed: ")
@@ -157,8 +157,8 @@ def tree_problems(store: str | Path) -> list[str]:
 
 def _problems_of(store: str | Path, entry: FeatureEntry, model: str) -> Iterator[UnitProblem]:
     group = open_group(store, entry)
-    labels = np.asarray(group["checkpoint"][:]).tolist()  # type: ignore[index]
-    layers = np.asarray(group["layer"][:]).tolist()  # type: ignore[index]
+    labels = np.asarray(group[CHECKPOINT][:]).tolist()  # type: ignore[index]
+    layers = np.asarray(group[LAYER][:]).tolist()  # type: ignore[index]
     problem = group["source/problem"]
     for layer in range(problem.shape[1]):  # type: ignore[union-attr]
         for start in range(0, len(labels), SCALAR_CHUNK[0]):

@@ -19,6 +19,7 @@ SCHEMA_VERSION = 1
 CHECKPOINT, LAYER, CHANNEL = "checkpoint", "layer", "channel"
 IMAGE_CHECKPOINT = "image_checkpoint"  # whose feature image a cross response is to
 Y, X, RGB, STEP_IN_RUN = "y", "x", "rgb", "step_in_run"
+UNIT, IMAGE_NUMBER = "unit", "image_number"  # of what is measured, not of what is stored
 UNIT_DIMS = (CHECKPOINT, LAYER, CHANNEL)
 IMAGE_DIMS = (*UNIT_DIMS, Y, X, RGB)
 LOSS_DIMS = (*UNIT_DIMS, STEP_IN_RUN)
@@ -154,8 +155,12 @@ def block_checkpoints(height: int, width: int, codec: str) -> int:
     return max(1, min(BLOCK_MAX_CHECKPOINTS, fitting))
 
 
+AVERAGE, SUM, CENTER = "average", "sum", "center"  # objectives, beside single neurons
+SINGLE = "single"  # the word of info.json and options for one neuron
+_NEURON = re.compile(r"neuron_(?P<row>\d+)_(?P<column>\d+)")
+OBJECTIVE = rf"{AVERAGE}|{SUM}|{CENTER}|{_NEURON.pattern}"
 _VARIANT = re.compile(
-    r"(?P<objective>average|sum|center|neuron_(?P<row>\d+)_(?P<column>\d+))-(?P<image>\d+)"
+    rf"(?P<objective>{OBJECTIVE})-(?P<image>\d+)"
     r"(?:@(?P<size>\d+px|\d+x\d+px))?"
 )
 
@@ -193,17 +198,35 @@ class Variant:
     @property
     def neuron(self) -> list[int] | None:
         """Row and column of a `neuron_{row}_{column}` objective."""
-        if not self.objective.startswith("neuron_"):
-            return None
-        return [int(part) for part in self.objective.split("_")[1:]]
+        match = _NEURON.fullmatch(self.objective)
+        return [int(match["row"]), int(match["column"])] if match else None
 
     @property
     def aggregation(self) -> str:
         """The word that info.json uses for the objective."""
-        return self.objective if self.objective in ("average", "sum") else "single"
+        return self.objective if self.objective in (AVERAGE, SUM) else SINGLE
 
     def __str__(self) -> str:
         return f"{self.base}@{self.size}" if self.size else self.base
+
+
+def neuron_of(objective: str, height: int, width: int) -> tuple[int, int] | None:
+    """Row and column of the neuron that an objective means; None where it means the whole map.
+
+    Examples
+    --------
+    >>> neuron_of("center", 7, 7), neuron_of("neuron_3_4", 7, 7), neuron_of("sum", 7, 7)
+    ((3, 3), (3, 4), None)
+    """
+    if objective == CENTER:
+        return height // 2, width // 2
+    match = _NEURON.fullmatch(objective)
+    return (int(match["row"]), int(match["column"])) if match else None
+
+
+def neuron_objective(row: int, column: int) -> str:
+    """Name of the objective that is one position of a map."""
+    return f"neuron_{row}_{column}"
 
 
 def size_label(height: int, width: int) -> str:
@@ -243,6 +266,17 @@ def did_you_mean(kind: str, asked: str, there: Iterable[str], where: str) -> str
     text = f"No {kind} {asked!r} in {where}. {kinds}: {shown or 'none'}."
     close = nearest(asked, names)
     return text if close is None else f"{text} Did you mean {close!r}?"
+
+
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """A number of things, in words that agree with it.
+
+    Examples
+    --------
+    >>> counted(1, "problem"), counted(2000, "problem"), counted(2, "batch", "batches")
+    ('1 problem', '2,000 problems', '2 batches')
+    """
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
 
 
 def nearest(asked: str, there: Iterable[str]) -> str | None:

@@ -25,12 +25,15 @@ from dvis.schema import (
     LAYER,
     LOSS,
     LOSS_CHUNK_STEPS,
+    RGB,
     SCALARS,
     SOURCE,
     SOURCES,
     TEXT,
     Status,
     VariableSpec,
+    X,
+    Y,
     feature_group,
     run_group,
     scalar_chunks,
@@ -82,7 +85,7 @@ class FeatureGroup:
         group = zarr.open_group(store, path=path, mode="a")
         image = image_layout(height, width, codec, checkpoints=block_checkpoints)
         span = (image.get("shards") or image["chunks"])[0]
-        sizes = {"y": height, "x": width, "rgb": 3}
+        sizes = {Y: height, X: width, RGB: 3}
         for name, spec in array_specs().items():
             _create_array(group, name, spec, sizes, image, span)
         group.update_attributes(

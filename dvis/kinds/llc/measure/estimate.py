@@ -14,8 +14,9 @@ from dvis.kinds.llc.measure.samples import samples_of
 from dvis.kinds.llc.measure.weights import Choice, labelled_choices
 from dvis.kinds.llc.settings import ChainSettings, epsilon_bound
 from dvis.progress import progress_bar
+from dvis.schema import CHAIN, DRAW, EPSILON, GAMMA, PARAMETERS
 
-DIMS = ("parameters", "epsilon", "gamma", "chain", "draw")
+DIMS = (PARAMETERS, EPSILON, GAMMA, CHAIN, DRAW)
 
 
 def estimate(
@@ -86,12 +87,14 @@ def estimate(
         for label, size, strength in cells:
             task = ChainTask(label, size, strength, tuple(range(chains)))
             result = measurement.measure(model, task).drop_vars("error")
-            results.append(result.expand_dims(parameters=[label], epsilon=[size], gamma=[strength]))
+            results.append(
+                result.expand_dims({PARAMETERS: [label], EPSILON: [size], GAMMA: [strength]})
+            )
             bar.update(chains)
     traces = xr.combine_by_coords(results, combine_attrs="drop")
     assert isinstance(traces, xr.Dataset)
     labels = list(choices)
-    traces = traces.reindex(parameters=labels, epsilon=epsilons, gamma=gammas)
+    traces = traces.reindex({PARAMETERS: labels, EPSILON: epsilons, GAMMA: gammas})
     return (
         traces.merge(start)
         .transpose(*DIMS)
