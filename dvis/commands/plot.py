@@ -17,7 +17,7 @@ from dvis.kinds.responses import pictures as response_pictures
 from dvis.kinds.responses.read import responses as open_responses
 from dvis.opening import contents
 from dvis.opening import open as open_store
-from dvis.schema import did_you_mean
+from dvis.schema import CHANNEL, LAYER, did_you_mean, neuron_objective
 
 PlotKind = Literal[
     "trajectory", "layers", "timeline", "development", "grid", "heatmap", "births", "cross-response"
@@ -114,7 +114,7 @@ def _draw_grid(dataset: xr.Dataset, *, channel: tuple[int, ...] | None, **option
 
 
 _OF_ALL = ("kind", "source", "out", "run", "layer", "channel")
-_UNIT = ("layer", "channel")
+_UNIT = (LAYER, CHANNEL)
 _OVER_TRAINING = ("variable", "x", "xscale")
 PICTURES: dict[PlotKind, Picture] = {
     "trajectory": Picture(draw=plots.trajectory, options=(*_OVER_TRAINING, "yscale")),
@@ -209,7 +209,7 @@ def _neuron_variant(
     if variant is not None:
         raise ValueError("give a neuron or a variant, not both")
     found = contents(store)
-    name = f"neuron_{row}_{column}-0"
+    name = f"{neuron_objective(row, column)}-0"
     runs = [run] if run is not None else [found.choose(None, None).run, *found.runs]
     for each in runs:
         if each in found.runs and name in found.variants(each):

@@ -4,7 +4,7 @@ A model and images in, layer outputs out. Every hook is gone when its context en
 error; the model's own tensors, flags and buffers are left alone.
 """
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -53,6 +53,23 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
         raise KeyError(did_you_mean("layer", layer, names, type(model).__name__))
     module: nn.Module = modules[layer]
     return module
+
+
+def convolutions(model: nn.Module, outputs: Mapping[str, LayerOutput]) -> tuple[str, ...]:
+    """The layers that are looked at unless others are named: all convolutions that run.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+    outputs : mapping of str to LayerOutput
+        What `trace_layers` says of it.
+    """
+    return tuple(
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and name in outputs
+    )
 
 
 def first_tensor(output: Any) -> Tensor | None:

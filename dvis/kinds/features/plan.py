@@ -18,7 +18,9 @@ from dvis.kinds.features.record import FeatureRecorder, Kept, recording_features
 from dvis.kinds.features.starts import FromFolders, FromPrevious
 from dvis.models.architectures import model_name
 from dvis.models.checkpoints import CheckpointFile, find_checkpoints
+from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
 from dvis.models.devices import find_device
+from dvis.schema import counted
 from dvis.store.metrics import write_metrics
 from dvis.sweep.run_facts import choose_executor, read_run
 from dvis.sweep.sweep import Start, SweepReport, sweep
@@ -26,8 +28,6 @@ from dvis.sweep.sweep import Start, SweepReport, sweep
 if TYPE_CHECKING:
     from distributed import Client
 
-# ImageNet's, by which torchvision's own weights were trained.
-_MEAN, _STD = (0.485, 0.456, 0.406), (0.229, 0.224, 0.225)
 _DEFAULT_SIZE = 224
 _CPU_BATCH, _ACCELERATOR_BATCH = 4, 64
 
@@ -162,8 +162,8 @@ def _sweep(
     if isinstance(start, FromFolders) and start.without:
         done.notes.insert(
             0,
-            f"{len(start.without)} images began at random, for no folder of --init-images-dir has "
-            f"one to start from; the first is {start.without[0]}",
+            f"{counted(len(start.without), 'image')} began at random, for no folder of "
+            f"--init-images-dir has one to start from; the first is {start.without[0]}",
         )
     return done
 
@@ -171,8 +171,8 @@ def _sweep(
 def _measurement(options: VisualizeOptions, facts: Mapping[str, Any]) -> FeatureVisualisation:
     """The measurement for models that take what a checkpoint's training recorded."""
     recorded = facts.get("input") or {}
-    mean = tuple(float(value) for value in recorded.get("mean", _MEAN))
-    std = tuple(float(value) for value in recorded.get("std", _STD))
+    mean = tuple(float(value) for value in recorded.get("mean", IMAGENET_MEAN))
+    std = tuple(float(value) for value in recorded.get("std", IMAGENET_STD))
     size = options.settings.feature_image_size or int(recorded.get("size", _DEFAULT_SIZE))
     if len(mean) not in (1, 3):
         raise ValueError(

@@ -14,10 +14,10 @@ import xarray as xr
 
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.images.picture_files import encode_png
-from dvis.kinds.features.levels import input_of, values_of
+from dvis.kinds.features.levels import model_input
 from dvis.kinds.features.made_of import FINGERPRINT, WEIGHTS, fingerprint_of
 from dvis.names import CheckpointName
-from dvis.schema import BLOCK_CHANNELS, FEATURES, TEXT, Status, size_label
+from dvis.schema import BLOCK_CHANNELS, FEATURES, IMAGE_NUMBER, TEXT, Status, size_label
 from dvis.store.writer import finish_import, restructuring, writing
 
 _SCALARS = ("activation", "value_min", "value_max", "stop_step", "seed")
@@ -142,8 +142,12 @@ class FeatureRecorder:
                 for name in ("image", "value_min", "value_max", "params", "status")
             )
             tables = [group.parameters[i] if i >= 0 else {} for i in params.tolist()]
-            values = values_of(images, low, high)
-            given = np.stack([input_of(v, t) for v, t in zip(values, tables, strict=True)])
+            given = np.stack(
+                [
+                    model_input(image, bottom, top, table)
+                    for image, bottom, top, table in zip(images, low, high, tables, strict=True)
+                ]
+            )
             given[status != Status.COMPLETE] = np.nan
             inputs.append(np.moveaxis(given, -1, 1))
         start = np.stack(inputs)
@@ -153,9 +157,9 @@ class FeatureRecorder:
         """Put a task's result into the store; return what is to be said of its units."""
         said = []
         for (variant, group), (_, of_image) in zip(
-            self._of(task), result.groupby("image_number"), strict=True
+            self._of(task), result.groupby(IMAGE_NUMBER), strict=True
         ):
-            of_image = of_image.squeeze("image_number")
+            of_image = of_image.squeeze(IMAGE_NUMBER)
             problems = _problems(of_image)
             where = f"{label}, {task.layer}, {variant}"
             said += [

@@ -16,7 +16,7 @@ import numpy as np
 import zarr
 
 from dvis.disk import write_lock
-from dvis.kinds.responses.read import RESPONSES
+from dvis.kinds.responses.read import CLASS, RESPONSES
 from dvis.kinds.responses.words import arrays_of
 from dvis.progress import progress_bar
 from dvis.schema import CHANNEL, CHECKPOINT, IMAGE_CHECKPOINT, LAYER, SOURCE, TEXT, Status
@@ -188,7 +188,7 @@ class _Expected:
 def _answered_images(reader: _ResponseReader) -> np.ndarray:
     """Whether there is a response to an image, (image,) bool: to a class without images is none."""
     shape = reader.array("response").shape[len(reader.dims) :]
-    is_answered = np.full(prod(shape), "class" not in reader.labels)
+    is_answered = np.full(prod(shape), CLASS not in reader.labels)
     for block in () if is_answered.all() else reader.walk():
         is_answered |= np.isfinite(block.responses[block.status == Status.COMPLETE]).any(0)
         if is_answered.all():

@@ -20,6 +20,7 @@ from dvis.kinds.responses.fixed_images import (
 )
 from dvis.kinds.responses.measure import FeatureImageResponses, ImageResponses
 from dvis.kinds.responses.options import ALL, LAST, RespondOptions
+from dvis.kinds.responses.read import CLASS, IMAGE
 from dvis.kinds.responses.record import ResponseRecorder, recording_responses
 from dvis.kinds.responses.stored_images import StoredImages, choose_units, fingerprints_of_images
 from dvis.kinds.responses.words import ResponseSettings
@@ -174,7 +175,7 @@ def _of_images(options: RespondOptions, run: RunFacts) -> _Plan:
     widths = _widths(measurement, model, options)
     image_set = images.images
     settings = ResponseSettings(
-        kind="class" if options.by_class else "image",
+        kind=CLASS if options.by_class else IMAGE,
         labels=image_set.classes if options.by_class else image_set.sample_ids,
         images={
             "name": image_set.name,

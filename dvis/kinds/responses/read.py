@@ -9,7 +9,7 @@ A path, a URL or a Zarr store in, an xarray Dataset out. Nothing here writes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 import xarray as xr
@@ -37,6 +37,9 @@ from dvis.schema import (
 )
 
 Kind = Literal["image", "class", "image_checkpoint"]
+# What a response is to, beside IMAGE_CHECKPOINT.
+IMAGE: Final = "image"
+CLASS: Final = "class"
 RESPONSES = "responses"
 _FEATURE_DIMS = (CHECKPOINT, IMAGE_CHECKPOINT, LAYER, CHANNEL)
 _CHUNK_ITEMS = 2**18  # of float32: 1 MB
@@ -141,7 +144,7 @@ def array_specs(kind: Kind) -> dict[str, VariableSpec]:
     of_images = kind == IMAGE_CHECKPOINT
     dims = _FEATURE_DIMS if of_images else UNIT_DIMS
     status = SCALARS["status"]
-    long_names = {"image": "image", "class": "class", IMAGE_CHECKPOINT: "checkpoint of the image"}
+    long_names = {IMAGE: "image", CLASS: "class", IMAGE_CHECKPOINT: "checkpoint of the image"}
     specs = {
         **COORDINATES,
         kind: _spec((kind,), TEXT, "", long_names[kind]),
@@ -150,8 +153,8 @@ def array_specs(kind: Kind) -> dict[str, VariableSpec]:
         f"{SOURCE}/problem": _spec(dims, TEXT, "", "what was wrong"),
         f"{SOURCE}/weights": _spec(dims, "uint64", 0, "hash of the checkpoint's weights"),
     }
-    if kind == "image":
-        specs["image_class"] = _spec(("image",), TEXT, "", "class of the image")
+    if kind == IMAGE:
+        specs["image_class"] = _spec((IMAGE,), TEXT, "", "class of the image")
     if of_images:
         specs[f"{SOURCE}/images"] = _spec(
             dims[1:], "uint64", 0, "hash of what the store says of the image"
@@ -225,7 +228,7 @@ def _opened(store: StoreLike, entry: ResponseEntry, where: str, chunks: Any) -> 
 
 def _with_readable_labels(dataset: xr.Dataset) -> xr.Dataset:
     """Labels of images that plot; checkpoints of feature images in training order."""
-    for coordinate in ("image", "image_class", "class", IMAGE_CHECKPOINT):
+    for coordinate in (IMAGE, "image_class", CLASS, IMAGE_CHECKPOINT):
         if coordinate in dataset.coords:
             variable = dataset[coordinate]
             text = np.array(variable.values.tolist(), dtype=str)

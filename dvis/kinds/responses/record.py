@@ -24,6 +24,7 @@ from dvis.schema import (
     LAYER,
     SOURCE,
     TEXT,
+    UNIT,
     Status,
     run_group,
 )
@@ -96,7 +97,7 @@ class ResponseRecorder:
         errors = result["error"].values
         of_units = result[LAYER].values
         for layer in dict.fromkeys(of_units.tolist()):
-            self._commit(label, layer, result.isel(unit=np.flatnonzero(of_units == layer)))
+            self._commit(label, layer, result.isel({UNIT: np.flatnonzero(of_units == layer)}))
         self._status[row][self._positions(task)] = np.where(errors == "", _COMPLETE, _FAILED)
         for i in np.flatnonzero(errors != "").tolist():
             channel = result[CHANNEL].values[i]
@@ -138,7 +139,7 @@ class ResponseRecorder:
     ) -> Iterator[tuple[tuple[int, ...], np.ndarray]]:
         """Where in the arrays a layer's units go, and which of them."""
         if self.settings.kind != IMAGE_CHECKPOINT:
-            yield (row, layer), np.arange(result.sizes["unit"])
+            yield (row, layer), np.arange(result.sizes[UNIT])
             return
         of_images = result[IMAGE_CHECKPOINT].values
         for label in dict.fromkeys(of_images.tolist()):

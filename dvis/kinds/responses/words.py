@@ -7,7 +7,7 @@ from typing import Any, get_args
 import numpy as np
 import zarr
 
-from dvis.kinds.responses.read import Kind, array_specs, chunks_of
+from dvis.kinds.responses.read import IMAGE, Kind, array_specs, chunks_of
 from dvis.names import CheckpointName
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, TEXT, VariableSpec
 from dvis.store.growth import resize, settle
@@ -56,7 +56,7 @@ class ResponseLayout:
     @property
     def coordinates(self) -> str:
         """Names of the coordinates that no dimension bears."""
-        return f"{_COORDINATE_NAMES} image_class" if self.kind == "image" else _COORDINATE_NAMES
+        return f"{_COORDINATE_NAMES} image_class" if self.kind == IMAGE else _COORDINATE_NAMES
 
     def array(self, group: zarr.Group, name: str) -> Any:
         """One of the group's arrays, `source/...` included."""
@@ -102,7 +102,7 @@ class ResponseLayout:
         resize({name: self.array(group, name) for name in specs}, specs, sizes)
         of_new = [name for name in checkpoints if name.label in new[CHECKPOINT]]
         self._write_checkpoints(group, len(old[CHECKPOINT]), of_new)
-        if settings.image_classes and new["image"]:
+        if settings.image_classes and new[IMAGE]:
             self.array(group, "image_class")[:] = np.array(settings.image_classes, TEXT)
         counts = np.asarray(self.array(group, "n_channels")[:])
         for layer, n in widths.items():

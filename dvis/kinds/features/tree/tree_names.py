@@ -11,14 +11,14 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvis.schema import DEFAULT_RUN, Form, Variant
+from dvis.schema import DEFAULT_RUN, OBJECTIVE, Form, Variant
 
 IMAGE_SUFFIX, INFO_SUFFIX = ".jpg", ".info.json"
 ROOT_NAME = "feature_images"
 
 _STEM = re.compile(
     r"layer_(?P<layer>.+)_channel_(?P<channel>\d+)_"
-    r"(?P<objective>average|sum|center|neuron_\d+_\d+)(?:-(?P<image>\d+))?"
+    rf"(?P<objective>{OBJECTIVE})(?:-(?P<image>\d+))?"
 )
 # Constructors of torchvision.models, by family: dvis must know a model's folder without torch.
 _TORCHVISION = re.compile(
