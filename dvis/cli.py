@@ -27,6 +27,7 @@ from dvis.kinds.responses.command import respond
 from dvis.kinds.responses.read import response_names
 from dvis.opening import contents
 from dvis.report import count_units, describe_llc, list_problems, render_counts
+from dvis.schema import counted
 
 # Problems that are printed; `dvis info` lists them all.
 _MAX_PRINTED = 20
@@ -100,7 +101,7 @@ def info(store: Positional[str], *, problems: bool = True) -> int:
         if batches:
             is_estimated = found.run_attrs[run].get("is_estimated")
             source = ", read off the checkpoints' times" if is_estimated else ""
-            print(f"run {run}: {batches} batches in an epoch{source}")
+            print(f"run {run}: {counted(batches, 'batch', 'batches')} in an epoch{source}")
     if found.features or not found.llc:
         _print_store(store, limit=None if problems else 0)
     for run in found.runs:
@@ -127,8 +128,9 @@ def check(store: Positional[Path], *, fix: bool = False) -> int:
     for fault in faults:
         print(fault)
     n_units = sum(fault.unit is not None for fault in faults)
-    fixed = f"; {n_units} units marked failed, the next import or run makes them again"
-    print(f"{store}: {len(faults)} faults{fixed if fix and n_units else ''}")
+    marked = counted(n_units, "unit")
+    fixed = f"; {marked} marked failed, to be made again by the next import or run"
+    print(f"{store}: {counted(len(faults), 'fault')}{fixed if fix and n_units else ''}")
     return 1 if faults else 0
 
 
@@ -145,10 +147,11 @@ def export(store: Positional[Path], out: Positional[Path], *, overwrite: bool = 
         Replace files there that differ.
     """
     report = export_tree(store, out, overwrite=overwrite, progress=True)
-    print(f"{report.folder}: {report.n_images} jpg and {report.n_infos} info.json files", end="")
+    files = f"{counted(report.n_images, 'jpg file')}, {counted(report.n_infos, 'info.json file')}"
+    print(f"{report.folder}: {files}", end="")
     print(f", {report.n_unchanged} of them there already" if report.n_unchanged else "")
     if report.n_encoded:
-        print(f"{report.n_encoded} jpgs were made of raw pixels, at quality 95")
+        print(f"{counted(report.n_encoded, 'jpg')} made of raw pixels, at quality 95")
     for name in report.responses:
         print(f"responses are not part of the tree: {name}")
     for fault in report.faults:
@@ -165,7 +168,11 @@ def compact(store: Positional[Path]) -> int:
         A store's folder.
     """
     n_groups = compact_store(store, progress=True)
-    print(f"{store}: {n_groups} groups rewritten" if n_groups else f"{store}: is compact already")
+    print(
+        f"{store}: {counted(n_groups, 'group')} rewritten"
+        if n_groups
+        else f"{store}: is compact already"
+    )
     return 0
 
 
@@ -174,7 +181,7 @@ def _print_store(store: str | Path, limit: int | None = _MAX_PRINTED) -> int:
     print(render_counts(count_units(store)))
     problems = list_problems(store)
     if problems:
-        print(f"{len(problems)} problems" + (":" if limit != 0 else ""))
+        print(counted(len(problems), "problem") + (":" if limit != 0 else ""))
     for problem in problems[:limit]:
         print(f"  {problem}")
     if limit and len(problems) > limit:

@@ -13,7 +13,7 @@ from dvis.kinds.llc.joined import LLCEntry, open_traces
 from dvis.kinds.llc.settings import ChainStatus
 from dvis.names import natural_key
 from dvis.opening import Contents, FeatureEntry, contents, open_group, resolve
-from dvis.schema import CHECKPOINT, LAYER, SCALAR_CHUNK, SchemaError, Status
+from dvis.schema import CHECKPOINT, LAYER, SCALAR_CHUNK, SchemaError, Status, counted
 
 # How the notes of a sweep begin, which name no file; those of an import begin with one.
 _NOTES_OF_SWEEPS = ("dead: ", "failed: ")
@@ -104,8 +104,8 @@ def _describe_chains(store: str | Path, entry: LLCEntry) -> str:
     status = open_traces(resolve(store, None), entry, str(store))["status"]
     counts = np.bincount(status.values.ravel(), minlength=len(ChainStatus))
     n_checkpoints = status.sizes[CHECKPOINT]
-    text = f"LLC of {entry.run}: {entry.name}, {n_checkpoints} checkpoints, "
-    text += f"{counts[ChainStatus.DONE]} of {status.size} chains"
+    text = f"LLC of {entry.run}: {entry.name}, {counted(n_checkpoints, 'checkpoint')}, "
+    text += f"{counts[ChainStatus.DONE]} of {counted(status.size, 'chain')}"
     for kind in (ChainStatus.DIVERGED, ChainStatus.FAILED):
         text += f", {counts[kind]} {kind.name.lower()}" if counts[kind] else ""
     return text

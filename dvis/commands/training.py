@@ -8,7 +8,7 @@ from typing import Annotated
 import tyro
 
 from dvis.models.training_settings import TrainingSettings
-from dvis.schema import CHECKPOINT
+from dvis.schema import CHECKPOINT, counted
 
 _INTERRUPTED = 130
 
@@ -40,7 +40,7 @@ def train(settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]) -> int:
             file=sys.stderr,
         )
         return _INTERRUPTED
-    print(f"{run.folder}: {len(run.checkpoints)} checkpoints, {len(saved)} of them new")
+    print(f"{run.folder}: {counted(len(run.checkpoints), 'checkpoint')}, {len(saved)} of them new")
     if run.stopped_early:
         print("stopped early: the validation loss no longer improves")
     last = run.metrics.isel({CHECKPOINT: -1})

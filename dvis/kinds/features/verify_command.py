@@ -4,6 +4,8 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
+from dvis.schema import counted
+
 _MAX_PRINTED = 20
 
 
@@ -54,7 +56,8 @@ def verify(
     if len(report.faults) > _MAX_PRINTED:
         print(f"... and {len(report.faults) - _MAX_PRINTED} more")
     unknown = f", {report.n_unknown} cannot be verified" if report.n_unknown else ""
-    print(f"{store}: {report.n_verified} units agree, {len(report.faults)} faults{unknown}")
+    verified = counted(report.n_verified, "unit")
+    print(f"{store}: {verified} verified, {counted(len(report.faults), 'fault')}{unknown}")
     for reason in report.reasons:
         print(f"  {reason}")
     is_sound = report.n_verified and not report.faults and not report.n_of_other_weights

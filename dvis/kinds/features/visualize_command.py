@@ -9,9 +9,10 @@ import tyro
 
 from dvis.kinds.features.options import Preset, VisualizeOptions, options_from
 from dvis.kinds.features.tree.export import export_tree
+from dvis.schema import counted
 
 _MAX_PRINTED = 20
-_MADE_HOW = ("were made with other options", "are of other weights under the same label")
+_MADE_HOW = ("made with other options", "of other weights under the same label")
 
 
 @dataclass(frozen=True)
@@ -72,13 +73,13 @@ def _visualize(options: VisualizeOptions) -> int:
         print(f"  {note}")
     if len(report.notes) > _MAX_PRINTED:
         print(f"  ... and {len(report.notes) - _MAX_PRINTED} more: dvis info {report.store}")
-    print(f"{report.store}: {report.n_measured} units made, {report.n_failed} failed")
+    print(f"{report.store}: {counted(report.n_measured, 'unit')} made, {report.n_failed} failed")
     for n_units, how in zip(report.kept, _MADE_HOW, strict=True):
         if n_units:
-            print(f"{n_units} units {how} and kept as they are; --overwrite makes them again")
+            print(f"kept: {counted(n_units, 'unit')} {how}; --overwrite makes again")
     if options.output_path is not None:
         exported = export_tree(report.store, options.output_path, overwrite=True)
-        print(f"{exported.folder}: {exported.n_images} jpg files")
+        print(f"{exported.folder}: {counted(exported.n_images, 'jpg file')}")
     return 1 if report.n_failed else 0
 
 

@@ -18,7 +18,7 @@ from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.options import CalibrateOptions, EstimateOptions
 from dvis.kinds.llc.plot_command import LLCPlotOptions, plot_llc
 from dvis.kinds.llc.read import llc_traces
-from dvis.schema import CHECKPOINT, DRAW, EPSILON, GAMMA, PARAMETERS
+from dvis.schema import CHECKPOINT, DRAW, EPSILON, GAMMA, PARAMETERS, counted
 
 if TYPE_CHECKING:
     from dvis.kinds.llc.estimation import CalibrationReport, LLCReport
@@ -108,8 +108,8 @@ def _print_estimate(report: "LLCReport", command: EstimateCommand) -> int:
     _print_sampled(report)
     if report.n_of_other_weights:
         print(
-            f"{report.n_of_other_weights} chains are of other weights under the same label and "
-            "kept as they are; --overwrite samples them again"
+            f"kept: {counted(report.n_of_other_weights, 'chain')} of other weights under the same "
+            "label; --overwrite samples again"
         )
     wanted = {
         PARAMETERS: list(report.parameters),
@@ -134,7 +134,7 @@ def _print_estimate(report: "LLCReport", command: EstimateCommand) -> int:
 
 def _burn_in_line(command: EstimateCommand, report: "LLCReport", n_draws: int) -> str:
     """How many draws the table leaves out, as all readers do unless told otherwise."""
-    line = f"burn-in: {report.burn_in} of {n_draws} draws"
+    line = f"burn-in: {report.burn_in} of {counted(n_draws, 'draw')}"
     asked = command.options.settings.burn_in
     if asked == report.burn_in:
         return line
@@ -208,9 +208,9 @@ def _pick_line(traces: xr.Dataset) -> str:
     rhat, ess, mala = (float(estimate[name]) for name in ("rhat", "ess", "mala"))
     epsilon, gamma = (float(estimate[name]) for name in (EPSILON, GAMMA))
     return (
-        f"{int(estimate['n_chains'])} chains at epsilon {epsilon:g}, gamma {gamma:g}: LLC "
-        f"{_with_error(estimate)}, R-hat {rhat:.3f}, ESS {ess:.0f}, MALA acceptance {mala:.2f}, "
-        f"{int(estimate['n_diverged'])} diverged"
+        f"{counted(int(estimate['n_chains']), 'chain')} at epsilon {epsilon:g}, gamma {gamma:g}: "
+        f"LLC {_with_error(estimate)}, R-hat {rhat:.3f}, ESS {ess:.0f}, "
+        f"MALA acceptance {mala:.2f}, {int(estimate['n_diverged'])} diverged"
     )
 
 
@@ -275,7 +275,7 @@ def _print_sampled(report: "LLCReport") -> None:
     if len(report.notes) > _MAX_PRINTED:
         print(f"  ... and {len(report.notes) - _MAX_PRINTED} more")
     print(
-        f"{report.store}, {report.name}: {report.n_measured} chains sampled, "
+        f"{report.store}, {report.name}: {counted(report.n_measured, 'chain')} sampled, "
         f"{report.n_failed} failed"
     )
     if np.isfinite(report.hmax):

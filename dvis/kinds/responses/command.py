@@ -5,6 +5,7 @@ from typing import Annotated
 import tyro
 
 from dvis.kinds.responses.options import RespondOptions
+from dvis.schema import counted
 
 _MAX_PRINTED = 20
 
@@ -32,14 +33,14 @@ def respond(options: Annotated[RespondOptions, tyro.conf.arg(name="")]) -> int:
     if len(report.notes) > _MAX_PRINTED:
         print(f"  ... and {len(report.notes) - _MAX_PRINTED} more")
     print(
-        f"{report.store}, {report.name}: {report.n_measured} units measured, "
+        f"{report.store}, {report.name}: {counted(report.n_measured, 'unit')} measured, "
         f"{report.n_failed} failed"
     )
     if report.n_unknown:
-        print(f"{report.n_unknown} jpgs were left out, for the values of their levels are unknown")
+        print(f"left out: {counted(report.n_unknown, 'jpg')}, whose levels' values are unknown")
     if report.n_of_other_weights:
         print(
-            f"{report.n_of_other_weights} units are of other weights under the same label and "
-            "kept as they are; --overwrite measures them again"
+            f"kept: {counted(report.n_of_other_weights, 'unit')} of other weights under the same "
+            "label; --overwrite measures again"
         )
     return 1 if report.n_failed else 0
