@@ -9,9 +9,10 @@ import xarray as xr
 
 from dvis.kinds.kind import Kind
 from dvis.kinds.registry import KINDS, OF_UNITS
-from dvis.plots.ticks import show_names_readably
+from dvis.plots.ticks import CheckpointIndex
 from dvis.schema import CHECKPOINT, did_you_mean
 from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resolve
+from dvis.store.labels import label_coordinates
 from dvis.store.reader import tied
 
 
@@ -153,5 +154,7 @@ def open_entry(store: StoreLike, found: Contents, entry: Entry, chunks: Any = No
     for kind in KINDS.values():
         if kind.join is not None:
             dataset = kind.join(dataset, store, found, entry.run)
-    show_names_readably(dataset[CHECKPOINT].values.tolist())
+    labels, attrs = dataset[CHECKPOINT].values.tolist(), dataset[CHECKPOINT].attrs
+    dataset = dataset.assign_coords(label_coordinates(CHECKPOINT, labels, CheckpointIndex))
+    dataset[CHECKPOINT].attrs = attrs
     return tied(dataset, store, found.name)

@@ -17,6 +17,7 @@ SCHEMA_VERSION = 1
 CHECKPOINT, LAYER, CHANNEL = "checkpoint", "layer", "channel"
 Y, X, RGB = "y", "x", "rgb"
 UNIT_DIMS = (CHECKPOINT, LAYER, CHANNEL)
+UNIT = "unit"  # of what is measured or found of units, not of what is stored
 
 DEFAULT_RUN = "checkpoints"
 SOURCE = "source"  # below a group: what writers need, of no interest to analysis
@@ -253,8 +254,24 @@ def did_you_mean(kind: str, asked: str, there: Iterable[str], where: str) -> str
     shown = ", ".join(names[:10]) + (f", ... ({len(names)} in all)" if len(names) > 10 else "")
     kinds = kind.capitalize().removesuffix("s") + "s"
     text = f"No {kind} {asked!r} in {where}. {kinds}: {shown or 'none'}."
-    close = sorted(
-        difflib.get_close_matches(asked, names, n=3, cutoff=0.5),
-        key=lambda name: -difflib.SequenceMatcher(None, asked, name).ratio(),
+    close = nearest(asked, names)
+    return text if close is None else f"{text} Did you mean {close!r}?"
+
+
+def counted(n: int, noun: str, plural: str = "") -> str:
+    """A number of things, in words that agree with it.
+
+    Examples
+    --------
+    >>> counted(1, "problem"), counted(2000, "problem"), counted(2, "batch", "batches")
+    ('1 problem', '2,000 problems', '2 batches')
+    """
+    return f"{n:,} {noun if n == 1 else plural or noun + 's'}"
+
+
+def nearest(asked: str, there: Iterable[str]) -> str | None:
+    """The name that is most like the one asked for, None where none is much like it."""
+    close = difflib.get_close_matches(asked, [*there], n=3, cutoff=0.5)
+    return max(
+        close, key=lambda name: difflib.SequenceMatcher(None, asked, name).ratio(), default=None
     )
-    return f"{text} Did you mean {close[0]!r}?" if close else text

@@ -208,13 +208,20 @@ def test_wrong_parameters_say_what_is_right() -> None:
         births(made_up(np.zeros((3, 1, 1))), variable="n_channels")
 
 
-def test_births_of_25600_units_take_a_second_at_most() -> None:
-    planted = np.random.default_rng(0).integers(0, 90, (4, 64 * 100))
-    dataset = made_up(rising_at(planted, 100), steps=range(100))
-    start = time.process_time()
-    found = births(dataset)
-    assert time.process_time() - start < 1.0
-    np.testing.assert_array_equal(found.birth, planted)
+def test_births_are_found_in_all_units_at_once() -> None:
+    def cpu_of(n_channels: int) -> float:
+        """Seconds of processors, the least of three."""
+        planted = np.random.default_rng(0).integers(0, 90, (4, n_channels))
+        dataset = made_up(rising_at(planted, 100), steps=range(100))
+        times = []
+        for _ in range(3):
+            start = time.process_time()
+            found = births(dataset)
+            times.append(time.process_time() - start)
+            np.testing.assert_array_equal(found.birth, planted)
+        return min(times)
+
+    assert cpu_of(6400) < 6400 * cpu_of(1) / 20  # in place of a call for each
 
 
 def layered(generator: np.random.Generator, spread: int) -> np.ndarray:

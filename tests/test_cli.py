@@ -57,7 +57,7 @@ def test_ingest_prints_a_table_and_the_problems(
     write_unit(jpg.parent, channel=7, jpg=b"\xff\xd8")
     code, out, _ = run(capsys, "ingest", str(tree))
     assert code == 0
-    assert "1 problems:" in out
+    assert "1 problem:" in out
     assert jpg.name in out
     assert run(capsys, "ingest", str(tree), "--strict")[0] == 1
     _, out, _ = run(capsys, "info", "stores/resnet18.zarr")
@@ -92,7 +92,7 @@ def test_export_writes_the_tree_again(tree: Path, capsys: pytest.CaptureFixture[
     run(capsys, "ingest", str(tree))
     code, out, _ = run(capsys, "export", "stores/resnet18.zarr", "out")
     assert code == 0
-    assert "18 jpg and 18 info.json files" in out
+    assert "18 jpg files, 18 info.json files" in out
     assert read_tree(Path("out/resnet18")) == read_tree(tree)
 
 

@@ -18,6 +18,7 @@ from trees import CHECKPOINTS, write_tree
 import dvis
 from dvis.cli import main
 from dvis.kinds.features.group import FeatureGroup
+from dvis.kinds.features.images.block_reader import BlockReader
 from dvis.kinds.features.images.compaction import compact_store
 from dvis.names import parse_checkpoint
 from dvis.schema import group_path

@@ -197,6 +197,7 @@ def test_what_cannot_travel_to_workers_is_refused_at_once(
     def nearby(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
         return squared(model, batch)
 
+    nearby.dvis_tag = "first"  # type: ignore[attr-defined]
     monkeypatch.setattr("os.sched_getaffinity", lambda _: {0, 1})  # two chains, two processes
     everywhere = changed(own, workers=None)
     with pytest.raises(TypeError, match=r"the loss .*cannot travel to workers.*workers=0"):
@@ -219,20 +220,27 @@ def broken(model: nn.Module, batch: tuple[Tensor, Tensor]) -> Tensor:
     raise RuntimeError("the points have no colour")
 
 
-def test_a_changed_loss_of_the_same_name_is_refused(own: EstimateOptions) -> None:
-    estimate_llc(own, data=Spirals(), loss=partial(cubed, power=3))
+def to_the_power(power: int, tag: str) -> Any:
+    loss = partial(cubed, power=power)
+    loss.dvis_tag = tag  # type: ignore[attr-defined]
+    return loss
+
+
+def test_a_loss_of_the_same_name_and_another_tag_is_refused(own: EstimateOptions) -> None:
+    estimate_llc(own, data=Spirals(), loss=to_the_power(3, "v1"))
     before = loaded(own)
-    assert estimate_llc(own, data=Spirals(), loss=partial(cubed, power=3)).n_measured == 0
+    assert estimate_llc(own, data=Spirals(), loss=to_the_power(3, "v1")).n_measured == 0
     with pytest.raises(
-        ValueError,
-        match=r"loss test_llc_command:cubed is another one of the same name.*--name, or --overwr",
+        ValueError, match=r"loss_tag \(v1 there, v2 asked for\).*--name, or --overwr"
     ):
-        estimate_llc(own, data=Spirals(), loss=partial(cubed, power=4))
+        estimate_llc(own, data=Spirals(), loss=to_the_power(4, "v2"))
     with pytest.raises(ValueError, match=r"loss \(test_llc_command:cubed there, .*:squared asked"):
         estimate_llc(own, data=Spirals(), loss=squared)
+    with pytest.raises(ValueError, match=r'test_llc_command:cubed shares.* loss\.dvis_tag = "v1"'):
+        estimate_llc(own, data=Spirals(), loss=partial(cubed, power=4))
     xr.testing.assert_identical(loaded(own), before)
     overwritten = changed(own, overwrite=True)
-    assert estimate_llc(overwritten, data=Spirals(), loss=partial(cubed, power=4)).n_measured == 2
+    assert estimate_llc(overwritten, data=Spirals(), loss=to_the_power(4, "v2")).n_measured == 2
 
 
 def test_the_error_of_a_loss_is_said_where_epsilon_depends_on_it(own: EstimateOptions) -> None:

@@ -1,5 +1,6 @@
 """What is sampled, and over what: choices of weights, and samples of any data."""
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -123,97 +124,65 @@ def test_data_without_labels_length_or_samples_is_refused() -> None:
 # Losses
 
 
-def weighted(model: nn.Module, batch: Any, *, power: float = 2, weights: Any = None) -> Tensor:
-    """Distance to a power."""
-    return scaled(model(batch[0])[:, 0] - batch[1]) ** power
-
-
-def scaled(errors: Tensor) -> Tensor:
-    return errors * SCALE
-
-
-SCALE = 1.0
+def squared(model: nn.Module, batch: Any, *, power: float = 2) -> Tensor:
+    return (model(batch[0])[:, 0] - batch[1]) ** power
 
 
 class Distance:
     """An object that is called."""
 
-    def __init__(self, power: float) -> None:
-        self.power = power
-
     def __call__(self, model: nn.Module, batch: Any) -> Tensor:
-        return weighted(model, batch, power=self.power)
+        return squared(model, batch)
+
+    @classmethod
+    def doubled(cls, model: nn.Module, batch: Any) -> Tensor:
+        return 2 * squared(model, batch)
 
 
-def to_the_power(power: float) -> Any:
-    return lambda model, batch: weighted(model, batch, power=power)
+def within() -> Any:
+    return lambda model, batch: squared(model, batch)
 
 
-def fingerprint(loss: Any) -> str:
-    return loss_identity(loss)["loss_fingerprint"]
+SHARED_NAMES = [
+    lambda: partial(squared, power=3),
+    within,
+    Distance,
+    lambda: Distance().__call__,
+]
 
 
-def losses_of_one_name() -> list[Any]:
-    """Pairs of which each has one name, and does two things."""
-    some, others = torch.ones(3), torch.tensor([1.0, 1.0, 2.0])
-    return [
-        (partial(weighted, power=2), partial(weighted, power=3)),
-        (partial(weighted, weights=some), partial(weighted, weights=others)),
-        (lambda model, batch: model(batch[0])[:, 0], lambda model, batch: model(batch[0])[:, 1]),
-        (to_the_power(2), to_the_power(4)),
-        (Distance(2), Distance(3)),
-        (Distance(2).__call__, Distance(3).__call__),
-        (lambda model, batch: model(batch[0]).sum(1), lambda model, batch: model(batch[0]).mean(1)),
-    ]
-
-
-@pytest.mark.parametrize("place", range(7))
-def test_losses_of_one_name_are_told_apart_by_what_they_do(place: int) -> None:
-    one, other = losses_of_one_name()[place]
-    again = losses_of_one_name()[place][0]
-    assert loss_identity(one)["loss"] == loss_identity(other)["loss"]
-    assert fingerprint(one) != fingerprint(other)
-    assert fingerprint(one) == fingerprint(again)
-
-
-def test_what_a_loss_names_of_its_own_module_belongs_to_it(monkeypatch: pytest.MonkeyPatch) -> None:
-    before = fingerprint(weighted)
-    monkeypatch.setitem(globals(), "SCALE", 2.0)
-    assert fingerprint(weighted) != before
-    monkeypatch.undo()
-    assert fingerprint(weighted) == before
-    monkeypatch.setitem(globals(), "scaled", lambda errors: errors)
-    assert fingerprint(weighted) != before
-
-
-def test_named_losses_have_their_name_alone() -> None:
+def test_a_loss_with_a_name_of_its_own_needs_no_tag() -> None:
     assert loss_identity("mse") == {"loss": "mse"}
-    assert loss_identity(partial(weighted, power=3))["loss"] == "test_llc_inputs:weighted"
+    assert loss_identity(squared) == {"loss": "test_llc_inputs:squared", "loss_tag": ""}
+    assert loss_identity(Distance.doubled) == {
+        "loss": "test_llc_inputs:Distance.doubled",
+        "loss_tag": "",
+    }
 
 
-SOURCE = '''
-import math
-
-def loss(model, batch, weights={"a": 1.0, "b": (2, None)}):
-    """Some words."""
-    return sum(x for x in batch if x in {0, 8}) * math.pi
-'''
+@pytest.mark.parametrize("make", SHARED_NAMES)
+def test_a_loss_that_shares_its_name_needs_a_tag(make: Callable[[], Any]) -> None:
+    with pytest.raises(ValueError, match=r'shares that name .* Tag it, loss\.dvis_tag = "v1"'):
+        loss_identity(make())
 
 
-def loss_of(source: str) -> Any:
-    space: dict[str, Any] = {"__name__": "mine"}
-    exec(source, space)
-    return space["loss"]
+@pytest.mark.parametrize("tag", ["v1", "v2"])
+@pytest.mark.parametrize("make", SHARED_NAMES[:3])
+def test_a_tag_tells_losses_of_one_name_apart(make: Callable[[], Any], tag: str) -> None:
+    loss = make()
+    loss.dvis_tag = tag
+    assert loss_identity(loss)["loss_tag"] == tag
+    assert loss_identity(loss)["loss"].startswith("test_llc_inputs:")
 
 
-def test_a_loss_is_the_same_when_it_is_read_again_and_with_other_comments() -> None:
-    before = fingerprint(loss_of(SOURCE))
-    for words, others in (
-        ("", ""),
-        ("    return", "    # why\n\n    return"),
-        ("Some words", "Other words"),
-        ("{0, 8}", "{8, 0}"),  # as sets of texts are in no fixed order from process to process
-    ):
-        assert fingerprint(loss_of(SOURCE.replace(words, others))) == before
-    for words, others in (("math.pi", "math.e"), ("1.0", "2.0"), ("{0, 8}", "{0, 9}")):
-        assert fingerprint(loss_of(SOURCE.replace(words, others))) != before
+def test_the_identity_of_a_loss_does_not_look_at_its_code() -> None:
+    spaces: list[dict[str, Any]] = [{"__name__": "mine"}, {"__name__": "mine"}]
+    for space, result in zip(spaces, ("1", "batch + 1"), strict=True):
+        exec(f"def loss(model, batch): return {result}", space)
+    assert loss_identity(spaces[0]["loss"]) == loss_identity(spaces[1]["loss"])
+
+
+def test_a_tag_is_a_text(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(squared, "dvis_tag", 2, raising=False)
+    with pytest.raises(TypeError, match="dvis_tag 2, of type int; give a text"):
+        loss_identity(squared)

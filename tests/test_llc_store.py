@@ -232,6 +232,30 @@ def test_other_settings_under_an_old_name_are_refused(store: Path) -> None:
     assert (traces(store, "llc").status == 0).all()
 
 
+def test_a_group_without_tags_of_losses_is_grown_still(tmp_path: Path) -> None:
+    old = {"loss": "mine:loss", "loss_fingerprint": "5f3a"}
+    store = tmp_path / "s.zarr"
+    with recording(store, **old) as recorder:
+        prepare(recorder)
+    for tag in ("", "v1"):
+        with recording(store, loss="mine:loss", loss_tag=tag) as recorder:
+            prepare(recorder)
+    with (
+        recording(store, loss="mine:other", loss_tag="") as recorder,
+        pytest.raises(ValueError, match=r"loss \(mine:loss there, mine:other asked for\)"),
+    ):
+        prepare(recorder)
+    with recording(store, "named") as recorder:
+        prepare(recorder)
+    with recording(store, "named", loss_tag="") as recorder:
+        prepare(recorder)
+    with (
+        recording(store, "named", loss_tag="v1") as recorder,
+        pytest.raises(ValueError, match=r"loss_tag \(None there, v1 asked for\)"),
+    ):
+        prepare(recorder)
+
+
 def test_chains_of_other_weights_are_kept_and_counted(store: Path) -> None:
     before = traces(store)
     moved = {LABELS[0]: 99, LABELS[1]: 12, LABELS[2]: 13}
@@ -345,7 +369,7 @@ def test_names_that_are_not_there_are_answered(store: Path, tmp_path: Path) -> N
         dvis.llc_traces(empty)
     with pytest.raises(KeyError) as caught:
         dvis.llc_traces(store).sel(parameters="al")
-    assert "No parameters 'al' in the Dataset. Parameters: all." in str(caught.value.__cause__)
+    assert "No parameters 'al' in the Dataset. Parameters: all." in str(caught.value)
 
 
 def test_check_finds_nothing_in_a_sound_store(store: Path) -> None:

@@ -2,6 +2,10 @@
 
 import inspect
 import itertools
+import os
+import pickle
+import subprocess
+import sys
 from collections.abc import Callable
 from pathlib import Path
 
@@ -17,6 +21,7 @@ import dvis
 from dvis import plots
 from dvis.kinds.features import pictures as feature_pictures
 from dvis.kinds.responses import pictures as response_pictures
+from dvis.plots.ticks import short_name
 from dvis.schema import SchemaError
 
 PICTURES = [name for name in plots.__all__ if name.islower()]
@@ -192,6 +197,56 @@ def test_a_hundred_checkpoint_names_do_not_overlap(tmp_path: Path) -> None:
     assert ticks[-1].get_text() == "epoch 0, train 1683"
     assert all(a.x1 < b.x0 for a, b in itertools.pairwise(boxes))
     assert line.axes.xaxis.label.get_window_extent().y0 >= 0
+
+
+_FRESH_PROCESS = """
+import sys
+import dvis
+ds = dvis.open(sys.argv[1])
+assert ds.checkpoint.values.size and repr(ds) and len(ds.checkpoint.to_numpy())
+assert not any(name.startswith("matplotlib") for name in sys.modules)
+assert not [hook for hook in sys.meta_path if type(hook).__module__.startswith("dvis")]
+(line,) = ds.sel(layer="layer2", channel=0).activation.plot()
+line.figure.canvas.draw()
+print(*[label.get_text() for label in line.axes.get_xticklabels()], sep=";")
+"""
+
+
+def test_names_are_readable_where_matplotlib_comes_with_the_plot(tmp_path: Path) -> None:
+    labels = [f"checkpoint_2024-03-25-10h00_epoch_0_train_{i * 17}.pth.tar" for i in range(40)]
+    dvis.ingest_tree(write_tree(tmp_path, labels, ("layer2",), 1), store=tmp_path / "s.zarr")
+    done = subprocess.run(
+        [sys.executable, "-c", _FRESH_PROCESS, tmp_path / "s.zarr"],
+        capture_output=True,
+        text=True,
+        env={**os.environ, "MPLBACKEND": "agg"},
+    )
+    assert done.returncode == 0, done.stderr
+    ticks = done.stdout.strip().split(";")
+    assert 3 <= len(ticks) <= 8
+    assert (ticks[0], ticks[-1]) == ("epoch 0, train 0", "epoch 0, train 663")
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda ds: ds.isel(checkpoint=slice(None, None, -1)),
+        lambda ds: ds.chunk(checkpoint=1),
+        lambda ds: ds.where(ds.activation > -1e9, drop=True),
+        lambda ds: pickle.loads(pickle.dumps(ds)),
+        lambda ds: xr.concat([ds.isel(checkpoint=[1]), ds.isel(checkpoint=[0])], "checkpoint"),
+        lambda ds: ds.load().copy(deep=True),
+    ],
+)
+def test_names_of_a_changed_dataset_are_readable(
+    ds: xr.Dataset, change: Callable[[xr.Dataset], xr.Dataset]
+) -> None:
+    plt.figure()
+    changed = change(ds[["activation"]])
+    (line,) = changed.isel(layer=0, channel=0).activation.plot(x="checkpoint")
+    line.figure.canvas.draw()
+    ticks = [label.get_text() for label in line.axes.get_xticklabels()]
+    assert ticks[0] == short_name(str(changed.checkpoint.values[0]))
 
 
 def test_other_string_axes_are_left_to_matplotlib(ds: xr.Dataset) -> None:

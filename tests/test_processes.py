@@ -24,7 +24,7 @@ if __name__ == "__main__":
 IMPORT = """
 import sys
 import dvis
-from dvis.opening import contents
+from dvis.store.contents import contents
 if __name__ == "__main__":
     import zarr, asyncio
     tree, store = sys.argv[1:]

@@ -222,12 +222,10 @@ def test_a_wrong_label_is_answered_with_those_there_are(sample_store: Path) -> N
     ds = dvis.open(sample_store)
     with pytest.raises(KeyError) as caught:
         ds.sel(layer="layr4", channel=0)
-    assert "Layers: layer1, layer2.0.conv1, layer4. Did you mean 'layer4'?" in str(
-        caught.value.__cause__
-    )
+    assert "Layers: layer1, layer2.0.conv1, layer4. Did you mean 'layer4'?" in str(caught.value)
     with pytest.raises(KeyError) as caught:
         ds.isel(checkpoint=slice(3)).sel(checkpoint="checkpoint_2024-03-25-00h28")
-    assert "epoch_0_train_0" in str(caught.value.__cause__)
+    assert "epoch_0_train_0" in str(caught.value)
 
 
 def test_labels_behave_as_xarrays_own(sample_store: Path) -> None:

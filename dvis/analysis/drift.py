@@ -134,7 +134,7 @@ def drift(
     found["to_previous"] = found.to_previous.where(
         is_complete.shift(checkpoint=1, fill_value=False)
     )
-    found["to_last"] = found.to_last.where(is_complete.isel(checkpoint=-1, drop=True))
+    found["to_last"] = found.to_last.where(is_complete.isel({CHECKPOINT: -1}, drop=True))
     in_order = found.transpose(*UNIT_DIMS, missing_dims="ignore")
     return in_order.assign_attrs(origin(dataset), metric=metric)
 

@@ -45,6 +45,9 @@ def lazy_arrays(
     n_blocks = -(-n_channels // width)
     a_chunk = width * -(-n_layers * n_blocks // _MAX_CHUNKS)
     edges = [(a, min(a + a_chunk, n_channels)) for a in range(0, n_channels, a_chunk)]
+    # A graph by hand: dask's own ways to one, an array of jobs and `map_blocks` over it, took 13 s
+    # of processors in place of 10 for 3,840 chunks, 2.7 in place of 1.95 where the data is on dask
+    # (medians of three runs in turn), and as long as this one where images are decoded.
     token = uuid4().hex
     named = [f"{output.name}-{token}" for output in outputs]
     graphs: dict[str, dict[Any, Any]] = {f"units-{token}": {}, **{name: {} for name in named}}
@@ -81,8 +84,8 @@ def _culled(part: xr.Dataset) -> xr.Dataset:
     """The same without the dask tasks of other units, which would go to each worker."""
     culled = {}
     for name, variable in part.variables.items():
-        array = variable._data
-        if isinstance(array, dask.array.Array):
+        if variable.chunks is not None:
+            array = variable.data
             keys = set(dask.core.flatten(array.__dask_keys__()))  # type: ignore[no-untyped-call]
             tasks = {array.name: dict(array.dask.cull(keys))}
             graph = dask.highlevelgraph.HighLevelGraph(tasks, {array.name: set()})

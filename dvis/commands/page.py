@@ -6,6 +6,8 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
+from dvis.schema import counted
+
 
 def page(
     store: Positional[str],
@@ -40,7 +42,7 @@ def page(
 
     def tell(plan: PagePlan) -> None:
         print(
-            f"{plan.n_images:,} images of {store}: {len(plan.files):,} files, "
+            f"{counted(plan.n_images, 'image')} of {store}: {counted(len(plan.files), 'file')}, "
             f"about {_size(plan.n_bytes)}",
             flush=True,
         )
@@ -58,7 +60,7 @@ def page(
         progress=True,
         on_plan=tell,
     )
-    print(f"{report.index}: {report.n_files:,} files, {_size(report.n_bytes)}")
+    print(f"{report.index}: {counted(report.n_files, 'file')}, {_size(report.n_bytes)}")
     return 0
 
 

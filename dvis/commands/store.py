@@ -6,6 +6,7 @@ from tyro.conf import Positional
 
 from dvis.check import check_store
 from dvis.report import describe, list_problems
+from dvis.schema import counted
 from dvis.store.contents import contents
 
 
@@ -26,12 +27,12 @@ def info(store: Positional[str], *, problems: bool = True) -> int:
         if batches:
             is_estimated = found.run_attrs[run].get("is_estimated")
             source = ", read off the checkpoints' times" if is_estimated else ""
-            print(f"run {run}: {batches} batches in an epoch{source}")
+            print(f"run {run}: {counted(batches, 'batch', 'batches')} in an epoch{source}")
     for line in describe(store):
         print(line)
     listed = list_problems(store)
     if listed:
-        print(f"{len(listed)} problems" + (":" if problems else ""))
+        print(counted(len(listed), "problem") + (":" if problems else ""))
     for problem in listed if problems else ():
         print(f"  {problem}")
     return 0
@@ -51,6 +52,7 @@ def check(store: Positional[Path], *, fix: bool = False) -> int:
     for fault in faults:
         print(fault)
     n_units = sum(fault.unit is not None for fault in faults)
-    fixed = f"; {n_units} units marked failed, the next import or run makes them again"
-    print(f"{store}: {len(faults)} faults{fixed if fix and n_units else ''}")
+    marked = counted(n_units, "unit")
+    fixed = f"; {marked} marked failed, to be made again by the next import or run"
+    print(f"{store}: {counted(len(faults), 'fault')}{fixed if fix and n_units else ''}")
     return 1 if faults else 0

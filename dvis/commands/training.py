@@ -9,6 +9,7 @@ import tyro
 
 from dvis.models.torch_guard import needing_torch
 from dvis.models.training_settings import TrainingSettings
+from dvis.schema import CHECKPOINT, counted
 
 _INTERRUPTED = 130
 
@@ -36,10 +37,10 @@ def train(settings: Annotated[TrainingSettings, tyro.conf.arg(name="")]) -> int:
             file=sys.stderr,
         )
         return _INTERRUPTED
-    print(f"{run.folder}: {len(run.checkpoints)} checkpoints, {len(saved)} of them new")
+    print(f"{run.folder}: {counted(len(run.checkpoints), 'checkpoint')}, {len(saved)} of them new")
     if run.stopped_early:
         print("stopped early: the validation loss no longer improves")
-    last = run.metrics.isel(checkpoint=-1)
+    last = run.metrics.isel({CHECKPOINT: -1})
     for part, images in (("val", "validation images"), ("train", "training images")):
         accuracy, loss = float(last[f"{part}_accuracy"]), float(last[f"{part}_loss"])
         print(f"{images}: accuracy {accuracy:.3f}, loss {loss:.3f}")

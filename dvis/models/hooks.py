@@ -4,7 +4,7 @@ A model and images in, layer outputs out. Every hook is gone when its context en
 error; the model's own tensors, flags and buffers are left alone.
 """
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from typing import Any
@@ -55,6 +55,23 @@ def find_layer(model: nn.Module, layer: str) -> nn.Module:
     return module
 
 
+def convolutions(model: nn.Module, outputs: Mapping[str, LayerOutput]) -> tuple[str, ...]:
+    """The layers that are looked at unless others are named: all convolutions that run.
+
+    Parameters
+    ----------
+    model : nn.Module
+        The model.
+    outputs : mapping of str to LayerOutput
+        What `trace_layers` says of it.
+    """
+    return tuple(
+        name
+        for name, module in model.named_modules()
+        if isinstance(module, nn.Conv2d) and name in outputs
+    )
+
+
 def first_tensor(output: Any) -> Tensor | None:
     """A module's output, or the first of several (attention gives its weights too)."""
     if isinstance(output, tuple | list) and output:
@@ -71,35 +88,6 @@ def as_maps(output: Tensor, channel_dim: int) -> Tensor:
     while maps.ndim < 4:
         maps = maps.unsqueeze(-1)
     return maps
-
-
-@contextmanager
-def recording(model: nn.Module, layers: Sequence[str]) -> Iterator[dict[str, Tensor]]:
-    """Outputs of layers in the forward pass that runs inside the context.
-
-    A module that runs several times keeps its last output. What an in-place module does to a
-    layer's output afterwards is not seen: the output is kept as the layer gave it.
-
-    Raises
-    ------
-    KeyError
-        When the model has no such layer.
-    """
-    outputs: dict[str, Tensor] = {}
-
-    def keep(layer: str) -> Callable[..., None]:
-        def hook(_module: nn.Module, _inputs: Any, output: Any) -> None:
-            tensor = first_tensor(output)
-            if tensor is not None:
-                outputs[layer] = tensor.clone()
-
-        return hook
-
-    with ExitStack() as stack:
-        for layer in layers:
-            handle = find_layer(model, layer).register_forward_hook(keep(layer))
-            stack.callback(handle.remove)
-        yield outputs
 
 
 @contextmanager

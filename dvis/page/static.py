@@ -23,7 +23,7 @@ from dvis.kinds.features.shown.unit_document import unit
 from dvis.page.front import assets, html
 from dvis.page.plain import as_script
 from dvis.progress import progress_bar
-from dvis.schema import did_you_mean
+from dvis.schema import counted, did_you_mean
 
 INDEX = "index.html"
 _DATA, _PICTURES, _ASSETS = "data", "pictures", "assets"
@@ -283,7 +283,8 @@ def _chosen_checkpoints(
     if n_images(n_shown) > max_images or (n_shown == 1 and n_most > 1):
         raise ValueError(
             f"--max-images {max_images} is too few: the first and last checkpoint alone have "
-            f"{n_images(min(2, n_most))} images. Give more, or fewer --layers or --channels"
+            f"{counted(n_images(min(2, n_most)), 'image')}. Give more, or fewer "
+            "--layers or --channels"
         )
     return {
         key: tuple(np.linspace(0, n - 1, min(n, n_shown)).round().astype(int).tolist())

@@ -30,6 +30,7 @@ from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain
 from dvis.plots.time_axis import Scale, XAxis, cell_edges, show_axis, time_axis
+from dvis.schema import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -119,7 +120,7 @@ def heatmap(
     bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=30)
     bar.set_label(plain(label), fontsize=8)
     left_out = f"{len(order)} of {n_there} units" if len(order) < n_there else ""
-    title = f"{n_there} units, sorted by birth"
+    title = f"{counted(n_there, 'unit')}, sorted by birth"
     headline(figure, title, origin_of(dataset), axis.note, left_out, marks.criterion, how)
     return saved(figure, path)
 

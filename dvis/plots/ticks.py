@@ -1,19 +1,24 @@
 """Checkpoint names on the axis of a plot: as many as fit, short enough to read.
 
 `da.plot()` on a trajectory hands matplotlib the checkpoints' names, and matplotlib draws every one
-of them, on top of the next. A converter for numpy strings puts that right for the names that
-`dvis.open` has handed out; every other string axis is matplotlib's own.
+of them, on top of the next. A converter for numpy strings puts that right for names that came out
+of a checkpoint coordinate; every other string axis is matplotlib's own.
+
+xarray asks nobody before it plots, and matplotlib finds converters only in its registry. So the
+checkpoint coordinate itself registers ours, when its values are taken and matplotlib is there by
+then. Opening and reading a store changes nothing in a process that draws nothing.
 """
 
-import importlib.util
 import sys
-from collections.abc import Iterable, Sequence
-from importlib.abc import MetaPathFinder
-from importlib.machinery import ModuleSpec
+from collections.abc import Mapping, Sequence
 from types import ModuleType
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
+import xarray as xr
+
 from dvis.names import parse_checkpoint
+from dvis.store.labels import LabelIndex
 
 if TYPE_CHECKING:
     from matplotlib.ticker import Formatter, Locator
@@ -48,34 +53,39 @@ def plain(text: str) -> str:
     return text.replace("$", r"\$")
 
 
-def show_names_readably(labels: Iterable[str]) -> None:
-    """Have axes of these names drawn with a few short ones, once matplotlib is imported."""
-    _labels.update(labels)
-    if "matplotlib.category" in sys.modules:
-        _register(sys.modules["matplotlib.category"])
-    elif not any(isinstance(finder, _AfterCategory) for finder in sys.meta_path):
-        sys.meta_path.insert(0, _AfterCategory())
+class CheckpointIndex(LabelIndex):
+    """Index of checkpoints, whose coordinate has its names drawn readably."""
+
+    def create_variables(self, variables: Mapping[Any, xr.Variable] | None = None) -> Any:
+        """The coordinate, as xarray asks its index for it."""
+        made = super().create_variables(variables)
+        return {
+            name: _CheckpointVariable(each.dims, each, each.attrs, each.encoding)  # type: ignore[no-untyped-call]
+            for name, each in made.items()
+        }
 
 
-class _AfterCategory(MetaPathFinder):
-    """Registers the converter when something imports matplotlib's own: dvis must not import it."""
+class _CheckpointVariable(xr.IndexVariable):
+    """Names of checkpoints, which tell matplotlib how to draw them when somebody takes them."""
 
-    def find_spec(
-        self, name: str, path: Sequence[str] | None, target: ModuleType | None = None
-    ) -> ModuleSpec | None:
-        if name != "matplotlib.category":
-            return None
-        sys.meta_path.remove(self)
-        spec = importlib.util.find_spec(name)
-        if spec is not None and spec.loader is not None:
-            execute = spec.loader.exec_module
+    __slots__ = ()
 
-            def execute_and_register(module: ModuleType) -> None:
-                execute(module)
-                _register(module)
+    @xr.IndexVariable.values.getter  # type: ignore[untyped-decorator]  # mypy knows none of properties
+    def values(self) -> Any:
+        """The names, as a numpy array."""
+        return _known_to_matplotlib(super().values)
 
-            spec.loader.exec_module = execute_and_register  # type: ignore[method-assign]
-        return spec
+    def to_numpy(self) -> Any:
+        """The names, as a numpy array."""
+        return _known_to_matplotlib(super().to_numpy())
+
+
+def _known_to_matplotlib(names: np.ndarray) -> np.ndarray:
+    category = sys.modules.get("matplotlib.category")
+    if category is not None:
+        _labels.update(names.tolist())
+        _register(category)
+    return names
 
 
 def name_ticks(names: Sequence[str], which: str = "x") -> "tuple[Locator, Formatter]":
@@ -88,7 +98,6 @@ def name_ticks(names: Sequence[str], which: str = "x") -> "tuple[Locator, Format
     which : {"x", "y"}
         The axis: names are wider than high.
     """
-    import numpy as np
     from matplotlib import ticker
 
     tick_inches = _TICK_INCHES if which == "x" else _TICK_LINE_INCHES
@@ -115,11 +124,11 @@ def name_ticks(names: Sequence[str], which: str = "x") -> "tuple[Locator, Format
 
 
 def _register(category: ModuleType) -> None:
-    import numpy as np
     from matplotlib import units
 
-    if getattr(units.registry.get(np.str_), "is_dvis", False):
-        return
+    standing = units.registry.get(np.str_)
+    if standing is None or getattr(standing, "is_dvis", False):
+        return  # None while another thread is still importing matplotlib
 
     class CheckpointConverter(category.StrCategoryConverter):  # type: ignore[misc, name-defined]
         """Matplotlib's converter of strings, with readable ticks where they are checkpoints."""

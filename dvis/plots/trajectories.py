@@ -28,6 +28,7 @@ from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain
 from dvis.plots.time_axis import Scale, TimeAxis, XAxis, show_axis, time_axis
+from dvis.schema import counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -170,7 +171,7 @@ def trajectories_by_layer(
         show_axis(axes, axis, inches=width - 0.6)
         draw_layer(axes, axis, values, colors[name], name, bands="all")
         show_values_axis(axes, curves.values if share_y else values, yscale)
-        axes.set_title(plain(f"{name}, {_count(len(values))}"), loc="left", fontsize=8)
+        axes.set_title(plain(f"{name}, {counted(len(values), 'unit')}"), loc="left", fontsize=8)
         axes.tick_params(labelsize=7)
         axes.set_xlabel("")
         without_box(axes)
@@ -235,16 +236,12 @@ def show_depth(axes: "Axes", layers: Sequence[str]) -> None:
     bar.ax.invert_yaxis()
 
 
-def _count(n: int) -> str:
-    return "1 unit" if n == 1 else f"{n} units"
-
-
 def _title(curves: Curves) -> str:
     if len(curves.names) == 1:
         return curves.names[0]
     layers = curves.layer_names
     if len(layers) == 1:
-        return f"{layers[0]}, {len(curves.names)} channels"
+        return f"{layers[0]}, {counted(len(curves.names), 'channel')}"
     if curves.names == layers:
         return f"{len(layers)} layers"
     return f"{len(curves.names)} units of {len(layers)} layers"

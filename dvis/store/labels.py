@@ -1,52 +1,77 @@
 """Labels that answer a wrong name with the right ones.
 
-xarray looks names up in pandas indexes, and a name that is not there is a bare KeyError. An index
-of our own raises one that says what there is; xarray shows it above its own.
+xarray answers a name that is not there with a bare KeyError. An index of our own says which of the
+asked-for names are wrong, what there is, and the nearest.
 """
 
 from collections.abc import Hashable
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
-import pandas as pd
 import xarray as xr
+from xarray.indexes import PandasIndex
 
-from dvis.schema import did_you_mean
+from dvis.schema import did_you_mean, nearest
 
 
-class LabelIndex(pd.Index):
-    """Pandas index of text labels; what it is not asked about a label, pandas answers."""
+class _AlignsWithPandasIndex(type):
+    """Class of indexes that xarray aligns with its own.
 
-    # Made as xarray's own CFTimeIndex is: pandas has no other way to a kind of index.
-    def __new__(cls, data: Any, name: Hashable = None, **_: Any) -> Self:
-        """Index of labels, which are taken as they are."""
-        index: Any = object.__new__(cls)  # with private parts of pandas, which no type tells
-        index._data = np.asarray(data, dtype=object)
-        index._name = name
-        index._cache = {}
-        index._reset_identity()
-        return index  # type: ignore[no-any-return]
+    xarray aligns only indexes of equal classes: without this, `ds.reindex(layer=[...])` and sums
+    with arrays that other programs labelled would raise an AlignmentError.
+    """
 
-    def get_loc(self, key: Any) -> Any:
-        """Place of a label.
+    def __eq__(cls, other: object) -> bool:
+        return other is PandasIndex or isinstance(other, _AlignsWithPandasIndex)
+
+    def __hash__(cls) -> int:
+        return hash(PandasIndex)
+
+
+class LabelIndex(PandasIndex, metaclass=_AlignsWithPandasIndex):
+    """xarray's own index, for text labels, with an error that helps."""
+
+    # What xarray takes for `method` and gives back has no public name: Any.
+    def sel(self, labels: dict[Any, Any], method: Any = None, tolerance: Any = None) -> Any:
+        """Places of labels.
 
         Raises
         ------
         KeyError
-            When there is no such label: with those there are, and the nearest.
+            When a label is not there: with the wrong ones, those there are, and the nearest.
         """
         try:
-            return super().get_loc(key)
-        except KeyError:
-            labels = [str(label) for label in self]
-            raise KeyError(did_you_mean(str(self.name), str(key), labels, "the Dataset")) from None
+            return super().sel(labels, method, tolerance)
+        except KeyError as err:
+            ((name, asked),) = labels.items()
+            there = [str(label) for label in self.index]
+            wrong = [label for label in _asked_labels(asked) if label not in there]
+            if not wrong:  # something else is amiss, such as a slice between repeated labels
+                raise
+            raise KeyError(_text(str(name), wrong, there)) from err
 
 
-def label_coordinates(dim: str, labels: list[str]) -> xr.Coordinates:
+def label_coordinates(
+    dim: Hashable, labels: list[str], index: type[LabelIndex] = LabelIndex
+) -> xr.Coordinates:
     """Coordinate of text labels along a dimension, fixed-width text on the outside.
 
     Zarr's StringDType is none on which `.plot()` works.
     """
     text = np.array(labels, dtype=str)
-    index = xr.indexes.PandasIndex(LabelIndex(text, name=dim), dim, coord_dtype=text.dtype)
-    return xr.Coordinates.from_xindex(index)
+    return xr.Coordinates.from_xindex(index(text, dim, coord_dtype=text.dtype))
+
+
+def _asked_labels(asked: Any) -> list[str]:
+    """The labels in what `sel` was given for a dimension: one, several or a slice."""
+    ends = [asked.start, asked.stop] if isinstance(asked, slice) else np.ravel(np.asarray(asked))
+    return list(dict.fromkeys(str(end) for end in ends if end is not None))
+
+
+def _text(name: str, wrong: list[str], there: list[str]) -> str:
+    """What to say of wrong labels, of which there is at least one."""
+    text = did_you_mean(name, wrong[0], there, "the Dataset")
+    for label in wrong[1:10]:
+        close = nearest(label, there)
+        text += f" Nor is {label!r}" + (f" (did you mean {close!r}?)" if close else "") + " there."
+    return text + (f" {len(wrong)} are wrong in all." if len(wrong) > 10 else "")

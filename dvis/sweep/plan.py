@@ -104,7 +104,7 @@ class Plan:
     before : callable, optional
         A look at the group once it has grown, which may take parts back, or raise.
     unit : str
-        What its parts are called.
+        What one of its parts is called.
     recorder : callable, optional
         What records, of the plan, the store, what the run's files say and the place; by default a
         `GroupRecorder`.
@@ -125,6 +125,6 @@ class Plan:
     at_least: Mapping[str, int] = field(default_factory=dict)
     noted: Callable[[Group], Mapping[str, Any]] | None = None
     before: Callable[[Group], None] | None = None
-    unit: str = "units"
+    unit: str = "unit"
     recorder: "Callable[[Plan, Path, RunFacts, Place], Recorder] | None" = None
     notes: tuple[str, ...] = ()

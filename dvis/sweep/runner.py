@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from dvis.models.architectures import model_name
-from dvis.schema import group_path
+from dvis.schema import counted, group_path
 from dvis.store.metrics import write_metrics
 from dvis.store.writer import writing
 from dvis.sweep.executors import ExecutorFactory
@@ -47,7 +47,7 @@ class Report:
     store: Path
     run: str
     name: str
-    unit: str = "units"
+    unit: str = "unit"
     n_measured: int = 0
     n_failed: int = 0
     kept: Mapping[str, int] = field(default_factory=dict)
@@ -64,12 +64,10 @@ class Report:
         if len(self.notes) > _MAX_TOLD:
             n_more = len(self.notes) - _MAX_TOLD
             lines.append(f"  ... and {n_more} more: dvis info {self.store}")
-        lines.append(
-            f"{self.store}, {self.name}: {self.n_measured} {self.unit} measured, "
-            f"{self.n_failed} failed"
-        )
+        measured = counted(self.n_measured, self.unit)
+        lines.append(f"{self.store}, {self.name}: {measured} measured, {self.n_failed} failed")
         lines += [
-            f"{n} {self.unit} are {why} and kept as they are; --overwrite makes them again"
+            f"kept: {counted(n, self.unit)} {why}; --overwrite measures again"
             for why, n in self.kept.items()
             if n
         ]
@@ -136,7 +134,7 @@ def carry_out(
                 device=place.device,
                 start=plan.start,
                 is_chained=plan.is_chained,
-                unit=plan.unit,
+                unit=f"{plan.unit}s",
                 progress=progress,
             )
         finally:

@@ -12,6 +12,7 @@ from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.options import Preset, VisualizeOptions, options_from
 from dvis.kinds.features.tree.export import export_tree
 from dvis.models.torch_guard import needing_torch
+from dvis.schema import counted
 
 _MAX_PRINTED = 20
 
@@ -70,7 +71,7 @@ def _visualize(options: VisualizeOptions) -> int:
         print(line)
     if options.output_path is not None:
         exported = export_tree(report.store, options.output_path, overwrite=True)
-        print(f"{exported.folder}: {exported.n_images} jpg files")
+        print(f"{exported.folder}: {counted(exported.n_images, 'jpg file')}")
     return 1 if report.n_failed else 0
 
 
@@ -117,7 +118,8 @@ def verify(
     if len(report.faults) > _MAX_PRINTED:
         print(f"... and {len(report.faults) - _MAX_PRINTED} more")
     unknown = f", {report.n_unknown} cannot be verified" if report.n_unknown else ""
-    print(f"{store}: {report.n_verified} units agree, {len(report.faults)} faults{unknown}")
+    verified = counted(report.n_verified, "unit")
+    print(f"{store}: {verified} verified, {counted(len(report.faults), 'fault')}{unknown}")
     for reason in report.reasons:
         print(f"  {reason}")
     is_sound = report.n_verified and not report.faults and not report.n_of_other_weights
@@ -133,7 +135,8 @@ def compact(store: Positional[Path]) -> int:
         A store's folder.
     """
     n_groups = compact_store(store, progress=True)
-    print(f"{store}: {n_groups} groups rewritten" if n_groups else f"{store}: is compact already")
+    done = f"{counted(n_groups, 'group')} rewritten" if n_groups else "is compact already"
+    print(f"{store}: {done}")
     return 0
 
 

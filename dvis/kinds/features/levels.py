@@ -20,9 +20,23 @@ def values_of(levels: np.ndarray, value_min: Any, value_max: Any) -> np.ndarray:
     return values
 
 
-def input_of(values: np.ndarray, parameters: Mapping[str, Any]) -> np.ndarray:
-    """Model input (..., y, x, rgb), float32, of values, by the parameters of how they were made."""
+def model_input(
+    levels: np.ndarray, value_min: Any, value_max: Any, parameters: Mapping[str, Any]
+) -> np.ndarray:
+    """Model input (..., y, x, rgb), float32, of levels, by the parameters of how they were made."""
     mean = np.asarray(parameters.get(INPUT_MEAN, 0.0), np.float32)
     std = np.asarray(parameters.get(INPUT_STD, 1.0), np.float32)
-    given: np.ndarray = (values - mean) / std
+    given: np.ndarray = (values_of(levels, value_min, value_max) - mean) / std
     return given
+
+
+def coloured_input(
+    levels: np.ndarray, value_min: Any, value_max: Any, parameters: Mapping[str, Any]
+) -> np.ndarray:
+    """The same with as many colours as the model takes, colours first: (..., colour, y, x).
+
+    An image of one colour is stored three times over.
+    """
+    n_colours = len(parameters.get(INPUT_MEAN, (0.0,) * 3))
+    given = model_input(levels[..., :n_colours], value_min, value_max, parameters)
+    return np.moveaxis(given, -1, -3)

@@ -3,7 +3,7 @@
 import numpy as np
 import xarray as xr
 
-from dvis.kinds.features.levels import input_of, values_of
+from dvis.kinds.features import levels
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y
 
 
@@ -49,7 +49,7 @@ def model_input(dataset: xr.Dataset, checkpoint: str, layer: str, channel: int) 
         )
     table = dataset.attrs["parameters"][int(unit.params)]
     image = unit.image.transpose(Y, X, RGB)
-    inputs = input_of(values_of(image.values, low, high), table)
+    inputs = levels.model_input(image.values, low, high, table)
     attrs = {"long_name": "model input", "units": "1"}
     given = xr.DataArray(inputs, image.coords, image.dims, "model_input", attrs)
     return given.transpose(RGB, Y, X)

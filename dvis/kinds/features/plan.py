@@ -20,6 +20,7 @@ from dvis.models.architectures import model_name
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
 from dvis.models.devices import find_device
+from dvis.schema import counted
 from dvis.sweep.place import Place
 from dvis.sweep.plan import Plan, Start
 from dvis.sweep.run_facts import RunFacts, read_run
@@ -127,8 +128,8 @@ class _FromOptions:
             return []
         without = self._folders.without
         return [
-            f"{len(without)} images began at random, for no folder of --init-images-dir has one to "
-            f"start from; the first is {without[0]}"
+            f"{counted(len(without), 'image')} began at random, for no folder of "
+            f"--init-images-dir has one to start from; the first is {without[0]}"
         ]
 
 

@@ -11,7 +11,8 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.features.group import FeatureGroup
-from dvis.kinds.features.levels import INPUT_MEAN, input_of, values_of
+from dvis.kinds.features.levels import model_input
+from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
 from dvis.kinds.features.run_notes import finish_import
 from dvis.kinds.features.words import FINGERPRINT, FORM, IMAGE_NUMBER, size_label
 from dvis.names import CheckpointName
@@ -125,8 +126,12 @@ class FeatureRecorder:
             )
             table = group.parameters
             tables = [table[i] if i >= 0 else {} for i in params.tolist()]
-            values = values_of(images, low, high)
-            given = np.stack([input_of(v, t) for v, t in zip(values, tables, strict=True)])
+            given = np.stack(
+                [
+                    model_input(image, bottom, top, of_image)
+                    for image, bottom, top, of_image in zip(images, low, high, tables, strict=True)
+                ]
+            )
             given[status != Status.COMPLETE] = np.nan
             inputs.append(np.moveaxis(given, -1, 1))
         start = np.stack(inputs)
@@ -210,10 +215,8 @@ class FeatureRecorder:
         weights = np.zeros((len(status), 1), np.uint64)
         for label, fingerprint in self._fingerprints.items():
             weights[group.rows[CHECKPOINT][label]] = fingerprint
-        # An import's units tell of their files there, and what weights they are of is not known.
-        ours = [INPUT_MEAN in table for table in group.parameters]
-        is_ours = np.isin(params, np.flatnonzero(ours))
-        is_of_others = is_ours & (weights != 0) & (made_of != 0) & (made_of != weights)
+        is_measured = fingerprint_of(params, group.parameters) == WEIGHTS
+        is_of_others = is_measured & (weights != 0) & (made_of != 0) & (made_of != weights)
         state = np.full(status.shape, _DONE, np.uint8)
         state[params != self._params[variant]] = _OTHER_OPTIONS
         state[is_of_others] = _OTHER_WEIGHTS

@@ -14,11 +14,12 @@ import xarray as xr
 import zarr
 from torch import nn
 
-from dvis.kinds.features.measure.engine import Normalisation
+from dvis.kinds.features.levels import coloured_input
+from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
 from dvis.kinds.features.measure.measurement import objective_of
-from dvis.kinds.features.measure.stored import StoredImage, activations, model_input
+from dvis.kinds.features.measure.stored import activations
 from dvis.kinds.features.read import FEATURE_READER
-from dvis.kinds.features.words import KIND, Variant
+from dvis.kinds.features.words import FINGERPRINT, KIND, Variant
 from dvis.models.architectures import load_model, torchvision_names
 from dvis.models.checkpoints import (
     CheckpointError,
@@ -143,12 +144,13 @@ def _n_of_other_weights(
         resolve(store, None), path=group_path(run, KIND, variant), mode="r"
     )
     row = np.asarray(group[CHECKPOINT][:]).tolist().index(at[CHECKPOINT].item())
-    made_of = np.asarray(group["source/fingerprint"][row])
+    made_of = np.asarray(group[FINGERPRINT][row])
     layers = np.asarray(group[LAYER][:]).tolist()
     here = made_of[[layers.index(layer) for layer in at[LAYER].values.tolist()]]
-    is_ours = (at.status == Status.COMPLETE) & at.value_min.notnull()
-    is_other = (here != 0) & (here != fingerprint(file.path))
-    return int((is_ours.transpose(LAYER, CHANNEL).values & is_other).sum())
+    units = at[["status", "params"]].transpose(LAYER, CHANNEL)
+    is_measured = fingerprint_of(units.params.values, at.attrs["parameters"]) == WEIGHTS
+    is_other = is_measured & (here != 0) & (here != fingerprint(file.path))
+    return int(((units.status.values == Status.COMPLETE) & is_other).sum())
 
 
 def _load(
@@ -175,15 +177,15 @@ def _verify(
         of_layer = dataset.sel({LAYER: layer})
         channels = np.flatnonzero(of_layer.status.values == Status.COMPLETE)
         for first in range(0, len(channels), _BATCH):
-            units = of_layer.isel(channel=channels[first : first + _BATCH]).load()
+            units = of_layer.isel({CHANNEL: channels[first : first + _BATCH]}).load()
             is_known = units.value_min.notnull() & units.activation.notnull() & (units.params >= 0)
-            known = units.isel(channel=np.flatnonzero(is_known.values))
-            if model is None or not known.sizes["channel"]:
-                report.n_unknown += units.sizes["channel"]
+            known = units.isel({CHANNEL: np.flatnonzero(is_known.values)})
+            if model is None or not known.sizes[CHANNEL]:
+                report.n_unknown += units.sizes[CHANNEL]
             else:
-                report.n_unknown += units.sizes["channel"] - known.sizes["channel"]
+                report.n_unknown += units.sizes[CHANNEL] - known.sizes[CHANNEL]
                 _compare(model, known, layer, variant, tolerance, report)
-            yield units.sizes["channel"]
+            yield units.sizes[CHANNEL]
 
 
 def _compare(
@@ -196,14 +198,12 @@ def _compare(
 ) -> None:
     like = next(model.parameters())
     tables = [units.attrs["parameters"][i] for i in units.params.values.tolist()]
-    inputs = []
-    for i, table in enumerate(tables):
-        mean, std = table.get("input_mean", (0.0,) * 3), table.get("input_std", (1.0,) * 3)
-        unit = units.isel(channel=i)
-        pixels = unit.image.values[..., : len(mean)]
-        stored = StoredImage(pixels, float(unit.value_min), float(unit.value_max))
-        inputs.append(model_input([stored], Normalisation(mean=tuple(mean), std=tuple(std)), like))
-    images = torch.cat(inputs)
+    of_units = (units[name].values for name in ("image", "value_min", "value_max"))
+    inputs = [
+        coloured_input(image, low, high, table)
+        for image, low, high, table in zip(*of_units, tables, strict=True)
+    ]
+    images = torch.from_numpy(np.stack(inputs)).to(like)
     outputs = trace_layers(model, images[:1])
     if layer not in outputs:
         report.faults.append(f"the model has no layer {layer!r}, of which there are images")

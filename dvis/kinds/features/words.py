@@ -96,8 +96,12 @@ def block_checkpoints(height: int, width: int, codec: str) -> int:
     return max(1, min(BLOCK_MAX_CHECKPOINTS, fitting))
 
 
+AVERAGE, SUM, CENTER = "average", "sum", "center"  # objectives, beside single neurons
+SINGLE = "single"  # the word of info.json and options for one neuron
+_NEURON = re.compile(r"neuron_(?P<row>\d+)_(?P<column>\d+)")
+OBJECTIVE = rf"{AVERAGE}|{SUM}|{CENTER}|{_NEURON.pattern}"
 _VARIANT = re.compile(
-    r"(?P<objective>average|sum|center|neuron_(?P<row>\d+)_(?P<column>\d+))-(?P<image>\d+)"
+    rf"(?P<objective>{OBJECTIVE})-(?P<image>\d+)"
     r"(?:@(?P<size>\d+px|\d+x\d+px))?"
 )
 
@@ -135,17 +139,35 @@ class Variant:
     @property
     def neuron(self) -> list[int] | None:
         """Row and column of a `neuron_{row}_{column}` objective."""
-        if not self.objective.startswith("neuron_"):
-            return None
-        return [int(part) for part in self.objective.split("_")[1:]]
+        match = _NEURON.fullmatch(self.objective)
+        return [int(match["row"]), int(match["column"])] if match else None
 
     @property
     def aggregation(self) -> str:
         """The word that info.json uses for the objective."""
-        return self.objective if self.objective in ("average", "sum") else "single"
+        return self.objective if self.objective in (AVERAGE, SUM) else SINGLE
 
     def __str__(self) -> str:
         return f"{self.base}@{self.size}" if self.size else self.base
+
+
+def neuron_of(objective: str, height: int, width: int) -> tuple[int, int] | None:
+    """Row and column of the neuron that an objective means; None where it means the whole map.
+
+    Examples
+    --------
+    >>> neuron_of("center", 7, 7), neuron_of("neuron_3_4", 7, 7), neuron_of("sum", 7, 7)
+    ((3, 3), (3, 4), None)
+    """
+    if objective == CENTER:
+        return height // 2, width // 2
+    match = _NEURON.fullmatch(objective)
+    return (int(match["row"]), int(match["column"])) if match else None
+
+
+def neuron_objective(row: int, column: int) -> str:
+    """Name of the objective that is one position of a map."""
+    return f"neuron_{row}_{column}"
 
 
 def size_label(height: int, width: int) -> str:

@@ -20,7 +20,7 @@ from dvis.kinds.llc.plot_command import LLCPlotOptions, plot_llc
 from dvis.kinds.llc.read import llc_traces
 from dvis.kinds.llc.words import DRAW, EPSILON, GAMMA, PARAMETERS
 from dvis.models.torch_guard import needing_torch
-from dvis.schema import CHECKPOINT
+from dvis.schema import CHECKPOINT, counted
 
 if TYPE_CHECKING:
     from dvis.kinds.llc.estimation import CalibrationReport, LLCReport
@@ -126,7 +126,7 @@ def _print_estimate(report: "LLCReport", command: EstimateCommand) -> int:
 
 def _burn_in_line(command: EstimateCommand, report: "LLCReport", n_draws: int) -> str:
     """How many draws the table leaves out, as all readers do unless told otherwise."""
-    line = f"burn-in: {report.burn_in} of {n_draws} draws"
+    line = f"burn-in: {report.burn_in} of {counted(n_draws, 'draw')}"
     asked = command.options.settings.burn_in
     if asked == report.burn_in:
         return line
@@ -200,9 +200,9 @@ def _pick_line(traces: xr.Dataset) -> str:
     rhat, ess, mala = (float(estimate[name]) for name in ("rhat", "ess", "mala"))
     epsilon, gamma = (float(estimate[name]) for name in (EPSILON, GAMMA))
     return (
-        f"{int(estimate['n_chains'])} chains at epsilon {epsilon:g}, gamma {gamma:g}: LLC "
-        f"{_with_error(estimate)}, R-hat {rhat:.3f}, ESS {ess:.0f}, MALA acceptance {mala:.2f}, "
-        f"{int(estimate['n_diverged'])} diverged"
+        f"{counted(int(estimate['n_chains']), 'chain')} at epsilon {epsilon:g}, gamma {gamma:g}: "
+        f"LLC {_with_error(estimate)}, R-hat {rhat:.3f}, ESS {ess:.0f}, "
+        f"MALA acceptance {mala:.2f}, {int(estimate['n_diverged'])} diverged"
     )
 
 

@@ -74,7 +74,8 @@ def estimate_llc(
         Samples in place of the image set of the options: a tuple of tensors, (sample, ...) each,
         a torch Dataset, or what `dvis.kinds.llc.measure.samples_of` gives.
     loss : {"cross_entropy", "mse"} or callable
-        Loss of each sample: `loss(model, batch)` gives a Tensor (sample,).
+        Loss of each sample: `loss(model, batch)` gives a Tensor (sample,). A store knows it by its
+        name and, where the name is shared or the code changes, its tag: `loss.dvis_tag = "v2"`.
     allow_random : bool
         Take data that differs when it is read again, such as augmented images.
     client : distributed.Client, optional
@@ -92,8 +93,9 @@ def estimate_llc(
     FileNotFoundError, CheckpointError
         When there are no checkpoints or images, or no checkpoint can be loaded into the model.
     KeyError, ValueError
-        When no weight has such a name, an option is out of its range, the data are random, or the
-        store has chains of other data or settings under the name.
+        When no weight has such a name, an option is out of its range, the data are random, a loss
+        without a name of its own has no tag, or the store has chains of other data or settings
+        under the name.
     TypeError
         When the loss or the data cannot travel to workers.
     DiskFullError

@@ -58,7 +58,7 @@ class LLCReport(Report):
         run that made the group, or of the last that made its chains longer.
     """
 
-    unit: str = "chains"
+    unit: str = "chain"
     parameters: tuple[str, ...] = ()
     epsilon: tuple[float, ...] = ()
     gamma: tuple[float, ...] = ()
@@ -124,7 +124,7 @@ def _plan_of_starts(plan: SamplingPlan) -> Plan:
         settings=plan.group_settings,
         labels={PARAMETERS: plan.labels},
         noted=partial(_noted_at_start, plan),
-        unit="starts",
+        unit="start",
     )
 
 
@@ -157,7 +157,7 @@ def _plan_of_chains(plan: SamplingPlan, epsilon: tuple[float, ...]) -> Plan:
         },
         at_least={"n_draws": n_steps},
         noted=partial(_noted_of_chains, plan, epsilon),
-        unit="chains",
+        unit="chain",
     )
 
 

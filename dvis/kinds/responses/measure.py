@@ -13,10 +13,11 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from dvis.kinds.features.words import AVERAGE, SUM, neuron_of
 from dvis.kinds.responses.fixed_images import FixedImages, forget_prepared
-from dvis.kinds.responses.words import CLASS, IMAGE, IMAGE_CHECKPOINT, UNIT
-from dvis.models.hooks import LayerOutput, as_maps, stopping, trace_layers
-from dvis.schema import CHANNEL, LAYER, did_you_mean
+from dvis.kinds.responses.words import CLASS, IMAGE, IMAGE_CHECKPOINT
+from dvis.models.hooks import LayerOutput, as_maps, convolutions, stopping, trace_layers
+from dvis.schema import CHANNEL, LAYER, UNIT, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -122,17 +123,16 @@ def aggregated(maps: Tensor, aggregation: str) -> Tensor:
     """
     if maps.dtype in (torch.float16, torch.bfloat16):
         maps = maps.float()
-    match aggregation:
-        case "mean" | "average":
-            return maps.mean((-2, -1))
-        case "max":
-            return maps.amax((-2, -1))
-        case "sum":
-            return maps.sum((-2, -1))
-        case "center":
-            return maps[..., maps.shape[-2] // 2, maps.shape[-1] // 2].clone()
-    row, column = (int(part) for part in aggregation.split("_")[1:])
-    return maps[..., row, column].clone()
+    if aggregation in ("mean", AVERAGE):
+        return maps.mean((-2, -1))
+    if aggregation == "max":
+        return maps.amax((-2, -1))
+    if aggregation == SUM:
+        return maps.sum((-2, -1))
+    at = neuron_of(aggregation, *maps.shape[-2:])
+    if at is None:
+        raise ValueError(f"{aggregation!r} is nothing that a map is reduced to; give mean or max")
+    return maps[..., at[0], at[1]].clone()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -167,11 +167,7 @@ class ImageResponses:
             When a layer's output has no channels.
         """
         outputs = trace_layers(model, self.images.batch(0, 1, next(model.parameters())))
-        layers = layers or [
-            name
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Conv2d) and name in outputs
-        ]
+        layers = layers or convolutions(model, outputs)
         check_layers(model, outputs, layers)
         return {layer: outputs[layer].n_channels for layer in layers}
 

@@ -21,6 +21,8 @@ from dvis.kinds.responses.measure import FeatureImageResponses, ImageResponses
 from dvis.kinds.responses.options import ALL, LAST, RespondOptions
 from dvis.kinds.responses.stored_images import StoredImages, choose_units, fingerprints_of_images
 from dvis.kinds.responses.words import (
+    CLASS,
+    IMAGE,
     IMAGE_CHECKPOINT,
     IMAGES,
     ResponseSettings,
@@ -161,7 +163,7 @@ def _of_images(options: RespondOptions, run: RunFacts) -> Plan:
     widths = _widths(measurement, model, options)
     image_set = images.images
     settings = ResponseSettings(
-        of="class" if options.by_class else "image",
+        of=CLASS if options.by_class else IMAGE,
         labels=image_set.classes if options.by_class else image_set.sample_ids,
         images={
             "name": image_set.name,

@@ -13,7 +13,7 @@ import numpy as np
 import orjson
 import xarray as xr
 
-from dvis.kinds.features.levels import INPUT_MEAN, input_of, values_of
+from dvis.kinds.features.levels import coloured_input
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y, did_you_mean
 
 _TOLD_BY = ("activation", "value_min", "value_max", "stop_step", "seed")
@@ -53,12 +53,10 @@ class StoredImages:
             channels = [wanted[i][1] for i in places]
             units = of_layer.sel({CHECKPOINT: label, CHANNEL: channels})
             images = units["image"].transpose(CHANNEL, Y, X, RGB).values
-            values = values_of(images, units["value_min"].values, units["value_max"].values)
+            values = (images, units["value_min"].values, units["value_max"].values)
             tables = [self.dataset.attrs["parameters"][i] for i in units["params"].values.tolist()]
-            for i, of_unit, table in zip(places, values, tables, strict=True):
-                # An image of one colour is stored three times over.
-                n_colours = len(table.get(INPUT_MEAN, (0.0,) * 3))
-                inputs[i] = np.moveaxis(input_of(of_unit[..., :n_colours], table), -1, 0)
+            for i, image, low, high, table in zip(places, *values, tables, strict=True):
+                inputs[i] = coloured_input(image, low, high, table)
         return np.stack(inputs)
 
 

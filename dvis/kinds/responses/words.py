@@ -7,7 +7,7 @@ status (without image or class), and the coordinates of units
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Literal, get_args
+from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
@@ -28,9 +28,9 @@ from dvis.schema import (
 )
 
 KIND = "responses"
-IMAGE, CLASS = "image", "class"
+IMAGE: Final = "image"
+CLASS: Final = "class"
 IMAGE_CHECKPOINT = "image_checkpoint"  # whose feature image a cross response is to
-UNIT = "unit"
 IMAGES = f"{SOURCE}/images"
 
 Of = Literal["image", "class", "image_checkpoint"]

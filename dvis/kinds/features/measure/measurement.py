@@ -20,8 +20,17 @@ from dvis.kinds.features.measure.parametrisations import (
 )
 from dvis.kinds.features.measure.stored import StoredImage, activations, model_input, quantise
 from dvis.kinds.features.options import FeatureSettings, Precision
-from dvis.kinds.features.words import BLOCK_CHANNELS, IMAGE_NUMBER, STEP_IN_RUN
-from dvis.models.hooks import LayerOutput, trace_layers
+from dvis.kinds.features.words import (
+    BLOCK_CHANNELS,
+    CENTER,
+    IMAGE_NUMBER,
+    SINGLE,
+    STEP_IN_RUN,
+    SUM,
+    neuron_objective,
+    neuron_of,
+)
+from dvis.models.hooks import LayerOutput, convolutions, trace_layers
 from dvis.schema import CHANNEL, LAYER, RGB, X, Y, did_you_mean
 
 Aggregation = Literal["average", "sum", "single"]
@@ -103,8 +112,8 @@ class FeatureVisualisation:
     def objectives(self) -> list[str]:
         """Names of what is maximised, as variants bear them."""
         if self.neurons:
-            return [f"neuron_{row}_{column}" for row, column in self.neurons]
-        return ["center" if self.aggregation == "single" else self.aggregation]
+            return [neuron_objective(row, column) for row, column in self.neurons]
+        return [CENTER if self.aggregation == SINGLE else self.aggregation]
 
     @property
     def parameters(self) -> dict[str, Any]:
@@ -145,11 +154,7 @@ class FeatureVisualisation:
                 f"less than {2 * self.image_size}"
             )
         outputs = trace_layers(model, self._blank(model))
-        layers = self.layers or tuple(
-            name
-            for name, module in model.named_modules()
-            if isinstance(module, nn.Conv2d) and name in outputs
-        )
+        layers = self.layers or convolutions(model, outputs)
         modules = dict(model.named_modules())
         for layer in layers:
             if layer in modules and layer not in outputs:
@@ -349,13 +354,9 @@ class FeatureVisualisation:
 
 def objective_of(layer: str, index: int, name: str, output: LayerOutput) -> Objective:
     """The objective of a unit that a variant's name tells: average, sum, center, neuron_3_4."""
-    if name in ("average", "sum"):
-        return channel(layer, index, aggregation="mean" if name == "average" else "sum")
-    if name == "center":
-        height, width = map_size(output)
-        return neuron(layer, index, height // 2, width // 2)
-    row, column = (int(part) for part in name.split("_")[1:])
-    return neuron(layer, index, row, column)
+    if at := neuron_of(name, *map_size(output)):
+        return neuron(layer, index, *at)
+    return channel(layer, index, aggregation="sum" if name == SUM else "mean")
 
 
 def image_seed(seed: int, layer: str, index: int, number: int) -> int:

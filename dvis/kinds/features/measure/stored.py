@@ -11,7 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dvis.kinds.features.levels import LEVELS, values_of
+from dvis.kinds.features.levels import INPUT_MEAN, INPUT_STD, LEVELS, coloured_input
 from dvis.kinds.features.measure.engine import Normalisation
 from dvis.kinds.features.measure.objectives import Objective, ObjectiveBatch
 from dvis.models.hooks import LayerOutput, stopping
@@ -40,8 +40,9 @@ def model_input(
 ) -> Tensor:
     """What the model takes (image, channel, y, x) of stored images."""
     low, high = ([getattr(i, name) for i in images] for name in ("value_min", "value_max"))
-    values = values_of(np.stack([image.pixels for image in images]), low, high)
-    return normalisation(torch.from_numpy(values).movedim(-1, 1).to(like))
+    table = {INPUT_MEAN: normalisation.mean, INPUT_STD: normalisation.std}
+    levels = np.stack([image.pixels for image in images])
+    return torch.from_numpy(coloured_input(levels, low, high, table)).to(like)
 
 
 def activations(

@@ -23,7 +23,7 @@ from dvis.plots.documentation import documented
 from dvis.plots.selection import one_unit, origin_of
 from dvis.plots.ticks import plain
 from dvis.plots.time_axis import Scale, TimeAxis, XAxis, show_axis, time_axis
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -197,7 +197,7 @@ def _draw_images(
     strip_height = height - _TOP - _TRAJECTORY
     strip.set(xlim=(0, inner), ylim=(strip_height, 0))
     shown = unit.isel({CHECKPOINT: axis.places[chosen]})
-    images = shown["image"].transpose(CHECKPOINT, "y", "x", "rgb").values
+    images = shown["image"].transpose(CHECKPOINT, Y, X, RGB).values
     activations, status = shown["activation"].values, shown["status"].values
     for i, (place, center) in enumerate(zip(chosen, centers, strict=True)):
         top = _LEADER + _NAME

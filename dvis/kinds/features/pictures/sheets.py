@@ -19,7 +19,7 @@ from dvis.plots.selection import (
     origin_of,
 )
 from dvis.plots.ticks import plain, short_name
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -139,7 +139,7 @@ def grid(
 def _sheet(shown: xr.Dataset, titles: list[str], *, columns: int) -> "Figure":
     """Images of a Dataset with one dimension of units, in rows, titled."""
     unit_dim = shown["status"].dims[0]
-    images = shown["image"].transpose(unit_dim, "y", "x", "rgb").values
+    images = shown["image"].transpose(unit_dim, Y, X, RGB).values
     activations = shown["activation"].values
     status = shown["status"].values
     rows = -(-len(titles) // columns)

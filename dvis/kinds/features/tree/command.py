@@ -9,6 +9,7 @@ from dvis.kinds.features.tally import count_units, render_counts, unit_problems
 from dvis.kinds.features.tree.export import export_tree
 from dvis.kinds.features.tree.ingest import ingest_tree
 from dvis.kinds.features.tree.run_import import ImportReport
+from dvis.schema import counted
 from dvis.store.contents import contents
 
 # Problems that are printed; `dvis info` lists them all.
@@ -78,10 +79,11 @@ def export(store: Positional[Path], out: Positional[Path], *, overwrite: bool = 
         Replace files there that differ.
     """
     report = export_tree(store, out, overwrite=overwrite, progress=True)
-    print(f"{report.folder}: {report.n_images} jpg and {report.n_infos} info.json files", end="")
+    files = f"{counted(report.n_images, 'jpg file')}, {counted(report.n_infos, 'info.json file')}"
+    print(f"{report.folder}: {files}", end="")
     print(f", {report.n_unchanged} of them there already" if report.n_unchanged else "")
     if report.n_encoded:
-        print(f"{report.n_encoded} jpgs were made of raw pixels, at quality 95")
+        print(f"{counted(report.n_encoded, 'jpg')} made of raw pixels, at quality 95")
     for name in report.others:
         print(f"not part of the tree: {name}")
     for fault in report.faults:
@@ -93,8 +95,8 @@ def print_import(report: ImportReport) -> None:
     """Print what an import read, in a line."""
     kept = f", {report.n_kept} kept as the store had them" if report.n_kept else ""
     print(
-        f"{report.store}: {report.n_read} units read, {report.n_unchanged} unchanged since "
-        f"the last import{kept}"
+        f"{report.store}: {counted(report.n_read, 'unit')} read, {report.n_unchanged} unchanged "
+        f"since the last import{kept}"
     )
 
 
@@ -121,7 +123,7 @@ def _print_store(store: Path) -> int:
     print(render_counts(count_units(store)))
     problems = [problem.text for problem in unit_problems(store)] + contents(store).import_problems
     if problems:
-        print(f"{len(problems)} problems:")
+        print(f"{counted(len(problems), 'problem')}:")
     for problem in problems[:_MAX_PRINTED]:
         print(f"  {problem}")
     if len(problems) > _MAX_PRINTED:

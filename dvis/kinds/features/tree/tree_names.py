@@ -11,7 +11,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
-from dvis.kinds.features.words import Form, Variant
+from dvis.kinds.features.words import OBJECTIVE, Form, Variant
 from dvis.schema import DEFAULT_RUN
 
 IMAGE_SUFFIX, INFO_SUFFIX = ".jpg", ".info.json"
@@ -19,7 +19,7 @@ ROOT_NAME = "feature_images"
 
 _STEM = re.compile(
     r"layer_(?P<layer>.+)_channel_(?P<channel>\d+)_"
-    r"(?P<objective>average|sum|center|neuron_\d+_\d+)(?:-(?P<image>\d+))?"
+    rf"(?P<objective>{OBJECTIVE})(?:-(?P<image>\d+))?"
 )
 # Constructors of torchvision.models, by family: dvis must know a model's folder without torch.
 _TORCHVISION = re.compile(

@@ -18,7 +18,7 @@ import orjson
 
 from dvis.kinds.features.images.picture_files import PictureError, inspect
 from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, INFO_SUFFIX, stem_of
-from dvis.kinds.features.words import MAX_LOSS_STEPS, Form, Variant
+from dvis.kinds.features.words import CENTER, MAX_LOSS_STEPS, Form, Variant
 from dvis.schema import Status
 
 # A thousand steps take 25 kB, an image of 224 px 40 kB.
@@ -230,7 +230,7 @@ def _check_unit(record: dict[str, Any], layer: str, channel: int, variant: Varia
         ("Channel", record.get("Channel", channel), channel),
         ("Image Number", number, variant.image),
         ("Aggregation", aggregation, variant.aggregation),
-        ("Neuron", neuron if variant.objective != "center" else None, variant.neuron),
+        ("Neuron", neuron if variant.objective != CENTER else None, variant.neuron),
     ):
         if there != named or isinstance(there, bool):
             raise ContradictionError(f"says {key} {_short(there)}, its name {_short(named)}")

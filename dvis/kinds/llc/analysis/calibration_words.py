@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.llc.words import EPSILON, GAMMA
+from dvis.schema import counted
 
 GOOD, NOT_SETTLED, NOT_TESTED = "good", "not settled", "plateau not tested"
 # What a cell must be, and what it is called where it is not; the first that fails says it.
@@ -194,4 +195,4 @@ def _acceptance(table: xr.Dataset, place: Place, target_acceptance: float) -> st
 
 
 def _chains(n: int) -> str:
-    return "1 chain" if n == 1 else f"{n} chains"
+    return counted(n, "chain")

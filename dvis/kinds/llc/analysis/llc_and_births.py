@@ -11,7 +11,7 @@ from dvis.analysis.change_points import change_points
 from dvis.analysis.requirements import require
 from dvis.analysis.together import alignment
 from dvis.analysis.trajectories import counted, labels_of, steps_of
-from dvis.schema import CHECKPOINT, LAYER
+from dvis.schema import CHECKPOINT, LAYER, UNIT
 
 _LEAST_CHECKPOINTS = 4  # two segments of two
 _GIVE_LLC = "Estimate it with `dvis llc estimate`, or give it: llc=dvis.llc(...).llc.sel(...)"
@@ -93,7 +93,7 @@ def births_at_llc_changes(
     )
     everywhere = _at_all_checkpoints(of_checkpoints, dataset)
     labels = labels_of(everywhere)
-    is_change = np.isin(labels, changes["checkpoint"].values)
+    is_change = np.isin(labels, changes[CHECKPOINT].values)
     series = xr.Dataset(
         {
             "llc": everywhere,
@@ -160,9 +160,9 @@ def _births_at(births: xr.Dataset, series: xr.DataArray) -> xr.DataArray:
         return np.array(of_rows).reshape(*names.shape[:-1], n_places)
 
     others = [dim for dim in labels.dims if dim != LAYER]
-    units = labels.stack(unit=others, create_index=False) if others else labels.expand_dims("unit")
+    units = labels.stack({UNIT: others}, create_index=False) if others else labels.expand_dims(UNIT)
     counts: xr.DataArray = xr.apply_ufunc(
-        counts_of, units, input_core_dims=[["unit"]], output_core_dims=[[CHECKPOINT]]
+        counts_of, units, input_core_dims=[[UNIT]], output_core_dims=[[CHECKPOINT]]
     )
     attrs = {"long_name": "births", "units": "1"}
     return (

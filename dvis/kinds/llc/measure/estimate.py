@@ -8,15 +8,15 @@ import numpy as np
 import xarray as xr
 from torch import nn
 
-from dvis.kinds.llc.measure.loss_identity import loss_identity
-from dvis.kinds.llc.measure.losses import Loss
+from dvis.kinds.llc.measure.losses import Loss, loss_name
 from dvis.kinds.llc.measure.measurement import ChainTask, LocalLearning, StartTask
 from dvis.kinds.llc.measure.samples import samples_of
 from dvis.kinds.llc.measure.weights import Choice, labelled_choices
 from dvis.kinds.llc.settings import ChainSettings, epsilon_bound
+from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, PARAMETERS
 from dvis.progress import progress_bar
 
-DIMS = ("parameters", "epsilon", "gamma", "chain", "draw")
+DIMS = (PARAMETERS, EPSILON, GAMMA, CHAIN, DRAW)
 
 
 def estimate(
@@ -87,17 +87,20 @@ def estimate(
         for label, size, strength in cells:
             task = ChainTask(label, size, strength, tuple(range(chains)))
             result = measurement.measure(model, task).drop_vars("error")
-            results.append(result.expand_dims(parameters=[label], epsilon=[size], gamma=[strength]))
+            results.append(
+                result.expand_dims({PARAMETERS: [label], EPSILON: [size], GAMMA: [strength]})
+            )
             bar.update(chains)
     traces = xr.combine_by_coords(results, combine_attrs="drop")
     assert isinstance(traces, xr.Dataset)
     labels = list(choices)
-    traces = traces.reindex(parameters=labels, epsilon=epsilons, gamma=gammas)
+    traces = traces.reindex({PARAMETERS: labels, EPSILON: epsilons, GAMMA: gammas})
     return (
         traces.merge(start)
         .transpose(*DIMS)
         .assign_attrs(
-            settings.attributes(len(given)) | loss_identity(loss),
+            settings.attributes(len(given)),
+            loss=loss_name(loss),
             data={"fingerprint": given.fingerprint, "n_samples": len(given)},
             burn_in=settings.burn_in,
         )

@@ -1,132 +1,70 @@
-"""Which loss it is: its name, and a hash of what it does, by which a change is found out.
+"""Which loss it is, as a store keeps it: the name of a function, and the user's own tag.
 
-Two lambdas of one place have one name, and a function keeps its own when its code is changed.
+A store grows by chains of the loss that it began with. What a function does cannot be told from
+outside, and its code looks different to each version of Python: the one who wrote it says so.
 """
 
-from collections.abc import Iterator, Mapping
-from functools import partial
-from hashlib import blake2b
-from types import CodeType, FunctionType, MethodType, ModuleType
-from typing import Any
-
-import numpy as np
-import torch
-from torch import Tensor
+from types import BuiltinFunctionType, FunctionType, MethodType
 
 from dvis.kinds.llc.measure.losses import Loss, loss_name
 
-_PLAIN = (type(None), bool, int, float, complex, str, bytes, type(Ellipsis))
+TAG = "dvis_tag"
 
 
 def loss_identity(loss: str | Loss) -> dict[str, str]:
-    """What a store keeps of a loss: `loss`, and of a callable `loss_fingerprint`.
+    """What a store keeps of a loss: `loss`, and of a callable `loss_tag`.
+
+    Two losses of one name and one tag count as the same: whoever changes what a loss computes
+    gives it another tag, by an attribute of the callable.
 
     Parameters
     ----------
     loss : str or callable
-        A name, or a function, partial, method or object with `__call__`.
+        A name, or a callable. A function of a module or class has a name of its own, and needs a
+        tag only when it changes; a lambda, a function within another one, a partial, a method of
+        an object and an object with `__call__` share their names with others, and need one.
 
     Returns
     -------
     dict of str to str
-        `loss` is the name, or `module:qualname`. The fingerprint covers the code, defaults and
-        closed-over values of the function, the arguments of a partial, the state and methods of an
-        object, and the plain values and functions of its own module that it names: numbers,
-        texts, tensors, arrays, and containers of these. Functions of other modules count by their
-        names. Comments and line numbers do not matter; the version of Python may.
+        `loss` is the name, or `module:qualname`; `loss_tag` is the tag, "" where there is none.
+
+    Raises
+    ------
+    ValueError
+        When a loss without a name of its own has no tag.
+    TypeError
+        When the tag is no text.
 
     Examples
     --------
     >>> loss_identity("mse")
     {'loss': 'mse'}
+    >>> worst = lambda model, batch: (model(batch[0]) - batch[1]).abs().amax(1)
+    >>> worst.dvis_tag = "largest error"
+    >>> loss_identity(worst)["loss_tag"]
+    'largest error'
     """
     if isinstance(loss, str):
         return {"loss": loss}
-    digest = blake2b(repr(_described(loss, {})).encode(), digest_size=8)
-    return {"loss": loss_name(loss), "loss_fingerprint": digest.hexdigest()}
+    name, tag = loss_name(loss), getattr(loss, TAG, "")
+    if not isinstance(tag, str):
+        raise TypeError(
+            f"The loss {name} has the {TAG} {tag!r}, of type {type(tag).__name__}; give a text, "
+            'such as "v2"'
+        )
+    if not tag and not _has_own_name(loss):
+        raise ValueError(
+            f"The loss {name} shares that name with others, and the store could not tell them "
+            f'apart. Tag it, loss.{TAG} = "v1", and anew when it changes; or give a function that '
+            "stands in a module"
+        )
+    return {"loss": name, "loss_tag": tag}
 
 
-def _described(value: Any, seen: dict[int, Any]) -> Any:
-    """A value as nested plain ones, of which equal values have equal ones in every process."""
-    if isinstance(value, _PLAIN):
-        return value
-    if isinstance(value, Tensor | np.ndarray | np.generic):
-        return _of_array(value)
-    if id(value) in seen:
-        return "seen"
-    seen[id(value)] = value  # and kept, so that no other value gets its id
-    if isinstance(value, tuple | list):
-        return [_described(each, seen) for each in value]
-    if isinstance(value, set | frozenset):
-        return sorted(repr(_described(each, seen)) for each in value)
-    if isinstance(value, Mapping):
-        return [(_described(key, seen), _described(each, seen)) for key, each in value.items()]
-    if isinstance(value, partial):
-        return [_described(each, seen) for each in (value.func, value.args, value.keywords)]
-    if isinstance(value, MethodType):
-        return [_described(each, seen) for each in (value.__func__, value.__self__)]
-    if isinstance(value, FunctionType):
-        return list(_of_function(value, seen))
-    return list(_of_object(value, seen))
-
-
-def _of_array(value: Any) -> tuple[str, ...]:
-    if not isinstance(value, Tensor) and value.dtype.kind not in "biufc":
-        return (repr(value.tolist()),)
-    tensor = value if isinstance(value, Tensor) else torch.as_tensor(np.array(value))
-    values = tensor.detach().cpu().contiguous().reshape(-1).view(torch.uint8)
-    digest = blake2b(values.numpy().data, digest_size=16).hexdigest()
-    return (str(tensor.dtype), str(tuple(tensor.shape)), digest)
-
-
-def _of_function(function: FunctionType, seen: dict[int, Any]) -> Iterator[Any]:
-    """Code, defaults, closed-over values, and what the code names of its own module."""
-    yield _of_code(function.__code__, function.__doc__)
-    yield _described(function.__defaults__, seen)
-    yield _described(function.__kwdefaults__, seen)
-    for cell in function.__closure__ or ():
-        try:
-            yield _described(cell.cell_contents, seen)
-        except ValueError:  # not bound yet
-            yield "empty"
-    for name in sorted(_names(function.__code__)):
-        value = function.__globals__.get(name)
-        is_own = getattr(value, "__module__", None) == function.__module__
-        if isinstance(value, (*_PLAIN, Tensor, np.ndarray, tuple, list)) or (
-            isinstance(value, FunctionType) and is_own
-        ):
-            yield name, _described(value, seen)
-
-
-def _of_object(value: Any, seen: dict[int, Any]) -> Iterator[Any]:
-    """Name of the type; of an object that Python code defines also its methods and its state."""
-    if isinstance(value, type | ModuleType) or not hasattr(type(value), "__qualname__"):
-        yield getattr(value, "__qualname__", getattr(value, "__name__", type(value).__name__))
-        return
-    yield f"{type(value).__module__}:{type(value).__qualname__}"
-    if hasattr(value, "__qualname__"):  # a function of C
-        yield value.__qualname__
-    for name, function in sorted(vars(type(value)).items()):
-        if isinstance(function, FunctionType):
-            yield name, _described(function, seen)
-    yield _described(getattr(value, "__dict__", {}), seen)
-
-
-def _of_code(code: CodeType, documentation: str | None = None) -> Any:
-    """What a piece of code does, without where it stands and what is said of it."""
-    constants = [
-        _of_code(each) if isinstance(each, CodeType) else _of_constant(each)
-        for each in code.co_consts
-        if documentation is None or each != documentation
-    ]
-    return code.co_code.hex(), constants, code.co_names, code.co_freevars
-
-
-def _of_constant(value: Any) -> Any:
-    return sorted(map(repr, value)) if isinstance(value, frozenset) else value
-
-
-def _names(code: CodeType) -> set[str]:
-    """Names that a piece of code and those in it look up."""
-    inner = [_names(each) for each in code.co_consts if isinstance(each, CodeType)]
-    return set(code.co_names).union(*inner)
+def _has_own_name(loss: Loss) -> bool:
+    """Whether `module:qualname` means this callable and no other."""
+    if isinstance(loss, MethodType):
+        return isinstance(loss.__self__, type)  # a method of a class, not of one of its objects
+    is_function = isinstance(loss, FunctionType | BuiltinFunctionType)
+    return is_function and "<" not in loss.__qualname__  # <lambda>, <locals>
