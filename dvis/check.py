@@ -16,7 +16,7 @@ from dvis.disk import links_below, write_lock
 from dvis.kinds.kind import Kind
 from dvis.kinds.registry import KINDS, OF_UNITS
 from dvis.store.contents import Contents, Entry, contents
-from dvis.store.faults import Fault, label_faults, schema_faults, until_unreadable
+from dvis.store.faults import Fault, attribute_faults, label_faults, schema_faults, until_unreadable
 from dvis.store.group import Group
 from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring
@@ -87,7 +87,7 @@ def _check_entry(
             GuardedStore(store), path=entry.group, mode="r+" if fix else "r", use_consolidated=False
         )
         faults = list(until_unreadable(_group_faults(store, kind, group, place, progress), place))
-        if fix and faults:
+        if fix and any(fault.unit or fault.damaged for fault in faults):
             _mend(kind.opened(store, group), faults)
     return faults
 
@@ -99,7 +99,8 @@ def _group_faults(
     if not words.arrays:
         yield Fault(place, "says that it holds what this dvis does not know")
         return
-    of_schema = schema_faults(store, group, words.arrays, place)
+    of_schema = attribute_faults(group, words, place)
+    of_schema += schema_faults(store, group, words.arrays, place)
     yield from of_schema
     if of_schema:
         return
@@ -111,5 +112,4 @@ def _group_faults(
 def _mend(group: Group, faults: list[Fault]) -> None:
     of_parts = {fault.unit: fault.message for fault in faults if fault.unit is not None}
     damaged = {str(f.damaged): f.damaged for f in faults if f.damaged is not None}
-    if of_parts or damaged:
-        group.mark_failed(np.array(list(of_parts)), list(of_parts.values()), damaged.values())
+    group.mark_failed(np.array(list(of_parts)), list(of_parts.values()), damaged.values())

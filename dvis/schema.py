@@ -4,7 +4,7 @@ Nothing in this module opens a file.
 """
 
 import difflib
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from enum import IntEnum
 from typing import Any
@@ -101,6 +101,11 @@ class Mark:
     kept: tuple[int, ...] = (Status.COMPLETE,)
 
 
+def is_equal(attrs: Mapping[str, Any], name: str, asked: Any) -> bool:
+    """Whether a group's attribute is the setting that is asked for."""
+    return bool(attrs.get(name) == asked)
+
+
 @dataclass(frozen=True, kw_only=True)
 class Words:
     """The words of a kind's group: its arrays, and which of them are what.
@@ -122,6 +127,10 @@ class Words:
         Attribute that holds the group's name.
     noun : str
         What the group holds, as errors say it.
+    said : mapping of str to (type, str)
+        Attributes that a group must have, of what type, and what they say.
+    agrees : callable
+        Whether a group with some attributes is of a setting, by its name and value.
     """
 
     kind: str
@@ -131,10 +140,25 @@ class Words:
     sizes: Mapping[str, int] = field(default_factory=dict)
     name_attr: str = "name"
     noun: str = "group"
+    said: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
+    agrees: Callable[[Mapping[str, Any], str, Any], bool] = is_equal
 
     def mark(self, status: str) -> Mark:
         """The mark whose array has this name."""
         return next(mark for mark in self.marks if mark.status == status)
+
+    def arrays_of(self, mark: Mark) -> list[str]:
+        """Arrays that a mark commits: those of whose dims it has the most."""
+        return [
+            name
+            for name, of_array in self.arrays.items()
+            if name != mark.status and self._mark_of(of_array) is mark
+        ]
+
+    def _mark_of(self, of_array: VariableSpec) -> Mark | None:
+        dims = {mark.status: self.arrays[mark.status].dims for mark in self.marks}
+        fitting = [mark for mark in self.marks if set(dims[mark.status]) <= set(of_array.dims)]
+        return max(fitting, key=lambda mark: len(dims[mark.status]), default=None)
 
 
 TEXT = np.dtypes.StringDType()

@@ -144,10 +144,10 @@ def test_sound_responses_have_no_faults(responses_store: Path, kind: Of) -> None
     [
         ("response", np.nan, "is complete, but not all of its responses are finite"),
         ("response", np.inf, "is complete, but not all of its responses are finite"),
-        ("status", Status.ABSENT, "holds responses, but is not complete"),
-        ("status", Status.FAILED, "holds responses, but is not complete"),
-        ("status", Status.INCOMPLETE, "has status 2, which is none of responses"),
-        ("status", 9, "has status 9, which is none of responses"),
+        ("status", Status.ABSENT, "holds response, but is not done"),
+        ("status", Status.FAILED, "holds response, but is not done"),
+        ("status", Status.INCOMPLETE, "has status 2, which is none of its kind"),
+        ("status", 9, "has status 9, which is none of its kind"),
         ("source/weights", 0, "does not say of which weights it is"),
     ],
 )
@@ -238,7 +238,7 @@ def test_a_damaged_file_of_status_is_named_and_other_groups_are_checked(own_stor
     file.write_bytes(file.read_bytes()[:-5])
     responses_group(own_store)["status"][1, 1, 4] = 9
     first, second = map(str, dvis.check_store(own_store))
-    assert first.startswith("checkpoints, average-0: a file of it is damaged")
+    assert first.startswith("checkpoints, feature images average-0: a file of it is damaged")
     assert "has status 9" in second
 
 

@@ -204,13 +204,15 @@ def test_numbers_beyond_float32_survive(tmp_path: Path) -> None:
 def test_responses_are_named_as_no_part_of_the_tree(
     own_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    assert dvis.export_tree(own_store, tmp_path / "before").responses == []
+    assert dvis.export_tree(own_store, tmp_path / "before").others == []
     write_responses(own_store, "class")
-    assert dvis.export_tree(own_store, tmp_path / "after").responses == ["mine"]
+    assert dvis.export_tree(own_store, tmp_path / "after").others == [
+        "responses mine of checkpoints"
+    ]
     before, after = (read_tree_bytes(tmp_path / name) for name in ("before", "after"))
     assert before == after
     assert export(own_store, tmp_path / "after") == 0
-    assert "responses are not part of the tree: mine\n" in capsys.readouterr().out
+    assert "not part of the tree: responses mine of checkpoints\n" in capsys.readouterr().out
 
 
 def relabelled(store: Path, what: str, label: str) -> None:

@@ -360,12 +360,14 @@ def test_names_that_are_not_there_are_answered(store: Path, tmp_path: Path) -> N
     assert dvis.llc_traces(store).attrs["name"] == "llc"
     for name in ("seed-1", "seed-2"):
         write_all(tmp_path / "other.zarr", name)
-    with pytest.raises(ValueError, match=r"several LLCs: name one of \['seed-1', 'seed-2'\]"):
+    with pytest.raises(
+        ValueError, match=r"several groups of chains: name one of \['seed-1', 'seed-2'\]"
+    ):
         dvis.llc_traces(tmp_path / "other.zarr")
     empty = tmp_path / "empty.zarr"
     with recording(empty):
         pass
-    with pytest.raises(dvis.SchemaError, match="holds no LLC yet; sample some chains"):
+    with pytest.raises(dvis.SchemaError, match="holds no chains yet; make some with `dvis llc estimate`"):
         dvis.llc_traces(empty)
     with pytest.raises(KeyError) as caught:
         dvis.llc_traces(store).sel(parameters="al")
@@ -394,7 +396,7 @@ def test_check_marks_chains_that_cannot_be_trusted(store: Path) -> None:
     found = {fault.unit: fault.message for fault in dvis.check_store(store, fix=True)}
     assert "finite losses than it says" in found[(0, 0, 0, 0, 1)]
     assert "a run goes on, or died" in found[(1, 0, 0, 1, 0)]
-    assert "none of chains" in found[(1, 0, 0, 1, 1)]
+    assert "none of its kind" in found[(1, 0, 0, 1, 1)]
     assert "of which weights" in found[(2, 0, 0, 0, 2)]
     assert len(found) == 4
     assert dvis.check_store(store) == []
@@ -411,7 +413,7 @@ def test_check_repairs_what_a_damaged_file_holds(store: Path) -> None:
     file.write_bytes(file.read_bytes()[:100])
     faults = dvis.check_store(store, fix=True)
     assert len(faults) == 3 * N_CHAINS
-    assert "epsilon 0.0001, gamma 100.0, chain 0: its loss is damaged" in str(faults[0])
+    assert "epsilon 0.0001, gamma 100, chain 0: its loss is damaged" in str(faults[0])
     with recording(store) as recorder:
         prepare(recorder)
         assert record_all(recorder) == 3 * N_CHAINS
@@ -425,5 +427,5 @@ def test_info_tells_of_chains(store: Path, capsys: pytest.CaptureFixture[str]) -
         recorder.record(LABELS[0], task, chains_of(LABELS[0], task, n_finite=4))
     with pytest.raises(SystemExit, match="0"):
         main(["info", str(store)])
-    expected = "LLC of 1: llc, 3 checkpoints, 18 of 24 chains, 1 diverged\n"
+    expected = "chains of 1: llc, 3 checkpoints, 18 done, 1 diverged\n"
     assert expected in capsys.readouterr().out

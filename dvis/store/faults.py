@@ -14,7 +14,7 @@ import numpy as np
 import zarr
 
 from dvis.progress import progress_bar
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SOURCE, Mark, VariableSpec
+from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, Mark, VariableSpec, Words
 from dvis.store.group import ABSENT, FAILED, Group
 from dvis.store.growth import UNREADABLE
 from dvis.store.regions import regions
@@ -46,6 +46,15 @@ def schema_faults(
     return list(_array_faults(group, specs, place)) or list(
         _root_faults(store, group, specs, place)
     )
+
+
+def attribute_faults(group: zarr.Group, words: Words, place: str) -> list[Fault]:
+    """Attributes that a group lacks, or that are of another type than its kind's."""
+    return [
+        Fault(place, f"does not say {what}")
+        for name, (kind_of, what) in words.said.items()
+        if not isinstance(group.attrs.get(name), kind_of)
+    ]
 
 
 def label_faults(group: Group, place: str) -> Iterator[Fault]:
@@ -183,7 +192,7 @@ def _of_block(
     is_there = np.isin(block.status, mark.kept)
     for name, values in block.values.items():
         if values.dtype.kind == "f":
-            stray = (block.status == ABSENT) & ~np.isnan(values).all(-1)
+            stray = np.isin(block.status, (ABSENT, FAILED)) & ~np.isnan(values).all(-1)
             said[stray] = f"holds {name}, but is not done: a run goes on, or died"
     of_row = np.expand_dims(weighed[block.region[0]], tuple(range(1, is_there.ndim)))
     said[is_there & (block.weights == 0) & of_row] = (
@@ -217,7 +226,7 @@ def _described(labels: Mapping[str, list[Any]], unit: tuple[int, ...]) -> str:
 
 
 def words_of_labels(labels: Mapping[str, Any]) -> str:
-    """Labels of a part in words: checkpoint and layer as they are, others after what they are.
+    """Labels of a part in words: names as they are, numbers after what they are.
 
     Examples
     --------
@@ -226,8 +235,12 @@ def words_of_labels(labels: Mapping[str, Any]) -> str:
     """
     words = []
     for dim, label in labels.items():
-        text = label if isinstance(label, str) else f"{label:g}"
-        words.append(text if dim in (CHECKPOINT, LAYER) else f"{dim.replace('_', ' ')} {text}")
+        if not isinstance(label, str):
+            words.append(f"{dim.replace('_', ' ')} {label:g}")
+        elif dim.endswith(f"_{CHECKPOINT}"):
+            words.append(f"{dim.removesuffix(f'_{CHECKPOINT}')} of {label}")
+        else:
+            words.append(label)
     return ", ".join(words)
 
 
@@ -242,13 +255,7 @@ def _blocks(group: Group, mark: Mark, span: Region) -> Iterator[Block]:
     """Blocks of a span, of which one file of the widest array each; status is read first."""
     status, weights = (np.asarray(group.array(name)[span]) for name in (mark.status, mark.weights))
     height = group.array(_widest(group, mark)).chunks[0]
-    names = [
-        name
-        for name, of_array in group.words.arrays.items()
-        if set(of_array.dims) >= set(group.words.arrays[mark.status].dims)
-        and not name.startswith(SOURCE)
-        and name != mark.status
-    ]
+    names = [n for n in group.words.arrays_of(mark) if not n.startswith(SOURCE)]
     for first in range(0, len(status), height):
         rows = slice(first, min(first + height, len(status)))
         region = (slice(span[0].start + rows.start, span[0].start + rows.stop), *span[1:])
@@ -274,8 +281,7 @@ def _blocks(group: Group, mark: Mark, span: Region) -> Iterator[Block]:
 
 def _widest(group: Group, mark: Mark) -> str:
     """The array of parts with the most dims."""
-    of_mark = set(group.words.arrays[mark.status].dims)
-    names = [n for n, a in group.words.arrays.items() if set(a.dims) >= of_mark]
+    names = group.words.arrays_of(mark)
     return max(names, key=lambda name: len(group.words.arrays[name].dims))
 
 

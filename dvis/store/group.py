@@ -79,12 +79,12 @@ class Group:
         settings = json.loads(json.dumps(dict(settings)))  # as a store has them
         group = existing_group(store, words, run, name)
         if group is not None:
-            differing = [key for key, value in settings.items() if group.attrs.get(key) != value]
+            stored = dict(group.attrs)
+            differing = [k for k, asked in settings.items() if not words.agrees(stored, k, asked)]
             if not differing:
                 settle(group)
                 return cls(store, words, group)
             if not overwrite:
-                stored = dict(group.attrs)
                 where = f"The {words.noun} {name!r} of {store}, run {run!r},"
                 raise ValueError(_other_settings(where, stored, settings, differing))
         return cls._make(store, words, run, name, {**(attrs or {}), **settings})
@@ -225,7 +225,7 @@ class Group:
         values: dict[str, np.ndarray] = {}
         for name, variable in result.data_vars.items():
             if name in self.words.arrays and name != mark.status:
-                values[str(name)] = variable.values
+                values[str(name)] = _without_failed(variable.values, errors)
         if mark.problem:
             problems = [f"failed: {e}" if e else n for e, n in zip(errors, notes, strict=True)]
             if any(problems) or (self.status(places, mark) != ABSENT).any():
@@ -277,11 +277,11 @@ class Group:
         mark = mark or self.words.marks[0]
         self.retract(places, mark)
         n_parts = len(self.status(places, mark))
-        of_mark = set(self.words.arrays[mark.status].dims)
-        for name, spec in self.words.arrays.items():
-            if set(spec.dims) >= of_mark and name != mark.status:
-                shape = (n_parts,) + (0,) * (len(spec.dims) - len(of_mark))
-                self.put(name, places, np.full(shape, spec.fill, spec.dtype), np.zeros(n_parts))
+        n_dims = len(self.words.arrays[mark.status].dims)
+        for name in self.words.arrays_of(mark):
+            spec = self.words.arrays[name]
+            nothing = np.full((n_parts,) + (0,) * (len(spec.dims) - n_dims), spec.fill, spec.dtype)
+            self.put(name, places, nothing, np.zeros(n_parts))
 
     def fail(self, places: Places, error: str, mark: Mark | None = None) -> None:
         """Mark parts failed, with the error; those that are there are kept."""
@@ -392,6 +392,16 @@ def existing_group(store: Path, words: Words, run: str, name: str) -> zarr.Group
 def taken(places: Places, chosen: np.ndarray) -> Places:
     """Where some of the parts are."""
     return {dim: place[chosen] if np.ndim(place) else place for dim, place in places.items()}
+
+
+def _without_failed(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
+    """Values of parts, NaN where a part failed: nothing of it is shown."""
+    is_failed = errors != ""
+    if values.dtype.kind != "f" or not values.ndim or not is_failed.any():
+        return values
+    values = values.copy()
+    values[is_failed] = np.nan
+    return values
 
 
 def texts_of(result: xr.Dataset, name: str, n_parts: int) -> np.ndarray:

@@ -47,7 +47,8 @@ def _put(array: Any, dims: Sequence[str], places: Places, values: np.ndarray, la
     """Write values (part, ...) into the box around their places, read where it holds more."""
     varying = [dim for dim in dims if np.ndim(places.get(dim, 0))]
     if len(varying) > 1:
-        n_items = int(np.prod([np.ptp(places[dim]) + 1 for dim in varying])) * values[0].size
+        n_places = [int(np.ptp(places[dim])) + 1 for dim in varying]
+        n_items = int(np.prod([*n_places, *values.shape[1:]]))
         if n_items > _MAX_BOX_ITEMS:
             for place in np.unique(places[varying[0]]).tolist():
                 of_place = places[varying[0]] == place

@@ -14,9 +14,6 @@ from dvis.store.group import Group
 
 def chain_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
     """Faults of a group of chains beyond its schema and labels."""
-    if not isinstance(group.attrs.get("nbeta"), int | float):
-        yield Fault(place, "does not say what its nbeta is")
-        return
     yield from part_faults(group, place, progress, says=_said_of)
 
 

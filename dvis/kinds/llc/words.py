@@ -6,6 +6,7 @@
                      init_loss, init_loss_se (checkpoint), hmax (checkpoint, parameters)
 """
 
+from collections.abc import Mapping
 from enum import IntEnum
 from typing import Any
 
@@ -19,6 +20,7 @@ from dvis.schema import (
     Mark,
     VariableSpec,
     Words,
+    is_equal,
     spec,
     status_spec,
 )
@@ -67,6 +69,13 @@ def _of_writers(dims: tuple[str, ...], dtype: Any, fill: Any, long_name: str) ->
     return spec(dims, dtype, fill, long_name, layout=_layout(dims))
 
 
+def _agrees(attrs: Mapping[str, Any], name: str, asked: Any) -> bool:
+    """Whether a group was sampled with what is asked for; of old ones no tag of a loss is known."""
+    if name == "loss_tag" and name not in attrs:
+        return asked == "" or "loss_fingerprint" in attrs
+    return is_equal(attrs, name, asked)
+
+
 WORDS = Words(
     kind=KIND,
     arrays={
@@ -100,4 +109,6 @@ WORDS = Words(
         Mark(status=IS_STARTED, weights=START_WEIGHTS, problem=""),
     ),
     noun="chains",
+    said={"nbeta": (int | float, "what its nbeta is")},
+    agrees=_agrees,
 )

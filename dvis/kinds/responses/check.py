@@ -4,6 +4,7 @@ Parts of a group as they lie on disk in, what is wrong with them out.
 """
 
 from collections.abc import Iterator
+from contextlib import suppress
 from functools import partial
 from math import prod
 
@@ -13,17 +14,12 @@ from dvis.kinds.responses.words import CLASS, IMAGES
 from dvis.schema import Status
 from dvis.store.faults import Block, Fault, part_faults
 from dvis.store.group import Group
+from dvis.store.growth import UNREADABLE
 from dvis.store.regions import regions
 
 
 def response_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
     """Faults of a group of responses beyond its schema and labels."""
-    if not isinstance(group.attrs.get("images"), dict):
-        yield Fault(place, "does not say what its images are")
-        return
-    if not isinstance(group.attrs.get("aggregation"), str):
-        yield Fault(place, "does not say what of a channel's map its responses are")
-        return
     says = partial(_said_of, group, _answered_images(group))
     yield from part_faults(group, place, progress, says=says)
 
@@ -50,8 +46,9 @@ def _answered_images(group: Group) -> np.ndarray:
     ):
         is_complete = np.asarray(status[region]) == Status.COMPLETE
         if is_complete.any():
-            values = np.asarray(response[region]).reshape(*is_complete.shape, -1)
-            is_answered |= np.isfinite(values[is_complete]).any(0)
+            with suppress(*UNREADABLE):  # of damage it is said where it lies
+                values = np.asarray(response[region]).reshape(*is_complete.shape, -1)
+                is_answered |= np.isfinite(values[is_complete]).any(0)
         if is_answered.all():
             break
     return is_answered

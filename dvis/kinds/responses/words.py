@@ -112,7 +112,16 @@ def response_words(of: Of, *, n_channels: int = 1, n_images: int = 1) -> Words:
             "hash of what the store says of the image",
             layout={"chunks": SCALAR_CHUNK},
         )
-    return Words(kind=KIND, arrays=arrays, coordinates=tuple(coordinates), noun="responses")
+    return Words(
+        kind=KIND,
+        arrays=arrays,
+        coordinates=tuple(coordinates),
+        noun="responses",
+        said={
+            "images": (dict, "what its images are"),
+            "aggregation": (str, "what of a channel's map its responses are"),
+        },
+    )
 
 
 def _of_whole_layers(n_channels: int, n_images: int) -> dict[str, Any]:
