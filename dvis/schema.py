@@ -24,6 +24,7 @@ SOURCE = "source"  # below a group: what writers need, of no interest to analysi
 TRAINING = "training"
 
 MAX_IMAGE_SIDE = 8_192
+LEVELS = 255  # of a colour of a stored image, beside 0
 
 # Scalars: a trajectory is one chunk read, a commit touches one chunk a variable.
 SCALAR_CHUNK = (128, 1, 128)

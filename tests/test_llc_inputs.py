@@ -14,8 +14,8 @@ from torch.utils.data import Dataset, TensorDataset
 from dvis.kinds.llc.measure.loss_identity import loss_identity
 from dvis.kinds.llc.measure.samples import samples_of
 from dvis.kinds.llc.measure.weights import chosen, count, digest, labelled_choices
-from dvis.kinds.responses.fixed_images import noise_images
 from dvis.models.data import InputTransform, load_images
+from dvis.models.data.fixed_images import noise_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

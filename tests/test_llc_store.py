@@ -367,7 +367,9 @@ def test_names_that_are_not_there_are_answered(store: Path, tmp_path: Path) -> N
     empty = tmp_path / "empty.zarr"
     with recording(empty):
         pass
-    with pytest.raises(dvis.SchemaError, match="holds no chains yet; make some with `dvis llc estimate`"):
+    with pytest.raises(
+        dvis.SchemaError, match="holds no chains yet; make some with `dvis llc estimate`"
+    ):
         dvis.llc_traces(empty)
     with pytest.raises(KeyError) as caught:
         dvis.llc_traces(store).sel(parameters="al")

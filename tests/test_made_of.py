@@ -7,7 +7,8 @@ import zarr
 from recorded_stores import write_store
 
 import dvis
-from dvis.kinds.features.made_of import FILES, FINGERPRINT, WEIGHTS, fingerprint_of
+from dvis.kinds.features.made_of import FILES, WEIGHTS, fingerprint_of
+from dvis.kinds.features.words import FINGERPRINT
 from dvis.schema import Status
 
 

@@ -9,7 +9,7 @@ import pytest
 from recorded_stores import write_store
 from trees import CHECKPOINTS, write_tree
 
-from dvis.processes import safely_started
+from dvis.models.processes import safely_started
 
 # Modules of Python's own that multiprocessing and asyncio import as a process begins.
 SHADOWED = ("runpy", "pickle", "socket", "signal", "threading", "asyncio", "numpy", "orjson")

@@ -10,9 +10,9 @@ from PIL import Image
 from tiny_models import seeded_net, transformer
 from torch import Tensor, nn
 
-from dvis.kinds.responses.fixed_images import FixedImages, images_of_files, noise_images
 from dvis.kinds.responses.measure import FeatureImageResponses, FeatureImagesTask, ImageResponses
 from dvis.models.data import InputTransform, load_images
+from dvis.models.data.fixed_images import FixedImages, images_of_files, noise_images
 
 TRANSFORM = InputTransform(size=16, mean=(0.5,) * 3, std=(0.25,) * 3)
 

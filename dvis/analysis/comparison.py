@@ -71,24 +71,8 @@ def compare(
     >>> compare(one, one + 1).val_loss_difference.values
     array([1., 1.])
     """
-    for name, given in (("one", one), ("other", other)):
-        require_dataset(given, name)
-        require_some(given, CHECKPOINT, LAYER, CHANNEL)
-    if on not in ("label", "step"):
-        raise ValueError(did_you_mean("alignment", on, ["label", "step"], "compare"))
-    require_numbers(tolerance=tolerance)
-    if tolerance is not None and (on == "label" or not tolerance >= 0):
-        raise ValueError(
-            f"tolerance={tolerance} with on={on!r}: it is a distance of 0 or more in training "
-            'steps, for on="step"'
-        )
+    _check(one, other, on, tolerance)
     both = one, other
-    for dim in (LAYER, CHANNEL):
-        if (dim in one.dims) != (dim in other.dims):
-            raise ValueError(
-                f"only one of the two has the dim {dim}; select from both, or with a list, such as "
-                f"ds.isel({dim}=[0])"
-            )
     called = names or _names(one, other)
     rows = _same_labels(one, other) if on == "label" else _near_steps(one, other, tolerance or 0.0)
     if not len(rows[0]):
@@ -136,6 +120,27 @@ def compare(
             ],
         )
     )
+
+
+def _check(one: xr.Dataset, other: xr.Dataset, on: str, tolerance: float | None) -> None:
+    """Raise where two Datasets or parameters make no comparison."""
+    for name, given in (("one", one), ("other", other)):
+        require_dataset(given, name)
+        require_some(given, CHECKPOINT, LAYER, CHANNEL)
+    if on not in ("label", "step"):
+        raise ValueError(did_you_mean("alignment", on, ["label", "step"], "compare"))
+    require_numbers(tolerance=tolerance)
+    if tolerance is not None and (on == "label" or not tolerance >= 0):
+        raise ValueError(
+            f"tolerance={tolerance} with on={on!r}: it is a distance of 0 or more in training "
+            'steps, for on="step"'
+        )
+    for dim in (LAYER, CHANNEL):
+        if (dim in one.dims) != (dim in other.dims):
+            raise ValueError(
+                f"only one of the two has the dim {dim}; select from both, or with a list, such as "
+                f"ds.isel({dim}=[0])"
+            )
 
 
 def _names(one: xr.Dataset, other: xr.Dataset) -> tuple[str, str]:

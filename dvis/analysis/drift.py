@@ -13,8 +13,7 @@ import xarray as xr
 
 from dvis.analysis.trajectories import origin
 from dvis.analysis.units import completeness, map_units
-from dvis.kinds.features.levels import LEVELS
-from dvis.schema import CHECKPOINT, RGB, UNIT_DIMS, X, Y, did_you_mean
+from dvis.schema import CHECKPOINT, LEVELS, RGB, UNIT_DIMS, X, Y, did_you_mean
 
 if TYPE_CHECKING:
     from distributed import Client

@@ -13,7 +13,6 @@ from dvis.analysis.requirements import (
     require_whole_numbers,
 )
 from dvis.analysis.trajectories import (
-    ACTIVATION,
     ORIGIN,
     counted,
     in_one_piece,
@@ -126,7 +125,7 @@ def _score(dataset: xr.Dataset, by: str) -> xr.DataArray:
         raise KeyError(did_you_mean("score", by, _SCORES, "rank"))
     if by == "drift":
         return _mean_drift(dataset)
-    trajectories = counted(dataset, ACTIVATION)
+    trajectories = counted(dataset, "activation")
     score: xr.DataArray = xr.apply_ufunc(
         _movement,
         trajectories,
@@ -218,7 +217,7 @@ def summary(
     array([[0.5]])
     """
     require_numbers(dead_level=dead_level)
-    activation = counted(dataset, ACTIVATION)
+    activation = counted(dataset, "activation")
     missing = [dim for dim in UNIT_DIMS if dim not in activation.dims]
     if missing:
         raise ValueError(

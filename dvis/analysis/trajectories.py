@@ -10,13 +10,16 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.requirements import require_dataset, require_some
-from dvis.kinds.features.words import SCALARS
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, did_you_mean
 
 ORIGIN = ("model", "run", "variant")
-ACTIVATION, RESPONSE = "activation", "response"
 # Variables of units: in the Dataset of one unit, dimensions do not tell them from the model's.
-_OF_UNITS = (*SCALARS, RESPONSE)
+_OF_UNITS = (
+    *("activation", "response", "value_min", "value_max", "stop_step", "seed", "params"),
+    "status",
+)
+# What is meant of units where no variable is named, the first that there is.
+_USUAL = ("activation", "response")
 
 
 def counted(dataset: xr.Dataset, variable: str | xr.DataArray | None = None) -> xr.DataArray:
@@ -71,7 +74,7 @@ def counted(dataset: xr.Dataset, variable: str | xr.DataArray | None = None) -> 
 
 def usual_variable(dataset: xr.Dataset) -> str:
     """The variable that is meant where none is named: activations, or else responses."""
-    return RESPONSE if RESPONSE in dataset and ACTIVATION not in dataset else ACTIVATION
+    return next((name for name in _USUAL if name in dataset), _USUAL[0])
 
 
 def of_complete_units(dataset: xr.Dataset, values: xr.DataArray) -> xr.DataArray:

@@ -20,13 +20,16 @@ from dvis.analysis.unit_results import (
     outputs_of,
     select,
 )
-from dvis.kinds.features.words import BLOCK_CHANNELS
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, SchemaError, Status
 
 if TYPE_CHECKING:
     from distributed import Client
 
 BLOCK_BYTES = 64 * 2**20
+
+
+# Of a block that one task reads: as many as lie in one file of images.
+_MOST_CHANNELS = 64
 
 
 def map_units(
@@ -181,7 +184,7 @@ def _units_a_block(chosen: xr.Dataset, block_bytes: int) -> int:
         * int(np.prod([n for dim, n in variable.sizes.items() if dim not in (LAYER, CHANNEL)]))
         for variable in chosen.data_vars.values()
     )
-    n_fitting = max(1, min(BLOCK_CHANNELS, block_bytes // max(unit_bytes, 1)))
+    n_fitting = max(1, min(_MOST_CHANNELS, block_bytes // max(unit_bytes, 1)))
     largest = max(chosen.data_vars.values(), key=lambda variable: variable.size)
     n_chunk = _channels_read_at_once(largest)
     if n_fitting >= n_chunk:
@@ -197,5 +200,5 @@ def _channels_read_at_once(variable: xr.DataArray) -> int:
         return 1
     n_channels = dict(variable.variable.chunksizes).get(CHANNEL, (1,))[0]
     stored = variable.encoding.get("preferred_chunks", {}).get(CHANNEL, 1)
-    n_read: int = max(1, min(BLOCK_CHANNELS, max(n_channels, stored)))
+    n_read: int = max(1, min(_MOST_CHANNELS, max(n_channels, stored)))
     return n_read

@@ -20,6 +20,7 @@ from torch.nn.functional import cross_entropy
 
 from dvis.models.checkpoints import read_facts
 from dvis.models.devices import find_device
+from dvis.models.processes import safely_started
 from dvis.models.run_folder import (
     check_same_run,
     find_resumed,
@@ -33,7 +34,6 @@ from dvis.models.schedule import Draw, checkpoint_steps, is_epoch_end, learning_
 from dvis.models.training_data import Batch, TrainingData, load_training_data
 from dvis.models.training_settings import TrainingSettings
 from dvis.models.training_state import TrainingState, begin, classification_loss
-from dvis.processes import safely_started
 from dvis.progress import progress_bar
 
 _PRECISION = {"bf16": torch.bfloat16, "fp16": torch.float16}

@@ -14,11 +14,10 @@ import numpy as np
 import xarray as xr
 import zarr
 
-from dvis.disk import remove_tree
 from dvis.names import CheckpointName
-from dvis.schema import CHECKPOINT, TEXT, Mark, Status, Words, group_path, run_group
+from dvis.schema import CHECKPOINT, TEXT, Mark, Status, Words
 from dvis.store.growth import resize, settle
-from dvis.store.guarded import GuardedStore
+from dvis.store.making import existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
 from dvis.store.placing import Places, put_curves, put_parts
 from dvis.store.regions import aligned
@@ -86,34 +85,9 @@ class Group:
                 return cls(store, words, group)
             if not overwrite:
                 where = f"The {words.noun} {name!r} of {store}, run {run!r},"
-                raise ValueError(_other_settings(where, stored, settings, differing))
-        return cls._make(store, words, run, name, {**(attrs or {}), **settings})
-
-    @classmethod
-    def _make(
-        cls, store: Path, words: Words, run: str, name: str, attrs: Mapping[str, Any]
-    ) -> Self:
-        path = group_path(run, words.kind, name)
-        # Of one whose making was cut off, or that is overwritten.
-        remove_tree(store / path, root=store)
-        files = GuardedStore(store)
-        zarr.open_group(files, path=run_group(run), mode="a").update_attributes({"run": run})
-        group = zarr.open_group(files, path=path, mode="a")
-        for array, of_array in words.arrays.items():
-            group.create_array(
-                array,
-                shape=tuple(words.sizes.get(dim, 0) for dim in of_array.dims),
-                dtype=of_array.dtype,
-                fill_value=of_array.fill,
-                dimension_names=of_array.dims,
-                attributes=dict(of_array.attrs),
-                **of_array.created_with(),
-            )
-        named = {"run": run, words.name_attr: name, "coordinates": " ".join(words.coordinates)}
-        # Only now is it one: a group without its kind is of a making that was cut off.
-        group.update_attributes({**named, **attrs})
-        group.update_attributes({"dvis_kind": words.kind})
-        return cls(store, words, group)
+                raise ValueError(other_settings(where, stored, settings, differing))
+        made = make_group(store, words, run, name, {**(attrs or {}), **settings})
+        return cls(store, words, made)
 
     @property
     def attrs(self) -> dict[str, Any]:
@@ -380,15 +354,6 @@ class Group:
         self._caches.clear()
 
 
-def existing_group(store: Path, words: Words, run: str, name: str) -> zarr.Group | None:
-    """The group as Zarr has it, for writing; None where there is none that is whole."""
-    path = group_path(run, words.kind, name)
-    if not (store / path / "zarr.json").exists():
-        return None
-    group = zarr.open_group(GuardedStore(store), path=path, mode="r+", use_consolidated=False)
-    return group if group.attrs.get("dvis_kind") == words.kind else None
-
-
 def taken(places: Places, chosen: np.ndarray) -> Places:
     """Where some of the parts are."""
     return {dim: place[chosen] if np.ndim(place) else place for dim, place in places.items()}
@@ -421,20 +386,3 @@ def _stored(column: str, values: Sequence[Any]) -> np.ndarray:
     if column == "time":
         return np.array(values, "datetime64[s]").astype("int64")
     return np.array(values, TEXT) if isinstance(values[0], str) else np.array(values)
-
-
-def _other_settings(
-    where: str, stored: Mapping[str, Any], asked: Mapping[str, Any], differing: Sequence[str]
-) -> str:
-    texts = []
-    for key in differing:
-        there, here = stored.get(key), asked[key]
-        if isinstance(there, dict) and isinstance(here, dict):
-            parts = [part for part in here if there.get(part) != here[part]]
-            texts.append(f"{key}'s {', '.join(parts)}")
-        else:
-            texts.append(f"{key} ({there} there, {here} asked for)")
-    return (
-        f"{where} were made with other settings: {'; '.join(texts)}. Give another --name, or "
-        "--overwrite to replace them"
-    )

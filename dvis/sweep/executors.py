@@ -13,7 +13,7 @@ from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExec
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
 
-from dvis.processes import safely_started
+from dvis.models.processes import safely_started
 
 if TYPE_CHECKING:
     from distributed import Client

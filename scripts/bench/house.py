@@ -40,6 +40,7 @@ FLOORS = (
     ("schema", "names", "disk", "progress"),
     ("models", "store"),
     ("sweep", "analysis", "plots"),
+    ("kinds.parts", "kinds.picture", "kinds.methods"),
     ("kinds.kind",),
     ("kinds.*",),
     ("kinds", "kinds.registry"),
@@ -50,7 +51,11 @@ FLOORS = (
 WITHIN: Mapping[str, tuple[str, ...]] = {
     "names": ("schema",),
     "disk": ("schema", "names"),
+    "plots": ("analysis",),
     "kinds.responses": ("kinds.features",),
+    "check": ("opening",),
+    "report": ("opening",),
+    "page": ("opening", "report"),
     "cli": ("commands",),
     "__init__": ("accessor", "measure"),
 }

@@ -23,7 +23,8 @@ from dvis.kinds.features.words import (
 )
 from dvis.names import CheckpointName
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, Words, X, Y, group_path
-from dvis.store.group import Group, existing_group
+from dvis.store.group import Group
+from dvis.store.making import existing_group, make_group
 from dvis.store.placing import Places
 
 _IMAGE = "image"
@@ -55,7 +56,7 @@ class FeatureGroup(Group):
         """Make an empty group whose images have that size; the caller is `restructuring`."""
         words = feature_words(height, width, codec, block_checkpoints)
         attrs = {"parameters": [], "image_codec": codec}
-        return cls._make(store, words, run, variant, attrs)
+        return cls(store, words, make_group(store, words, run, variant, attrs))
 
     @property
     def run(self) -> str:

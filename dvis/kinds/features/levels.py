@@ -9,7 +9,8 @@ from typing import Any
 
 import numpy as np
 
-LEVELS = 255
+from dvis.schema import LEVELS
+
 INPUT_MEAN, INPUT_STD = "input_mean", "input_std"
 
 

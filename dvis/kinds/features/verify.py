@@ -29,7 +29,6 @@ from dvis.models.checkpoints import (
 )
 from dvis.models.devices import find_device
 from dvis.models.hooks import trace_layers
-from dvis.opening import open as open_store
 from dvis.progress import progress_bar
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, group_path
 from dvis.store.contents import contents, resolve
@@ -98,7 +97,9 @@ def verify_store(
     run = FEATURE_READER.choose(found, run, None).run
     files = {file.label: file for file in find_checkpoints(checkpoint_path)}
     report = VerifyReport()
-    datasets = {variant: open_store(store, run, variant) for variant in found.names(KIND, run)}
+    datasets = {
+        variant: FEATURE_READER.open(store, run, variant) for variant in found.names(KIND, run)
+    }
     n_units = sum(int((d.status == Status.COMPLETE).sum()) for d in datasets.values())
     labels = {str(label): None for d in datasets.values() for label in d[CHECKPOINT].values}
     if absent := [label for label in labels if label not in files]:

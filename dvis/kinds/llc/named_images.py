@@ -13,8 +13,8 @@ import numpy as np
 from torch import Tensor
 
 from dvis.kinds.llc.measure import Samples, samples_of
-from dvis.kinds.responses.fixed_images import FixedImages, forget_prepared
 from dvis.models.data import ImageSet, InputTransform, Split, load_images
+from dvis.models.data.fixed_images import FixedImages, forget_prepared
 from dvis.models.data.image_set import chosen
 from dvis.models.data_options import DataOptions
 from dvis.models.training_data import load_training_data

@@ -30,7 +30,8 @@ from dvis.kinds.llc.words import (
     PARAMETERS,
     WORDS,
 )
-from dvis.store.group import Group, existing_group
+from dvis.store.group import Group
+from dvis.store.making import existing_group
 from dvis.sweep.executors import ExecutorFactory, in_processes, in_this_process, kept_open
 from dvis.sweep.plan import Plan
 from dvis.sweep.runner import Report, carry_out

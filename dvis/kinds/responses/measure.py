@@ -14,8 +14,8 @@ import xarray as xr
 from torch import Tensor, nn
 
 from dvis.kinds.features.words import AVERAGE, SUM, neuron_of
-from dvis.kinds.responses.fixed_images import FixedImages, forget_prepared
 from dvis.kinds.responses.words import CLASS, IMAGE, IMAGE_CHECKPOINT
+from dvis.models.data.fixed_images import FixedImages, forget_prepared
 from dvis.models.hooks import LayerOutput, as_maps, convolutions, stopping, trace_layers
 from dvis.schema import CHANNEL, LAYER, UNIT, did_you_mean
 

@@ -16,7 +16,6 @@ from torch import nn
 
 from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.words import Variant
-from dvis.kinds.responses.fixed_images import FixedImages, images_of_files, noise_images
 from dvis.kinds.responses.measure import FeatureImageResponses, ImageResponses
 from dvis.kinds.responses.options import ALL, LAST, RespondOptions
 from dvis.kinds.responses.stored_images import StoredImages, choose_units, fingerprints_of_images
@@ -31,6 +30,7 @@ from dvis.kinds.responses.words import (
 from dvis.models.architectures import model_name
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data import ImageSet, InputTransform, load_images
+from dvis.models.data.fixed_images import FixedImages, images_of_files, noise_images
 from dvis.models.devices import find_device
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, did_you_mean
 from dvis.store.contents import contents

@@ -11,10 +11,11 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dvis.kinds.features.levels import INPUT_MEAN, INPUT_STD, LEVELS, coloured_input
+from dvis.kinds.features.levels import INPUT_MEAN, INPUT_STD, coloured_input
 from dvis.kinds.features.measure.engine import Normalisation
 from dvis.kinds.features.measure.objectives import Objective, ObjectiveBatch
 from dvis.models.hooks import LayerOutput, stopping
+from dvis.schema import LEVELS
 
 
 @dataclass(frozen=True)

@@ -23,7 +23,7 @@ from dvis.kinds.features.images.picture_files import PictureError, decode
 from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, stem_of
 from dvis.kinds.features.tree.unit_files import Info, UnitRead, read_unit, without_image
 from dvis.kinds.features.words import Variant
-from dvis.processes import safely_started
+from dvis.models.processes import safely_started
 
 # Below this many units, starting processes takes longer than reading the files.
 _WORTH_PROCESSES = 4000

@@ -12,8 +12,8 @@ from torch import Tensor
 from torch.utils.data import Dataset, TensorDataset, default_collate
 
 from dvis.kinds.llc.measure.noise import chain_seed, own_randomness
-from dvis.kinds.responses.fixed_images import FixedImages
 from dvis.models.data import ImageSet
+from dvis.models.data.fixed_images import FixedImages
 
 _READ_TWICE = 16  # samples that are read twice: chance seldom gives all of them the same
 

@@ -1,0 +1,65 @@
+"""A group made in a store, found there, or held against what is asked for."""
+
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import zarr
+
+from dvis.disk import remove_tree
+from dvis.schema import Words, group_path, run_group
+from dvis.store.guarded import GuardedStore
+
+
+def make_group(
+    store: Path, words: Words, run: str, name: str, attrs: Mapping[str, Any]
+) -> zarr.Group:
+    """An empty group; the caller is `restructuring` the store."""
+    path = group_path(run, words.kind, name)
+    # Of one whose making was cut off, or that is overwritten.
+    remove_tree(store / path, root=store)
+    files = GuardedStore(store)
+    zarr.open_group(files, path=run_group(run), mode="a").update_attributes({"run": run})
+    group = zarr.open_group(files, path=path, mode="a")
+    for array, of_array in words.arrays.items():
+        group.create_array(
+            array,
+            shape=tuple(words.sizes.get(dim, 0) for dim in of_array.dims),
+            dtype=of_array.dtype,
+            fill_value=of_array.fill,
+            dimension_names=of_array.dims,
+            attributes=dict(of_array.attrs),
+            **of_array.created_with(),
+        )
+    named = {"run": run, words.name_attr: name, "coordinates": " ".join(words.coordinates)}
+    # Only now is it one: a group without its kind is of a making that was cut off.
+    group.update_attributes({**named, **attrs})
+    group.update_attributes({"dvis_kind": words.kind})
+    return group
+
+
+def existing_group(store: Path, words: Words, run: str, name: str) -> zarr.Group | None:
+    """The group as Zarr has it, for writing; None where there is none that is whole."""
+    path = group_path(run, words.kind, name)
+    if not (store / path / "zarr.json").exists():
+        return None
+    group = zarr.open_group(GuardedStore(store), path=path, mode="r+", use_consolidated=False)
+    return group if group.attrs.get("dvis_kind") == words.kind else None
+
+
+def other_settings(
+    where: str, stored: Mapping[str, Any], asked: Mapping[str, Any], differing: Sequence[str]
+) -> str:
+    """Text of an error for a group that was made with other settings, by the names of these."""
+    texts = []
+    for key in differing:
+        there, here = stored.get(key), asked[key]
+        if isinstance(there, dict) and isinstance(here, dict):
+            parts = [part for part in here if there.get(part) != here[part]]
+            texts.append(f"{key}'s {', '.join(parts)}")
+        else:
+            texts.append(f"{key} ({there} there, {here} asked for)")
+    return (
+        f"{where} were made with other settings: {'; '.join(texts)}. Give another --name, or "
+        "--overwrite to replace them"
+    )
