@@ -19,7 +19,8 @@ from trees import checkpoint_label, make_tree
 
 from dvis.kinds.features.group import FeatureGroup
 from dvis.names import parse_checkpoint
-from dvis.store.writer import create_store, finish_import, restructuring
+from dvis.kinds.features.run_notes import finish_import
+from dvis.store.writer import create_store, restructuring
 
 WORKERS = 2
 # Checkpoints, layers and channels of the trees.

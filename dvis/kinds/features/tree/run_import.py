@@ -4,7 +4,6 @@ A run's folders in, its groups grown and filled. Tasks are planned a few checkpo
 that memory does not grow with the run.
 """
 
-import json
 from collections import Counter, deque
 from collections.abc import Iterator, Sequence
 from concurrent.futures import Executor, Future
@@ -13,32 +12,26 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import orjson
 
 from dvis.disk import files_below, inside, unlink_inside
 from dvis.kinds.features.group import FeatureGroup, StoredUnits
 from dvis.kinds.features.images.picture_files import PictureError, inspect
 from dvis.kinds.features.read import codec_of
 from dvis.kinds.features.run_notes import batches_per_epoch, note_run
+from dvis.kinds.features.tree.planned import PlannedTask, columns_of, places_of
 from dvis.kinds.features.tree.reading import BlockTask, UnitReads, read_block, write_images
 from dvis.kinds.features.tree.survey import Problem, RunSurvey, UnitFiles, list_units
 from dvis.kinds.features.tree.tree_names import ModelTree
-from dvis.kinds.features.tree.unit_files import MAX_IMAGE_BYTES, Info, rebuild_info
+from dvis.kinds.features.tree.unit_files import MAX_IMAGE_BYTES
 from dvis.kinds.features.words import (
     BLOCK_MAX_CHECKPOINTS,
-    FINGERPRINT,
-    FORM,
-    INFO,
     KIND,
-    PROBLEM,
-    Form,
     Variant,
     size_label,
 )
 from dvis.names import estimate_batches_per_epoch, parse_checkpoint, training_steps
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, TEXT, Status, run_group
+from dvis.schema import CHECKPOINT, Status, run_group
 from dvis.store.contents import contents
-from dvis.store.placing import Places
 from dvis.store.writer import restructuring
 
 _DEFAULT_SIZE = (224, 224)
@@ -72,33 +65,6 @@ class ImportJob:
     def store(self) -> Path:
         """Where the store is."""
         return self.report.store
-
-
-@dataclass(frozen=True, kw_only=True)
-class PlannedTask:
-    """A task, and what of its units only the process that commits needs."""
-
-    task: BlockTask
-    block: tuple[str, str, int, int]  # variant, layer, row and column of blocks
-    labels: tuple[str, ...]  # of the task's folders
-    fingerprint: np.ndarray  # (unit,) uint64
-    notes: dict[int, str]
-
-    def take(self, members: np.ndarray, group: FeatureGroup) -> "PlannedTask":
-        """The same for some of the units, with rows and layer of a group."""
-        chosen = {name: getattr(self.task, name)[members] for name in ("folder", "channel", "form")}
-        rows = np.array(
-            [group.rows[CHECKPOINT][self.labels[i]] for i in chosen["folder"].tolist()], np.int64
-        )
-        task = replace(
-            self.task,
-            **chosen,
-            row=rows,
-            layer_index=group.layers[self.task.layer],
-            blocks=group.blocks,
-        )
-        notes = {i: self.notes[m] for i, m in enumerate(members.tolist()) if m in self.notes}
-        return replace(self, task=task, fingerprint=self.fingerprint[members], notes=notes)
 
 
 class RunImport:
@@ -286,7 +252,7 @@ class RunImport:
         for each, there in zip(family, (status != Status.ABSENT) & ~is_worse, strict=True):
             if there.any():
                 retracted = planned.take(np.flatnonzero(there), each).task
-                each.retract(_places(retracted))
+                each.retract(places_of(retracted))
         members = np.flatnonzero(~is_worse)
         if len(members):
             part, some = planned.take(members, group), reads.take(members)
@@ -303,8 +269,8 @@ class RunImport:
     def _commit(
         self, group: FeatureGroup, planned: PlannedTask, reads: UnitReads, *, is_new: bool
     ) -> None:
-        columns = _columns(group, planned, reads, is_new=is_new)
-        group.write(_places(planned.task), columns, reads.status)
+        columns = columns_of(group, planned, reads, is_new=is_new)
+        group.write(places_of(planned.task), columns, reads.status)
 
     def _write_steps(self) -> None:
         """Set the training steps of all of the run's variants, which new checkpoints may tell."""
@@ -329,61 +295,6 @@ class RunImport:
             is_estimated=batches is not None and given is None,
             flat=[label for label, path in self.survey.folders.items() if path.parent == root],
         )
-
-
-def _columns(
-    group: FeatureGroup, planned: PlannedTask, reads: UnitReads, *, is_new: bool
-) -> dict[str, np.ndarray]:
-    """Variables of units by name."""
-    indices = np.array(
-        [group.parameter_index(orjson.loads(text)) for text in reads.parameters] + [-1]
-    )
-    params = indices[reads.params]
-    verbatim = dict(reads.verbatim)
-    for i in np.flatnonzero((params < 0) & (reads.params >= 0)).tolist():
-        verbatim.setdefault(i, _rebuilt(planned.task, reads, i))  # the table is full
-    problem = dict(reads.problem)
-    for i, note in planned.notes.items():
-        problem[i] = "; ".join(filter(None, [problem.get(i), note]))
-    columns = {
-        "activation": reads.activation,
-        "stop_step": reads.stop_step,
-        "seed": reads.seed,
-        "params": params,
-        "loss": _losses(reads.losses),
-        FORM: reads.form,
-        FINGERPRINT: np.where(reads.is_retriable, np.uint64(0), planned.fingerprint),
-    }
-    for name, texts in ((PROBLEM, problem), (INFO, verbatim)):
-        # Most units have neither: no chunk is made for them.
-        if texts or not is_new:
-            columns[name] = np.array([texts.get(i, "") for i in range(len(reads))], TEXT)
-    return columns
-
-
-def _losses(curves: Sequence[np.ndarray]) -> np.ndarray:
-    """Loss curves (unit, step), NaN after the end of each."""
-    losses = np.full((len(curves), max(map(len, curves), default=0)), np.nan, np.float32)
-    for row, curve in zip(losses, curves, strict=True):
-        row[: len(curve)] = curve
-    return losses
-
-
-def _places(task: BlockTask) -> Places:
-    return {CHECKPOINT: task.row, LAYER: task.layer_index, CHANNEL: task.channel}
-
-
-def _rebuilt(task: BlockTask, reads: UnitReads, i: int) -> str:
-    info = Info(
-        activation=float(reads.activation[i]),
-        stop_step=int(reads.stop_step[i]),
-        seed=int(reads.seed[i]),
-        loss=reads.losses[i],
-        is_numbered=bool(reads.form[i] & Form.NUMBERED_INFO),
-    )
-    parameters = orjson.loads(reads.parameters[int(reads.params[i])])
-    record = rebuild_info(info, task.layer, int(task.channel[i]), task.variant, parameters)
-    return json.dumps(record)
 
 
 def _is_sized(name: str, base: str) -> bool:
