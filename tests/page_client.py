@@ -13,7 +13,7 @@ from urllib.parse import urlencode
 
 import uvicorn
 
-from dvis.kinds.features.shown.selection import ShownStore
+from dvis.page.documents import shown_units
 from dvis.page.server import create_app, listen
 
 
@@ -61,7 +61,7 @@ class Client:
 def serving(store: Path, host: str = "127.0.0.1") -> Iterator[Client]:
     """A server of a store, as one that listens at a host, but for this machine alone."""
     with listen("127.0.0.1", 0) as listening:
-        app = create_app(ShownStore(store), host=host)
+        app = create_app(shown_units(store), host=host)
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

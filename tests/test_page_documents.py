@@ -14,10 +14,13 @@ from recorded_stores import image_of, write_store
 from trees import decoded
 
 import dvis
-from dvis.kinds.features.shown import documents, sheets
+from dvis.kinds.features.shown import sheets
 from dvis.kinds.features.shown.downloads import numbers_csv, stored_image, write_archive
-from dvis.kinds.features.shown.selection import NotShownError, Selection, ShownStore
+from dvis.kinds.features.shown.selection import ShownStore
 from dvis.kinds.features.shown.unit_document import unit
+from dvis.kinds.shown import NotShownError, Selection
+from dvis.page import documents
+from dvis.page.documents import shown_units
 from dvis.page.plain import as_json, as_script, numbers
 from dvis.report import list_problems
 from dvis.schema import Status
@@ -49,7 +52,7 @@ def cells(data: bytes, columns: int, height: int, width: int) -> list[np.ndarray
 
 
 def test_overview_names_what_the_store_holds(sample_store: Path) -> None:
-    found = plain(documents.overview(ShownStore(sample_store)))
+    found = plain(documents.overview(shown_units(sample_store)))
     assert [run["name"] for run in found["runs"]] == dvis.runs(sample_store)
     for run in found["runs"]:
         names = [variant["name"] for variant in run["variants"]]
@@ -61,9 +64,9 @@ def test_overview_names_what_the_store_holds(sample_store: Path) -> None:
 
 
 def test_every_variant_counts_what_xarray_counts(sample_store: Path) -> None:
-    store = ShownStore(sample_store)
+    store = shown_units(sample_store)
     for index, entry in enumerate(store.entries()):
-        dataset = dvis.open(sample_store, entry.run, entry.variant)
+        dataset = dvis.open(sample_store, entry.run, entry.name)
         found = plain(documents.variant(store, index))
         assert [c["label"] for c in found["checkpoints"]] == dataset.checkpoint.values.tolist()
         for row in found["layers"]:
@@ -79,7 +82,7 @@ def test_every_variant_counts_what_xarray_counts(sample_store: Path) -> None:
 
 
 def test_layer_gives_activations_and_births_of_complete_units(swept: Path) -> None:
-    store, dataset = ShownStore(swept), dvis.open(swept)
+    store, dataset = shown_units(swept), dvis.open(swept)
     found = plain(documents.layer(store, 0, 1))
     of_layer = dataset.sel(layer="conv2.0")
     assert found["channels"] == [0, 1, 2]
@@ -119,7 +122,7 @@ def test_line_of_python_selects_the_run_and_variant(sample_store: Path) -> None:
             line = unit(store, index, 0, layer.channels[-1])["select"]
             selected = eval(line, {"dvis": dvis})
             assert selected.attrs["run"] == entry.run
-            assert selected.attrs["variant"] == entry.variant
+            assert selected.attrs["variant"] == entry.name
 
 
 def test_sheets_show_each_unit_in_its_cell(swept: Path) -> None:
@@ -139,14 +142,14 @@ def test_sheets_show_each_unit_in_its_cell(swept: Path) -> None:
 
 def test_jpgs_are_given_as_they_are_stored(sample_store: Path) -> None:
     store, dataset = ShownStore(sample_store), dvis.open(sample_store)
-    index = [(e.run, e.variant) for e in store.entries()].index(
+    index = [(e.run, e.name) for e in store.entries()].index(
         (dataset.attrs["run"], dataset.attrs["variant"])
     )
     layer = store.layer(index, 0)
     rows, columns = np.nonzero(layer.status == Status.COMPLETE)
     for row, column in zip(rows[:5].tolist(), columns[:5].tolist(), strict=True):
         channel = layer.channels[column]
-        _, data, _ = stored_image(store, index, 0, channel, row)
+        data, _ = stored_image(store, index, 0, channel, row)
         image = dataset.image.isel(checkpoint=row).sel(layer=layer.name, channel=channel)
         np.testing.assert_array_equal(decoded(data), image.values)
 
@@ -207,12 +210,12 @@ def test_texts_that_a_spreadsheet_would_run_are_quoted(tmp_path: Path) -> None:
 def test_problems_of_a_sweep_name_their_unit(swept: Path) -> None:
     said = f"net/checkpoints/{LABELS[1]}/conv2.0/channel 2: failed: no gradient"
     assert said in list_problems(swept)
-    found = plain(documents.overview(ShownStore(swept)))["problems"]
+    found = plain(documents.overview(shown_units(swept)))["problems"]
     assert {
         "run": "checkpoints", "variant": "average-0", "checkpoint": LABELS[1],
         "layer": "conv2.0", "channel": 2, "text": said,
     } in found  # fmt: skip
-    part = ShownStore(swept, Selection(layers=("conv1",)))
+    part = shown_units(swept, Selection(layers=("conv1",)))
     of_other_layer = [p for p in plain(documents.overview(part))["problems"] if p["text"] == said]
     assert of_other_layer == [{"text": said}]
 
@@ -239,10 +242,10 @@ def test_a_unit_tells_where_it_has_an_image(swept: Path, sample_store: Path) -> 
 
 def test_versions_change_with_the_images_and_only_then(tmp_path: Path) -> None:
     path = write_store(tmp_path / "net.zarr", LABELS, LAYERS, failed=[(2, 0)])
-    store = ShownStore(path)
+    store = shown_units(path)
     before = documents.layer(store, 0, 0)["versions"]
     signature = store.signature()
-    assert documents.layer(ShownStore(path), 0, 0)["versions"] == before
+    assert documents.layer(shown_units(path), 0, 0)["versions"] == before
     write_store(path, LABELS[2:3], LAYERS[:1])  # makes what had failed
     after = documents.layer(store, 0, 0)["versions"]
     assert [old != new for old, new in zip(before, after, strict=True)] == [

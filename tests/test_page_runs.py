@@ -157,7 +157,7 @@ def test_problems_lead_to_their_units(timed: Page) -> None:
     assert "no gradient" in text(browser)
 
 
-def test_numbers_of_the_llc_show_gaps_and_diverged_chains(timed: Page) -> None:
+def test_curves_show_gaps_bands_and_remarks(timed: Page) -> None:
     browser = timed.open("?run=seed1")
     browser.js(
         """const read = dvis.source.read;
@@ -165,10 +165,15 @@ def test_numbers_of_the_llc_show_gaps_and_diverged_chains(timed: Page) -> None:
             const found = await read(name);
             if (!name.startsWith('variant/')) return found;
             const known = found.checkpoints.map((_, i) => i < 8 || i > 16 || i === 12);
-            return {...found, metrics: {
-                llc: known.map((is, i) => is ? i + 5 : null),
-                llc_se: known.map(is => is ? 1 : null),
-                llc_n_diverged: known.map((is, i) => i === 12 ? 2 : is ? 0 : null)}};
+            const of = (value) => known.map((is, i) => is ? value(i) : null);
+            return {...found, parts: [{
+                shape: 'curves', title: 'Chains', checkpoints: found.checkpoints.map(c => c.label),
+                band: '± standard error', remark: 'chains diverged', with_zero: false,
+                lines: [{
+                    label: 'chains', values: of(i => i + 5), low: of(i => i + 4),
+                    high: of(i => i + 6), beside_slider: 'chains',
+                    remarks: known.map((is, i) => i === 12 ? '2 chains diverged' : ''),
+                }]}]};
         };
         window.done = dvis.page.render()"""
     )

@@ -14,12 +14,14 @@ from typing import Any
 import numpy as np
 import pytest
 from page_client import Client, serving
-from recorded_stores import Task, image_of, record, recording_features, write_store
+from recorded_stores import Task, image_of, record, write_store
 from trees import decoded, write_tree
 
 import dvis
+from dvis.kinds.features.record import FeatureRecorder
 from dvis.names import parse_checkpoint
 from dvis.page.server import serve
+from dvis.store.writer import writing
 
 ODD_LABELS = [
     "<script>alert(1)</script>",
@@ -264,21 +266,20 @@ def test_a_store_that_grows_is_shown_as_it_is_then(tmp_path: Path) -> None:
     labels = [f"step_{step}" for step in (0, 10, 20)]
     store = tmp_path / "net.zarr"
     write_store(store, labels[:2], ["conv1"], size=48)
-    with (
-        serving(store) as client,
-        recording_features(
-            store, "net", "checkpoints", image_size=48, number_of_images=1,
-            parameters={"input_mean": [0.0] * 3, "input_std": [1.0] * 3},
-        ) as recorder,
-    ):  # fmt: skip
+    task = Task("conv1", (0, 2))
+    parameters = {"input_mean": [0.0] * 3, "input_std": [1.0] * 3}
+    with serving(store) as client, writing(store, "net", "checkpoints", "features") as path:
+        recorder = FeatureRecorder(
+            path, "checkpoints", image_size=48, number_of_images=1, parameters=parameters
+        )
         before = signature_of(client)
         assert len(client.get("/api/variant/0").json()["checkpoints"]) == 2
-        recorder.prepare([parse_checkpoint(labels[2])], {}, {"conv1": 3}, ["average"], {})
+        recorder.prepare([parse_checkpoint(labels[2])], {}, {"conv1": 3}, [task], {})
         there = client.get("/api/layer/0/0").json()
         assert there["status"] == ["111", "111", "000"]
         middle = signature_of(client)
         assert middle != before
-        record(recorder, labels[2], (2, 0), Task("conv1", (0, 2)), size=48)
+        record(recorder, labels[2], (2, 0), task, size=48)
         after = client.get("/api/layer/0/0").json()
         assert after["status"] == ["111", "111", "101"]
         assert after["versions"][2] != there["versions"][2]

@@ -14,10 +14,7 @@ from recorded_stores import image_of, write_store
 
 import dvis
 from dvis.cli import main
-from dvis.kinds.features.shown import documents, sheets
-from dvis.kinds.features.shown.selection import ShownStore
-from dvis.kinds.features.shown.unit_document import unit
-from dvis.page import static
+from dvis.page import documents, static
 from dvis.page.plain import as_json
 from dvis.page.static import export_page, plan_page
 
@@ -49,20 +46,20 @@ def names_in(folder: Path) -> set[str]:
 def test_a_page_holds_what_the_server_would_give(store: Path, tmp_path: Path) -> None:
     report = export_page(store, tmp_path / "page")
     found = documents_of(tmp_path / "page")
-    shown = ShownStore(store)
+    shown = documents.shown_units(store)
     expected = {
         "overview": documents.overview(shown),
         "variant/0": documents.variant(shown, 0),
         "layer/0/1": documents.layer(shown, 0, 1),
         "drift/0/1": documents.drift(shown, 0, 1),
-        "unit/0/1/2": unit(shown, 0, 1, 2),
+        "unit/0/1/2": documents.unit(shown, 0, 1, 2),
     }
     for name, document in expected.items():
         assert found[name] == json.loads(as_json(document))
     assert len(found) == 1 + 1 + 2 + 2 + 6
     pictures = tmp_path / "page" / "pictures"
     sheet = pictures / "thumbs_0_1_8_0.png"
-    assert sheet.read_bytes() == sheets.thumbs(shown.layer(0, 1), 8, 0)
+    assert sheet.read_bytes() == shown.thumbs(0, 1, 8, 0).data
     assert len(list(pictures.iterdir())) == 2 * (len(LABELS) + 3)
     assert report.n_images == len(LABELS) * 2 * 3
     assert report.n_files == len(names_in(tmp_path / "page"))
@@ -243,7 +240,7 @@ def test_importing_a_page_needs_no_torch_and_no_jinja(store: Path) -> None:
     code = (
         "import sys; sys.modules['jinja2'] = None; sys.modules['starlette'] = None; "
         "import dvis.cli; from dvis.page import static; "
-        "from dvis.kinds.features.shown import sheets, unit_document; "
+        "from dvis.page import documents; "
         "assert not {'torch', 'matplotlib'} & set(sys.modules); "
         f"dvis.cli.main([sys.argv[1], {str(store)!r}] + sys.argv[2:])"
     )

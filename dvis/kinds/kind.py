@@ -14,6 +14,7 @@ import zarr
 
 from dvis.kinds.parts import Asked, Part
 from dvis.kinds.picture import Picture
+from dvis.kinds.shown import Selection, ShownUnits
 from dvis.schema import Words
 from dvis.store.contents import Contents, Entry, StoreLike
 from dvis.store.faults import Fault, part_faults
@@ -53,6 +54,8 @@ class Kind:
         store, what it holds and the run.
     parts : callable, optional
         Its parts of the page, of a run or of one unit: plain data in a few shapes.
+    shown : callable, optional
+        Its units as the page shows them, of a store and a selection of it.
     imported : callable, optional
         Makes a store of a folder that is none, and returns its path.
     commands : mapping of str to callable
@@ -70,6 +73,7 @@ class Kind:
     problems: Callable[[StoreLike, Entry], Iterator[str]] = group_problems
     join: Callable[[xr.Dataset, StoreLike, Contents, str], xr.Dataset] | None = None
     parts: Callable[[Asked], Iterable[Part]] | None = None
+    shown: Callable[[str | Path, Selection], ShownUnits] | None = None
     imported: Callable[[Path], Path] | None = None
     commands: Mapping[str, Command] = field(default_factory=dict)
     pictures: Mapping[str, Picture] = field(default_factory=dict)

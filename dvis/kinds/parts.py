@@ -1,32 +1,62 @@
 """Parts of the page: plain data in a few shapes, which the page draws without knowing their kind.
 
-A kind gives parts of a run and of a unit; the page's scripts know the shapes alone.
+A kind gives parts of a run and of a unit; the page's scripts know the shapes alone. Numbers may be
+arrays or lists; what is not finite is not known.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
+from collections.abc import Sequence
+from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
-Numbers: TypeAlias = Sequence[float | None]
+import numpy as np
+
+from dvis.store.contents import Contents, StoreLike
+
+Numbers: TypeAlias = np.ndarray | Sequence[float | None]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Line:
-    """One line of a curve part: a value a checkpoint, None where there is none."""
+    """One line of curves: a value a checkpoint.
+
+    Parameters
+    ----------
+    label : str
+        What it is called beside the others.
+    values : numbers, (checkpoint,)
+        Its values.
+    low, high : numbers, (checkpoint,), optional
+        Bounds of its band.
+    remarks : sequence of str, (checkpoint,)
+        What is to be said of a value; those with a text are crossed.
+    beside_slider : str
+        What the value is called beside the slider, "" where it is not told there.
+    """
 
     label: str
     values: Numbers
     low: Numbers | None = None
     high: Numbers | None = None
     remarks: Sequence[str] = ()
+    beside_slider: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class Curves:
     """Lines over the checkpoints of a run, with bands where they have some.
 
-    `checkpoints` are labels: the page puts each value at its own place on its axis. `band` is what
-    a band says, such as `± standard error`.
+    Parameters
+    ----------
+    title : str
+        What they are of.
+    checkpoints : sequence of str
+        Labels; the page puts each value at its own place on its axis.
+    lines : sequence of Line
+        The lines.
+    band, remark : str
+        What a band and a cross stand for, such as `± standard error`.
+    with_zero : bool
+        Whether the vertical axis begins at 0.
     """
 
     shape: ClassVar[str] = "curves"
@@ -34,7 +64,7 @@ class Curves:
     checkpoints: Sequence[str]
     lines: Sequence[Line]
     band: str = ""
-    notes: Sequence[str] = ()
+    remark: str = ""
     with_zero: bool = False
 
 
@@ -42,17 +72,28 @@ class Curves:
 class Matrix:
     """Numbers over rows and the checkpoints of a run.
 
-    Where rows are checkpoints too, `rows_are_checkpoints` says so, and the page marks the diagonal.
+    Parameters
+    ----------
+    title, note : str
+        What they are, in a few words and in a sentence.
+    row_title : str
+        What a row is: `images`.
+    rows, checkpoints : sequence of str
+        Labels.
+    values : numbers, (row, checkpoint)
+        The numbers.
+    rows_are_checkpoints : bool
+        Whether labels of rows are checkpoints too: the page names them so, and marks the diagonal.
     """
 
     shape: ClassVar[str] = "matrix"
     title: str
     note: str
+    row_title: str
     rows: Sequence[str]
     checkpoints: Sequence[str]
-    values: Sequence[Numbers]
+    values: np.ndarray | Sequence[Numbers]
     rows_are_checkpoints: bool = False
-    n_rows_in_all: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,7 +104,7 @@ class Table:
     title: str
     columns: Sequence[str]
     rows: Sequence[Sequence[Any]]
-    notes: Sequence[str] = ()
+    note: str = ""
 
 
 Part: TypeAlias = Curves | Matrix | Table
@@ -79,9 +120,12 @@ class Unit:
 
 @dataclass(frozen=True, kw_only=True)
 class Asked:
-    """What parts are asked for: of a run as a whole, or of one of its units."""
+    """What parts are asked for: of a run as a whole, or of one of its units.
 
-    store: Any
+    `contents` is what the store holds, which thus is read once for all kinds.
+    """
+
+    store: StoreLike
+    contents: Contents
     run: str
     unit: Unit | None = None
-    facts: Mapping[str, Any] = field(default_factory=dict)

@@ -10,9 +10,10 @@ from contextlib import suppress
 
 import orjson
 
-from dvis.kinds.features.shown.documents import drift
-from dvis.kinds.features.shown.selection import Recent, ShownLayer, ShownStore
+from dvis.kinds.shown import ShownUnits
+from dvis.page.documents import drift, shown_units
 from dvis.page.plain import as_json
+from dvis.store.recent import Recent
 
 _MAX_KEPT = 64
 
@@ -24,26 +25,25 @@ class DriftError(OSError):
 class DriftProcess:
     """Runs one process at a time, and keeps what came out while the images are the same."""
 
-    def __init__(self, store: ShownStore) -> None:
-        self._store = store
+    def __init__(self, shown: ShownUnits) -> None:
+        self._shown = shown
         self._kept: Recent[bytes] = Recent(_MAX_KEPT)
         self._lock = asyncio.Lock()
         self._process: asyncio.subprocess.Process | None = None
 
-    async def document(self, layer: ShownLayer, variant: int, index: int) -> bytes:
-        """The document `drift` of a layer, as JSON.
+    async def document(self, variant: int, layer: int, version: str) -> bytes:
+        """The document `drift` of a layer, as JSON; `version` is that of its pictures.
 
         Raises
         ------
         DriftError
             When it cannot be computed.
         """
-        name, version = (variant, index), layer.version_of_all()
         async with self._lock:
-            found = self._kept.find(name, version)
+            found = self._kept.find((variant, layer), version)
             if found is None:
-                found = await self._computed(variant, index)
-                self._kept.put(name, version, found)
+                found = await self._computed(variant, layer)
+                self._kept.put((variant, layer), version, found)
             return found
 
     async def close(self) -> None:
@@ -53,8 +53,8 @@ class DriftProcess:
                 self._process.kill()
             await self._process.wait()
 
-    async def _computed(self, variant: int, index: int) -> bytes:
-        asked = orjson.dumps([self._store.name, variant, index])
+    async def _computed(self, variant: int, layer: int) -> bytes:
+        asked = orjson.dumps([self._shown.name, variant, layer])
         self._process = await asyncio.create_subprocess_exec(
             # Without -P a file of the current folder would be imported for one of Python's own.
             *(sys.executable, "-P", "-m", __name__),
@@ -76,8 +76,8 @@ class DriftProcess:
 
 def main() -> None:
     """Compute what standard input asks for, and write it to standard output."""
-    store, variant, index = orjson.loads(sys.stdin.buffer.read())
-    sys.stdout.buffer.write(as_json(drift(ShownStore(store), variant, index)))
+    store, variant, layer = orjson.loads(sys.stdin.buffer.read())
+    sys.stdout.buffer.write(as_json(drift(shown_units(store), variant, layer)))
 
 
 if __name__ == "__main__":

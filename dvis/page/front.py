@@ -5,8 +5,7 @@ from importlib.metadata import version
 from pathlib import Path
 from typing import Any, Literal
 
-from dvis.kinds.features.shown.selection import ShownStore
-from dvis.kinds.features.shown.sheets import THUMB_PX
+from dvis.kinds.shown import ShownUnits
 
 _ASSETS = Path(__file__).with_name("assets")
 _TEMPLATE = "page.html.j2"
@@ -28,7 +27,7 @@ def assets() -> Mapping[str, Path]:
     }
 
 
-def html(store: ShownStore, mode: Literal["live", "static"]) -> bytes:
+def html(shown: ShownUnits, mode: Literal["live", "static"]) -> bytes:
     """The page itself, which reads the documents.
 
     Raises
@@ -45,10 +44,9 @@ def html(store: ShownStore, mode: Literal["live", "static"]) -> bytes:
         loader=FileSystemLoader(_ASSETS), autoescape=True, undefined=StrictUndefined
     )
     facts: dict[str, Any] = {
-        "model": str(store.contents().attrs.get("model", "")),
-        "store": store.name,
+        "model": str(shown.contents().attrs.get("model", "")),
+        "store": shown.name,
         "mode": mode,
-        "thumb_size": THUMB_PX,
         "version": version("dvis"),
     }
     return templates.get_template(_TEMPLATE).render(facts=facts).encode()

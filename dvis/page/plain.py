@@ -26,21 +26,9 @@ def numbers(values: Any) -> np.ndarray:
     return rounded
 
 
-def number(value: Any) -> float | None:
-    """One number, rounded for a document; None where not finite."""
-    rounded = float(numbers([value])[0])
-    return None if np.isnan(rounded) else rounded
-
-
-def whole_numbers(values: Any) -> list[int | None]:
-    """Whole numbers of one dimension; None where NaN or below 0, which stand for unknown."""
-    given = np.asarray(values, float)
-    return [int(value) if value >= 0 else None for value in given.tolist()]
-
-
 def as_json(document: Any) -> bytes:
-    """A document as JSON."""
-    return orjson.dumps(document, option=orjson.OPT_SERIALIZE_NUMPY, default=str)
+    """A document as JSON; arrays of numbers are rounded."""
+    return orjson.dumps(document, default=_plain)
 
 
 def as_script(name: str, document: Mapping[str, Any]) -> bytes:
@@ -55,3 +43,13 @@ def as_script(name: str, document: Mapping[str, Any]) -> bytes:
     for letter, escape in (("<", rb"\u003c"), ("\u2028", rb"\u2028"), ("\u2029", rb"\u2029")):
         call = call.replace(letter.encode(), escape)
     return call
+
+
+def _plain(value: Any) -> Any:
+    """What orjson does not know, as something that it does."""
+    if isinstance(value, np.ndarray):
+        if value.dtype.kind == "f":
+            text = orjson.dumps(numbers(value), option=orjson.OPT_SERIALIZE_NUMPY)
+            return orjson.Fragment(text)
+        return value.tolist()
+    return value.item() if isinstance(value, np.generic) else str(value)

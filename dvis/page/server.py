@@ -24,22 +24,15 @@ from starlette.requests import Request
 from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
-from dvis.kinds.features.shown import documents
-from dvis.kinds.features.shown.downloads import (
-    file_name,
-    numbers_csv,
-    stored_image,
-    write_archive,
-)
-from dvis.kinds.features.shown.selection import NotShownError, Recent, ShownStore
-from dvis.kinds.features.shown.sheets import strip, strip_sheet, thumb_sheet, thumbs
-from dvis.kinds.features.shown.unit_document import unit
+from dvis.kinds.shown import MovedError, NotShownError, ShownPicture, ShownUnits
+from dvis.page import documents
 from dvis.page.drift_process import DriftError, DriftProcess
 from dvis.page.front import MEDIA_TYPES, assets, html
 from dvis.page.guard import Guard
 from dvis.page.memory import give_memory_back, import_dask_alone
 from dvis.page.plain import as_json
 from dvis.schema import SchemaError
+from dvis.store.recent import Recent
 
 logger = logging.getLogger(__name__)
 
@@ -61,9 +54,9 @@ class _Number(IntegerConvertor):
 register_url_convertor("number", _Number())
 
 
-def create_app(store: ShownStore, *, host: str = "127.0.0.1") -> Guard:
-    """The server of a store, which listens at a host."""
-    return _guarded(_Answers(store), host)
+def create_app(shown: ShownUnits, *, host: str = "127.0.0.1") -> Guard:
+    """The server of a store's units, which listens at a host."""
+    return _guarded(_Answers(shown), host)
 
 
 def _guarded(answers: "_Answers", host: str) -> Guard:
@@ -122,10 +115,9 @@ def serve(
         raise ImportError("view needs uvicorn: pip install 'dvis[page]'") from err
 
     import_dask_alone()
-    shown = ShownStore(store)
+    shown = documents.shown_units(store)
     html(shown, "live")
-    if shown.entries():
-        shown.variant(0).open()  # what it imports, nobody has to wait for later
+    shown.warm_up()
     give_memory_back()
     answers = _Answers(shown)
 
@@ -181,9 +173,9 @@ def listen(host: str, port: int) -> socket.socket:
 class _Answers:
     """What the server answers, by address."""
 
-    def __init__(self, store: ShownStore) -> None:
-        self.store = store
-        self.drifts = DriftProcess(store)
+    def __init__(self, shown: ShownUnits) -> None:
+        self.shown = shown
+        self.drifts = DriftProcess(shown)
         self._files = assets()
         self._documents: Recent[bytes] = Recent(_MAX_DOCUMENTS)
         self._drawing = CapacityLimiter(_DRAWING)
@@ -200,7 +192,7 @@ class _Answers:
             "/api/overview": self.document(documents.overview, "overview"),
             "/api/variant/{variant:number}": self.document(documents.variant, "variant"),
             f"/api/layer/{of_layer}": self.document(documents.layer, "layer"),
-            f"/api/unit/{of_unit}": self.document(unit, "unit"),
+            f"/api/unit/{of_unit}": self.document(documents.unit, "unit"),
             f"/api/drift/{of_layer}": self.drift,
             f"/pictures/thumbs/{of_layer}/{{checkpoint:number}}/{{block:number}}": self.thumbs,
             f"/pictures/strip/{of_unit}": self.strip,
@@ -214,7 +206,7 @@ class _Answers:
 
     async def page(self, _: Request) -> Response:
         """The page itself."""
-        content = await run_in_threadpool(html, self.store, "live")
+        content = await run_in_threadpool(html, self.shown, "live")
         return Response(content, media_type="text/html", headers={"cache-control": _NEVER})
 
     async def asset(self, request: Request) -> Response:
@@ -227,7 +219,7 @@ class _Answers:
 
     async def signature(self, _: Request) -> Response:
         """What changes when the store does."""
-        return _json(as_json({"signature": await self._run(self.store.signature)}))
+        return _json(as_json({"signature": await self._run(self.shown.signature)}))
 
     def document(self, make: Callable[..., Any], name: str) -> Callable[[Request], Any]:
         """An endpoint that answers with a document."""
@@ -236,9 +228,9 @@ class _Answers:
             numbers = tuple(request.path_params.values())
 
             def content() -> bytes:
-                key = self.store.signature()
+                key = self.shown.signature()
                 return self._documents.get(
-                    (name, *numbers), key, lambda: as_json(make(self.store, *numbers))
+                    (name, *numbers), key, lambda: as_json(make(self.shown, *numbers))
                 )
 
             return _json(await self._run(content))
@@ -246,80 +238,57 @@ class _Answers:
         return endpoint
 
     async def drift(self, request: Request) -> Response:
-        """How far the images of a layer move, computed by a process of its own."""
+        """How far the pictures of a layer move, computed by a process of its own."""
         variant, layer = request.path_params.values()
-        shown = await self._run(partial(self.store.layer, variant, layer))
+        version = await self._run(partial(self.shown.version, variant, layer))
         try:
-            return _json(await self.drifts.document(shown, variant, layer))
+            return _json(await self.drifts.document(variant, layer, version))
         except DriftError as err:
             raise HTTPException(503, str(err)) from err
 
     async def thumbs(self, request: Request) -> Response:
         """A sheet of thumbnails."""
-        variant, index, checkpoint, block = request.path_params.values()
-
-        def picture() -> tuple[bytes, str, str]:
-            layer = self.store.layer(variant, index)
-            version = layer.version(layer.checkpoint(checkpoint))
-            _require_same_place(request, version)
-            if not 0 <= block < layer.n_blocks:
-                raise NotShownError(f"No block {block}: there are {layer.n_blocks}")
-            return thumbs(layer, checkpoint, block), thumb_sheet(layer.variant).suffix, version
-
-        return _picture(request, *await self._run(picture, self._drawing))
+        variant, layer, checkpoint, block = request.path_params.values()
+        told = _told(request)
+        draw = partial(self.shown.thumbs, variant, layer, checkpoint, block, told=told)
+        return _picture(request, await self._run(draw, self._drawing))
 
     async def strip(self, request: Request) -> Response:
-        """A unit's images of all checkpoints on one sheet."""
-        variant, index, channel = request.path_params.values()
-
-        def picture() -> tuple[bytes, str, str]:
-            layer = self.store.layer(variant, index)
-            layer.column(channel)
-            version = layer.version_of_all()
-            with self._strips:
-                data = strip(layer, channel)
-            return data, strip_sheet(layer.variant).suffix, version
-
-        return _picture(request, *await self._run(picture))
-
-    async def image(self, request: Request) -> Response:
-        """A unit's image as it is stored."""
+        """A unit's pictures of all checkpoints on one sheet."""
         numbers = tuple(request.path_params.values())
 
-        def picture() -> tuple[bytes, str, str]:
-            layer = self.store.layer(*numbers[:2])
-            version = layer.version(layer.checkpoint(numbers[-1]))
-            _require_same_place(request, version)
-            return *stored_image(self.store, *numbers)[1:], version
+        def draw() -> ShownPicture:
+            with self._strips:
+                return self.shown.strip(*numbers)
 
-        return _picture(request, *await self._run(picture))
+        return _picture(request, await self._run(draw))
+
+    async def image(self, request: Request) -> Response:
+        """A unit's picture as it is stored."""
+        variant, layer, channel, checkpoint = request.path_params.values()
+        told = _told(request)
+        draw = partial(self.shown.image, variant, layer, channel, checkpoint, told=told)
+        return _picture(request, await self._run(draw))
 
     async def numbers(self, request: Request) -> Response:
         """A unit's numbers."""
         numbers = tuple(request.path_params.values())
-        content = await self._run(partial(numbers_csv, self.store, *numbers))
-        headers = {
-            "cache-control": _NEVER,
-            **await self._run(partial(self._saved_as, numbers, "csv")),
-        }
+        content = await self._run(partial(self.shown.numbers, *numbers))
+        headers = await self._run(partial(self._saved_as, numbers, "csv"))
         return Response(content, media_type="text/csv; charset=utf-8", headers=headers)
 
     async def archive(self, request: Request) -> Response:
-        """A unit's images and numbers."""
+        """A unit's pictures and numbers."""
         numbers = tuple(request.path_params.values())
-        content = await self._run(partial(_archived, self.store, *numbers))
-        headers = {
-            "cache-control": _NEVER,
-            **await self._run(partial(self._saved_as, numbers, "zip")),
-        }
+        content = await self._run(partial(_archived, self.shown, *numbers))
+        headers = await self._run(partial(self._saved_as, numbers, "zip"))
         body = iterate_in_threadpool(content)
         return StreamingResponse(body, media_type="application/zip", headers=headers)
 
     def _saved_as(self, numbers: tuple[int, ...], suffix: str) -> dict[str, str]:
-        layer = self.store.layer(*numbers[:2])
-        parts = (self.store.contents().attrs.get("model", ""), layer.name, numbers[-1])
-        name = "-".join(file_name(str(part)) for part in parts)
-        return {"content-disposition": f'attachment; filename="{name}.{suffix}"'}
+        """Headers of a file that is taken away."""
+        name = f"{self.shown.saved_as(*numbers)}.{suffix}"
+        return {"cache-control": _NEVER, "content-disposition": f'attachment; filename="{name}"'}
 
     async def _run(
         self, function: Callable[[], Any], limiter: CapacityLimiter | None = None
@@ -329,16 +298,18 @@ class _Answers:
             return await to_thread.run_sync(function, limiter=limiter)
         except NotShownError as err:
             raise HTTPException(404, str(err)) from err
+        except MovedError as err:
+            raise HTTPException(409, str(err)) from err
         except (OSError, SchemaError) as err:
             logger.warning("%s", err)
             raise HTTPException(503, f"The store cannot be read just now: {err}") from err
 
 
-def _archived(store: ShownStore, *numbers: int) -> Iterator[bytes]:
+def _archived(shown: ShownUnits, *numbers: int) -> Iterator[bytes]:
     """A unit's archive in pieces, out of a file without a name that lasts as long as they do."""
     with ExitStack() as stack:
         file = stack.enter_context(tempfile.TemporaryFile())
-        write_archive(file, store, *numbers)
+        shown.write_archive(file, *numbers)
         file.seek(0)
         kept = stack.pop_all()
 
@@ -350,17 +321,14 @@ def _archived(store: ShownStore, *numbers: int) -> Iterator[bytes]:
     return pieces()
 
 
-def _require_same_place(request: Request, version: str) -> None:
-    """Refuse a picture whose number stood for another checkpoint when the page was told of it."""
-    asked = request.query_params.get("v", "")
-    if "-" in asked and asked.partition("-")[0] != version.partition("-")[0]:
-        raise HTTPException(409, "The store has other checkpoints or channels by now; refresh")
+def _told(request: Request) -> str:
+    """The version of a picture that the page was told of."""
+    return request.query_params.get("v", "")
 
 
-def _picture(request: Request, data: bytes, suffix: str, version: str) -> Response:
-    is_exact = request.query_params.get("v") == version
-    headers = {"cache-control": _FOREVER if is_exact else _NEVER}
-    return Response(data, media_type=MEDIA_TYPES[suffix], headers=headers)
+def _picture(request: Request, picture: ShownPicture) -> Response:
+    headers = {"cache-control": _FOREVER if _told(request) == picture.version else _NEVER}
+    return Response(picture.data, media_type=MEDIA_TYPES[picture.suffix], headers=headers)
 
 
 def _json(content: bytes) -> Response:

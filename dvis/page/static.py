@@ -16,10 +16,8 @@ from typing import Any
 import numpy as np
 
 from dvis.disk import explain_full_disk, inside, remove_tree, write_new
-from dvis.kinds.features.shown import documents
-from dvis.kinds.features.shown.selection import Selection, ShownLayer, ShownStore
-from dvis.kinds.features.shown.sheets import strip, strip_sheet, thumb_sheet, thumbs
-from dvis.kinds.features.shown.unit_document import unit
+from dvis.kinds.shown import LayerOutline, Selection, ShownPicture, ShownUnits, VariantOutline
+from dvis.page import documents
 from dvis.page.front import assets, html
 from dvis.page.plain import as_script
 from dvis.progress import progress_bar
@@ -49,7 +47,7 @@ class PagePlan:
     `notes` say what of the store is left out.
     """
 
-    store: ShownStore
+    shown: ShownUnits
     files: Sequence[PageFile]
     n_images: int
     n_bytes: int
@@ -92,8 +90,8 @@ def export_page(
     channels : sequence of int
         Channels of each layer; none means all that have something.
     max_images : int, optional
-        How many feature images to show at most. Where there are more, evenly spread checkpoints
-        are chosen, the first and the last among them.
+        How many images to show at most. Where there are more, evenly spread checkpoints are
+        chosen, the first and the last among them.
     overwrite : bool
         Replace a page that is there.
     progress : bool
@@ -140,7 +138,7 @@ def plan_page(
 ) -> PagePlan:
     """What a page of a store will hold; parameters and errors are those of `export_page`."""
     asked = Selection(runs=tuple(runs), layers=tuple(layers), channels=tuple(channels))
-    whole = ShownStore(store, asked)
+    whole = documents.shown_units(store, asked)
     _require_layers(whole)
     n_units = _units_of_variants(whole)
     if not any(n_channels for n_channels, _ in n_units.values()):
@@ -151,10 +149,10 @@ def plan_page(
     empty = tuple(key for key, (n_channels, _) in n_units.items() if not n_channels)
     n_units = {key: numbers for key, numbers in n_units.items() if key not in empty}
     chosen = {} if max_images is None else _chosen_checkpoints(n_units, max_images)
-    shown = ShownStore(store, replace(asked, checkpoints=chosen, empty=empty))
+    shown = documents.shown_units(store, replace(asked, checkpoints=chosen, empty=empty))
     files = list(_files_of(shown))
     return PagePlan(
-        store=shown,
+        shown=shown,
         files=files,
         n_images=sum(n * len(chosen.get(key, range(m))) for key, (n, m) in n_units.items()),
         n_bytes=_estimated_bytes(files),
@@ -168,7 +166,7 @@ def write_page(
     """Write a planned page beside its place, and put it there when it is whole."""
     folder = Path(out).expanduser()
     _require_room(folder, overwrite)
-    _require_outside(folder, plan.store.source)
+    _require_outside(folder, plan.shown.source)
     partial_folder = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
     try:
         partial_folder.parent.mkdir(parents=True, exist_ok=True)
@@ -241,13 +239,13 @@ def _require_outside(folder: Path, store: str | Path) -> None:
         raise ValueError(f"{folder} lies inside the store {store}; give a folder outside it")
 
 
-def _require_layers(store: ShownStore) -> None:
+def _require_layers(shown: ShownUnits) -> None:
     """Raise where no run has a layer that was asked for."""
-    shown = [store.variant(index) for index in range(len(store.entries()))]
-    there = list(dict.fromkeys(layer for variant in shown for layer in variant.all_layers))
-    for layer in store.selection.layers:
+    variants = (shown.outline(index) for index in range(len(shown.entries())))
+    there = list(dict.fromkeys(layer for variant in variants for layer in variant.all_layers))
+    for layer in shown.selection.layers:
         if layer not in there:
-            raise KeyError(did_you_mean("layer", layer, there, store.name))
+            raise KeyError(did_you_mean("layer", layer, there, shown.name))
 
 
 def _put_in_place(made: Path, folder: Path) -> None:
@@ -260,13 +258,13 @@ def _put_in_place(made: Path, folder: Path) -> None:
         remove_tree(old, root=old.parent)
 
 
-def _units_of_variants(store: ShownStore) -> dict[tuple[str, str], tuple[int, int]]:
+def _units_of_variants(shown: ShownUnits) -> dict[tuple[str, str], tuple[int, int]]:
     """Numbers of units and of checkpoints, by run and variant."""
     found = {}
-    for index, entry in enumerate(store.entries()):
-        shown = store.variant(index)
-        n_units = sum(len(store.layer(index, i).channels) for i in range(len(shown.layers)))
-        found[entry.run, entry.name] = n_units, len(shown.labels)
+    for index, entry in enumerate(shown.entries()):
+        outline = shown.outline(index)
+        n_units = sum(len(layer.channels) for layer in outline.layers)
+        found[entry.run, entry.name] = n_units, len(outline.labels)
     return found
 
 
@@ -292,53 +290,54 @@ def _chosen_checkpoints(
     }
 
 
-def _files_of(store: ShownStore) -> Iterator[PageFile]:
+def _files_of(shown: ShownUnits) -> Iterator[PageFile]:
     """All files of a page."""
-    yield PageFile(INDEX, "html", partial(html, store, "static"))
+    yield PageFile(INDEX, "html", partial(html, shown, "static"))
     for name, path in assets().items():
         yield PageFile(f"{_ASSETS}/{name}", f"asset {name}", path.read_bytes)
-    yield _document("overview", partial(documents.overview, store))
-    for variant in range(len(store.entries())):
-        yield _document(f"variant/{variant}", partial(documents.variant, store, variant))
-        for index in range(len(store.variant(variant).layers)):
-            yield from _files_of_layer(store, variant, index)
+    yield _document("overview", partial(documents.overview, shown))
+    for variant, entry in enumerate(shown.entries()):
+        yield _document(f"variant/{variant}", partial(documents.variant, shown, variant))
+        outline = shown.outline(variant)
+        for index, layer in enumerate(outline.layers):
+            yield from _documents_of_layer(shown, layer, variant, index)
+            for file in _pictures_of_layer(shown, outline, layer, variant, index):
+                # Files of one kind have about the same size.
+                yield replace(file, kind=f"{file.kind} of {entry.group}")
 
 
-def _files_of_layer(store: ShownStore, variant: int, index: int) -> Iterator[PageFile]:
-    layer = store.layer(variant, index)
+def _documents_of_layer(
+    shown: ShownUnits, layer: LayerOutline, variant: int, index: int
+) -> Iterator[PageFile]:
     place = f"{variant}/{index}"
-    of_thumbs, of_strip = thumb_sheet(layer.variant), strip_sheet(layer.variant)
-    yield _document(f"layer/{place}", partial(documents.layer, store, variant, index))
-    yield _document(f"drift/{place}", partial(documents.drift, store, variant, index))
-
-    def of_now(draw: Callable[..., bytes], *numbers: int) -> bytes:
-        return draw(store.layer(variant, index), *numbers)
-
-    for checkpoint in range(len(layer.variant.labels)):
-        for block in range(layer.n_blocks):
-            name = f"thumbs/{place}/{checkpoint}/{block}"
-            make = partial(of_now, thumbs, checkpoint, block)
-            yield PageFile(_picture_path(name, of_thumbs.suffix), _kind(layer, "thumbs"), make)
+    yield _document(f"layer/{place}", partial(documents.layer, shown, variant, index))
+    yield _document(f"drift/{place}", partial(documents.drift, shown, variant, index))
     for channel in layer.channels:
-        name = f"{place}/{channel}"
-        make = partial(of_now, strip, channel)
-        path = _picture_path(f"strip/{name}", of_strip.suffix)
-        yield PageFile(path, _kind(layer, "strip"), make)
-        yield _document(f"unit/{name}", partial(unit, store, variant, index, channel))
+        make = partial(documents.unit, shown, variant, index, channel)
+        yield _document(f"unit/{place}/{channel}", make)
 
 
-def _kind(layer: ShownLayer, what: str) -> str:
-    """Files of one kind have about the same size."""
-    return f"{what} of {layer.variant.entry.group}"
+def _pictures_of_layer(
+    shown: ShownUnits, outline: VariantOutline, layer: LayerOutline, *place: int
+) -> Iterator[PageFile]:
+    for checkpoint in range(len(outline.labels)):
+        for block in range(layer.n_blocks):
+            numbers = (*place, checkpoint, block)
+            yield _picture("thumbs", numbers, outline.thumbs_suffix, shown.thumbs)
+    for channel in layer.channels:
+        yield _picture("strip", (*place, channel), outline.strip_suffix, shown.strip)
+
+
+def _picture(
+    what: str, numbers: Sequence[int], suffix: str, draw: Callable[..., ShownPicture]
+) -> PageFile:
+    name = "_".join(map(str, (what, *numbers)))
+    return PageFile(f"{_PICTURES}/{name}.{suffix}", what, lambda: draw(*numbers).data)
 
 
 def _document(name: str, make: Callable[[], Mapping[str, Any]]) -> PageFile:
     path = f"{_DATA}/{name.replace('/', '_')}.js"
     return PageFile(path, name.partition("/")[0], lambda: as_script(name, make()))
-
-
-def _picture_path(name: str, suffix: str) -> str:
-    return f"{_PICTURES}/{name.replace('/', '_')}.{suffix}"
 
 
 def _estimated_bytes(files: Sequence[PageFile]) -> int:

@@ -40,7 +40,7 @@ FLOORS = (
     ("schema", "names", "disk", "progress"),
     ("models", "store"),
     ("sweep", "analysis", "plots"),
-    ("kinds.parts", "kinds.picture", "kinds.methods"),
+    ("kinds.parts", "kinds.picture", "kinds.methods", "kinds.shown"),
     ("kinds.kind",),
     ("kinds.*",),
     ("kinds", "kinds.registry"),

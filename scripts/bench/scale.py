@@ -18,8 +18,8 @@ from results import Row, at_most, print_machine, print_table, seconds
 from trees import checkpoint_label, make_tree
 
 from dvis.kinds.features.group import FeatureGroup
-from dvis.names import parse_checkpoint
 from dvis.kinds.features.run_notes import finish_import
+from dvis.names import parse_checkpoint
 from dvis.store.writer import create_store, restructuring
 
 WORKERS = 2
@@ -145,7 +145,7 @@ def _large_store(path: Path) -> Path:
         group = FeatureGroup.create(
             path, "checkpoints", "average-0", height=224, width=224, codec="jpeg"
         )
-        group.grow(
+        group.grow_units(
             [parse_checkpoint(label) for label in labels],
             {f"layer{i}": n_channels for i in range(n_layers)},
         )

@@ -10,6 +10,7 @@ from dvis.kinds.features.check import feature_faults
 from dvis.kinds.features.command import compact, verify, visualize_command
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.read import FEATURE_READER, choose_variant
+from dvis.kinds.features.shown.shown_features import ShownFeatures
 from dvis.kinds.features.tally import feature_problems, feature_table
 from dvis.kinds.features.tree.command import export, import_tree, ingest
 from dvis.kinds.features.words import WORDS
@@ -31,6 +32,7 @@ FEATURES = Kind(
     faults=feature_faults,
     describe=feature_table,
     problems=feature_problems,
+    shown=ShownFeatures,
     imported=import_tree,
     commands={
         "visualize": visualize_command,

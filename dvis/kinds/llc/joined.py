@@ -44,9 +44,8 @@ def with_llc(dataset: xr.Dataset, store: StoreLike, found: Contents, run: str) -
         of that epsilon, gamma and those parameters that its attribute `shown` names; NaN at
         checkpoints without chains. They are computed when they are looked at.
     """
-    entries = found.of(KIND, run)
-    entry = default_chains(entries, {}) if entries else None
-    if entry is None or is_calibration(entry):
+    entry = shown_entry(found, run)
+    if entry is None:
         return dataset
     labels = tuple(dataset[CHECKPOINT].values.tolist())
     estimates = _Estimates(store, found, entry, labels)
@@ -73,6 +72,22 @@ def with_llc(dataset: xr.Dataset, store: StoreLike, found: Contents, run: str) -
     )
 
 
+def shown_entry(found: Contents, run: str) -> Entry | None:
+    """The chains whose LLC is shown of a run; None where it has none, or calibrations alone."""
+    entries = found.of(KIND, run)
+    entry = default_chains(entries, {}) if entries else None
+    return None if entry is None or is_calibration(entry) else entry
+
+
+def shown_estimates(store: StoreLike, found: Contents, entry: Entry) -> xr.Dataset | None:
+    """The LLC of a group of chains, (checkpoint), at the cell that is shown of it.
+
+    None where no chain was asked for yet.
+    """
+    traces = CHAIN_READER.open_entry(store, found, entry)
+    return None if 0 in traces["loss"].shape else llc_of(_shown_cell(traces))
+
+
 @dataclass(frozen=True)
 class _Estimates:
     """LLCs in the order of some checkpoints; shared by the variables that show them."""
@@ -84,11 +99,10 @@ class _Estimates:
 
     @cached_property
     def by_name(self) -> dict[str, np.ndarray]:
-        traces = CHAIN_READER.open_entry(self.store, self.found, self.entry)
-        if 0 in traces["loss"].shape:  # no chain was asked for yet
+        estimates = shown_estimates(self.store, self.found, self.entry)
+        if estimates is None:
             return {name: np.full(len(self.labels), np.nan) for name in _JOINED.values()}
-        estimates = llc_of(_shown_cell(traces))
-        rows = {label: row for row, label in enumerate(traces[CHECKPOINT].values.tolist())}
+        rows = {label: row for row, label in enumerate(estimates[CHECKPOINT].values.tolist())}
         order = [rows.get(label, -1) for label in self.labels]
         return {
             name: np.append(estimates[name].values.astype(float), np.nan)[order]

@@ -4,6 +4,7 @@ from dvis.kinds.kind import Kind, plainly
 from dvis.kinds.llc.check import chain_faults
 from dvis.kinds.llc.command import llc
 from dvis.kinds.llc.joined import with_llc
+from dvis.kinds.llc.parts import llc_curve
 from dvis.kinds.llc.read import CHAIN_READER
 from dvis.kinds.llc.words import WORDS
 
@@ -12,5 +13,6 @@ LLC = Kind(
     words=lambda _attrs: WORDS,
     faults=chain_faults,
     join=with_llc,
+    parts=llc_curve,
     commands={"llc": plainly(llc)},
 )

@@ -4,6 +4,7 @@ from dvis.kinds.kind import Kind, plainly
 from dvis.kinds.picture import OVER_TRAINING, UNIT, Picture
 from dvis.kinds.responses.check import response_faults
 from dvis.kinds.responses.command import respond
+from dvis.kinds.responses.parts import unit_matrices
 from dvis.kinds.responses.pictures import cross_response
 from dvis.kinds.responses.read import RESPONSE_READER
 from dvis.kinds.responses.words import words_of
@@ -12,6 +13,7 @@ RESPONSES = Kind(
     reader=RESPONSE_READER,
     words=words_of,
     faults=response_faults,
+    parts=unit_matrices,
     commands={"respond": plainly(respond)},
     pictures={
         "cross-response": Picture(

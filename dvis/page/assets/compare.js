@@ -70,7 +70,7 @@
   function column(context, side, which, onChange) {
     const { page } = context;
     const { unit, strip } = side.read;
-    const large = unitParts.largeImage({ alternative: (index, name) => `${which.letter}: feature image of ${side.name} at ${words.moment(side.checkpoints[index])}${name === "complete" ? "" : `: ${name}`}` });
+    const large = unitParts.largeImage({ alternative: (index, name) => `${which.letter}: ${context.overview.nouns.picture} of ${side.name} at ${words.moment(side.checkpoints[index])}${name === "complete" ? "" : `: ${name}`}` });
     const facts = unitParts.facts(unit);
     const bar = dvis.checkpointBar({ checkpoints: side.checkpoints, index: side.checkpoint, name: `Checkpoint of ${which.letter}`, onChange: (index) => onChange(index) });
     let film = null;

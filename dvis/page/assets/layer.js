@@ -302,7 +302,7 @@
     describeOrder();
 
     const trend = dvis.unitParts.layerTrend(summary, checkpoints, checkpoint, context.axisKind);
-    const bar = dvis.checkpointBar({ checkpoints, index: checkpoint, onChange: showCheckpoint, metrics: context.shownMetrics });
+    const bar = dvis.checkpointBar({ checkpoints, index: checkpoint, onChange: showCheckpoint, metrics: context.besideSlider });
     const isWide = window.matchMedia("(min-width: 60rem)").matches;
     const side = element("details", { class: "side", open: isWide }, element("summary", {}, "Sort and filter"),
       element("div", { class: "side-body" },

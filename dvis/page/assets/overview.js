@@ -2,34 +2,15 @@
 
 // What a store holds: its model and runs, its training, its layers, what is missing.
 (function (dvis) {
-  const { element, button, words, pictures } = dvis;
+  const { element, button, words, pictures, shapes } = dvis;
   const N_EXAMPLES = 6;
   const N_PROBLEMS = 20;
   const MAX_LINES = 8;
   const REST_MS = 120;
-  const PANELS = [
-    ["loss", "Loss", [["train_loss", "training"], ["val_loss", "validation"]]],
-    ["accuracy", "Accuracy", [["train_accuracy", "training"], ["val_accuracy", "validation"]]],
-  ];
 
-  function hasNumbers(values) {
-    return Boolean(values) && values.some((v) => v !== null);
-  }
-
-  function seriesOf(metrics, names) {
-    return names
-      .map(([metric, name], i) => ({ name, values: metrics[metric], className: `series-${i}` }))
-      .filter((s) => hasNumbers(s.values));
-  }
-
-  function llcBand(metrics) {
-    if (!hasNumbers(metrics.llc_se)) return null;
-    const shifted = (sign) => metrics.llc.map((v, i) => (v === null || metrics.llc_se[i] === null ? null : v + sign * metrics.llc_se[i]));
-    return { low: shifted(-1), high: shifted(1) };
-  }
-
-  function bornSeries(layers) {
-    const known = layers.filter((layer) => hasNumbers(layer.born_share));
+  /** The share of channels that are born, of some of the layers where there are many. */
+  function births(layers) {
+    const known = layers.filter((layer) => shapes.hasNumbers(layer.born_share));
     const n = Math.min(known.length, MAX_LINES);
     const shown = Array.from({ length: n }, (_, i) => known[Math.round((i / Math.max(1, n - 1)) * (known.length - 1))]);
     const series = shown.map((layer, i) => ({
@@ -37,49 +18,20 @@
       className: `depth-${Math.round((i / Math.max(1, n - 1)) * (MAX_LINES - 1))}`,
     }));
     const which = n < known.length ? `, ${n} of ${words.counted(known.length, "layer")}` : ", by layer";
-    return { series, title: `Share of channels born${which}` };
+    const legend = n > 1 ? series.map((s) => [s.className, s.name]) : [];
+    return { title: `Share of channels born${which}`, series, withZero: true, legend };
   }
 
-  function llcSeries(metrics) {
-    return seriesOf(metrics, [["llc", "LLC"]]).map((series) => ({
-      ...series,
-      remarks: (metrics.llc_n_diverged || []).map((n) => (n ? `, ${words.counted(n, "chain")} diverged` : "")),
-    }));
-  }
-
-  function llcLegend(metrics) {
-    const entries = [["series-0", "LLC"]];
-    if (hasNumbers(metrics.llc_se)) entries.push(["series-band", "± standard error"]);
-    const n = (metrics.llc_n_diverged || []).filter(Boolean).length;
-    if (n) entries.push(["cross-key", `chains diverged and do not count, at ${words.counted(n, "checkpoint")}`]);
-    return entries;
-  }
-
-  /** Loss, accuracy, LLC and births over one axis of checkpoints. */
+  /** Curves of the run and births over one axis of checkpoints. */
   function training(context, onPick) {
     const { variant, checkpoints } = context;
-    const { metrics } = variant;
-    const found = PANELS.map(([name, title, names]) => ({ name, title, series: seriesOf(metrics, names), legend: null }));
-    found.push({ name: "llc", title: "Local learning coefficient", series: llcSeries(metrics), band: llcBand(metrics), legend: llcLegend(metrics) });
-    found.push({ name: "births", ...bornSeries(variant.layers), legend: null });
-    found.splice(0, found.length, ...found.filter((each) => each.series.length));
-    let panels = [];
-    let cursor = context.checkpoint;
-    const area = dvis.fitted("panels", (width) => {
-      panels = found.map((each, i) => dvis.plot.panel({
-        width, height: (i === found.length - 1 ? 152 : 118), checkpoints, kind: context.axisKind, series: each.series,
-        band: each.band || null, withTicks: i === found.length - 1,
-        withZero: each.name !== "llc", title: each.title, label: `${each.title} over ${checkpoints.length} checkpoints`, cursor, onPick,
-      }));
-      return panels.map((panel, i) => {
-        const { series, legend } = found[i];
-        const entries = legend || (series.length > 1 ? series.map((s) => [s.className, s.name]) : []);
-        return [panel.element, entries.length ? dvis.plot.legend(entries) : null];
-      });
-    });
+    const curves = variant.parts.filter((part) => part.shape === "curves").map((part) => shapes.plotted(part, checkpoints));
+    const plots = [...curves, births(variant.layers)].filter((plot) => plot.series.length);
+    const drawn = shapes.panels(plots, context, onPick);
+    if (plots.length) return drawn;
     return {
-      element: found.length ? area.element : element("p", { class: "quiet" }, "No numbers of the training were kept with these checkpoints, and no unit has a birth."),
-      moveTo(index) { cursor = index; panels.forEach((panel) => panel.moveTo(index)); },
+      ...drawn,
+      element: element("p", { class: "quiet" }, "No numbers of the training were kept with these checkpoints, and no unit has a birth."),
     };
   }
 
@@ -237,7 +189,7 @@
     const { page, overview, checkpoints } = context;
     let move = () => {};
     const bar = dvis.checkpointBar({
-      checkpoints, index: context.checkpoint, metrics: context.shownMetrics,
+      checkpoints, index: context.checkpoint, metrics: context.besideSlider,
       onChange(index) {
         context.checkpoint = index;
         page.remember(checkpoints, index);
@@ -245,14 +197,17 @@
       },
     });
     const curves = training(context, (index) => { bar.go(index); });
+    const others = context.variant.parts.filter((part) => part.shape !== "curves");
+    const parts = shapes.cards(others, context, (index) => { bar.go(index); });
     const table = layers(context);
-    move = (index) => { curves.moveTo(index); table.moveTo(index); page.relink(); };
+    move = (index) => { curves.moveTo(index); parts.moveTo(index); table.moveTo(index); page.relink(); };
     const root = element("div", { class: "overview" },
       element("div", { class: "title-row" }, element("h1", {}, overview.model || "A store"), facts(context)),
       (overview.notes || []).map((note) => element("p", { class: "note" }, note)),
       bar.element,
       element("section", { class: "card", "aria-labelledby": "training" },
         element("div", { class: "card-head" }, element("h2", { id: "training" }, "Over training"), context.axisChoice()), curves.element),
+      parts.elements,
       element("section", { class: "card", "aria-labelledby": "layers" }, element("h2", { id: "layers" }, "Layers"), table.element),
       missing(context));
     return { element: root, title: "Overview", bar, close() { bar.pause(); } };

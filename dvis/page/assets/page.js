@@ -107,7 +107,7 @@
   function variantEntry(run, variant) {
     const runName = run || (overview.default && overview.default.run);
     const ofRun = overview.runs.find((each) => each.name === runName);
-    if (!ofRun) throw new Error(overview.runs.length ? `There is no run ${JSON.stringify(runName)} in this store. Runs: ${overview.runs.map((r) => r.name).join(", ")}` : "This store holds no feature images yet");
+    if (!ofRun) throw new Error(overview.runs.length ? `There is no run ${JSON.stringify(runName)} in this store. Runs: ${overview.runs.map((r) => r.name).join(", ")}` : `This store holds no ${overview.nouns.units} yet`);
     const name = variant || ofRun.default;
     const found = ofRun.variants.find((each) => each.name === name);
     if (!found) throw new Error(`There is no variant ${JSON.stringify(name)} in run ${JSON.stringify(runName)}. Variants: ${ofRun.variants.map((v) => v.name).join(", ")}`);
@@ -122,11 +122,6 @@
     for (const checkpoint of document_.checkpoints) Object.assign(checkpoint, { isByStep, hasPhases });
     return { variantIndex: entry.index, variant: document_, checkpoints: document_.checkpoints };
   };
-
-  function shownMetrics(metrics) {
-    const names = [["train_loss", "training loss"], ["val_accuracy", "accuracy"], ["llc", "LLC"]];
-    return Object.fromEntries(names.filter(([metric]) => metrics[metric]).map(([metric, name]) => [name, metrics[metric]]));
-  }
 
   async function contextOf() {
     overview = await source.read("overview");
@@ -145,7 +140,7 @@
       page, place, overview, ...own, axisKind,
       checkpoint: found < 0 ? checkpoints.length - 1 : found,
       image: own.variant.image,
-      shownMetrics: shownMetrics(own.variant.metrics),
+      besideSlider: dvis.shapes.besideSlider(own.variant.parts, checkpoints),
       axisChoice: () => dvis.choice("Axis", kinds, axisKind, (kind) => { page.update({ x: kind === usual ? null : kind }); page.render(); }, { id: "axis" }),
       summary: null,
     };

@@ -126,8 +126,9 @@
   }
 
   /**
-   * One panel. `series`: {name, values, className}; `band`: {low, high}; `marks`: {index, text};
-   * `onPick(index)` on a click. The result's `moveTo(index)` moves the cursor.
+   * One panel. `series`: {name, values, className}, of which each may have a `band`: {low, high},
+   * and `remarks`; `band`: one that is of none of them; `marks`: {index, text}; `onPick(index)` on a
+   * click. The result's `moveTo(index)` moves the cursor.
    *
    * A series may have checkpoints of its own: {checkpoints, places}, with the places on the given
    * `axis`. The cursor then goes by `stops`: {checkpoint, place, indices}, an index for each series.
@@ -141,7 +142,8 @@
       ? options.stops.map((stop) => ({ ...stop, at: axis.at(stop.place) }))
       : checkpoints.map((checkpoint, i) => ({ checkpoint, at: axis.positions[i], indices: series.map(() => i) }));
     const bottom = height - (withTicks ? BOTTOM : 6);
-    const all = series.flatMap((s) => s.values).concat(band ? [...band.low, ...band.high] : []);
+    const bands = [band, ...series.map((s) => s.band)].filter(Boolean);
+    const all = [...series.flatMap((s) => s.values), ...bands.flatMap(({ low, high }) => [...low, ...high])];
     const scale = dvis.scales.vertical(all, bottom, TOP, { withZero });
     const cursorLine = svg("line", { class: "cursor", y1: TOP - 4, y2: bottom });
     const spots = series.map((s) => svg("circle", { class: `spot ${s.className}`, r: 4 }));
@@ -151,6 +153,7 @@
       { class: "plot", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label || title },
       frame(width, height, axis, scale, { withTicks, title }),
       band ? area(axis.positions, band, scale.to) : null,
+      series.map((s) => (s.band ? area(positionsOf(s), s.band, scale.to) : null)),
       marks.map((m) => mark(axis, m, bottom)),
       series.map((s) =>
         svg(

@@ -1,7 +1,7 @@
 "use strict";
 
-// Light and dark: as the system has it, unless the reader chose. Loaded before the page is drawn,
-// so that it does not flash.
+// Light and dark: as the system has it, unless the reader chose. The style sheets go by the root's
+// attribute alone. Loaded before the page is drawn, so that it does not flash.
 (function (dvis) {
   const KEY = "dvis-theme";
 
@@ -13,14 +13,23 @@
     }
   }
 
+  const root = document.documentElement;
+  const system = window.matchMedia("(prefers-color-scheme: dark)");
+  const chosen = stored();
+  let isChosen = chosen === "light" || chosen === "dark";
+
   function isDark() {
-    const chosen = document.documentElement.dataset.theme;
-    return chosen ? chosen === "dark" : window.matchMedia("(prefers-color-scheme: dark)").matches;
+    return root.dataset.theme === "dark";
+  }
+
+  function follow() {
+    if (!isChosen) root.dataset.theme = system.matches ? "dark" : "light";
   }
 
   function toggle() {
     const theme = isDark() ? "light" : "dark";
-    document.documentElement.dataset.theme = theme;
+    root.dataset.theme = theme;
+    isChosen = true;
     try {
       window.localStorage.setItem(KEY, theme);
     } catch {
@@ -29,7 +38,8 @@
     window.dispatchEvent(new Event("dvis-theme"));
   }
 
-  const chosen = stored();
-  if (chosen === "light" || chosen === "dark") document.documentElement.dataset.theme = chosen;
+  if (isChosen) root.dataset.theme = chosen;
+  follow();
+  system.addEventListener("change", follow);
   dvis.theme = { isDark, toggle };
 })((window.dvis = window.dvis || {}));

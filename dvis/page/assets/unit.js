@@ -86,11 +86,11 @@
     const beside = neighbourLinks(context, layer, channel);
     const go = (index) => { bar.go(index); };
 
-    const large = unitParts.largeImage({ alternative: (index, name) => `Feature image of channel ${channel} of ${summary.name} at ${words.moment(checkpoints[index])}${name === "complete" ? `, activation ${words.number(unit.activation[index])}` : `: ${name}`}` });
+    const large = unitParts.largeImage({ alternative: (index, name) => `${words.capital(context.overview.nouns.picture)} of channel ${channel} of ${summary.name} at ${words.moment(checkpoints[index])}${name === "complete" ? `, activation ${words.number(unit.activation[index])}` : `: ${name}`}` });
     const line = timeline({ summary, unit, strip, checkpoints, kind: context.axisKind, checkpoint: context.checkpoint, onPick: go });
     const facts = unitParts.facts(unit);
     const parameters = unitParts.parameters(unit);
-    const responses = unitParts.responses(unit, checkpoints, context.checkpoint, go);
+    const parts = dvis.shapes.cards(unit.parts, context, go);
     const alike = unitParts.alike(layer, position);
     const family = unitParts.relatives({
       variant: variantIndex, layerIndex: summary.index, layer,
@@ -98,7 +98,7 @@
       href: (other) => page.href({ view: "unit", layer: summary.name, channel: other }),
     });
     const caption = element("p", { class: "large-caption" });
-    const followers = [line, facts, parameters, responses, family];
+    const followers = [line, facts, parameters, parts, family];
 
     function show(index) {
       context.checkpoint = index;
@@ -109,7 +109,7 @@
       return large.show({ index, status: unit.status[index], hasImage: unit.has_image[index], strip, cell: unit.strip, address: read.imageAddress(index) });
     }
 
-    const bar = dvis.checkpointBar({ checkpoints, index: context.checkpoint, onChange: show, metrics: context.shownMetrics });
+    const bar = dvis.checkpointBar({ checkpoints, index: context.checkpoint, onChange: show, metrics: context.besideSlider });
     const birth = unit.birth;
     const between = birth.state === "born" && birth.earliest_step !== null && birth.earliest_step !== undefined ? ` (risen after step ${words.count(birth.earliest_step)})` : "";
     const name = `${context.overview.model}_${summary.name}_${channel}`;
@@ -123,7 +123,7 @@
         element("figure", { class: "card current" }, large.element, element("figcaption", {}, caption, facts.element)),
         element("section", { class: "card", "aria-label": "Timeline" }, element("div", { class: "card-head" }, element("h2", {}, "Over training"), context.axisChoice()), line.element)),
       element("div", { class: "unit-more" },
-        responses.elements,
+        parts.elements,
         element("section", { class: "card" }, element("h2", {}, "Alike trajectories"), element("p", { class: "quiet" }, alike.length ? `Channels of ${summary.name} whose activation goes the same way (Pearson's r).` : "No other channel is known at enough checkpoints."), family.element),
         element("section", { class: "card" }, element("h2", {}, "In Python"), unitParts.pythonLine(unit.select),
           element("h2", {}, "Download"), unitParts.downloads({ unit, checkpoints, name, stripAddress: read.stripAddress, path })),

@@ -1,6 +1,6 @@
 "use strict";
 
-// What a unit's page is made of: its large image, trajectory, numbers, responses, relatives.
+// What a unit's page is made of: its large image, trajectory, numbers, relatives.
 (function (dvis) {
   const { element, button, words, pictures } = dvis;
   const N_ALIKE = 8;
@@ -103,43 +103,6 @@
         dvis.replace(body, table ? Object.entries(table).map(([name, value]) => element("div", {}, element("dt", {}, name.replace(/_/g, " ")), element("dd", {}, valueText(value)))) : null);
       },
     };
-  }
-
-  /** A matrix for each kind of responses that were measured of the unit. */
-  function responses(unit, checkpoints, cursor, onPick) {
-    const places = new Map(checkpoints.map((c, i) => [c.label, i]));
-    const parts = (unit.responses || []).map((measured) => {
-      const columns = measured.checkpoints.map((label) => {
-        const place = places.get(label);
-        return place === undefined ? { label, step: null, epoch: null, batch: null, time: null, phase: "" } : checkpoints[place];
-      });
-      const nRows = measured.labels.length;
-      const rows = measured.labels.map((_, y) => measured.values.map((column) => column[y]));
-      const isCross = measured.kind === "image_checkpoint";
-      const names = measured.labels.map((label) => {
-        const place = places.get(label);
-        return isCross && place !== undefined ? words.tick(checkpoints[place]) : label;
-      });
-      const columnOf = (index) => {
-        const at = measured.checkpoints.indexOf(checkpoints[index].label);
-        return at < 0 ? null : at;
-      };
-      const rowTitle = { image: "images", class: "classes", image_checkpoint: "image of checkpoint" }[measured.kind];
-      const map = dvis.heatmap({
-        rows, names, checkpoints: columns, rowTitle, cursor: columnOf(cursor),
-        label: `Responses ${measured.name}: ${nRows} rows by ${columns.length} checkpoints`,
-        onPick: (x) => { const place = places.get(measured.checkpoints[x]); if (place !== undefined) onPick(place); },
-      });
-      const title = isCross ? `Cross response · ${measured.name}` : `Responses · ${measured.name}`;
-      const note = isCross
-        ? "How each checkpoint (column) answers to the feature image of each checkpoint (row)."
-        : `The unit's answer to fixed ${rowTitle}${nRows < (measured.n_labels || nRows) ? `, the ${nRows} of ${words.count(measured.n_labels)} that vary most` : ""}.`;
-      return {
-        element: element("section", { class: "card" }, element("h2", {}, title), element("p", { class: "quiet" }, note), map.element),
-        moveTo: (index) => map.moveTo(columnOf(index)),
-      };
-    });
-    return { elements: parts.map((part) => part.element), moveTo: (index) => parts.forEach((part) => part.moveTo(index)) };
   }
 
   /** Correlation of two trajectories where both are known; null where that says nothing. */
@@ -253,5 +216,5 @@
     element("p", { class: "quiet" }, `The picture holds the images ${unit.strip.suffix === "jpg" ? "scaled down and compressed anew" : "of all checkpoints side by side"}; each as it is stored comes from the store itself, by dvis view or in Python.`)];
   }
 
-  dvis.unitParts = { layerTrend, largeImage, facts, parameters, responses, alike, relatives, pythonLine, downloads, csv, correlation };
+  dvis.unitParts = { layerTrend, largeImage, facts, parameters, alike, relatives, pythonLine, downloads, csv, correlation };
 })((window.dvis = window.dvis || {}));

@@ -45,6 +45,10 @@
     return `${line.slice(0, half)}…${line.slice(line.length - half)}`;
   }
 
+  function capital(text) {
+    return text.charAt(0).toUpperCase() + text.slice(1);
+  }
+
   /** The phase before a place in training, where checkpoints were saved in several. */
   function phaseOf(checkpoint) {
     return checkpoint.hasPhases && checkpoint.phase ? `${checkpoint.phase} ` : "";
@@ -106,7 +110,7 @@
   Object.assign(dvis, {
     words: {
       STATUS, BIRTH_STATES, MISSING,
-      number, count, counted, percent, shortened, moment, tick, when, rest, birth,
+      number, count, counted, percent, shortened, capital, moment, tick, when, rest, birth,
     },
   });
 })((window.dvis = window.dvis || {}));

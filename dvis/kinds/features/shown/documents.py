@@ -1,7 +1,7 @@
-"""What a page knows of a store, a variant and a layer: documents of plain values.
+"""What a page knows of a variant and a layer: documents of plain values and arrays.
 
-What is shown in, mappings out that `plain.as_json` writes. Numbers come from xarray and
-`dvis.analysis`, as they do for anybody else.
+What is shown in, mappings out. Numbers come from xarray and `dvis.analysis`, as they do for anybody
+else.
 """
 
 from dataclasses import asdict
@@ -12,58 +12,25 @@ import xarray as xr
 
 from dvis.analysis.births import births
 from dvis.analysis.ranking import rank, summary
-from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.shown.selection import BLOCK, ShownLayer, ShownStore, ShownVariant
 from dvis.kinds.features.shown.sheets import thumb_sheet
 from dvis.kinds.features.tally import UnitProblem, unit_problems
-from dvis.kinds.llc.read import llc_names
-from dvis.kinds.responses.read import response_names
-from dvis.page.plain import number, numbers, whole_numbers
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status
 
-_MAX_PROBLEMS = 1000
 _QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
 # Attributes of a Dataset that are no facts about the run: how it is stored, and the long table of
 # parameters, of which each unit's document has its own.
 _NOT_SHOWN = ("parameters", "coordinates", "dvis_kind")
 
 
-def overview(store: ShownStore) -> dict[str, Any]:
-    """What the store holds, and what is wrong with it."""
-    signature = store.signature()
-    found, entries = store.contents(), store.entries()
-    runs: dict[str, dict[str, Any]] = {}
-    for index, entry in enumerate(entries):
-        if entry.run not in runs:
-            runs[entry.run] = {
-                "name": entry.run,
-                "variants": [],
-                "default": _default_variant(store, entry.run),
-                "llc_names": llc_names(store.source, entry.run),
-                "response_names": response_names(store.source, entry.run),
-            }
-        runs[entry.run]["variants"].append({"name": entry.name, "index": index})
-    of_units, of_files = unit_problems(store.source), found.import_problems
-    problems = [
-        *(_linked(store, problem) for problem in of_units[:_MAX_PROBLEMS]),
-        *({"text": text} for text in of_files),
-    ]
-    return {
-        "model": found.attrs.get("model", ""),
-        "store": store.name,
-        "created": found.attrs.get("created", ""),
-        "dvis_version": found.attrs.get("dvis_version", ""),
-        "default": _default(store),
-        "runs": list(runs.values()),
-        "problems": problems[:_MAX_PROBLEMS],
-        "n_problems": len(of_units) + len(of_files),
-        "notes": notes(store),
-        "signature": signature,
-    }
+def problems(store: ShownStore, most: int) -> tuple[list[dict[str, Any]], int]:
+    """What was met at units, with their places where they are shown; and how many in all."""
+    found = unit_problems(store.source)
+    return [_linked(store, problem) for problem in found[:most]], len(found)
 
 
 def variant(store: ShownStore, index: int) -> dict[str, Any]:
-    """A variant of a run: its checkpoints, the numbers of its training, its layers."""
+    """A variant of a run: its checkpoints and its layers."""
     shown = store.variant(index)
     dataset = shown.open()
     at_rows = dataset.isel({CHECKPOINT: shown.rows})
@@ -73,11 +40,6 @@ def variant(store: ShownStore, index: int) -> dict[str, Any]:
         "variant": shown.entry.name,
         "attrs": {key: v for key, v in dataset.attrs.items() if key not in _NOT_SHOWN},
         "checkpoints": checkpoints(at_rows),
-        "metrics": {
-            str(name): numbers(each.values)
-            for name, each in at_rows.data_vars.items()
-            if each.dims == (CHECKPOINT,) and each.dtype.kind in "fiu"
-        },
         "layers": [_layer_row(each, dataset) for each in layers],
         "image": {"height": shown.height, "width": shown.width},
         "thumb": asdict(thumb_sheet(shown)),
@@ -119,14 +81,14 @@ def _numbers_of_layer(shown: ShownLayer) -> dict[str, Any]:
     column = {channel: place for place, channel in enumerate(shown.channels)}
     growth[[column[int(c)] for c in ranked[CHANNEL].values]] = ranked["score"].values
     return {
-        "activation": numbers(activation.values[shown.variant.rows, 0]),
+        "activation": activation.values[shown.variant.rows, 0],
         "birth": {
             "state": born["state"].values.tolist(),
             "step": whole_numbers(born["birth_step"].values),
             "label": born["birth_checkpoint"].values.tolist(),
             "position": [_position(shown.variant, place) for place in born["birth"].values],
         },
-        "growth": numbers(growth),
+        "growth": growth,
     }
 
 
@@ -144,8 +106,8 @@ def drift(store: ShownStore, variant: int, index: int) -> dict[str, Any]:
     found = drift_of(at_rows).mean(CHECKPOINT).compute()
     found = found.reindex({LAYER: [shown.name], CHANNEL: shown.channels}).squeeze(LAYER)
     return {
-        "to_last": numbers(found["to_last"].values),
-        "to_previous": numbers(found["to_previous"].values),
+        "to_last": found["to_last"].values,
+        "to_previous": found["to_previous"].values,
         "metric": "cosine",
     }
 
@@ -161,9 +123,9 @@ def birth_of(shown: ShownVariant, born: xr.Dataset) -> dict[str, Any]:
         "state": str(born["state"].item()),
         "label": str(born["birth_checkpoint"].item()),
         "position": _position(shown, born["birth"].item()),
-        "step": number(born["birth_step"]),
-        "earliest_step": number(born["earliest_step"]),
-        "latest_step": number(born["latest_step"]),
+        "step": float(born["birth_step"]),
+        "earliest_step": float(born["earliest_step"]),
+        "latest_step": float(born["latest_step"]),
     }
 
 
@@ -184,49 +146,15 @@ def checkpoints(dataset: xr.Dataset) -> list[dict[str, Any]]:
     ]
 
 
+def whole_numbers(values: Any) -> list[int | None]:
+    """Whole numbers of one dimension; None where NaN or below 0, which stand for unknown."""
+    given = np.asarray(values, float)
+    return [int(value) if value >= 0 else None for value in given.tolist()]
+
+
 def digits(status: np.ndarray) -> str:
     """Status of units as one digit each."""
     return "".join(map(str, status.tolist()))
-
-
-def notes(store: ShownStore) -> list[str]:
-    """What is to be said of a page that shows a part of a store."""
-    said = []
-    for index, entry in enumerate(store.entries()):
-        if (entry.run, entry.name) in store.selection.checkpoints:
-            shown = store.variant(index)
-            if len(shown.labels) < shown.n_checkpoints:
-                said.append(
-                    f"{len(shown.labels)} of the {shown.n_checkpoints} checkpoints of run "
-                    f"{entry.run}, {entry.name}, are on this page; births are of all of them"
-                )
-    selection = store.selection
-    if selection.layers:
-        said.append(f"Only layers {', '.join(selection.layers)} are on this page")
-    if selection.channels:
-        said.append(_note_of_channels(store))
-    said += [
-        f"Run {run}, {variant}, is not on this page: it has nothing of what is shown"
-        for run, variant in selection.empty
-    ]
-    return said
-
-
-def _note_of_channels(store: ShownStore) -> str:
-    """Which of the channels that were asked for are shown, and which no layer has."""
-    shown = (store.variant(index) for index in range(len(store.entries())))
-    there = {
-        channel
-        for variant in shown
-        for layer in range(len(variant.layers))
-        for channel in variant.layer(layer).channels
-    }
-    asked = dict.fromkeys(store.selection.channels)
-    found = [str(channel) for channel in asked if channel in there]
-    lacking = [str(channel) for channel in asked if channel not in there]
-    words = ("channels", "are") if len(found) > 1 else ("channel", "is")
-    said = f"Only {words[0]} {', '.join(found)} {words[1]} on this page"
-    return said + (f"; there is nothing of {', '.join(lacking)}" if lacking else "")
 
 
 def _linked(store: ShownStore, problem: UnitProblem) -> dict[str, Any]:
@@ -245,22 +173,6 @@ def _linked(store: ShownStore, problem: UnitProblem) -> dict[str, Any]:
     if problem.checkpoint not in store.variant(index).labels:
         place["checkpoint"] = None
     return place
-
-
-def _default(store: ShownStore) -> dict[str, str] | None:
-    entries = store.entries()
-    if not entries:
-        return None
-    chosen = FEATURE_READER.choose(store.contents(), None, None)
-    run = chosen.run if chosen.run in {entry.run for entry in entries} else entries[0].run
-    return {"run": run, "variant": _default_variant(store, run)}
-
-
-def _default_variant(store: ShownStore, run: str) -> str:
-    """The run's default variant, or the first of those that are shown."""
-    shown = [entry.name for entry in store.entries() if entry.run == run]
-    chosen = FEATURE_READER.choose(store.contents(), run, None).name
-    return chosen if chosen in shown else shown[0]
 
 
 def _layer_row(shown: ShownLayer, dataset: xr.Dataset) -> dict[str, Any]:
@@ -284,7 +196,7 @@ def _layer_row(shown: ShownLayer, dataset: xr.Dataset) -> dict[str, Any]:
         "n_channels": len(shown.channels),
         **n_units,
         "complete": (shown.status == Status.COMPLETE).sum(axis=1).tolist(),
-        **{name: numbers(values) for name, values in columns.items()},
+        **columns,
     }
 
 

@@ -9,8 +9,9 @@ from typing import IO, Any
 import numpy as np
 
 from dvis.kinds.features.shown.documents import checkpoints
-from dvis.kinds.features.shown.selection import NotShownError, ShownLayer, ShownStore
+from dvis.kinds.features.shown.selection import ShownStore
 from dvis.kinds.features.shown.stored_pictures import encoded, stored_pictures
+from dvis.kinds.shown import NotShownError
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
 
 _PLACES = ("epoch", "phase", "batch", "step", "time")
@@ -58,8 +59,8 @@ def write_archive(
 
 def stored_image(
     store: ShownStore, variant: int, index: int, channel: int, checkpoint: int
-) -> tuple[ShownLayer, bytes, str]:
-    """A unit's image at a checkpoint as it is stored: its layer, bytes and suffix.
+) -> tuple[bytes, str]:
+    """A unit's image at a checkpoint as it is stored: its bytes and suffix.
 
     Raises
     ------
@@ -69,7 +70,7 @@ def stored_image(
     layer = store.layer(variant, index)
     layer.column(channel)
     for _, picture in stored_pictures(layer, [(layer.checkpoint(checkpoint), channel)]):
-        return layer, *encoded(picture)
+        return encoded(picture)
     raise NotShownError(
         f"Channel {channel} of {layer.name!r} has no image at {layer.variant.labels[checkpoint]!r}"
     )

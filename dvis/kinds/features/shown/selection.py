@@ -5,91 +5,27 @@ is kept for as long as the files that it was read from are the same.
 """
 
 import os
-from collections import OrderedDict
-from collections.abc import Callable, Hashable, Iterable, Mapping
-from dataclasses import dataclass, field
+from collections.abc import Iterable
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
-from threading import Lock
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 import xarray as xr
 import zarr
 
 from dvis.kinds.features.images.blocks import ImageBlocks
+from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.words import KIND
-from dvis.opening import open as open_store
+from dvis.kinds.shown import MovedError, NotShownError, Selection
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, X, Y, did_you_mean
 from dvis.store.contents import Contents, Entry, contents, open_group
+from dvis.store.recent import Recent
 
 BLOCK = 64  # channels of one sheet of thumbnails
 _MAX_LAYERS = 8
 _MAX_VARIANTS = 4
-
-Kept = TypeVar("Kept")
-
-
-class NotShownError(LookupError):
-    """The page has nothing by this number."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Selection:
-    """What of a store a page shows; nothing named means all.
-
-    Parameters
-    ----------
-    runs, layers : tuple of str
-        Runs, and layers of each variant.
-    channels : tuple of int
-        Channels of each layer.
-    checkpoints : mapping of (str, str) to tuple of int
-        Places of checkpoints in training order, by run and variant.
-    empty : tuple of (str, str)
-        Runs and variants that have nothing of all this, and are left out.
-    """
-
-    runs: tuple[str, ...] = ()
-    layers: tuple[str, ...] = ()
-    channels: tuple[int, ...] = ()
-    checkpoints: Mapping[tuple[str, str], tuple[int, ...]] = field(default_factory=dict)
-    empty: tuple[tuple[str, str], ...] = ()
-
-
-class Recent(Generic[Kept]):
-    """The things last asked for, at most so many, each for as long as its key is the same."""
-
-    def __init__(self, most: int) -> None:
-        self._most = most
-        self._kept: OrderedDict[Hashable, tuple[Hashable, Kept]] = OrderedDict()
-        self._lock = Lock()
-
-    def get(self, name: Hashable, key: Hashable, make: Callable[[], Kept]) -> Kept:
-        """What was made under this name and key, or else is made now."""
-        found = self.find(name, key)
-        if found is None:
-            found = make()
-            self.put(name, key, found)
-        return found
-
-    def find(self, name: Hashable, key: Hashable) -> Kept | None:
-        """What is kept under a name, if its key is the same."""
-        with self._lock:
-            found = self._kept.get(name)
-            if found is None or found[0] != key:
-                return None
-            self._kept.move_to_end(name)
-            return found[1]
-
-    def put(self, name: Hashable, key: Hashable, made: Kept) -> None:
-        """Keep something, in place of what has this name."""
-        with self._lock:
-            self._kept[name] = key, made
-            self._kept.move_to_end(name)
-            while len(self._kept) > self._most:
-                self._kept.popitem(last=False)
 
 
 class ShownStore:
@@ -191,7 +127,7 @@ class ShownVariant:
 
     def __init__(self, store: ShownStore, entry: Entry) -> None:
         self.store, self.entry = store, entry
-        whole = open_store(store.source, entry.run, entry.name)
+        whole = FEATURE_READER.open(store.source, entry.run, entry.name)
         there = [str(layer) for layer in whole[LAYER].values]
         self.all_layers: list[str] = there  # of the store, shown or not
         self.layers = [x for x in there if x in (store.selection.layers or there)]
@@ -199,18 +135,22 @@ class ShownVariant:
         self.n_checkpoints = whole.sizes[CHECKPOINT]
         self.rows = list(range(self.n_checkpoints)) if rows is None else list(rows)
         self.labels = [str(whole[CHECKPOINT].values[row]) for row in self.rows]
-        self.n_channels = whole.sizes[CHANNEL]
         self.height, self.width = whole.sizes[Y], whole.sizes[X]
         self._whole = whole
         self._layers: Recent[ShownLayer] = Recent(_MAX_LAYERS)
         self._group = open_group(store.source, entry)
 
     def open(self) -> xr.Dataset:
-        """All checkpoints of the layers that are shown, as `dvis.open` gives them.
+        """All checkpoints of the layers that are shown, as the kind's reader gives them.
 
         What is loaded of a copy is not kept in the Dataset that it is of.
         """
         return self._whole.copy().sel({LAYER: self.layers})
+
+    def of_layer(self, name: str, index: int) -> xr.DataArray:
+        """A variable of a layer by its number, (checkpoint, channel), of all checkpoints."""
+        of_layer = self._whole[name].sel({LAYER: self.layers[index]})
+        return of_layer.transpose(CHECKPOINT, CHANNEL)
 
     def layer(self, index: int) -> "ShownLayer":
         """A layer of this variant, by its number.
@@ -245,13 +185,13 @@ class ShownVariant:
 
     @cached_property
     def disk_rows(self) -> list[int]:
-        """Where each checkpoint that is shown lies along the arrays on disk."""
+        """Where each checkpoint that is shown lies along what no Dataset shows: files, problems."""
         places = _places(self.array(CHECKPOINT))
         return [places[label] for label in self.labels]
 
     @cached_property
     def disk_layers(self) -> list[int]:
-        """Where each layer that is shown lies along the arrays on disk."""
+        """Where each layer that is shown lies along the same."""
         places = _places(self.array(LAYER))
         return [places[layer] for layer in self.layers]
 
@@ -262,9 +202,7 @@ class ShownLayer:
     def __init__(self, variant: ShownVariant, index: int) -> None:
         self.variant, self.index = variant, index
         self.name = variant.layers[index]
-        # Of arrays that a writer makes room in meanwhile, what readers are shown already.
-        of_layer = variant.array("status")[:, variant.disk_layers[index], : variant.n_channels]
-        status = np.asarray(of_layer)[variant.disk_rows]
+        status = variant.of_layer("status", index).values[variant.rows]
         asked = variant.store.selection.channels
         self.channels: list[int] = [
             channel
@@ -321,6 +259,17 @@ class ShownLayer:
         facts = self._image_facts(checkpoint)
         return f"{self.place(checkpoint)}-{_hash(facts, self.status[checkpoint].tobytes())[:8]}"
 
+    def require_same_place(self, checkpoint: int, told: str) -> None:
+        """Raise where a picture's number stands for something else than in a version of it.
+
+        Raises
+        ------
+        MovedError
+            When it does.
+        """
+        if "-" in told and told.partition("-")[0] != self.place(checkpoint):
+            raise MovedError("The store has other checkpoints or channels by now; refresh")
+
     def version_of_all(self) -> str:
         """A text that changes when the images at any checkpoint do."""
         return _hash(*(self.version(row) for row in range(len(self.variant.labels))))
@@ -328,9 +277,8 @@ class ShownLayer:
     def _image_facts(self, checkpoint: int) -> list[Any]:
         blocks, variant = self.variant.blocks, self.variant
         if blocks is None:
-            row = variant.disk_rows[checkpoint]
-            values = variant.array("activation")[row, variant.disk_layers[self.index], :]
-            return [np.asarray(values).tobytes()]
+            of_layer = variant.of_layer("activation", self.index)
+            return [of_layer.isel({CHECKPOINT: variant.rows[checkpoint]}).values.tobytes()]
         row = variant.disk_rows[checkpoint] // blocks.checkpoints
         columns = sorted({channel // blocks.channels for channel in self.channels})
         layer = variant.disk_layers[self.index]

@@ -1,25 +1,24 @@
-"""What a page knows of one unit: its numbers at each checkpoint, how it was made, its responses."""
+"""What a page knows of one unit: its numbers at each checkpoint, and how it was made."""
 
-from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
 import numpy as np
-import xarray as xr
 
 from dvis.kinds.features.read import FEATURE_READER
-from dvis.kinds.features.shown.documents import birth_of, births_of, digits
+from dvis.kinds.features.shown.documents import (
+    birth_of,
+    births_of,
+    digits,
+    whole_numbers,
+)
 from dvis.kinds.features.shown.selection import ShownLayer, ShownStore
 from dvis.kinds.features.shown.sheets import strip_sheet
 from dvis.kinds.features.shown.stored_pictures import stored_pictures
-from dvis.kinds.responses.read import response_names, responses
-from dvis.kinds.responses.words import IMAGE_CHECKPOINT
-from dvis.page.plain import numbers, whole_numbers
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError, Status
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
 
 _FLOATS = ("activation", "value_min", "value_max")
 _WHOLE = ("stop_step", "seed", "params")
-_MAX_LABELS = 50  # of images: those with the widest range of responses
 
 
 def unit(store: ShownStore, variant: int, index: int, channel: int) -> dict[str, Any]:
@@ -39,14 +38,13 @@ def unit(store: ShownStore, variant: int, index: int, channel: int) -> dict[str,
         "channel": channel,
         "status": digits(status),
         "has_image": _has_image(layer, channel, status),
-        **{name: numbers(np.where(is_told, at_rows[name].values, np.nan)) for name in _FLOATS},
+        **{name: np.where(is_told, at_rows[name].values, np.nan) for name in _FLOATS},
         **{name: whole_numbers(values) for name, values in whole.items()},
         "parameters": tables,
         "params": params,
         "problems": _problems(layer, channel),
         "birth": birth_of(shown, born),
         "strip": {**asdict(strip_sheet(shown)), "version": layer.version_of_all()},
-        "responses": list(_responses(store, layer, channel)),
         "select": _selecting_line(store, layer, channel),
     }
 
@@ -85,45 +83,3 @@ def _selecting_line(store: ShownStore, layer: ShownLayer, channel: int) -> str:
     if asked or entry.name != default.name:
         asked += f", variant={entry.name!r}"
     return f"dvis.open({store.name!r}{asked}).sel(layer={layer.name!r}, channel={channel})"
-
-
-def _responses(store: ShownStore, layer: ShownLayer, channel: int) -> Iterator[dict[str, Any]]:
-    """Responses of a unit, of all kinds that the run has."""
-    run = layer.variant.entry.run
-    for name in response_names(store.source, run):
-        try:
-            dataset = responses(store.source, run, name)
-        except SchemaError:  # half grown; the next `dvis respond` repairs it
-            continue
-        if layer.name not in dataset[LAYER] or channel not in dataset[CHANNEL]:
-            continue
-        found = _response(dataset.sel({LAYER: layer.name, CHANNEL: channel}))
-        if found is not None:
-            yield {"name": name, **found}
-
-
-def _response(of_unit: xr.Dataset) -> dict[str, Any] | None:
-    """One kind of responses of a unit, None where none is complete."""
-    response = of_unit["response"].where(of_unit["status"] == Status.COMPLETE)
-    others = [dim for dim in response.dims if dim != CHECKPOINT]
-    kind = str(others[0]) if others else IMAGE_CHECKPOINT
-    if not others:  # of the feature images of one checkpoint
-        response = response.expand_dims(IMAGE_CHECKPOINT)
-    response = response.transpose(CHECKPOINT, kind)
-    values = response.values
-    is_known = np.isfinite(values)
-    if not is_known.any():
-        return None
-    labels = [str(label) for label in response[kind].values]
-    places = np.arange(len(labels))
-    if kind == "image" and len(labels) > _MAX_LABELS:
-        highest = np.where(is_known, values, -np.inf).max(axis=0)
-        spread = highest - np.where(is_known, values, np.inf).min(axis=0)
-        places = np.sort(np.argsort(-spread, kind="stable")[:_MAX_LABELS])
-    return {
-        "kind": kind,
-        "labels": [labels[place] for place in places],
-        "n_labels": len(labels),
-        "values": numbers(values[:, places]),
-        "checkpoints": [str(label) for label in response[CHECKPOINT].values],
-    }
