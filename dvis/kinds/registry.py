@@ -1,11 +1,20 @@
-"""The kinds of measurement that dvis knows: a line each."""
+"""The kinds of measurement that dvis knows: a line each, the name of its folder beside this file.
 
-from dvis.kinds.features.kind import FEATURES
+The record of a kind is its folder's name in capitals, in its `kind.py`.
+"""
+
+from importlib import import_module
+
 from dvis.kinds.kind import Kind
-from dvis.kinds.llc.kind import LLC
-from dvis.kinds.responses.kind import RESPONSES
 
-KINDS: dict[str, Kind] = {kind.name: kind for kind in (FEATURES, RESPONSES, LLC)}
+_FOLDERS = (
+    "features",
+    "responses",
+    "llc",
+)
+KINDS: dict[str, Kind] = {
+    name: getattr(import_module(f"dvis.kinds.{name}.kind"), name.upper()) for name in _FOLDERS
+}
 
 # The kind that `dvis.open` gives where none is named, and whose units the page walks through.
-OF_UNITS = FEATURES.name
+OF_UNITS = "features"

@@ -1,0 +1,1 @@
+"""Mean and variance of each channel's responses to noise: the example of CONTRIBUTING.md."""
