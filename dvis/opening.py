@@ -29,6 +29,7 @@ from dvis.schema import (
     did_you_mean,
 )
 from dvis.store.labels import label_coordinates
+from dvis.store.steady import open_steady
 
 StoreLike = str | Path | Store
 
@@ -181,7 +182,7 @@ def open(  # dvis.open reads like the builtin that it stands for
     store = resolve(path_or_url, storage_options)
     found = read_contents(store, str(path_or_url))
     entry = found.choose(run, variant)
-    dataset = xr.open_zarr(store, group=entry.group, chunks=chunks, consolidated=True)
+    dataset = open_steady(store, entry.group, chunks)
     dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
     dataset = with_metrics(dataset, store, entry.run, found.training)
     dataset = with_llc(dataset, store, found.llc_of_run(entry.run), found.name)

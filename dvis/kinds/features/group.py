@@ -35,6 +35,7 @@ from dvis.schema import (
     scalar_chunks,
 )
 from dvis.store.growth import resize, settle
+from dvis.store.replaced import retracting, settle_replaced
 
 _COORDINATE_NAMES = "epoch phase batch step time n_channels"
 
@@ -60,6 +61,7 @@ class FeatureGroup:
         if group.attrs.get("dvis_kind") != FEATURES:  # its making was cut off
             return None
         settle(group, array_specs())
+        settle_replaced(group)
         return cls(store, run, variant, group)
 
     @classmethod
@@ -176,8 +178,15 @@ class FeatureGroup:
         return np.asarray(self.array(name)[rows, layer, :])
 
     def retract(self, rows: np.ndarray, layer: int, channels: np.ndarray) -> None:
-        """Mark units absent, as whoever is about to write them again must do first."""
-        self._put("status", rows, layer, channels, np.full(len(rows), int(Status.ABSENT)))
+        """Mark units absent, as whoever is about to write them again must do first.
+
+        Where readers may have seen some of them, the group's counter of replacements moves.
+        """
+        first, stop = int(rows.min()), int(rows.max()) + 1
+        status = self.read("status", slice(first, stop), layer)
+        if status[rows - first, channels].any():
+            with retracting(self._group):
+                self._put("status", rows, layer, channels, np.full(len(rows), int(Status.ABSENT)))
 
     def mark_failed(self, rows: np.ndarray, layer: int, channels: np.ndarray) -> None:
         """Mark units failed, and forget their files so that an import reads them again."""

@@ -27,6 +27,7 @@ from dvis.schema import (
     PARAMETERS,
     SchemaError,
 )
+from dvis.store.steady import open_steady
 
 # Variables of a Dataset by what `llc_of` calls them.
 _JOINED = {"llc": "llc", "llc_se": "llc_se", "llc_n_diverged": "n_diverged"}
@@ -67,9 +68,7 @@ def open_traces(
         When they are half grown.
     """
     try:
-        traces: xr.Dataset = xr.open_zarr(
-            store, group=entry.group, chunks=chunks, consolidated=True
-        )
+        traces = open_steady(store, entry.group, chunks)
     except ValueError as err:
         if "conflicting sizes" not in str(err):
             raise

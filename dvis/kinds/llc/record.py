@@ -41,6 +41,7 @@ from dvis.schema import (
     run_group,
 )
 from dvis.store.growth import settle
+from dvis.store.replaced import retracting, settle_replaced
 from dvis.store.writer import restructuring, writing
 
 _TRACES = ("loss", "distance", "grad_norm", "noise_norm")
@@ -205,8 +206,9 @@ class LLCRecorder:
         self, place: tuple[Any, ...], values: Mapping[str, np.ndarray], status: np.ndarray
     ) -> None:
         """Write what there is of chains, retracted until their status follows all else."""
-        if np.isin(self._status[place], _MEASURED).any():
-            self._put("status", place, np.full(len(status), int(ChainStatus.TO_DO)))
+        if (self._status[place] != ChainStatus.TO_DO).any():
+            with retracting(self._opened):
+                self._put("status", place, np.full(len(status), int(ChainStatus.TO_DO)))
         for name, of_chains in values.items():
             self._put(name, place, of_chains)
         self._put("status", place, status)
@@ -245,6 +247,7 @@ class LLCRecorder:
                 ]
                 if not differing:
                     settle(group, array_specs())
+                    settle_replaced(group)
                     return group
                 if not self.overwrite:
                     raise ValueError(self._other_settings(group, differing))
@@ -311,7 +314,8 @@ class LLCRecorder:
                 continue
             if is_other.any():
                 self._status[row][is_other] = ChainStatus.TO_DO
-                self._arrays["status"][row] = self._status[row]
+                with retracting(self._opened):
+                    self._arrays["status"][row] = self._status[row]
             if of_starts[row] not in (0, weights):
                 self._is_started[row], self._hmax[row] = 0, np.nan
                 for name, values in ((IS_STARTED, 0), ("init_loss", np.nan), ("hmax", np.nan)):

@@ -35,6 +35,7 @@ from dvis.schema import (
     run_group,
     scalar_chunks,
 )
+from dvis.store.steady import open_steady
 
 Kind = Literal["image", "class", "image_checkpoint"]
 RESPONSES = "responses"
@@ -210,9 +211,7 @@ def _choose(
 
 def _opened(store: StoreLike, entry: ResponseEntry, where: str, chunks: Any) -> xr.Dataset:
     try:
-        dataset: xr.Dataset = xr.open_zarr(
-            store, group=entry.group, chunks=chunks, consolidated=True
-        )
+        dataset = open_steady(store, entry.group, chunks)
     except ValueError as err:
         if "conflicting sizes" not in str(err):
             raise

@@ -27,6 +27,7 @@ from dvis.schema import (
     Status,
     run_group,
 )
+from dvis.store.replaced import retracting, settle_replaced
 from dvis.store.writer import restructuring, writing
 
 _PROBLEM, _WEIGHTS = f"{SOURCE}/problem", f"{SOURCE}/weights"
@@ -130,6 +131,10 @@ class ResponseRecorder:
             problems = [f"failed: {error}" if error else "" for error in errors]
             new = {_PROBLEM: np.array(problems, TEXT), **new}
         for where, chosen in self._places(row, layer, result):
+            if self._status[where][channels[chosen]].any():
+                absent = np.full(len(chosen), int(Status.ABSENT))
+                with retracting(self._opened):
+                    self._put("status", where, channels[chosen], absent)
             for name, values in new.items():
                 self._put(name, where, channels[chosen], values[chosen])
 
@@ -174,6 +179,7 @@ class ResponseRecorder:
             if group.attrs.get("dvis_kind") == RESPONSES:
                 if self._is_alike(group):
                     self._layout.settle(group)
+                    settle_replaced(group)
                     return group
                 if not self.overwrite:
                     raise ValueError(self._other_images(group))
@@ -219,10 +225,9 @@ class ResponseRecorder:
                         f"...) were made again since the responses {self.name!r} were measured. "
                         "Give another --name, or --overwrite to measure these again"
                     )
-                for name, empty in (("status", int(Status.ABSENT)), ("response", np.nan)):
-                    values = np.asarray(self._array(name)[(slice(None), *where)])
-                    values[:, is_other] = empty
-                    self._array(name)[(slice(None), *where)] = values
+                with retracting(self._opened):
+                    self._empty("status", (slice(None), *where), is_other, int(Status.ABSENT))
+                self._empty("response", (slice(None), *where), is_other, np.nan)
             updated = np.where(hashes != 0, hashes, stored)
             if not np.array_equal(updated, stored):
                 self._array(f"{SOURCE}/images")[where] = updated
@@ -243,7 +248,8 @@ class ResponseRecorder:
     def _retract(self, row: int, status: np.ndarray, is_other: np.ndarray) -> None:
         """Take responses of a checkpoint back, those of a layer at a time: status first."""
         status[is_other] = int(Status.ABSENT)
-        self._array("status")[row] = status
+        with retracting(self._opened):
+            self._array("status")[row] = status
         for place in np.ndindex(is_other.shape[:-1]):
             if is_other[place].any():
                 values = np.asarray(self._array("response")[(row, *place)])
@@ -258,9 +264,19 @@ class ResponseRecorder:
             values[rows[label]] = step
         array[:] = values
 
+    def _empty(self, name: str, where: tuple[Any, ...], chosen: np.ndarray, empty: float) -> None:
+        """Write the same value for some channels of a layer."""
+        values = np.asarray(self._array(name)[where])
+        values[..., chosen] = empty
+        self._array(name)[where] = values
+
     def _array(self, name: str) -> Any:
+        return self._layout.array(self._opened, name)
+
+    @property
+    def _opened(self) -> zarr.Group:
         assert self._group is not None
-        return self._layout.array(self._group, name)
+        return self._group
 
 
 @contextmanager
