@@ -135,8 +135,8 @@ def open(  # dvis.open reads like the builtin that it stands for
         Which feature image of a unit (`"average-0"`, `"neuron_3_4-1"`); by default `average-0`,
         or the fullest where there is none.
     chunks : optional
-        None reads lazily without a dask graph. `{}` gives dask arrays of whole image blocks, and
-        whatever else `xarray.open_zarr` takes for them.
+        None reads lazily without a dask graph. `{}` gives dask arrays of whole image blocks and
+        whole loss curves, and whatever else `xarray.open_zarr` takes for them.
     storage_options : dict, optional
         For a URL: credentials and other options of its file system.
 

@@ -40,7 +40,7 @@ def open_steady(store: str | Path | Store, group: str, chunks: Any = None) -> xr
     Dataset
         What `xarray.open_zarr` gives, but that variables whose values of one unit lie in several
         chunks are read again where units were replaced while they were read, and are NaN where
-        `status` says that there is nothing.
+        `status` says that there is nothing. Of these, `chunks={}` gives whole units a task.
     """
     opened: Any = store  # xarray's hints know no Zarr stores
     return xr.open_dataset(
@@ -78,9 +78,8 @@ class _SteadyEntrypoint(BackendEntrypoint):
             if _is_in_several_chunks(variable.variable, status):
                 array = _SteadyArray(variable.variable, status, filename_or_obj, group)
                 lazy = indexing.LazilyIndexedArray(array)
-                steady[name] = xr.Variable(
-                    variable.dims, lazy, variable.attrs, dict(variable.encoding)
-                )
+                encoding = _whole_units(variable.variable, status)
+                steady[name] = xr.Variable(variable.dims, lazy, variable.attrs, encoding)
         return dataset.assign(steady)
 
 
@@ -90,6 +89,13 @@ def _is_in_several_chunks(variable: xr.Variable, status: xr.Variable) -> bool:
         return False
     n_chunk = dict(zip(variable.dims, variable.encoding["chunks"], strict=True))
     return any(variable.sizes[dim] > n_chunk[dim] for dim in set(variable.dims) - {*status.dims})
+
+
+def _whole_units(variable: xr.Variable, status: xr.Variable) -> dict[str, Any]:
+    """A variable's encoding by which dask's tasks read units whole: each task looks for itself."""
+    whole = {dim: n for dim, n in variable.sizes.items() if dim not in status.dims}
+    preferred = {**variable.encoding["preferred_chunks"], **whole}
+    return {**variable.encoding, "preferred_chunks": preferred}
 
 
 class _SteadyArray(BackendArray):
@@ -137,9 +143,9 @@ class _SteadyArray(BackendArray):
         status = self._status[tuple(at[dim] for dim in self._status.dims)].load()
         values = self._values[key].load()
         is_there = status != Status.ABSENT
-        if is_there.all():
-            return np.asarray(values.values)
-        return np.where(is_there.set_dims(dict(values.sizes)), values, self.dtype.type(np.nan))
+        if not is_there.all():
+            values = xr.DataArray(values).where(xr.DataArray(is_there)).variable
+        return np.asarray(values.values)
 
     def _halves(self, key: tuple[Any, ...]) -> tuple[int, tuple[Any, ...], tuple[Any, ...]] | None:
         """A region's parts and the axis that they follow each other on; None within one chunk."""
