@@ -1,14 +1,19 @@
 # `make demo` and `make test`, each alone on a fresh machine, make .venv, install and run.
+# With another Python beside it: `make test PYTHON=python3.13 VENV=.venv-3.13`.
 PYTHON ?= python3
-BIN := .venv/bin
-INSTALLED := .venv/.installed
+VENV ?= .venv
+BIN := $(VENV)/bin
+INSTALLED := $(VENV)/.installed
 RUN := demo/resnet18_checkpoints/1
 STORE := demo/stores/resnet18.zarr
 PAGE := demo/page
 SAMPLED := $(foreach step,0 9 28 48 83 250,$(RUN)/*_train_$(step).pth.tar)
 LAYERS := layer1 layer2 layer4
+# What newer packages change first: reading, stores, pictures, docstrings, and a reader beside a writer.
+QUICK := tests/test_store.py tests/test_steady.py tests/test_llc_reading.py tests/test_plots.py \
+	tests/test_concurrent_imports.py::test_reader_never_sees_a_wrong_image_while_the_store_grows
 
-.PHONY: demo test test-slow lint format clean
+.PHONY: demo test test-quick test-slow lint format clean
 
 demo: $(INSTALLED) $(RUN)/.trained
 	$(BIN)/python scripts/visualize.py --model resnet18 --checkpoint-path $(RUN) \
@@ -35,6 +40,9 @@ $(RUN)/.trained: $(INSTALLED)
 test: $(INSTALLED)
 	$(BIN)/python -m pytest -m "not slow"
 
+test-quick: $(INSTALLED)
+	$(BIN)/python -m pytest -m "not slow" $(QUICK)
+
 test-slow: $(INSTALLED)
 	$(BIN)/python -m pytest -m slow
 
@@ -48,10 +56,10 @@ format: $(INSTALLED)
 	$(BIN)/ruff format .
 
 $(INSTALLED): pyproject.toml
-	$(PYTHON) -m venv .venv
+	$(PYTHON) -m venv $(VENV)
 	$(BIN)/python -m pip install --quiet --upgrade "pip>=25.1"
 	$(BIN)/python -m pip install --quiet --editable ".[torch,slurm,remote,page]" --group dev
 	touch $@
 
 clean:
-	rm -rf .venv demo
+	rm -rf .venv .venv-* demo

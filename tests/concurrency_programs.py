@@ -34,6 +34,7 @@ VERSIONS = (0, 1)
 SIDE = 16
 _READER_GIVES_UP_S = 120
 _SINGLE_READS = 5
+_UNIT_RETURNS_WITHIN_S = 20
 _HANGS_AFTER_S = 50  # then its log tells where it is
 
 
@@ -73,7 +74,8 @@ def _truth(label: str, layer: str, channel: int, version: int, side: int) -> tup
 def faults_of(dataset: xr.Dataset) -> tuple[int, list[str]]:
     """Complete units of a variant, read anew as a polling reader does, and those that are wrong.
 
-    A unit whose files were replaced may be in either version.
+    A unit whose files were replaced may be in either version. One that is being replaced has no
+    loss until it is complete again.
     """
     # Every read goes through a new selection, for a Dataset keeps what it has read itself.
     status = dataset["status"].isel(checkpoint=slice(None)).values
@@ -94,8 +96,10 @@ def faults_of(dataset: xr.Dataset) -> tuple[int, list[str]]:
         truths = [_truth(*unit, version, image.shape[3]) for version in VERSIONS]
         if activation[at] not in [truth[1] for truth in truths]:
             faults.append(f"{unit} has activation {activation[at]}")
-        if not any(_is_curve(loss[at], truth[2]) for truth in truths):
-            faults.append(f"{unit} has loss {loss[at]}")
+        is_retracted = loss.shape[-1] > 0 and np.isnan(loss[at]).all()
+        curve = _awaited_curve(dataset, at) if is_retracted else loss[at]
+        if not any(_is_curve(curve, truth[2]) for truth in truths):
+            faults.append(f"{unit} has loss {curve}")
     return len(units), faults
 
 
@@ -124,6 +128,17 @@ def _is_image_right(unit: tuple[str, str, int], image: np.ndarray) -> bool:
     return any(
         np.array_equal(image, _truth(*unit, version, image.shape[0])[0]) for version in VERSIONS
     )
+
+
+def _awaited_curve(dataset: xr.Dataset, at: tuple[int, int, int]) -> np.ndarray:
+    """The curve of a unit that was retracted after its status was read, once it is there again."""
+    row, layer, channel = at
+    gives_up = time.monotonic() + _UNIT_RETURNS_WITHIN_S
+    while True:
+        curve = dataset["loss"].isel(checkpoint=row, layer=layer, channel=channel).values
+        if not np.isnan(curve).all() or time.monotonic() > gives_up:
+            return np.asarray(curve)
+        time.sleep(0.002)
 
 
 def _is_curve(stored: np.ndarray, whole: np.ndarray) -> bool:

@@ -280,9 +280,11 @@ def test_an_empty_selection_is_no_picture(ds: xr.Dataset, picture: Callable[...,
 @pytest.mark.parametrize("name", PICTURES)
 def test_every_option_of_a_picture_is_documented(name: str) -> None:
     function = getattr(plots, name)
-    _, _, entries = function.__doc__.partition("Parameters\n    ----------\n")
-    entries, _, _ = entries.partition("\n\n    Returns\n")
-    heads = [line.partition(" : ")[0] for line in entries.splitlines() if line[4] != " "]
+    docstring = inspect.getdoc(function)  # indented in the file up to Python 3.12
+    assert docstring is not None
+    _, _, entries = docstring.partition("Parameters\n----------\n")
+    entries, _, _ = entries.partition("\n\nReturns\n")
+    heads = [line.partition(" : ")[0] for line in entries.splitlines() if line[0] != " "]
     documented = [option.strip() for head in heads for option in head.split(",")]
     assert documented == [*dict.fromkeys(documented)]
     assert set(documented) == set(inspect.signature(function).parameters)

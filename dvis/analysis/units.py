@@ -126,7 +126,9 @@ def map_units(
     )
     width = _units_a_block(chosen, block_bytes)
     run = partial(run_chunk, call=call, by_block=by_block, outputs=outputs)
-    arrays = lazy_arrays(chosen, np.expand_dims(is_complete.values, selected), outputs, width, run)
+    arrays = lazy_arrays(
+        chosen, np.expand_dims(is_complete.values, tuple(selected)), outputs, width, run
+    )
     result = assemble(arrays, outputs, coordinates_of(chosen, outputs))
     for dim in (LAYER, CHANNEL):
         if dim not in dataset.dims:

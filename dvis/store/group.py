@@ -21,7 +21,7 @@ from dvis.store.making import existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
 from dvis.store.placing import Places, put_curves, put_parts
 from dvis.store.regions import aligned
-from dvis.store.replaced import count_replacement
+from dvis.store.replaced import retracting, settle_replaced
 
 ABSENT, FAILED = int(Status.ABSENT), int(Status.FAILED)
 _OF_NAMES = ("epoch", "batch", "phase", "time")
@@ -82,6 +82,7 @@ class Group:
             differing = [k for k, asked in settings.items() if not words.agrees(stored, k, asked)]
             if not differing:
                 settle(group)
+                settle_replaced(group)
                 return cls(store, words, group)
             if not overwrite:
                 where = f"The {words.noun} {name!r} of {store}, run {run!r},"
@@ -243,8 +244,8 @@ class Group:
         if not (status != ABSENT).any():
             return
         absent = np.zeros(len(status), np.uint8)
-        self.put(mark.status, places, absent, absent)
-        count_replacement(self.zarr)
+        with retracting(self.zarr):
+            self.put(mark.status, places, absent, absent)
 
     def empty(self, places: Places, mark: Mark | None = None) -> None:
         """Take parts back with all that was measured of them."""

@@ -14,6 +14,7 @@ from dvis.names import CheckpointName, natural_key
 from dvis.schema import CHECKPOINT, LAYER, SchemaError
 from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
 from dvis.store.labels import label_coordinates
+from dvis.store.steady import open_steady
 
 
 def only_one(entries: Sequence[Entry], _run_attrs: Mapping[str, Any]) -> Entry | None:
@@ -108,9 +109,7 @@ class Reader:
     ) -> xr.Dataset:
         """A group as a labelled, lazy Dataset in training order, tied to its store."""
         try:
-            dataset: xr.Dataset = xr.open_zarr(
-                store, group=entry.group, chunks=chunks, consolidated=True
-            )
+            dataset = open_steady(store, entry.group, chunks)
         except ValueError as err:
             if "conflicting sizes" not in str(err):
                 raise
