@@ -67,7 +67,6 @@ def run(*arguments: str | Path) -> subprocess.CompletedProcess[str]:
     )
 
 
-@pytest.mark.xfail(strict=False, reason="the house is being re-laid")
 @pytest.mark.parametrize("name", TARGETS)
 def test_house_is_at_its_target(own: Figures, name: str) -> None:
     figure = own[name]

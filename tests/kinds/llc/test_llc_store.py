@@ -40,7 +40,7 @@ from dvis.kinds.llc.words import WORDS
 from dvis.schema import group_path
 from dvis.store.writer import restructuring
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[2]
 CELL = {"parameters": "all", "epsilon": EPSILONS[0]}
 
 

@@ -44,7 +44,7 @@ def slurm(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
         (folder / name).write_text(program.format(python=sys.executable))
         (folder / name).chmod(0o755)
     monkeypatch.setenv("PATH", f"{folder}:{os.environ['PATH']}")
-    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parent))  # jobs find tiny_models
+    monkeypatch.setenv("PYTHONPATH", str(Path(__file__).parents[1]))  # jobs find tiny_models
 
 
 @pytest.mark.usefixtures("slurm")

@@ -20,7 +20,7 @@ from dvis.models.training_settings import TrainingSettings
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[1]
 LONG = {**TINY, "steps": 120, "every": 2, "augment": True, "n_val": 40, "optimizer": "adamw"}
 
 

@@ -172,7 +172,7 @@ def test_parts_of_a_new_kind_are_drawn(
 
 
 def test_parts_of_the_kinds_are_what_their_readers_give(tmp_path: Path) -> None:
-    with zipfile.ZipFile(Path(__file__).parent / "data" / "old_layout.zip") as archive:
+    with zipfile.ZipFile(Path(__file__).parents[1] / "data" / "old_layout.zip") as archive:
         archive.extractall(tmp_path)
     store = tmp_path / "net.zarr"
     shown = documents.shown_units(store)

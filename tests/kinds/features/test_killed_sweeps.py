@@ -24,7 +24,7 @@ from dvis.kinds.features.plan import visualize
 from dvis.kinds.features.record import FeatureRecorder
 
 MODEL = "tiny_models:net"
-TESTS = Path(__file__).parent
+TESTS = Path(__file__).parents[2]
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -1,0 +1,77 @@
+"""What `dvis info` says of a store, of each kind alone and of all."""
+
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+import zarr
+from made_up_chains import write_all
+from made_up_responses import write_responses
+from recorded_stores import write_store
+
+import dvis
+from dvis.cli import main
+from dvis.kinds.registry import KINDS
+from dvis.report import describe, list_problems
+from dvis.store.writer import create_store, restructuring
+
+
+def of_features(store: Path) -> None:
+    write_store(store, ["step_0", "step_1"], ["conv1"], failed=[(1, 2)])
+
+
+ALONE: dict[str, tuple[Callable[[Path], object], str]] = {
+    "features": (of_features, "checkpoints  average-0            2       1         5"),
+    "responses": (
+        lambda store: write_responses(store, "image"),
+        "responses of checkpoints: mine, 3 checkpoints, 24 complete",
+    ),
+    "llc": (write_all, "chains of 1: llc, 3 checkpoints, 18 done"),
+}
+
+
+def test_every_kind_is_tried_alone() -> None:
+    assert ALONE.keys() == KINDS.keys()
+
+
+@pytest.mark.parametrize("kind", ALONE)
+def test_info_tells_of_a_store_of_one_kind(
+    kind: str, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    write, expected = ALONE[kind]
+    store = tmp_path / "s.zarr"
+    write(store)
+    with pytest.raises(SystemExit, match="0"):
+        main(["info", str(store)])
+    said = capsys.readouterr().out
+    assert expected in said
+    assert [line for line in ALONE if line != kind and f"{KINDS[line].noun} of" in said] == []
+    assert dvis.open(store, kind=kind).attrs["run"] in said
+    others = {name for name in KINDS if name != kind}
+    for other in others:
+        with pytest.raises(dvis.SchemaError, match=f"holds no .*; `dvis.contents` tells.*{kind}"):
+            dvis.open(store, kind=other)
+
+
+def test_problems_of_all_kinds_are_listed_with_their_places(tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    of_features(store)
+    (problem,) = list_problems(store)
+    assert problem == "net/checkpoints/step_1/conv1/channel 2: failed: no gradient"
+    other = write_all(tmp_path / "chains.zarr")
+    group = zarr.open_group(other, path="1/llc/llc", mode="r+", use_consolidated=False)
+    group["source/problem"][0, 0, 0, 0, 1] = "failed: out of memory"
+    (problem,) = list_problems(other)
+    assert problem.startswith("1/llc/llc/checkpoint_2024-03-25-00h02")
+    assert problem.endswith("all, epsilon 0.0001, gamma 1, chain 1: failed: out of memory")
+
+
+def test_an_empty_store_and_a_kind_of_a_later_dvis_are_told(tmp_path: Path) -> None:
+    store = tmp_path / "s.zarr"
+    create_store(store, "net")
+    assert describe(store) == ["nothing is measured yet"]
+    with restructuring(store):
+        group = zarr.open_group(store, path="1/sharpness/all", mode="a")
+        group.update_attributes({"run": "1", "name": "all", "dvis_kind": "sharpness"})
+    assert describe(store) == ["groups of the kind sharpness, which this dvis does not know"]
+    assert dvis.check_store(store) == []
