@@ -43,8 +43,8 @@ def state_of(store: Path) -> dict[str, xr.Dataset]:
     """All that a store holds, by run and variant, in training order, the parameters as text."""
     found = contents(store)
     state = {}
-    for entry in found.features:
-        dataset = dvis.open(store, entry.run, entry.variant).load()
+    for entry in found.of("features"):
+        dataset = dvis.open(store, entry.run, entry.name).load()
         # The table of parameters is in order of arrival.
         table = [json.dumps(p, sort_keys=True) for p in dataset.attrs.pop("parameters")] + [""]
         dataset["params"] = dataset["params"].dims, np.array(table)[dataset["params"].values]
@@ -54,11 +54,11 @@ def state_of(store: Path) -> dict[str, xr.Dataset]:
             for dim in ("checkpoint", "layer")
         )
         for name in SOURCES:
-            values = np.asarray(group[f"source/{name}"][:])[rows][:, layers]
+            values = np.asarray(group[name][:])[rows][:, layers]
             if values.dtype == TEXT:
                 values = np.array(values.tolist(), dtype=str)
-            dataset[f"source/{name}"] = UNIT_DIMS, values
-        state[f"{entry.run}, {entry.variant}"] = dataset.assign_attrs(found.run_attrs[entry.run])
+            dataset[name] = UNIT_DIMS, values
+        state[f"{entry.run}, {entry.name}"] = dataset.assign_attrs(found.run_attrs[entry.run])
     return state
 
 

@@ -3,7 +3,7 @@
 Both change the process as a whole, so that only `serve` calls them, in a process of its own. They
 are here for what they save. A server after 304 requests over six connections, for every thumbnail
 and many strips of a store of 60 checkpoints x 4 layers x 64 channels of 224 px, on two cores
-(medians of three runs in turn; the limit is 150 MB, and the time was the same within the noise):
+(medians of three runs in turn; the limit is 150 MB):
 
     ==================  =========  =====  =====
     MB                  at start   after  peak

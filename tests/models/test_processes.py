@@ -30,7 +30,7 @@ if __name__ == "__main__":
     tree, store = sys.argv[1:]
     zarr.create_group(store + ".other")  # whose thread makes processes begin afresh
     dvis.ingest_tree(tree, store=store, workers=2)
-    print(len(contents(store).features))
+    print(len(contents(store).entries))
 """
 DRIFT = """
 import asyncio, sys

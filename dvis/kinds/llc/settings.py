@@ -25,9 +25,10 @@ class ChainSettings:
     nbeta : {"batch", "n"} or float
         Inverse temperature times number of samples: b / log(b) of the batch size b, n / log(n) of
         the number of samples n (Watanabe's, 2013), or a number.
-    draws, burn_in : int
-        Steps to be averaged, and steps before them. All are kept: the burn-in is chosen again
-        when reading.
+    draws : int
+        Steps to be averaged.
+    burn_in : int
+        Steps before them. All are kept: the burn-in is chosen again when reading.
     batch_size : int
         Samples in a minibatch; all of them where there are fewer.
     method : {"sgld", "rmsprop"}

@@ -54,12 +54,12 @@ def test_killed_and_resumed_equals_an_unbroken_run(
     process.start()
     process.join(60)
     assert process.exitcode == -signal.SIGKILL
-    assert estimate_llc(options).n_measured == 8 - max(0, n_recorded - 1)
+    assert estimate_llc(options).n_measured == 8 - max(0, n_recorded - 2)
     xr.testing.assert_equal(loaded(options), loaded(unbroken))
 
 
 def _die_recording(options: EstimateOptions, n_recorded: int) -> None:
-    left = [n_recorded]  # the start of the first checkpoint among them
+    left = [n_recorded]  # the starts of both checkpoints among them
     record = GroupRecorder.record
 
     def dying(self: GroupRecorder, *arguments: Any) -> list[str]:
