@@ -249,16 +249,37 @@ def test_overwriting_a_store_that_is_a_link_is_refused(tmp_path: Path) -> None:
     assert (tmp_path / "s.zarr").is_symlink()
 
 
-@pytest.mark.parametrize("elsewhere", ["/{other}", "../other", "x/../../other", "{other}/"])
+def reader_of(store: Path, elsewhere: str) -> BlockReader:
+    path = f"{elsewhere}/{FEATURES_GROUP}"
+    return BlockReader(store, zarr.open_group(GuardedStore(store), path=path, mode="r"))
+
+
+@pytest.mark.parametrize("elsewhere", ["../other", "x/../../other"])
 def test_a_group_that_the_root_says_lies_elsewhere_is_refused(
+    elsewhere: str, tmp_path: Path
+) -> None:
+    store = tmp_path / "s.zarr"
+    write_features(store)
+    shutil.copytree(store, tmp_path / "other")
+    with pytest.raises(ValueError, match=r"leads out of|\.\."):
+        reader_of(store, elsewhere)
+
+
+@pytest.mark.parametrize("elsewhere", ["/{other}", "{other}/"])
+def test_a_group_with_an_absolute_path_is_one_inside_the_store(
     elsewhere: str, tmp_path: Path
 ) -> None:
     store, other = tmp_path / "s.zarr", tmp_path / "other"
     write_features(store)
-    shutil.copytree(store, store / str(other).lstrip("/"))  # where Zarr would look for it
-    path = f"{elsewhere.format(other=other)}/{FEATURES_GROUP}"
-    with pytest.raises(ValueError, match=r"leads out of|\.\."):
-        BlockReader(store, zarr.open_group(GuardedStore(store), path=path, mode="r"))
+    shutil.copytree(store, other)
+    with pytest.raises(FileNotFoundError):
+        reader_of(store, elsewhere.format(other=other))
+    inside = store / str(other).lstrip("/")
+    shutil.copytree(store, inside)  # where Zarr looks for it
+    shutil.rmtree(other)
+    blocks = list(reader_of(store, elsewhere.format(other=other)).walk())
+    assert blocks
+    assert all(block.images and block.path.is_relative_to(inside) for block in blocks)
 
 
 @pytest.mark.parametrize("link", ["index.html", "data", "pictures/x", "assets/page.js"])

@@ -150,7 +150,7 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(
     process = begin()
     output, errors = process.communicate(timeout=120)
     assert process.returncode == 0, errors
-    assert f"{72 - n_complete} units made, 0 failed" in output
+    assert f"{72 - n_complete} units measured, 0 failed" in output
     settings = feature_settings("default", {"max_iterations": 40, "stop_rule": "never"})
     visualize(replace(options, channels=(), settings=settings))
     assert_equal_stores(store, options.store)
@@ -190,4 +190,4 @@ def test_a_full_disk_ends_a_run_and_what_was_made_is_kept(
     command[3] = str(2**40)
     again = run(command)
     assert again.returncode == 0, again.stderr
-    assert f"{72 - complete.sum()} units made, 0 failed" in again.stdout
+    assert f"{72 - complete.sum()} units measured, 0 failed" in again.stdout

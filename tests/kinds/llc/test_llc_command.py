@@ -39,7 +39,7 @@ def test_every_checkpoint_has_its_chains_and_a_second_run_adds_none(
 ) -> None:
     assert llc(EstimateCommand(options=options)) == 0
     printed = capsys.readouterr().out
-    assert "8 chains sampled, 0 failed" in printed
+    assert "8 chains measured, 0 failed" in printed
     assert all(word in printed for word in ("LLC last", "MALA min", "R-hat max", "ESS min"))
     assert "burn-in: 4 of 10 draws\n" in printed
     rows = [line.split() for line in printed.splitlines() if line.split()[:1] == ["all"]]
@@ -54,7 +54,7 @@ def test_every_checkpoint_has_its_chains_and_a_second_run_adds_none(
     assert traces.attrs["data"]["n_samples"] == 100
     assert traces.attrs["burn_in"] == 4
     assert llc(EstimateCommand(options=options)) == 0
-    assert "0 chains sampled, 0 failed" in capsys.readouterr().out
+    assert "0 chains measured, 0 failed" in capsys.readouterr().out
     other = replace(options, settings=replace(SETTINGS, burn_in=2, draws=8))
     assert llc(EstimateCommand(options=other)) == 0
     assert "burn-in: 4 of 10 draws, as the store has it, not 2" in capsys.readouterr().out
@@ -67,7 +67,7 @@ def test_each_layer_has_its_own_coefficient(
     estimate_llc(options)
     before = loaded(options)
     assert llc(EstimateCommand(options=replace(options, per_layer=True))) == 0
-    assert "24 chains sampled" in capsys.readouterr().out
+    assert "24 chains measured" in capsys.readouterr().out
     after = loaded(options)
     assert after.parameters.values.tolist() == ["all", *LAYERS]
     n_parameters = after.n_parameters.sel(parameters=LAYERS)
@@ -102,9 +102,9 @@ def test_calibration_recommends_draws_and_goes_on(
     name = f"calibration-{options.checkpoint_path[-1].name}"
     pictures = {path.name for path in (tmp_path / "pictures").iterdir()}
     assert pictures == {f"llc-{name}.png", f"llc-{name}-chains.png"}
-    assert "5 chains sampled" in printed  # two cells, and three more of the pick
+    assert "5 chains measured" in printed  # two cells, and three more of the pick
     assert llc(command) == 0
-    assert "0 chains sampled" in capsys.readouterr().out
+    assert "0 chains measured" in capsys.readouterr().out
     assert loaded(options, name).attrs["kind_of_run"] == "calibration"
 
 
