@@ -25,6 +25,9 @@ if TYPE_CHECKING:
 
     from dvis.models.training import TrainingRun
 
+collect_ignore = [
+    "moments"
+]  # a kind of its own, which test_adding_a_kind.py adds to a copy of dvis
 mpl.use("agg")
 # A shell lets what it starts in the background ignore Ctrl-C, and so would the programs of tests.
 signal.signal(signal.SIGINT, signal.default_int_handler)
