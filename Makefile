@@ -9,10 +9,10 @@ STORE := demo/stores/resnet18.zarr
 PAGE := demo/page
 SAMPLED := $(foreach step,0 9 28 48 83 250,$(RUN)/*_train_$(step).pth.tar)
 LAYERS := layer1 layer2 layer4
+READER := test_reader_never_sees_a_wrong_image_while_the_store_grows
 # What newer packages change first: reading, stores, pictures, docstrings, and a reader beside a writer.
 QUICK := tests/store/test_store.py tests/store/test_steady.py tests/kinds/llc/test_llc_reading.py \
 	tests/plots/test_plots.py tests/kinds/features/test_concurrent_imports.py::$(READER)
-READER := test_reader_never_sees_a_wrong_image_while_the_store_grows
 
 .PHONY: demo test test-quick test-slow lint format clean
 
