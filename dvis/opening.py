@@ -76,7 +76,7 @@ def open(  # dvis.open reads like the builtin that it stands for
     KeyError
         When the store has no such run, variant, kind or name.
     ValueError
-        When there are several of a kind and none is named.
+        When there are several of a kind and none is named, or both a variant and a name.
     SchemaError
         When what is there is no dvis store, or one of a newer schema, or holds nothing of the kind.
     ImportError
@@ -91,9 +91,25 @@ def open(  # dvis.open reads like the builtin that it stands for
     """
     store = resolve(path_or_url, storage_options)
     found = read_contents(store, str(path_or_url))
-    chosen = KINDS[OF_UNITS] if kind is None else kind_called(kind)
-    entry = chosen.reader.choose(found, run, variant if name is None else name)
+    kind = OF_UNITS if kind is None else kind_called(kind).reader.kind
+    if variant is not None and (name is not None or kind != OF_UNITS):
+        raise ValueError(
+            f"variant={variant!r} names feature images, and what else there is has a name: give "
+            f"variant alone, or kind={kind!r} and name"
+        )
+    _see_kind_of(found, kind, name)
+    entry = KINDS[kind].reader.choose(found, run, variant if name is None else name)
     return open_entry(store, found, entry, chunks)
+
+
+def _see_kind_of(found: Contents, kind: str, name: str | None) -> None:
+    """Say of which kind a name is, where it is of another one than is asked for."""
+    kinds = list(dict.fromkeys(entry.kind for entry in found.entries if entry.name == name))
+    if kinds and kind not in kinds:
+        raise KeyError(
+            f"No {kind} {name!r} in {found.name}; that name is of {' and '.join(kinds)}: give "
+            f"kind={kinds[0]!r}"
+        )
 
 
 def tree(
@@ -141,8 +157,8 @@ def kind_called(name: str) -> Kind:
     KeyError
         When dvis knows none.
     """
-    if name not in KINDS:
-        raise KeyError(did_you_mean("kind", name, KINDS, "dvis"))
+    if not isinstance(name, str) or name not in KINDS:
+        raise KeyError(did_you_mean("kind", str(name), KINDS, "dvis"))
     return KINDS[name]
 
 

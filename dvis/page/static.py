@@ -142,9 +142,10 @@ def plan_page(
     _require_layers(whole)
     n_units = _units_of_variants(whole)
     if not any(n_channels for n_channels, _ in n_units.values()):
+        wanted = " with these runs, layers and channels" if runs or layers or channels else ""
         raise ValueError(
-            f"{store} has no units to show with these runs, layers and channels; `dvis info "
-            f"{store}` says what there is"
+            f"{store} has no units to show{wanted}: a page walks through feature images; "
+            f"`dvis info {store}` says what there is"
         )
     empty = tuple(key for key, (n_channels, _) in n_units.items() if not n_channels)
     n_units = {key: numbers for key, numbers in n_units.items() if key not in empty}

@@ -106,7 +106,9 @@ class Contents:
         """
         run = self.default_run(kind) if run is None else run
         if run not in self.runs(kind):
-            raise KeyError(did_you_mean("run", run, self.runs(kind), f"the {noun} of {self.name}"))
+            raise KeyError(
+                did_you_mean("run", str(run), self.runs(kind), f"the {noun} of {self.name}")
+            )
         entries = self.of(kind, run)
         names = [entry.name for entry in entries]
         where = f"{self.name}, run {run!r}"
@@ -116,7 +118,7 @@ class Contents:
                 raise ValueError(f"{where}, has several groups of {noun}: name one of {names}")
             return entry
         if name not in names:
-            raise KeyError(did_you_mean(called, name, names, where))
+            raise KeyError(did_you_mean(called, str(name), names, where))
         return entries[names.index(name)]
 
     @property

@@ -56,7 +56,8 @@ def other_settings(
         there, here = stored.get(key), asked[key]
         if isinstance(there, dict) and isinstance(here, dict):
             parts = [part for part in here if there.get(part) != here[part]]
-            texts.append(f"{key}'s {', '.join(parts)}")
+            whose = f"{key}'" if key.endswith("s") else f"{key}'s"
+            texts.append(f"{whose} {' and '.join(parts)}")
         else:
             texts.append(f"{key} ({there} there, {here} asked for)")
     return (

@@ -38,7 +38,7 @@ from dvis.kinds.features.shown.selection import ShownStore
 from dvis.page.drift_process import DriftProcess
 if __name__ == "__main__":
     store = ShownStore(sys.argv[1])
-    drift = DriftProcess(store).document(store.layer(0, 0), 0, 0)
+    drift = DriftProcess(store).document(0, 0, "version")
     print(len(asyncio.run(drift)) > 2)
 """
 

@@ -96,16 +96,16 @@ def test_other_images_under_an_old_name_are_refused(options: RespondOptions) -> 
         replace(options, n_images=9),
         replace(options, image_size=20),
     ):
-        with pytest.raises(ValueError, match=r"images' .* differ. Give another --name"):
+        with pytest.raises(ValueError, match=r"settings: images' .*Give another --name"):
             respond(other)
-    with pytest.raises(ValueError, match="aggregation differ"):
+    with pytest.raises(ValueError, match="settings: aggregation"):
         respond(replace(options, aggregation="max", name="shapes-val"))
     xr.testing.assert_identical(loaded(options), before)
     respond(replace(options, seed=1, name="others"))
     assert response_names(store_of(options)) == ["others", "shapes-val"]
     respond(replace(options, n_images=9, overwrite=True))
     assert loaded(options, "shapes-val").sizes["image"] == 9
-    with pytest.raises(ValueError, match="has several responses: name one of"):
+    with pytest.raises(ValueError, match="several groups of responses: name one of"):
         responses(store_of(options))
     with pytest.raises(KeyError, match="Did you mean 'others'"):
         responses(store_of(options), name="other")
