@@ -79,7 +79,7 @@ def sweep(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 def span_of(store: Path) -> int:
     """Checkpoints that an image block of the store spans, as the array itself says."""
-    image = open_group(store, contents(store).features[0])["image"]
+    image = open_group(store, contents(store).of("features")[0])["image"]
     assert isinstance(image, zarr.Array)
     assert image.shards is not None
     return int(image.shards[0])

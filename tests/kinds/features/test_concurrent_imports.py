@@ -68,9 +68,28 @@ def test_two_imports_of_a_runs_checkpoints_equal_one_of_all(server: Server, tmp_
 def test_reader_never_sees_a_wrong_image_while_the_store_grows(
     server: Server, tmp_path: Path, codec: str
 ) -> None:
-    tree, labels = Tree(tmp_path), labels_of(range(0, 24 * 30, 30))
-    store, polled = tmp_path / "store.zarr", tmp_path / "polled"
-    stop, result = tmp_path / "stop", tmp_path / "result.json"
+    for attempt in range(4):  # the imports are short: a busy machine may poll only between them
+        folder = tmp_path / str(attempt)
+        folder.mkdir()
+        read, n_units = read_while_it_grows(server, folder, codec)
+        assert read["faults"] == []
+        assert read["n_held"] >= 3  # Datasets from before the growth were read to the end
+        if set(read["counts"]) - {0, *n_units}:
+            break
+    else:
+        pytest.fail("it polled only between the imports")
+    fresh = tmp_path / "fresh.zarr"
+    ingest_tree(Tree(folder).root, store=fresh, codec=codec)
+    assert_same_state(folder / "store.zarr", state_of(fresh))
+
+
+def read_while_it_grows(
+    server: Server, folder: Path, codec: str
+) -> tuple[dict[str, Any], list[int]]:
+    """What a reader reports of three imports, and the complete units after each of these."""
+    tree, labels = Tree(folder), labels_of(range(0, 24 * 30, 30))
+    store, polled = folder / "store.zarr", folder / "polled"
+    stop, result = folder / "stop", folder / "result.json"
     reader = server.start("read", store=store, stop=stop, polled=polled, result=result)
     n_units = []
     for stage in range(3):
@@ -91,13 +110,7 @@ def test_reader_never_sees_a_wrong_image_while_the_store_grows(
     wait_for_polls(polled, 1)
     stop.touch()
     server.finish(reader)
-    read = json.loads(result.read_text())
-    assert read["faults"] == []
-    assert read["n_held"] >= 3  # Datasets from before the growth were read to the end
-    assert set(read["counts"]) - {0, *n_units}, "it polled only between the imports"
-    fresh = tmp_path / "fresh.zarr"
-    ingest_tree(tree.root, store=fresh, codec=codec)
-    assert_same_state(store, state_of(fresh))
+    return json.loads(result.read_text()), n_units
 
 
 @pytest.fixture
