@@ -15,7 +15,7 @@ from dvis.store.metrics import write_metrics
 from dvis.store.writer import writing
 from dvis.sweep.executors import ExecutorFactory
 from dvis.sweep.place import Place
-from dvis.sweep.plan import Plan, Recorder
+from dvis.sweep.plan import Plan
 from dvis.sweep.record import GroupRecorder
 from dvis.sweep.run_facts import RunFacts
 from dvis.sweep.sweep import sweep
@@ -115,7 +115,11 @@ def carry_out(
         recorder = (plan.recorder or GroupRecorder.open)(plan, store, run, place)
         try:
             write_metrics(store, place.run, run.metrics)
-            n_tasks = count_missing(plan, run, recorder, tasks=True)
+            n_tasks = sum(
+                bool(recorder.missing(checkpoint.label, task))
+                for checkpoint in run.checkpoints
+                for task in plan.tasks
+            )
             report = Report(
                 store=store,
                 run=place.run,
@@ -142,13 +146,3 @@ def carry_out(
     report.n_measured, report.n_failed = done.n_measured, done.n_failed
     report.notes += done.notes
     return report
-
-
-def count_missing(plan: Plan, run: RunFacts, recorder: Recorder, *, tasks: bool = False) -> int:
-    """Parts, or tasks with such parts, that a group lacks of a plan."""
-    lacking = (
-        len(recorder.missing(checkpoint.label, task))
-        for checkpoint in run.checkpoints
-        for task in plan.tasks
-    )
-    return sum(bool(n) if tasks else n for n in lacking)
