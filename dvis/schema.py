@@ -144,6 +144,11 @@ class Words:
     said: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     agrees: Callable[[Mapping[str, Any], str, Any], bool] = is_equal
 
+    @property
+    def has_common_part(self) -> bool:
+        """Whether the parts of a checkpoint stand on what they share, which has its own mark."""
+        return len(self.marks) > 1
+
     def mark(self, status: str) -> Mark:
         """The mark whose array has this name."""
         return next(mark for mark in self.marks if mark.status == status)

@@ -8,14 +8,22 @@ import zarr
 
 from dvis.disk import remove_tree
 from dvis.schema import Words, group_path, run_group
+from dvis.store.contents import groups_below
 from dvis.store.guarded import GuardedStore
 
 
 def make_group(
     store: Path, words: Words, run: str, name: str, attrs: Mapping[str, Any]
 ) -> zarr.Group:
-    """An empty group; the caller is `restructuring` the store."""
+    """An empty group; the caller is `restructuring` the store.
+
+    Raises
+    ------
+    ValueError
+        When its place is that of another run, or in a group of one.
+    """
     path = group_path(run, words.kind, name)
+    _see_that_no_other_run_is_at(store, path, run)
     # Of one whose making was cut off, or that is overwritten.
     remove_tree(store / path, root=store)
     files = GuardedStore(store)
@@ -36,6 +44,18 @@ def make_group(
     group.update_attributes({**named, **attrs})
     group.update_attributes({"dvis_kind": words.kind})
     return group
+
+
+def _see_that_no_other_run_is_at(store: Path, path: str, run: str) -> None:
+    """Raise where a group would lie in another run's group, or take the place of one."""
+    for there, attrs in groups_below(zarr.open_group(GuardedStore(store), mode="r")).items():
+        other = attrs.get("run")
+        is_around = "dvis_kind" in attrs and f"{path}/".startswith(f"{there}/")
+        if other not in (None, run) and (is_around or f"{there}/".startswith(f"{path}/")):
+            raise ValueError(
+                f"run {run!r} would have its group at {path}, where run {other!r} has {there}. "
+                "Give another --run or --name"
+            )
 
 
 def existing_group(store: Path, words: Words, run: str, name: str) -> zarr.Group | None:

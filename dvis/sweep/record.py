@@ -68,8 +68,8 @@ class GroupRecorder:
     def missing(self, label: str, task: Any) -> tuple[int, ...]:
         """Parts of a task that a checkpoint lacks.
 
-        What is there of other weights is kept. Where parts of a checkpoint stand on what they have
-        in common (a second mark), it lacks nothing then: new parts would stand on the old.
+        What is there of other weights is kept. Where parts of a checkpoint stand on what they
+        share, it lacks nothing then: new parts would stand on the old.
         """
         if label in self._kept_as_they_are:
             return ()
@@ -110,7 +110,7 @@ class GroupRecorder:
             is_other = self.group.other_weights(label, self._weights(label))
             if is_other.any() and not overwrite:
                 self._n_of_other_weights += int(is_other.sum())
-                if len(self.group.words.marks) > 1:
+                if self.group.words.has_common_part:
                     self._kept_as_they_are.add(label)
                 continue
             for mark in self.group.words.marks:
