@@ -3,6 +3,9 @@
 PYTHON ?= python3
 VENV ?= .venv
 BIN := $(VENV)/bin
+# Tests run side by side, each file in one process; torch leaves the cores to the processes.
+JOBS ?= 2
+TESTED := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 INSTALLED := $(VENV)/.installed
 RUN := demo/resnet18_checkpoints/1
 STORE := demo/stores/resnet18.zarr
@@ -39,13 +42,13 @@ $(RUN)/.trained: $(INSTALLED)
 	touch $@
 
 test: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow"
+	$(TESTED) -m "not slow"
 
 test-quick: $(INSTALLED)
-	$(BIN)/python -m pytest -m "not slow" $(QUICK)
+	$(TESTED) -m "not slow" $(QUICK)
 
 test-slow: $(INSTALLED)
-	$(BIN)/python -m pytest -m slow
+	$(TESTED) -m slow
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

@@ -174,18 +174,29 @@ def colour_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder / "resnet18.zarr"
 
 
-@pytest.fixture(scope="session", params=["live", "static"])
-def page(
-    request: pytest.FixtureRequest, colour_store: Path, browser: "Browser"
-) -> Iterator["Page"]:
-    """The page of the store of colours, from `dvis view` and from a folder."""
-    from browser import Page, server
-
+@pytest.fixture(scope="session")
+def folder_page(colour_store: Path) -> Path:
+    """First file of the page of the store of colours, in a folder."""
     from dvis.page.static import export_page
 
+    return export_page(colour_store, colour_store.with_name("page")).index
+
+
+@pytest.fixture(scope="session")
+def served_page(colour_store: Path) -> Iterator[str]:
+    """Address of the same page, from `dvis view`."""
+    from browser import server
+
+    with server(colour_store) as (address, _):
+        yield address
+
+
+# The two last, while this is made anew for each file.
+@pytest.fixture(scope="session", params=["live", "static"])
+def page(request: pytest.FixtureRequest, browser: "Browser") -> "Page":
+    """The page of the store of colours, from `dvis view` and from a folder."""
+    from browser import Page
+
     if request.param == "live":
-        with server(colour_store) as (address, _):
-            yield Page("live", address, browser)
-        return
-    index = export_page(colour_store, colour_store.with_name("page")).index
-    yield Page("static", index.as_uri(), browser)
+        return Page("live", request.getfixturevalue("served_page"), browser)
+    return Page("static", request.getfixturevalue("folder_page").as_uri(), browser)
