@@ -40,7 +40,7 @@ _FLAGS = (
     "--force-device-scale-factor=1",
     "--hide-scrollbars",
 )
-WAIT_S = 20.0
+WAIT_S = 60.0  # patience alone: under load a fresh process takes its time
 
 
 @contextmanager
