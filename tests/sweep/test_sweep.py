@@ -167,7 +167,7 @@ def test_maco_images_have_the_spectrum_of_the_users_images(
         return float(np.abs(np.diff(images, axis=3)).mean())
 
     assert roughness(white) > 1.5 * roughness(steep)
-    with pytest.raises(FileNotFoundError, match="no jpg or png files"):
+    with pytest.raises(FileNotFoundError, match="no pictures below"):
         visualize(replace(natural, maco_images=tmp_path / "run"))
     with pytest.raises(ValueError, match="maco_images is for param maco"):
         replace(options, maco_images=flat)
