@@ -7,11 +7,18 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
-# fmt: off
 PICTURE_SUFFIXES = (
-    ".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif",
+    ".jpeg",
+    ".jpg",
+    ".png",
+    ".bmp",
+    ".webp",
+    ".tif",
+    ".tiff",
+    ".ppm",
+    ".pgm",
+    ".gif",
 )
-# fmt: on
 
 # What systems, sync programs and network drives leave in folders, beside names that begin with a
 # dot (`.DS_Store`, `._a.jpg`, `.Trashes`, `.snapshot`, `.sync`, `.stversions`, Jupyter's folders).
