@@ -14,6 +14,7 @@ from dvis.names import CheckpointName, natural_key
 from dvis.schema import CHECKPOINT, LAYER, SchemaError
 from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
 from dvis.store.labels import label_coordinates
+from dvis.store.portable import portable
 from dvis.store.steady import open_steady
 
 
@@ -121,7 +122,7 @@ class Reader:
         dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
         dataset = with_metrics(dataset, store, entry.run, found.training)
         dataset = self.ready(_ready(dataset, found.run_attrs.get(entry.run, {})))
-        return tied(dataset, store, found.name)
+        return tied(portable(dataset), store, found.name)
 
 
 def tied(dataset: xr.Dataset, store: StoreLike, name: str) -> xr.Dataset:
