@@ -197,8 +197,22 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     if LAYER in dataset.dims:
         layers = dataset[LAYER].values.tolist()
         orders[LAYER] = sorted(range(len(layers)), key=lambda i: natural_key(layers[i]))
-    moved = {dim: indices for dim, indices in orders.items() if indices != sorted(indices)}
-    return dataset.isel(moved) if moved else dataset
+    return in_order(dataset, orders)
+
+
+def in_order(dataset: xr.Dataset, orders: Mapping[str, list[int]]) -> xr.Dataset:
+    """The Dataset with its rows along some dims in another order, in chunks as long as before."""
+    moved = {dim: rows for dim, rows in orders.items() if rows != sorted(rows)}
+    if not moved:
+        return dataset
+    ordered = dataset.isel(moved)
+    for name, variable in ordered.variables.items():
+        before = dataset.variables[name].chunksizes
+        lengths = {dim: before[dim][0] for dim in moved if dim in before}
+        if lengths:
+            # What dask reorders it cuts into chunks of uneven lengths, which Zarr cannot write.
+            variable.data = variable.chunk(lengths).data
+    return ordered
 
 
 def _training_order(dataset: xr.Dataset) -> list[int]:
