@@ -146,8 +146,8 @@ def store_of(dataset: xr.Dataset, instead: str) -> tuple[StoreLike, Contents]:
     store = dataset.encoding.get("store")
     if store is None:
         raise ValueError(
-            "This Dataset does not know its store: it is not as `dvis.open` gave it, or went "
-            f"through a computation since. Take {instead}"
+            "This Dataset does not know its store: it was read from another file, or went through "
+            f"a computation since `dvis.open` gave it. Take {instead}"
         )
     return store, read_contents(store, str(dataset.encoding["source"]))
 
