@@ -16,10 +16,12 @@ from trees import write_tree
 import dvis
 from dvis.store.portable import nested, portable_attrs
 
-pytestmark = pytest.mark.filterwarnings(
+pytestmark = [
     # Of zarr, of any text that numpy holds at a fixed width.
-    "ignore:The data type .FixedLengthUTF32:zarr.errors.UnstableSpecificationWarning"
-)
+    pytest.mark.filterwarnings("ignore:The data type .FixedLengthUTF32"),
+    # Of xarray, of chunks that were asked for.
+    pytest.mark.filterwarnings("ignore:The specified chunks separate the stored chunks"),
+]
 LABELS = [f"checkpoint_2024-03-25-00h{i:02d}_epoch_0_train_{10 * i}.pth.tar" for i in range(23)]
 
 FORMATS = ["netcdf", "zarr 2", "zarr 3"]

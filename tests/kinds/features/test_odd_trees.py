@@ -38,7 +38,7 @@ def renamed(old: str, new: str) -> Callable[[Path], None]:
     """A change that renames the files of channel 1 that have `old` in their names."""
 
     def change(folder: Path) -> None:
-        for path in list(folder.glob(f"{ONE}*{old}*")):
+        for path in list(folder.glob(f"{ONE}.*")):
             path.rename(path.with_name(path.name.replace(old, new)))
 
     return change
