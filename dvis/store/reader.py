@@ -170,6 +170,9 @@ def with_metrics(
 
 def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     """Labels that plot, unknown numbers as NaN, checkpoints in training order, layers by name."""
+    # Labels are small and in chunks of their own: as dask arrays they would not fit the data's.
+    on_dask = {name: each.compute() for name, each in dataset.coords.items() if each.chunks}
+    dataset = dataset.assign_coords(on_dask)
     # Text comes back as StringDType, on which `.plot()` raises.
     for name, variable in dataset.coords.items():
         if variable.dtype == np.dtypes.StringDType():
