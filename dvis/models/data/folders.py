@@ -164,7 +164,7 @@ def _listed(
 
 
 def _class_folders(path: Path) -> list[str]:
-    # Not `_unsorted` and its like either, which no picture's name is measured by.
+    # Nor are `_unsorted` and its like classes, though their pictures may be looked at elsewhere.
     return [name for name in folders_in(path) if not name.startswith("_")]
 
 
