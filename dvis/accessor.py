@@ -5,7 +5,7 @@ import xarray as xr
 from dvis import plots
 from dvis.analysis import births as _births
 from dvis.analysis import change_points as _change_points
-from dvis.analysis import comparison, order, ranking, units
+from dvis.analysis import comparison, nearest, order, ranking, units
 from dvis.analysis import drift as _drift
 from dvis.kinds.features.methods import FeatureMethods
 from dvis.kinds.llc.methods import LLCMethods
@@ -20,6 +20,7 @@ class DvisAccessor(FeatureMethods, ResponseMethods, LLCMethods):
     def __init__(self, dataset: xr.Dataset) -> None:
         self._dataset = dataset
 
+    at = method_of(nearest.at)
     map_units = method_of(units.map_units)
     drift = method_of(_drift.drift)
     births = method_of(_births.births)

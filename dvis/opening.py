@@ -13,6 +13,7 @@ from dvis.plots.ticks import CheckpointIndex
 from dvis.schema import CHECKPOINT, did_you_mean
 from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resolve
 from dvis.store.labels import label_coordinates
+from dvis.store.portable import portable_attrs
 from dvis.store.reader import tied
 
 
@@ -145,7 +146,7 @@ def tree(
         if entry.kind in KINDS
     }
     whole = xr.DataTree.from_dict(nodes)
-    whole.attrs = dict(found.attrs)
+    whole.attrs = portable_attrs(found.attrs)
     return whole
 
 

@@ -9,6 +9,7 @@ import xarray as xr
 
 import dvis
 from dvis.check import check_store
+from dvis.kinds.features.read import parameters_of
 from dvis.kinds.features.tally import count_units
 from dvis.kinds.features.words import SOURCES
 from dvis.schema import TEXT, UNIT_DIMS
@@ -46,7 +47,8 @@ def state_of(store: Path) -> dict[str, xr.Dataset]:
     for entry in found.of("features"):
         dataset = dvis.open(store, entry.run, entry.name).load()
         # The table of parameters is in order of arrival.
-        table = [json.dumps(p, sort_keys=True) for p in dataset.attrs.pop("parameters")] + [""]
+        table = [json.dumps(p, sort_keys=True) for p in parameters_of(dataset)] + [""]
+        dataset.attrs.pop("parameters", None)
         dataset["params"] = dataset["params"].dims, np.array(table)[dataset["params"].values]
         group = open_group(store, entry)
         rows, layers = (

@@ -10,7 +10,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from zarr.abc.codec import ArrayBytesCodecPartialDecodeMixin
 
 from dvis.analysis.requirements import require, require_dataset
 from dvis.analysis.unit_results import (
@@ -21,6 +20,7 @@ from dvis.analysis.unit_results import (
     select,
 )
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, SchemaError, Status
+from dvis.store.portable import READS_PARTS
 
 if TYPE_CHECKING:
     from distributed import Client
@@ -196,9 +196,7 @@ def _units_a_block(chosen: xr.Dataset, block_bytes: int) -> int:
 
 def _channels_read_at_once(variable: xr.DataArray) -> int:
     """How many channels an array decodes to read one."""
-    serializer = variable.encoding.get("serializer")
-    is_partial = isinstance(serializer, ArrayBytesCodecPartialDecodeMixin)
-    if is_partial and not variable.encoding.get("compressors"):
+    if variable.encoding.get(READS_PARTS):
         return 1
     n_channels = dict(variable.variable.chunksizes).get(CHANNEL, (1,))[0]
     stored = variable.encoding.get("preferred_chunks", {}).get(CHANNEL, 1)

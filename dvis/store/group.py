@@ -15,7 +15,7 @@ import xarray as xr
 import zarr
 
 from dvis.names import CheckpointName
-from dvis.schema import CHECKPOINT, TEXT, Mark, Status, Words
+from dvis.schema import CHECKPOINT, COORDINATES, TEXT, Mark, Status, Words
 from dvis.store.growth import resize, settle
 from dvis.store.making import existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
@@ -25,6 +25,8 @@ from dvis.store.replaced import retracting, settle_replaced
 
 ABSENT, FAILED = int(Status.ABSENT), int(Status.FAILED)
 _OF_NAMES = ("epoch", "batch", "phase", "time")
+# Years 1678 to 2261: xarray keeps times as nanoseconds, and opens no store that has others.
+_MOST_SECONDS = (2**63 - 1) // 10**9
 
 
 class Group:
@@ -385,5 +387,7 @@ def _plain(labels: Any) -> Any:
 def _stored(column: str, values: Sequence[Any]) -> np.ndarray:
     """Values of a coordinate as its array keeps them."""
     if column == "time":
-        return np.array(values, "datetime64[s]").astype("int64")
+        seconds = np.array(values, "datetime64[s]").astype("int64")
+        is_kept = (seconds > -_MOST_SECONDS) & (seconds < _MOST_SECONDS)
+        return np.where(is_kept, seconds, COORDINATES["time"].fill)
     return np.array(values, TEXT) if isinstance(values[0], str) else np.array(values)

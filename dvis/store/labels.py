@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 from xarray.indexes import PandasIndex
 
-from dvis.schema import did_you_mean, nearest
+from dvis.schema import CHECKPOINT, did_you_mean, nearest
 
 
 class _AlignsWithPandasIndex(type):
@@ -35,20 +35,29 @@ class LabelIndex(PandasIndex, metaclass=_AlignsWithPandasIndex):
     def sel(self, labels: dict[Any, Any], method: Any = None, tolerance: Any = None) -> Any:
         """Places of labels.
 
+        No text lies between others: a `method` such as "nearest" is for the numbers that are asked
+        for beside them, and labels are to be there.
+
         Raises
         ------
         KeyError
             When a label is not there: with the wrong ones, those there are, and the nearest.
         """
         try:
-            return super().sel(labels, method, tolerance)
+            return super().sel(labels)
         except KeyError as err:
             ((name, asked),) = labels.items()
             there = [str(label) for label in self.index]
             wrong = [label for label in _asked_labels(asked) if label not in there]
             if not wrong:  # something else is amiss, such as a slice between repeated labels
                 raise
-            raise KeyError(_text(str(name), wrong, there)) from err
+            text = _text(str(name), wrong, there)
+            if method is not None and name == CHECKPOINT:
+                text += (
+                    f" method={method!r} is for numbers: take ds.dvis.at(step=1000), or "
+                    "ds.swap_dims(checkpoint='step').sel(step=1000, method='nearest')."
+                )
+            raise KeyError(text) from err
 
 
 def label_coordinates(

@@ -14,6 +14,7 @@ from dvis.names import CheckpointName, natural_key
 from dvis.schema import CHECKPOINT, LAYER, SchemaError
 from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
 from dvis.store.labels import label_coordinates
+from dvis.store.portable import portable
 from dvis.store.steady import open_steady
 
 
@@ -121,7 +122,7 @@ class Reader:
         dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
         dataset = with_metrics(dataset, store, entry.run, found.training)
         dataset = self.ready(_ready(dataset, found.run_attrs.get(entry.run, {})))
-        return tied(dataset, store, found.name)
+        return tied(portable(dataset), store, found.name)
 
 
 def tied(dataset: xr.Dataset, store: StoreLike, name: str) -> xr.Dataset:
@@ -145,8 +146,8 @@ def store_of(dataset: xr.Dataset, instead: str) -> tuple[StoreLike, Contents]:
     store = dataset.encoding.get("store")
     if store is None:
         raise ValueError(
-            "This Dataset does not know its store: it is not as `dvis.open` gave it, or went "
-            f"through a computation since. Take {instead}"
+            "This Dataset does not know its store: it was read from another file, or went through "
+            f"a computation since `dvis.open` gave it. Take {instead}"
         )
     return store, read_contents(store, str(dataset.encoding["source"]))
 
@@ -169,6 +170,9 @@ def with_metrics(
 
 def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     """Labels that plot, unknown numbers as NaN, checkpoints in training order, layers by name."""
+    # Labels are small and in chunks of their own: as dask arrays they would not fit the data's.
+    on_dask = {name: each.compute() for name, each in dataset.coords.items() if each.chunks}
+    dataset = dataset.assign_coords(on_dask)
     # Text comes back as StringDType, on which `.plot()` raises.
     for name, variable in dataset.coords.items():
         if variable.dtype == np.dtypes.StringDType():
@@ -196,8 +200,22 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     if LAYER in dataset.dims:
         layers = dataset[LAYER].values.tolist()
         orders[LAYER] = sorted(range(len(layers)), key=lambda i: natural_key(layers[i]))
-    moved = {dim: indices for dim, indices in orders.items() if indices != sorted(indices)}
-    return dataset.isel(moved) if moved else dataset
+    return in_order(dataset, orders)
+
+
+def in_order(dataset: xr.Dataset, orders: Mapping[str, list[int]]) -> xr.Dataset:
+    """The Dataset with its rows along some dims in another order, in chunks as long as before."""
+    moved = {dim: rows for dim, rows in orders.items() if rows != sorted(rows)}
+    if not moved:
+        return dataset
+    ordered = dataset.isel(moved)
+    for name, variable in ordered.variables.items():
+        before = dataset.variables[name].chunksizes
+        lengths = {dim: before[dim][0] for dim in moved if dim in before}
+        if lengths:
+            # What dask reorders it cuts into chunks of uneven lengths, which Zarr cannot write.
+            variable.data = variable.chunk(lengths).data
+    return ordered
 
 
 def _training_order(dataset: xr.Dataset) -> list[int]:

@@ -19,6 +19,7 @@ from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.measure import FeatureTask
 from dvis.kinds.features.options import VisualizeOptions, feature_settings
 from dvis.kinds.features.plan import visualize
+from dvis.kinds.features.read import parameters_of
 from dvis.kinds.features.verify import verify_store
 from dvis.models.checkpoints import CheckpointError
 from dvis.names import parse_checkpoint
@@ -167,7 +168,7 @@ def test_maco_images_have_the_spectrum_of_the_users_images(
         return float(np.abs(np.diff(images, axis=3)).mean())
 
     assert roughness(white) > 1.5 * roughness(steep)
-    with pytest.raises(FileNotFoundError, match="no jpg or png files"):
+    with pytest.raises(FileNotFoundError, match="no pictures below"):
         visualize(replace(natural, maco_images=tmp_path / "run"))
     with pytest.raises(ValueError, match="maco_images is for param maco"):
         replace(options, maco_images=flat)
@@ -178,7 +179,7 @@ def test_half_precision_reaches_about_the_same(options: VisualizeOptions, tmp_pa
     half = replace(options, precision="bfloat16", store=tmp_path / "half.zarr")
     visualize(half)
     stores = [dvis.open(store) for store in (options.store, half.store)]
-    assert [store.attrs["parameters"][0]["precision"] for store in stores] == [
+    assert [parameters_of(store)[0]["precision"] for store in stores] == [
         "float32",
         "bfloat16",
     ]
@@ -194,7 +195,7 @@ def test_where_images_begin_is_an_option_like_others(
     chained = replace(options, init_from="previous")
     assert visualize(chained).kept["of other options"] == 24
     assert visualize(replace(chained, overwrite=True)).n_measured == 24
-    assert dvis.open(options.store).attrs["parameters"][-1]["init_from"] == "previous"
+    assert parameters_of(dvis.open(options.store))[-1]["init_from"] == "previous"
     empty = tmp_path / "empty"
     empty.mkdir()
     report = visualize(replace(options, init_images_dir=(empty,), store=tmp_path / "s.zarr"))

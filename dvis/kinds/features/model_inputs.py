@@ -4,6 +4,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.features import levels
+from dvis.kinds.features.read import parameters_of
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y
 
 
@@ -47,7 +48,7 @@ def model_input(dataset: xr.Dataset, checkpoint: str, layer: str, channel: int) 
             f"{where} has no value_min and value_max: it is a stretched jpg, which does not give "
             "its activation again. Make it with `dvis visualize`"
         )
-    table = dataset.attrs["parameters"][int(unit.params)]
+    table = parameters_of(dataset)[int(unit.params)]
     image = unit.image.transpose(Y, X, RGB)
     inputs = levels.model_input(image.values, low, high, table)
     attrs = {"long_name": "model input", "units": "1"}

@@ -3,9 +3,12 @@
 from collections.abc import Mapping, Sequence
 from typing import Any
 
+import xarray as xr
+
 from dvis.kinds.features.words import DEFAULT_VARIANT, KIND
 from dvis.schema import did_you_mean
 from dvis.store.contents import Contents, Entry, StoreLike, contents
+from dvis.store.portable import nested
 from dvis.store.reader import Reader
 
 
@@ -25,6 +28,12 @@ FEATURE_READER = Reader(
     called="variant",
     default=default_variant,
 )
+
+
+def parameters_of(dataset: xr.Dataset) -> list[dict[str, Any]]:
+    """The parameters that units were made with, into which their variable `params` points."""
+    tables = nested(dataset.attrs.get("parameters", []))
+    return [tables] if isinstance(tables, dict) else tables  # a netCDF list of one is no list
 
 
 def codec_of(found: Contents) -> str | None:

@@ -12,7 +12,7 @@ from PIL import Image
 
 from dvis.kinds.features.images.picture_files import PictureError, decode
 from dvis.kinds.features.record import FeatureRecorder, UnitTask
-from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, stem_of
+from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIXES, stem_of
 from dvis.kinds.features.words import Form, Variant
 
 _FORMS = (int(Form.NUMBERED_NAME), 0)
@@ -67,9 +67,10 @@ class FromFolders:
             run = folder / self.model / self.run
             for below in (folder / label, folder, run / label, folder / self.run / label):
                 for form in _FORMS:
-                    path = below / (stem_of(task.layer, channel, variant, form) + IMAGE_SUFFIX)
-                    if path.is_file():
-                        return path
+                    stem = stem_of(task.layer, channel, variant, form)
+                    for suffix in IMAGE_SUFFIXES:
+                        if (path := below / (stem + suffix)).is_file():
+                            return path
         return None
 
     def _read(self, path: Path) -> np.ndarray:

@@ -18,7 +18,7 @@ from dvis.kinds.features.levels import coloured_input
 from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
 from dvis.kinds.features.measure.measurement import objective_of
 from dvis.kinds.features.measure.stored import activations
-from dvis.kinds.features.read import FEATURE_READER
+from dvis.kinds.features.read import FEATURE_READER, parameters_of
 from dvis.kinds.features.words import FINGERPRINT, KIND, Variant
 from dvis.models.architectures import load_model, torchvision_names
 from dvis.models.checkpoints import (
@@ -149,7 +149,7 @@ def _n_of_other_weights(
     layers = np.asarray(group[LAYER][:]).tolist()
     here = made_of[[layers.index(layer) for layer in at[LAYER].values.tolist()]]
     units = at[["status", "params"]].transpose(LAYER, CHANNEL)
-    is_measured = fingerprint_of(units.params.values, at.attrs["parameters"]) == WEIGHTS
+    is_measured = fingerprint_of(units.params.values, parameters_of(at)) == WEIGHTS
     is_other = is_measured & (here != 0) & (here != fingerprint(file.path))
     return int(((units.status.values == Status.COMPLETE) & is_other).sum())
 
@@ -198,7 +198,8 @@ def _compare(
     report: VerifyReport,
 ) -> None:
     like = next(model.parameters())
-    tables = [units.attrs["parameters"][i] for i in units.params.values.tolist()]
+    table = parameters_of(units)
+    tables = [table[i] for i in units.params.values.tolist()]
     of_units = (units[name].values for name in ("image", "value_min", "value_max"))
     inputs = [
         coloured_input(image, low, high, table)

@@ -57,6 +57,9 @@ class Form(IntEnum):
     HAS_INFO = 2
     NUMBERED_NAME = 4
     NUMBERED_INFO = 8
+    # Three bits that count: the place of the picture's suffix in `tree_names.IMAGE_SUFFIXES`.
+    IMAGE_SUFFIX = 16 | 32 | 64
+    CAPITAL_INFO_SUFFIX = 128
 
 
 SCALARS: dict[str, VariableSpec] = {

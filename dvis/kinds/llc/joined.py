@@ -18,6 +18,7 @@ from dvis.kinds.llc.read import CHAIN_READER, default_chains, is_calibration
 from dvis.kinds.llc.words import ALL_PARAMETERS, EPSILON, GAMMA, KIND, PARAMETERS
 from dvis.schema import CHECKPOINT
 from dvis.store.contents import Contents, Entry, StoreLike
+from dvis.store.portable import nested
 
 # Variables of a Dataset by what `llc_of` calls them.
 _JOINED = {"llc": "llc", "llc_se": "llc_se", "llc_n_diverged": "n_diverged"}
@@ -128,7 +129,7 @@ class _JoinedArray(BackendArray):
 
 def _shown_cell(traces: xr.Dataset) -> xr.Dataset:
     """Traces of the parameters, epsilon and gamma that the group shows, else of the first."""
-    shown = {PARAMETERS: ALL_PARAMETERS, **traces.attrs.get("shown", {})}
+    shown = {PARAMETERS: ALL_PARAMETERS, **nested(traces.attrs.get("shown", {}))}
     places = {}
     for dim in (PARAMETERS, EPSILON, GAMMA):
         labels = traces[dim].values.tolist()

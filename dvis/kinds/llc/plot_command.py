@@ -14,6 +14,7 @@ from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.read import llc_names, llc_traces
 from dvis.kinds.llc.words import ALL_PARAMETERS, CALIBRATION, EPSILON, GAMMA, PARAMETERS
 from dvis.schema import CHECKPOINT, did_you_mean
+from dvis.store.portable import nested
 
 LLCPlotKind = Literal["training", "parameters", "calibration", "chains"]
 
@@ -162,7 +163,7 @@ def _of_parameters(dataset: xr.Dataset, options: LLCPlotOptions) -> xr.Dataset:
 
 def _shown(traces: xr.Dataset, options: LLCPlotOptions, dims: Sequence[str]) -> xr.Dataset:
     """One epsilon or gamma: that asked for, else the one that the last run showed."""
-    shown = traces.attrs.get("shown") or {}
+    shown = nested(traces.attrs.get("shown", {}))
     for dim in dims:
         values = traces[dim].values.tolist()
         asked = getattr(options, dim)

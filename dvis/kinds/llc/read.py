@@ -11,7 +11,7 @@ import xarray as xr
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.words import CALIBRATION, EPSILON, GAMMA, KIND
 from dvis.store.contents import Entry, StoreLike
-from dvis.store.reader import Reader, store_of
+from dvis.store.reader import Reader, in_order, store_of
 
 
 def is_calibration(entry: Entry) -> bool:
@@ -29,12 +29,9 @@ def default_chains(entries: Sequence[Entry], _run_attrs: Mapping[str, Any]) -> E
 
 def _ready(traces: xr.Dataset) -> xr.Dataset:
     """Step sizes and localisations in order."""
-    moved = {
-        dim: places
-        for dim in (EPSILON, GAMMA)
-        if (places := traces[dim].values.argsort().tolist()) != sorted(places)
-    }
-    return traces.isel(moved) if moved else traces
+    return in_order(
+        traces, {dim: traces[dim].values.argsort().tolist() for dim in (EPSILON, GAMMA)}
+    )
 
 
 CHAIN_READER = Reader(

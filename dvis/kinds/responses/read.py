@@ -10,7 +10,7 @@ import xarray as xr
 from dvis.kinds.responses.words import IMAGE_CHECKPOINT, KIND
 from dvis.names import parse_checkpoint
 from dvis.store.contents import StoreLike
-from dvis.store.reader import Reader
+from dvis.store.reader import Reader, in_order
 
 
 def _ready(dataset: xr.Dataset) -> xr.Dataset:
@@ -21,7 +21,7 @@ def _ready(dataset: xr.Dataset) -> xr.Dataset:
         return dataset.squeeze(IMAGE_CHECKPOINT)
     labels = dataset[IMAGE_CHECKPOINT].values.tolist()
     order = sorted(range(len(labels)), key=lambda i: parse_checkpoint(labels[i]).sort_key)
-    return dataset if order == sorted(order) else dataset.isel({IMAGE_CHECKPOINT: order})
+    return in_order(dataset, {IMAGE_CHECKPOINT: order})
 
 
 RESPONSE_READER = Reader(kind=KIND, noun="responses", made_by="dvis respond", ready=_ready)

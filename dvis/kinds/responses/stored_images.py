@@ -14,6 +14,7 @@ import orjson
 import xarray as xr
 
 from dvis.kinds.features.levels import coloured_input
+from dvis.kinds.features.read import parameters_of
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y, did_you_mean
 
 _TOLD_BY = ("activation", "value_min", "value_max", "stop_step", "seed")
@@ -46,7 +47,7 @@ class StoredImages:
     def __call__(self, _before: str | None, _label: str, task: UnitsTask, /) -> np.ndarray:
         """What the model takes (unit, rgb, y, x), float32, of the images of a task's units."""
         of_layer = self.dataset.sel({LAYER: task.layer})
-        wanted = task.wanted
+        wanted, parameters = task.wanted, parameters_of(self.dataset)
         inputs: list[np.ndarray] = [np.empty(0)] * len(wanted)
         for label in dict.fromkeys(label for label, _ in wanted):
             places = [i for i, (of_unit, _) in enumerate(wanted) if of_unit == label]
@@ -54,7 +55,7 @@ class StoredImages:
             units = of_layer.sel({CHECKPOINT: label, CHANNEL: channels})
             images = units["image"].transpose(CHANNEL, Y, X, RGB).values
             values = (images, units["value_min"].values, units["value_max"].values)
-            tables = [self.dataset.attrs["parameters"][i] for i in units["params"].values.tolist()]
+            tables = [parameters[i] for i in units["params"].values.tolist()]
             for i, image, low, high, table in zip(places, *values, tables, strict=True):
                 inputs[i] = coloured_input(image, low, high, table)
         return np.stack(inputs)
@@ -132,7 +133,7 @@ def fingerprints_of_images(
         A hash of what the store says of an image: its activation, the values of its levels, and
         how it was made; 0 where there is none.
     """
-    tables = [orjson.dumps(table) for table in dataset.attrs["parameters"]]
+    tables = [orjson.dumps(table) for table in parameters_of(dataset)]
     hashes: dict[tuple[str, str], np.ndarray] = {}
     width = dataset.sizes[CHANNEL]
     for layer, of_layer in units.items():

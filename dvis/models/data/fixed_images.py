@@ -15,8 +15,8 @@ from torch import Tensor
 from dvis.models.data import ImageSet, InputTransform
 from dvis.models.data.folders import FilePictures
 from dvis.models.data.image_set import numbered
+from dvis.models.image_files import PICTURE_SUFFIXES, pictures_below
 
-_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff")
 # Prepared images are kept by a process, 8 bits a colour, where they take no more than this.
 _KEPT_BYTES = 256 * 2**20
 
@@ -91,7 +91,8 @@ def images_of_files(paths: Sequence[Path], transform: InputTransform) -> ImageSe
     Parameters
     ----------
     paths : sequence of Path
-        Files, and folders, of which the images at any depth are taken, by name.
+        Files, and folders, of which the images at any depth are taken, by name; hidden ones and
+        those of systems are passed over.
     transform : InputTransform
         What each goes through.
 
@@ -108,13 +109,13 @@ def images_of_files(paths: Sequence[Path], transform: InputTransform) -> ImageSe
     """
     named: dict[Path, str] = {}
     for path in (given.expanduser() for given in paths):
-        below = sorted(p for p in path.rglob("*") if p.suffix.lower() in _SUFFIXES)
         if path.is_file():
             named[path.absolute()] = path.name
-        elif below:
-            named |= {file.absolute(): file.relative_to(path).as_posix() for file in below}
+        elif below := sorted(pictures_below(path)) if path.is_dir() else []:
+            named |= {(path / file).absolute(): file.as_posix() for file in below}
         else:
-            what = f"a folder without {', '.join(_SUFFIXES)} files" if path.is_dir() else "nothing"
+            suffixes = ", ".join(PICTURE_SUFFIXES)
+            what = f"a folder without {suffixes} files" if path.is_dir() else "nothing"
             raise FileNotFoundError(f"No images at {path}: there is {what}. Give image files")
     paths_of_files, names = [str(file) for file in named], list(named.values())
     return ImageSet(

@@ -5,7 +5,7 @@ A path and a split go in; an ImageSet comes out that reads each file when it is 
 
 import os
 import struct
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -14,6 +14,7 @@ from PIL import Image
 
 from dvis.models.data.image_set import Augmentation, ImageSet, Split, in_split
 from dvis.models.data.transform import InputTransform, as_image
+from dvis.models.image_files import PICTURE_SUFFIXES, folders_in, pictures_below
 from dvis.schema import did_you_mean
 
 # Of ImageNet's training images, as in torchvision/transforms/_presets.py.
@@ -23,7 +24,6 @@ _DEFAULT_SIZE, _RESIZE_RATIO = 224, 256 / 224
 # Folders up to this size are fingerprinted by content, bigger ones by the sizes of their files.
 CONTENT_BYTES = 256 * 2**20
 
-_SUFFIXES = (".jpeg", ".jpg", ".png", ".bmp", ".webp", ".tif", ".tiff", ".ppm", ".pgm", ".gif")
 _SHOWN = 10
 
 
@@ -129,14 +129,14 @@ def _demand_folder(path: Path) -> None:
     if path.exists():
         raise NotADirectoryError(f"{path} is a file. Give the folder that holds the class folders")
     parent = path.absolute().parent
-    there = sorted(_folders(parent)) if parent.is_dir() else []
+    there = folders_in(parent) if parent.is_dir() else []
     raise FileNotFoundError(did_you_mean("folder", path.name, there, str(parent)))
 
 
 def _class_names(train: Path, root: Path) -> tuple[str, ...]:
     """Classes, which are the training folder's, so that both splits number them alike."""
-    there = sorted(_folders(root))
-    classes = sorted(_folders(train)) if train.is_dir() else there
+    there = _class_folders(root)
+    classes = _class_folders(train) if train.is_dir() else there
     if unknown := sorted(set(there) - set(classes)):
         raise ValueError(
             f"{len(unknown)} class folders in {root} are not in {train}: "
@@ -152,35 +152,27 @@ def _listed(
     names: list[str] = []
     labels: list[int] = []
     for label, name in enumerate(classes):
-        below = sorted(_image_files(root, name))
+        below = _image_files(root, name)
         names += below
         labels += [label] * len(below)
     if not names:
         raise FileNotFoundError(
             f"No images in class folders in {root}.{_holds(root)} Sort the images into a folder a "
-            f"class (CLASS/IMAGE); images end in {', '.join(_SUFFIXES)}"
+            f"class (CLASS/IMAGE); images end in {', '.join(PICTURE_SUFFIXES)}"
         )
     return tuple(names), np.array(labels, np.int64), classes
 
 
-def _folders(path: Path) -> list[str]:
-    with os.scandir(path) as entries:
-        return [entry.name for entry in entries if entry.is_dir() and entry.name[0] not in "._"]
+def _class_folders(path: Path) -> list[str]:
+    # Nor are `_unsorted` and its like classes, though their pictures may be looked at elsewhere.
+    return [name for name in folders_in(path) if not name.startswith("_")]
 
 
-def _image_files(root: Path, name: str) -> Iterator[str]:
-    """Paths below `root` of the images in a class folder, at any depth; hidden files are none."""
+def _image_files(root: Path, name: str) -> list[str]:
+    """Paths below `root` of the images in a class folder, at any depth, sorted."""
     if not (root / name).is_dir():  # a class of which there are no validation images
-        return
-    for folder, _, files in os.walk(root / name, onerror=_cannot_list):
-        prefix = Path(folder).relative_to(root).as_posix()
-        for file in files:
-            if file.lower().endswith(_SUFFIXES) and not file.startswith("."):
-                yield f"{prefix}/{file}"
-
-
-def _cannot_list(err: OSError) -> None:
-    raise err  # left alone, os.walk goes on, and a class is short of images
+        return []
+    return sorted(f"{name}/{path.as_posix()}" for path in pictures_below(root / name))
 
 
 def _holds(path: Path) -> str:

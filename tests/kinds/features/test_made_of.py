@@ -8,6 +8,7 @@ from recorded_stores import write_store
 
 import dvis
 from dvis.kinds.features.made_of import FILES, WEIGHTS, fingerprint_of
+from dvis.kinds.features.read import parameters_of
 from dvis.kinds.features.words import FINGERPRINT
 from dvis.schema import Status
 
@@ -15,7 +16,7 @@ from dvis.schema import Status
 def kinds_of(store: Path) -> set[str]:
     ds = dvis.open(store)
     is_complete = ds.status.values == Status.COMPLETE
-    return set(fingerprint_of(ds.params.values, ds.attrs["parameters"])[is_complete].tolist())
+    return set(fingerprint_of(ds.params.values, parameters_of(ds))[is_complete].tolist())
 
 
 def test_imported_units_are_of_files(sample_store: Path) -> None:

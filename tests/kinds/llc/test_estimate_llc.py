@@ -1,5 +1,6 @@
 """Chains of every checkpoint into a store: resumed, added to, refused under an old name."""
 
+import json
 import multiprocessing
 import os
 import shutil
@@ -120,7 +121,7 @@ def test_other_data_and_settings_under_an_old_name_are_refused(options: Estimate
     estimate_llc(replace(fewer, name="fewer"))
     assert llc_names(store_of(options)) == ["fewer", "llc"]
     assert estimate_llc(changed(fewer, overwrite=True)).n_measured == 8
-    assert loaded(options).attrs["data"]["n_samples"] == 50
+    assert json.loads(loaded(options).attrs["data"])["n_samples"] == 50
 
 
 def test_weights_are_chosen_by_regular_expressions(options: EstimateOptions) -> None:

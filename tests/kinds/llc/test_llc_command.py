@@ -1,5 +1,6 @@
 """The local learning coefficient as it is asked for: by command, or of models of one's own."""
 
+import json
 import sys
 from dataclasses import replace
 from functools import partial
@@ -50,8 +51,9 @@ def test_every_checkpoint_has_its_chains_and_a_second_run_adds_none(
     assert traces.sizes == sizes
     assert (traces.status == ChainStatus.DONE).all()
     assert traces.loss.notnull().all()
-    assert traces.attrs["data"]["name"] == "shapes"
-    assert traces.attrs["data"]["n_samples"] == 100
+    data = json.loads(traces.attrs["data"])
+    assert data["name"] == "shapes"
+    assert data["n_samples"] == 100
     assert traces.attrs["burn_in"] == 4
     assert llc(EstimateCommand(options=options)) == 0
     assert "0 chains measured, 0 failed" in capsys.readouterr().out

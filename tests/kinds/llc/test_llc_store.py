@@ -1,5 +1,6 @@
 """Chains into a store and out again: resumed, made longer, killed, and of other weights."""
 
+import json
 import signal
 import subprocess
 import sys
@@ -38,6 +39,7 @@ import dvis
 from dvis.cli import main
 from dvis.kinds.llc.words import WORDS
 from dvis.schema import group_path
+from dvis.store.portable import portable_attrs
 from dvis.store.writer import restructuring
 
 TESTS = Path(__file__).parents[2]
@@ -79,8 +81,9 @@ def test_what_is_recorded_is_read(store: Path) -> None:
     assert dataset.n_parameters.item() == 7
     assert dataset.step.values.tolist() == [0, 100, 200]
     assert dataset.attrs["model"] == "net"
-    assert {key: dataset.attrs[key] for key in SETTINGS} == SETTINGS
-    assert dataset.attrs["shown"] == {"parameters": "all", "epsilon": 1e-4, "gamma": 1.0}
+    assert {key: dataset.attrs[key] for key in SETTINGS} == portable_attrs(SETTINGS)
+    shown = {"parameters": "all", "epsilon": 1e-4, "gamma": 1.0}
+    assert json.loads(dataset.attrs["shown"]) == shown
 
 
 def test_every_array_is_as_it_is_described(store: Path) -> None:

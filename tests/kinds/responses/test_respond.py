@@ -1,5 +1,6 @@
 """Responses over checkpoints: into the store, resumed, refused, and read again."""
 
+import json
 import shutil
 import subprocess
 import sys
@@ -127,7 +128,7 @@ def test_classes_files_and_noise_have_names_of_their_own(
     assert by_class["class"].values.tolist()[:2] == ["circle", "ring"]
     photos = loaded(options, "photos")
     assert photos.image.values.tolist() == ["cat.png", "dog.png"]
-    assert photos.attrs["images"]["transform"]["size"] == 16
+    assert json.loads(photos.attrs["images"])["transform"]["size"] == 16
     noise = loaded(options, "noise-3-seed-0-max")
     assert (noise.attrs["aggregation"], noise.sizes["image"]) == ("max", 3)
 

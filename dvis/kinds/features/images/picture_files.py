@@ -25,10 +25,11 @@ class PictureError(ValueError):
 
 @dataclass(frozen=True)
 class Picture:
-    """What a picture's header says, and a remark where it is not a plain jpg."""
+    """What a picture's header says, and a remark where its colours are not plain ones."""
 
     height: int
     width: int
+    format: str = "JPEG"
     remark: str = ""
 
 
@@ -67,7 +68,9 @@ def decode(data: bytes) -> np.ndarray:
     try:
         with _open(data) as picture:
             return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
-    except (OSError, SyntaxError, ValueError) as err:
+    except PictureError:
+        raise
+    except Exception as err:  # what Pillow raises of damaged bytes is no closed list
         raise PictureError(f"is cut short or damaged: {err}") from err
 
 
@@ -86,8 +89,8 @@ def _open(data: bytes) -> Image.Image:
             picture = Image.open(io.BytesIO(data), formats=_FORMATS)
         except Image.DecompressionBombError as err:
             raise PictureError(f"claims more pixels than can be kept: {err}") from err
-        except OSError as err:
-            raise PictureError("is no jpg or png, or its header is cut short") from err
+        except Exception as err:  # likewise
+            raise PictureError("is no jpg or png, or its header is cut short or damaged") from err
     _check_size(picture.height, picture.width)
     return picture
 
@@ -96,15 +99,14 @@ def _inspect_by_decoding(data: bytes) -> Picture:
     if data.startswith(_PNG_SIGNATURE) and len(data) > 24 and data[24] == 16:
         raise PictureError("is a png of 16 bits a colour; 8 can be kept")
     with _open(data) as picture:
-        kind, mode = picture.format, picture.mode
+        kind, mode = str(picture.format), picture.mode
         height, width = picture.height, picture.width
     decode(data)
     remark = ""
-    if kind == "PNG":
-        remark = f"is a png ({mode}) by another name; kept as it is, read as RGB"
-    elif mode not in ("RGB", "L"):
-        remark = f"is a {mode} jpg; kept as it is, its colours as RGB are approximate"
-    return Picture(height, width, remark)
+    if mode not in ("RGB", "L", *(("P", "1") if kind == "PNG" else ())):
+        what = "without its transparency" if kind == "PNG" else "approximately"
+        remark = f"is a {kind.lower()} of mode {mode}; kept as it is, read as RGB {what}"
+    return Picture(height, width, kind, remark)
 
 
 def _check_size(height: int, width: int) -> None:

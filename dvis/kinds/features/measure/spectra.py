@@ -7,8 +7,9 @@ import torch
 from PIL import Image, ImageOps
 
 from dvis.kinds.features.measure.parametrisations import ImageSpace, mean_magnitude
+from dvis.models.data.folders import FilePictures
+from dvis.models.image_files import pictures_below
 
-_SUFFIXES = (".jpg", ".jpeg", ".png")
 _BATCH = 32
 
 
@@ -18,7 +19,7 @@ def spectrum_of_images(folder: Path, channels: int, side: int, n_images: int = 1
     Parameters
     ----------
     folder : Path
-        A folder of jpg or png files, at any depth.
+        A folder of pictures, at any depth.
     channels : int
         Channels of the model's input, 1 or 3.
     side : int
@@ -34,30 +35,28 @@ def spectrum_of_images(folder: Path, channels: int, side: int, n_images: int = 1
     ------
     FileNotFoundError
         When there are no such files.
-    ValueError
-        When a file is no image.
+    OSError
+        When a file cannot be read as an image; the text names it.
     """
-    paths = sorted(p for p in folder.expanduser().rglob("*") if p.suffix.lower() in _SUFFIXES)
+    folder = folder.expanduser()
+    paths = sorted(pictures_below(folder)) if folder.is_dir() else []
     if not paths:
         raise FileNotFoundError(
-            f"no jpg or png files below {folder}, whose mean spectrum is wanted; give a folder of "
+            f"no pictures below {folder}, whose mean spectrum is wanted; give a folder of "
             "photographs, or leave --maco-images out for 1/f"
         )
+    pictures = FilePictures(folder, tuple(str(path) for path in paths))
     chosen = np.linspace(0, len(paths) - 1, min(n_images, len(paths))).round().astype(int)
     space = ImageSpace(channels=channels, height=side, width=side, dtype=torch.float64)
     total = torch.zeros(channels, side, side // 2 + 1, dtype=torch.float64)
     for start in range(0, len(chosen), _BATCH):
         batch = chosen[start : start + _BATCH].tolist()
-        images = np.stack([_read(paths[i], channels, side) for i in batch])
+        images = np.stack([_square(pictures[i], channels, side) for i in batch])
         total += len(batch) * mean_magnitude(torch.from_numpy(images), space)
     return (total / len(chosen)).numpy().astype(np.float32)
 
 
-def _read(path: Path, channels: int, side: int) -> np.ndarray:
-    try:
-        with Image.open(path) as image:
-            square = ImageOps.fit(image.convert("RGB" if channels == 3 else "L"), (side, side))
-    except (OSError, Image.DecompressionBombError) as err:
-        raise ValueError(f"{path} cannot be read as an image: {err}; take it out") from err
+def _square(picture: Image.Image, channels: int, side: int) -> np.ndarray:
+    square = ImageOps.fit(picture.convert("RGB" if channels == 3 else "L"), (side, side))
     values = np.asarray(square, np.float64) / 255
     return np.atleast_3d(values).transpose(2, 0, 1)

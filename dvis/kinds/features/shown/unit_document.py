@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from dvis.kinds.features.read import FEATURE_READER
+from dvis.kinds.features.read import FEATURE_READER, parameters_of
 from dvis.kinds.features.shown.documents import (
     birth_of,
     births_of,
@@ -32,7 +32,7 @@ def unit(store: ShownStore, variant: int, index: int, channel: int) -> dict[str,
     status = layer.status[:, column]
     is_told = np.isin(status, (Status.COMPLETE, Status.INCOMPLETE))
     whole = {name: np.where(is_told, at_rows[name].values, -1) for name in _WHOLE}
-    tables, params = _tables(dataset.attrs.get("parameters", []), whole.pop("params"))
+    tables, params = _tables(parameters_of(dataset), whole.pop("params"))
     return {
         "layer": layer.name,
         "channel": channel,

@@ -1,7 +1,7 @@
 """Pictures out: a store becomes the jpg/json tree again.
 
-A store in, `{out}/{model}/{run}/{checkpoint}/...` out: imported jpgs byte for byte, and info.json
-files equal in content to those that were imported.
+A store in, `{out}/{model}/{run}/{checkpoint}/...` out: imported pictures byte for byte, and
+info.json files, in UTF-8, equal in content to those that were imported.
 """
 
 import io
@@ -17,8 +17,9 @@ from PIL import Image
 
 from dvis.disk import inside, is_file_name, write_atomically
 from dvis.kinds.features.images.block_reader import Block, BlockReader
+from dvis.kinds.features.images.picture_files import encode_png
 from dvis.kinds.features.read import flat_checkpoints
-from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, INFO_SUFFIX, stem_of
+from dvis.kinds.features.tree.tree_names import image_name, info_name, stem_of
 from dvis.kinds.features.tree.unit_files import Info, rebuild_info
 from dvis.kinds.features.words import KIND, Form, Variant
 from dvis.progress import progress_bar
@@ -44,7 +45,7 @@ class ExportReport:
 def export_tree(
     store: str | Path, out: str | Path, *, overwrite: bool = False, progress: bool = False
 ) -> ExportReport:
-    """Write the jpg/json tree of a store.
+    """Write the jpg/json tree of a store, each file by the name that it was imported by.
 
     Parameters
     ----------
@@ -62,9 +63,9 @@ def export_tree(
     -------
     ExportReport
         `n_encoded` counts the pictures that a store holds as pixels: they become jpgs of quality
-        95, which are not what made them. `faults` lists pictures that are damaged in the store and
-        so left out, `others` groups of other kinds that the store holds: the tree has no place for
-        them.
+        95, which are not what made them, and pngs where they came from pngs. `faults` lists
+        pictures that are damaged in the store and so left out, `others` groups of other kinds that
+        the store holds: the tree has no place for them.
 
     Raises
     ------
@@ -110,21 +111,22 @@ def _files(
         parents = [] if label in flat else reader.run.split("/")
         form = int(block.form[row, column]) or Form.HAS_IMAGE | Form.HAS_INFO
         channel = block.channel + int(column)
-        base = Path(*parents, label, stem_of(layer, channel, variant, form))
+        folder, stem = Path(*parents, label), stem_of(layer, channel, variant, form)
+        picture = folder / image_name(stem, form)
         data = block.images.get((int(row), int(column)))
         if form & Form.HAS_IMAGE and data is None:
             fault = block.fault or "is damaged, or not there"
-            report.faults.append(f"{base}{IMAGE_SUFFIX}: its picture {fault}")
+            report.faults.append(f"{picture}: its picture {fault}")
         elif form & Form.HAS_IMAGE and data is not None:
             if reader.blocks.codec == "raw":
-                data = _encode(data, reader)
+                data = _encode(data, reader, picture.suffix)
                 report.n_encoded += 1
             report.n_images += 1
-            yield base.with_name(base.name + IMAGE_SUFFIX), data
+            yield picture, data
         if form & Form.HAS_INFO:
             text = scalars.info_text(int(row), int(column), layer, channel, variant, form)
             report.n_infos += 1
-            yield base.with_name(base.name + INFO_SUFFIX), text.encode()
+            yield folder / info_name(stem, form), text.encode()
 
 
 def _require_names(store: Path, model: str, readers: Sequence[BlockReader]) -> None:
@@ -190,11 +192,13 @@ class _Scalars:
         return json.dumps(rebuild_info(info, layer, channel, variant, parameters), indent=2)
 
 
-def _encode(pixels: bytes, reader: BlockReader) -> bytes:
+def _encode(pixels: bytes, reader: BlockReader, suffix: str) -> bytes:
     array = np.frombuffer(pixels, np.uint8)
+    array = array.reshape(reader.blocks.height, reader.blocks.width, 3)
+    if suffix.lower() == ".png":
+        return encode_png(array)
     buffer = io.BytesIO()
-    picture = Image.fromarray(array.reshape(reader.blocks.height, reader.blocks.width, 3))
-    picture.save(buffer, "JPEG", quality=95, subsampling=0)
+    Image.fromarray(array).save(buffer, "JPEG", quality=95, subsampling=0)
     return buffer.getvalue()
 
 

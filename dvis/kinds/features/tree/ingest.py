@@ -13,9 +13,10 @@ from pathlib import Path
 
 from dvis.disk import explain_full_disk, inside, is_file_name, remove_tree, write_lock
 from dvis.kinds.features.run_notes import finish_import
+from dvis.kinds.features.tree.problems import Problem
 from dvis.kinds.features.tree.reading import reading_pool
 from dvis.kinds.features.tree.run_import import ImportJob, ImportReport, RunImport
-from dvis.kinds.features.tree.survey import Problem, RunSurvey, survey
+from dvis.kinds.features.tree.survey import RunSurvey, survey
 from dvis.kinds.features.tree.tree_names import find_models
 from dvis.kinds.features.words import KIND
 from dvis.progress import progress_bar

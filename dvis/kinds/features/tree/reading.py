@@ -20,7 +20,7 @@ import numpy as np
 
 from dvis.kinds.features.images.blocks import ImageBlocks, Position
 from dvis.kinds.features.images.picture_files import PictureError, decode
-from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, stem_of
+from dvis.kinds.features.tree.tree_names import image_name, stem_of
 from dvis.kinds.features.tree.unit_files import Info, UnitRead, read_unit, without_image
 from dvis.kinds.features.words import Variant
 from dvis.models.processes import safely_started
@@ -176,7 +176,7 @@ def _decoded(task: BlockTask, i: int, read: UnitRead) -> UnitRead:
         return replace(read, image=decode(read.image).tobytes())
     except PictureError as err:
         stem = stem_of(task.layer, int(task.channel[i]), task.variant, read.form)
-        return without_image(read, f"{stem}{IMAGE_SUFFIX}: {err}")
+        return without_image(read, f"{image_name(stem, read.form)}: {err}")
 
 
 @contextmanager

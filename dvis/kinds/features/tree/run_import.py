@@ -19,8 +19,9 @@ from dvis.kinds.features.images.picture_files import PictureError, inspect
 from dvis.kinds.features.read import codec_of
 from dvis.kinds.features.run_notes import batches_per_epoch, note_run
 from dvis.kinds.features.tree.planned import PlannedTask, columns_of, places_of
+from dvis.kinds.features.tree.problems import Problem
 from dvis.kinds.features.tree.reading import BlockTask, UnitReads, read_block, write_images
-from dvis.kinds.features.tree.survey import Problem, RunSurvey, UnitFiles, list_units
+from dvis.kinds.features.tree.survey import RunSurvey, UnitFiles, list_units
 from dvis.kinds.features.tree.tree_names import ModelTree
 from dvis.kinds.features.tree.unit_files import MAX_IMAGE_BYTES
 from dvis.kinds.features.words import (

@@ -11,15 +11,18 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
 
+from dvis.kinds.features.tree.lookalikes import Lookalikes
+from dvis.kinds.features.tree.problems import Problem, problem_at
 from dvis.kinds.features.tree.tree_names import (
-    IMAGE_SUFFIX,
     FeatureName,
     ModelTree,
+    form_of_suffix,
     parse_stem,
     split_feature_file,
     stem_of,
 )
 from dvis.kinds.features.words import MAX_CHANNELS, Form, Variant
+from dvis.models.image_files import is_passed_over
 from dvis.names import CheckpointName, parse_checkpoint
 
 
@@ -48,17 +51,6 @@ class RunSurvey:
 
 
 @dataclass(frozen=True)
-class Problem:
-    """Something in the tree that was not taken, or not as it is."""
-
-    path: str
-    message: str
-
-    def __str__(self) -> str:
-        return f"{self.path}: {self.message}"
-
-
-@dataclass(frozen=True)
 class UnitFiles:
     """A unit's files in a folder: their form, and a hash of their sizes and times."""
 
@@ -72,49 +64,48 @@ def survey(tree: ModelTree) -> tuple[list[RunSurvey], list[Problem]]:
     """Runs of a model's tree, and what in its folders cannot be taken."""
     runs: dict[str, RunSurvey] = {}
     problems: list[Problem] = []
+    lookalikes = Lookalikes(tree.root)
     for folder, names in _walk(tree.start, tree.root, problems):
-        read = [found for found in map(_read_name, names) if found]
-        units = {feature for feature, _, fault in read if not fault}
-        if not units:
+        read = {name: found for name in names if (found := _read_name(name))}
+        lookalikes.look(folder, (name for name in names if name not in read), read)
+        files = [(feature, suffix) for feature, suffix, fault in read.values() if not fault]
+        if not files:
             if read:
                 list_units(folder, tree.root, problems)
             continue
         if not _is_text(str(folder.relative_to(tree.root))):
-            problems.append(_problem(tree.root, folder, "its name is not UTF-8; rename it"))
+            problems.append(problem_at(tree.root, folder, "its name is not UTF-8; rename it"))
             continue
         if folder == tree.root:
             problems.append(
-                _problem(tree.root, folder, "holds features, but belongs to no checkpoint")
+                problem_at(tree.root, folder, "holds features, but belongs to no checkpoint")
             )
             continue
         run = runs.setdefault(tree.run_of(folder), RunSurvey(tree.run_of(folder)))
         if folder.name in run.folders:
             where = run.folders[folder.name].relative_to(tree.root.parent)
             problems.append(
-                _problem(tree.root, folder, f"the run has this checkpoint already, in {where}")
+                problem_at(tree.root, folder, f"the run has this checkpoint already, in {where}")
             )
             continue
-        _add_folder(run, folder, units, set(names))
-    return [runs[name] for name in sorted(runs)], problems
+        _add_folder(run, folder, files)
+    return [runs[name] for name in sorted(runs)], problems + lookalikes.problems()
 
 
-def _add_folder(run: RunSurvey, folder: Path, units: set[FeatureName], names: set[str]) -> None:
+def _add_folder(run: RunSurvey, folder: Path, files: list[tuple[FeatureName, str]]) -> None:
     run.folders[folder.name] = folder
-    run.n_units += len({(u.layer, u.channel, u.variant) for u in units})
+    run.n_units += len({(unit.layer, unit.channel, unit.variant) for unit, _ in files})
     sampled: dict[tuple[str, str], list[str]] = {}
-    for unit in units:
+    for unit, suffix in files:
         variant = run.variants.setdefault(unit.variant, VariantSurvey())
         wide = variant.n_channels.get(unit.layer, 0)
         variant.n_channels[unit.layer] = max(wide, unit.channel + 1)
-        form = Form.NUMBERED_NAME if unit.is_numbered else 0
-        stem = stem_of(unit.layer, unit.channel, Variant.parse(unit.variant), form)
-        if stem + IMAGE_SUFFIX in names:
-            sampled.setdefault((unit.variant, unit.layer), []).append(stem)
-    for name in {unit.variant for unit in units}:
+        if form_of_suffix(suffix) & Form.HAS_IMAGE:
+            sampled.setdefault((unit.variant, unit.layer), []).append(_stem(unit) + suffix)
+    for name in {unit.variant for unit, _ in files}:
         run.variants[name].labels.append(folder.name)
-    for (name, _), stems in sampled.items():
-        samples = {min(stems), max(stems)}
-        run.variants[name].samples += [folder / (stem + IMAGE_SUFFIX) for stem in sorted(samples)]
+    for (name, _), pictures in sampled.items():
+        run.variants[name].samples += [folder / each for each in {min(pictures), max(pictures)}]
 
 
 def list_units(
@@ -132,52 +123,68 @@ def list_units(
         elif not entry.is_file(follow_symlinks=False):
             fault = "is called like a feature file, but is none"
         if fault:
-            problems.append(_problem(root, Path(entry.path), fault))
+            problems.append(problem_at(root, Path(entry.path), fault))
             continue
         try:
             stat = entry.stat(follow_symlinks=False)
         except OSError as err:
-            problems.append(_problem(root, Path(entry.path), str(err.strerror)))
+            problems.append(problem_at(root, Path(entry.path), str(err.strerror)))
             continue
         unit = found.setdefault((name.variant, name.layer, name.channel), {})
-        stamps = unit.setdefault(name.is_numbered, _Stamps())
+        stamps = unit.setdefault(name.is_numbered, _Stamps(_stem(name)))
         stamps.add(suffix, stat.st_size, stat.st_mtime_ns)
     units: dict[tuple[str, str], list[UnitFiles]] = {}
     for (variant, layer, channel), forms in found.items():
         is_numbered, note = next(iter(forms)), ""
         if len(forms) == 2:
             is_numbered = max(forms, key=lambda numbered: (forms[numbered].newest, numbered))
-            kept = stem_of(
-                layer, channel, Variant.parse(variant), Form.NUMBERED_NAME if is_numbered else 0
+            note = (
+                f"{forms[is_numbered].stem}: the same unit is here with and without image number; "
+                "this is newer"
             )
-            note = f"{kept}: the same unit is here with and without image number; this is newer"
         units.setdefault((variant, layer), []).append(
             forms[is_numbered].unit(channel, is_numbered, note)
         )
     return units
 
 
+def _stem(name: FeatureName) -> str:
+    form = Form.NUMBERED_NAME if name.is_numbered else 0
+    return stem_of(name.layer, name.channel, Variant.parse(name.variant), form)
+
+
 class _Stamps:
-    """Sizes and times of a unit's two files."""
+    """Sizes and times of a unit's two files, the newest where one is there by several suffixes."""
 
-    __slots__ = ("files",)
+    __slots__ = ("files", "notes", "stem")
 
-    def __init__(self) -> None:
-        self.files: dict[str, tuple[int, int]] = {}
+    def __init__(self, stem: str) -> None:
+        self.stem = stem
+        self.files: dict[int, tuple[int, int, str]] = {}
+        self.notes: list[str] = []
 
     def add(self, suffix: str, size: int, mtime_ns: int) -> None:
-        self.files[suffix] = (size, mtime_ns)
+        kind = form_of_suffix(suffix) & (Form.HAS_IMAGE | Form.HAS_INFO)
+        this, there = (mtime_ns, size, suffix), self.files.get(kind)
+        self.files[kind] = this if there is None else max(this, there)
+        if there is not None:
+            newer, older = max(this, there)[2], min(this, there)[2]
+            self.notes.append(f"{self.stem}{newer}: {older} is there too; this is newer")
 
     @property
     def newest(self) -> int:
-        return max(mtime_ns for _, mtime_ns in self.files.values())
+        return max(mtime_ns for mtime_ns, *_ in self.files.values())
 
     def unit(self, channel: int, is_numbered: bool, note: str) -> UnitFiles:
         form = Form.NUMBERED_NAME if is_numbered else 0
+        note = "; ".join(filter(None, [note, *sorted(self.notes)]))
         stamp = hashlib.blake2b(note.encode(), digest_size=8)
-        for suffix, (size, mtime_ns) in sorted(self.files.items()):
-            form |= Form.HAS_IMAGE if suffix == IMAGE_SUFFIX else Form.HAS_INFO
-            stamp.update(struct.pack("<cQq", suffix[1:2].encode(), size, mtime_ns))
+        # In this order, and by these letters, so that what was imported earlier is known again.
+        for kind, letter in ((Form.HAS_INFO, b"i"), (Form.HAS_IMAGE, b"j")):
+            if kind in self.files:
+                mtime_ns, size, suffix = self.files[kind]
+                form |= form_of_suffix(suffix)
+                stamp.update(struct.pack("<cQq", letter, size, mtime_ns))
         stamp.update(bytes([form]))
         # 0 stands for no fingerprint, which never equals one.
         fingerprint = int.from_bytes(stamp.digest(), "little") or 1
@@ -188,10 +195,12 @@ def _walk(folder: Path, root: Path, problems: list[Problem]) -> Iterator[tuple[P
     """Folders below one, parents first, each with the names of its files."""
     names, below = [], []
     for entry in _entries(folder, root, problems):
+        if is_passed_over(entry.name):
+            continue
         if entry.is_symlink():
             if entry.is_dir():
                 problems.append(
-                    _problem(
+                    problem_at(
                         root,
                         Path(entry.path),
                         "is a symbolic link to a folder; links are not followed",
@@ -211,7 +220,7 @@ def _entries(folder: Path, root: Path, problems: list[Problem]) -> Iterator[os.D
         with os.scandir(folder) as entries:
             yield from entries
     except OSError as err:
-        problems.append(_problem(root, folder, f"cannot be listed: {err.strerror}"))
+        problems.append(problem_at(root, folder, f"cannot be listed: {err.strerror}"))
 
 
 # The same names recur in every checkpoint's folder.
@@ -240,8 +249,3 @@ def _is_text(name: str) -> bool:
     except UnicodeEncodeError:
         return False
     return True
-
-
-def _problem(root: Path, path: Path, message: str) -> Problem:
-    shown = str(path.relative_to(root.parent))
-    return Problem(shown.encode(errors="backslashreplace").decode(), message)

@@ -2,20 +2,26 @@
 
     feature_images/{model}/{run: other folders}/{checkpoint}/{stem}.jpg and {stem}.info.json
 
+where a picture may also be a .jpeg or .png, and suffixes be in capitals.
+
 Names in, labels out, and back. Looking around in folders is here too; reading files is not.
 """
 
 import os
 import re
-from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
 from dvis.kinds.features.words import OBJECTIVE, Form, Variant
+from dvis.models.image_files import folders_in
 from dvis.schema import DEFAULT_RUN
 
-IMAGE_SUFFIX, INFO_SUFFIX = ".jpg", ".info.json"
+# As a unit's form counts them: what a store holds depends on their order.
+IMAGE_SUFFIXES = (".jpg", ".JPG", ".jpeg", ".JPEG", ".png", ".PNG", ".Jpg", ".Png")
+INFO_SUFFIXES = (".info.json", ".INFO.JSON")
 ROOT_NAME = "feature_images"
+
+_FIRST_SUFFIX_BIT = 16
 
 _STEM = re.compile(
     r"layer_(?P<layer>.+)_channel_(?P<channel>\d+)_"
@@ -76,11 +82,30 @@ def stem_of(layer: str, channel: int, variant: Variant, form: int) -> str:
     return f"layer_{layer}_channel_{channel}_{variant.objective}{number}"
 
 
+def image_name(stem: str, form: int) -> str:
+    """Name of a unit's picture, with the suffix that its form says."""
+    return stem + IMAGE_SUFFIXES[(form & Form.IMAGE_SUFFIX) // _FIRST_SUFFIX_BIT]
+
+
+def info_name(stem: str, form: int) -> str:
+    """Name of a unit's info.json, with the suffix that its form says."""
+    return stem + INFO_SUFFIXES[bool(form & Form.CAPITAL_INFO_SUFFIX)]
+
+
+def form_of_suffix(suffix: str) -> int:
+    """The form of a unit of which there is a file with this suffix: of all its files, by "or"."""
+    if suffix in INFO_SUFFIXES:
+        capital = Form.CAPITAL_INFO_SUFFIX if suffix != INFO_SUFFIXES[0] else 0
+        return Form.HAS_INFO | capital
+    return Form.HAS_IMAGE | IMAGE_SUFFIXES.index(suffix) * _FIRST_SUFFIX_BIT
+
+
 def split_feature_file(name: str) -> tuple[str, str] | None:
     """Stem and suffix of a file that is called like a feature file, else None."""
-    for suffix in (IMAGE_SUFFIX, INFO_SUFFIX):
-        if name.endswith(suffix) and name.startswith("layer_"):
-            return name[: -len(suffix)], suffix
+    if name.startswith("layer_"):
+        for suffix in (*IMAGE_SUFFIXES, *INFO_SUFFIXES):
+            if name.endswith(suffix):
+                return name[: -len(suffix)], suffix
     return None
 
 
@@ -133,7 +158,8 @@ def find_models(path: Path, model: str | None = None) -> list[ModelTree]:
                 break
             if is_torchvision_name(folder.name) or folder.parent.name == ROOT_NAME:
                 return [ModelTree(folder.name, folder, path)]
-    children = sorted(child for child in _folders(path) if not holds_features(child))
+    below = [path / name for name in folders_in(path)]
+    children = [child for child in below if not (child.is_symlink() or holds_features(child))]
     if path.name != ROOT_NAME and not any(is_torchvision_name(c.name) for c in children):
         children = []
     return [ModelTree(child.name, child, child) for child in children] or [
@@ -146,17 +172,9 @@ def is_torchvision_name(name: str) -> bool:
     return _TORCHVISION.fullmatch(name) is not None
 
 
-def _folders(path: Path) -> Iterator[Path]:
-    with os.scandir(path) as entries:
-        for entry in entries:
-            if entry.is_dir(follow_symlinks=False):
-                yield Path(entry.path)
-
-
 def _no_folder(path: Path) -> str:
     existing = next(parent for parent in (path, *path.parents) if parent.exists())
     if existing == path:
         return f"{path} is a file; an import reads a folder, such as feature_images/resnet50"
-    there = sorted(child.name for child in _folders(existing) if not child.name.startswith("."))
-    shown = ", ".join(there[:10]) or "no folders"
+    shown = ", ".join(folders_in(existing)[:10]) or "no folders"
     return f"No folder {path}. In {existing} there are: {shown}"

@@ -17,7 +17,7 @@ import numpy as np
 import orjson
 
 from dvis.kinds.features.images.picture_files import PictureError, inspect
-from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIX, INFO_SUFFIX, stem_of
+from dvis.kinds.features.tree.tree_names import image_name, info_name, stem_of
 from dvis.kinds.features.words import CENTER, MAX_LOSS_STEPS, Form, Variant
 from dvis.schema import Status
 
@@ -76,36 +76,36 @@ class UnitRead:
 def read_unit(folder: str, layer: str, channel: int, variant: Variant, form: int) -> UnitRead:
     """Read a unit's files, whichever its form says are there."""
     stem = stem_of(layer, channel, variant, form)
-    image_name, info_name = stem + IMAGE_SUFFIX, stem + INFO_SUFFIX
+    image_file, info_file = image_name(stem, form), info_name(stem, form)
     problems, retriable, image, size, info = [], False, None, None, None
-    kept = form & Form.NUMBERED_NAME
+    kept = form & ~(Form.HAS_IMAGE | Form.HAS_INFO)
     try:
         if form & Form.HAS_IMAGE:
-            data = _read_file(folder + os.sep + image_name, MAX_IMAGE_BYTES, PictureError)
+            data = _read_file(folder + os.sep + image_file, MAX_IMAGE_BYTES, PictureError)
             picture = inspect(data)
             image, size, kept = data, (picture.height, picture.width), kept | Form.HAS_IMAGE
-            if picture.remark:
-                problems.append(f"{image_name}: {picture.remark}")
+            remarks = [_called_otherwise(image_file, picture.format), picture.remark]
+            problems += [f"{image_file}: {remark}" for remark in remarks if remark]
         else:
-            problems.append(f"{info_name}: there is no jpg beside it")
+            problems.append(f"{info_file}: there is no picture beside it")
     except PictureError as err:
-        problems.append(f"{image_name}: {err}")
+        problems.append(f"{image_file}: {err}")
     except OSError as err:
-        problems.append(f"{image_name}: cannot be read: {err.strerror or err}")
+        problems.append(f"{image_file}: cannot be read: {err.strerror or err}")
         retriable = True
     try:
         if form & Form.HAS_INFO:
-            text = _read_file(folder + os.sep + info_name, MAX_INFO_BYTES, InfoError)
+            text = _read_file(folder + os.sep + info_file, MAX_INFO_BYTES, InfoError)
             info = parse_info(text, layer, channel, variant)
             kept |= Form.HAS_INFO | (Form.NUMBERED_INFO if info.is_numbered else 0)
         else:
-            problems.append(f"{image_name}: there is no info.json beside it")
+            problems.append(f"{image_file}: there is no info.json beside it")
     except ContradictionError as err:
-        return UnitRead(status=Status.FAILED, form=0, problem=f"{info_name}: {err}")
+        return UnitRead(status=Status.FAILED, form=0, problem=f"{info_file}: {err}")
     except InfoError as err:
-        problems.append(f"{info_name}: {err}")
+        problems.append(f"{info_file}: {err}")
     except OSError as err:
-        problems.append(f"{info_name}: cannot be read: {err.strerror or err}")
+        problems.append(f"{info_file}: cannot be read: {err.strerror or err}")
         retriable = True
     return UnitRead(
         status=_judge(image, info),
@@ -116,6 +116,11 @@ def read_unit(folder: str, layer: str, channel: int, variant: Variant, form: int
         problem="; ".join(problems),
         is_retriable=retriable,
     )
+
+
+def _called_otherwise(name: str, format: str) -> str:
+    is_called_png = name.lower().endswith(".png")
+    return "" if is_called_png == (format == "PNG") else f"is a {format.lower()} by another name"
 
 
 def without_image(read: UnitRead, problem: str) -> UnitRead:
@@ -175,7 +180,7 @@ def parse_info(text: bytes, layer: str, channel: int, variant: Variant) -> Info:
         parameters=parameters,
         loss=loss,
         is_numbered=is_numbered,
-        verbatim="" if is_exact else text.decode("utf-8"),
+        verbatim="" if is_exact else _decoded(text),
     )
 
 
@@ -214,11 +219,16 @@ def _parse_json(text: bytes) -> Any:
         pass
     try:
         # Python's json takes the bare words NaN and Infinity, which such files hold.
-        return json.loads(text.decode("utf-8"))
+        return json.loads(_decoded(text))
     except (ValueError, RecursionError) as err:
         if not text.strip():
             raise InfoError("is empty") from err
         raise InfoError(f"is damaged or cut short: {err}") from err
+
+
+def _decoded(text: bytes) -> str:
+    """Text of a file in UTF-8, -16 or -32, with a byte order mark, as Windows writes it, or not."""
+    return text.decode(json.detect_encoding(text))
 
 
 def _check_unit(record: dict[str, Any], layer: str, channel: int, variant: Variant) -> None:
