@@ -160,11 +160,11 @@ def trace_forward(model: nn.Module, calls: Mapping[str, int], image: Tensor) -> 
         return recorder.end(outputs)
 
 
-class _Recorder(TorchDispatchMode):
+class _Recorder(TorchDispatchMode):  # type: ignore[no-untyped-call]  # torch has no types here
     """Records what runs while it is active."""
 
     def __init__(self, model: nn.Module) -> None:
-        super().__init__()
+        super().__init__()  # type: ignore[no-untyped-call]
         self._model, self._trace = model, ForwardTrace()
         self._modules = [""]
         self._numbers: dict[int, int] = {}

@@ -17,15 +17,21 @@ logger = logging.getLogger(__name__)
 
 # Neighbours change nothing but the order of a sum, if that.
 _TOLERANCE = {torch.float64: 1e-9, torch.float32: 1e-5}
-_known: "WeakKeyDictionary[nn.Module, dict[object, tuple[ForwardTrace, bool]]]"
+_ALONE = "images go through the model one at a time"
+_NOT_FIXED = f"{_ALONE}: the course of its forward pass depends on the image, or is not known"
+_MIXES = (
+    f"{_ALONE}: what it gives of one depends on the others of a batch, as with batch norm without "
+    "running statistics"
+)
+_known: "WeakKeyDictionary[nn.Module, dict[object, tuple[ForwardTrace, str]]]"
 _known = WeakKeyDictionary()
 
 
-def looks_at_others(model: nn.Module, calls: Mapping[str, int], image: Tensor) -> bool:
-    """Whether what layers give of an image depends on the images beside it in a batch.
+def why_alone(model: nn.Module, calls: Mapping[str, int], image: Tensor) -> str:
+    """Why the images of a batch have to go through a model one at a time, or nothing.
 
-    So it is with batch norm that has no running statistics, and where the course of the forward
-    pass depends on the images.
+    They have where what layers give of an image depends on the images beside it: by batch norm
+    that has no running statistics, or because the course of the forward pass depends on them.
 
     Parameters
     ----------
@@ -39,18 +45,20 @@ def looks_at_others(model: nn.Module, calls: Mapping[str, int], image: Tensor) -
     return examine(model, calls, image)[1]
 
 
-def examine(
-    model: nn.Module, calls: Mapping[str, int], image: Tensor
-) -> tuple[ForwardTrace, bool]:
-    """The operations until layers have run, and whether the images of a batch mix in them.
+def examine(model: nn.Module, calls: Mapping[str, int], image: Tensor) -> tuple[ForwardTrace, str]:
+    """The operations until layers have run, and why images have to be alone in them, or nothing.
 
     What was found of a model is kept as long as the model, for its architecture and this shape.
     """
     key = (repr(model), tuple(sorted(calls.items())), image.shape, image.dtype, image.device)
     known = _known.setdefault(model, {})
     if key not in known:
-        trace = _traced(model, calls, image)
-        known[key] = trace, not trace.is_fixed or _changes_with_others(model, calls, image)
+        trace, why = _traced(model, calls, image), ""
+        if not trace.is_fixed:
+            why = _NOT_FIXED
+        elif _changes_with_others(model, calls, image):
+            why = _MIXES
+        known[key] = trace, why
     return known[key]
 
 

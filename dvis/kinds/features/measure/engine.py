@@ -152,8 +152,9 @@ class _Run:
             moved = None if views is None else views[active, step]
             loss, reached = self._loss(parameters, moved, active)
             # Not torch.autograd.grad, which reentrant checkpointing refuses. The model is frozen.
-            parameters.grad = None
-            loss.sum().backward()
+            adam.zero_grad()
+            torch.autograd.backward([loss.sum()])
+            assert parameters.grad is not None
             has_gradient = parameters.grad.flatten(1).abs().amax(1) > 0
             columns = zip(loss.tolist(), reached.tolist(), has_gradient.tolist(), strict=True)
             for i, (image, (lost, value, is_moving)) in enumerate(

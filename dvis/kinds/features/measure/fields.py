@@ -15,7 +15,8 @@ from torch import Tensor
 from dvis.kinds.features.measure.rewrites import is_norm_by_statistics
 from dvis.models.forward_trace import ForwardTrace, Operation, Value
 
-_POOLING = (1, [], 0, 1)  # kernel, stride, padding and dilation that torch leaves out
+# Kernel, stride, padding and dilation of a pooling, where torch leaves them out.
+_POOLING: tuple[Any, ...] = (1, (), 0, 1)
 _WORTHWHILE = 0.8  # of the image's area; a crop of more saves little
 
 
@@ -132,16 +133,21 @@ def _field_before(operation: Operation, field: _Field, taken: Sequence[Value]) -
         kernel = arguments[1].shape[2:]
         return _before_window(field, kernel, stride, padding, dilation)
     if name in ("max_pool2d_with_indices", "avg_pool2d"):
-        kernel, stride, padding, dilation = map(_pair, (*arguments[1:], *_POOLING[len(arguments) - 1 :])[:4])
-        if name == "avg_pool2d":  # the fourth is another
+        given = (*arguments[1:5], *_POOLING[len(arguments[1:5]) :])
+        kernel, stride, padding, dilation = map(_pair, given)
+        if name == "avg_pool2d":
             dilation = (1, 1)
         return _before_window(field, kernel, stride or kernel, padding, dilation)
+    size = operation.given[0].shape[2:]
+    if any(value.shape[2:] != size for value in taken):
+        raise _UnknownError
+    if is_norm_by_statistics(operation) or name == "detach":
+        return field
     is_cat = name == "cat" and len(arguments) > 1 and arguments[1] in (1, -3)
-    is_in_place = operation.is_pointwise or is_norm_by_statistics(operation) or name == "detach"
-    if is_cat or is_in_place:
-        size = operation.given[0].shape[2:]
-        if all(value.shape[2:] == size for value in taken):
-            return field
+    # What else has an extent, such as a code of positions, is not cropped with the image.
+    others = (value.shape[-2:] for value in operation.taken if value not in taken)
+    if (is_cat or operation.is_pointwise) and all(max(sizes, default=1) == 1 for sizes in others):
+        return field
     raise _UnknownError
 
 

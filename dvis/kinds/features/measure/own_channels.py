@@ -47,7 +47,7 @@ class OwnChannel(nn.Module):
         conv, (n, _, height, width) = self.conv, images.shape
         flat = images.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)
         by_tap = torch.bmm(self.taps.to(flat.dtype), flat).view(n, -1, height, width)
-        (py, px), (sy, sx) = _padding(conv), conv.stride
+        (py, px), (sy, sx) = padding_of(conv), conv.stride
         by_tap = F.pad(by_tap, (px, px, py, py))
         kernel_y, kernel_x = conv.kernel_size
         n_y = (by_tap.shape[2] - kernel_y) // sy + 1
@@ -64,8 +64,8 @@ class OwnChannel(nn.Module):
         return maps.index_put((torch.arange(n, device=maps.device), self.channels), own)
 
 
-def last_convolutions(model: nn.Module, trace: ForwardTrace, layer: str) -> list[str]:
-    """Names of the convolutions of which a layer's channel takes the channel of its number alone.
+def last_convolutions(model: nn.Module, trace: ForwardTrace, layer: str) -> dict[str, nn.Conv2d]:
+    """Convolutions, by name, of which a layer's channel takes the channel of its number alone.
 
     Parameters
     ----------
@@ -77,17 +77,16 @@ def last_convolutions(model: nn.Module, trace: ForwardTrace, layer: str) -> list
         A layer that gives maps (image, channel, row, column).
     """
     target = trace.outputs[layer]
-    found = []
+    found = {}
     for operation in trace.operations:
         if operation.name != "convolution":
             continue
         module = model.get_submodule(operation.module)
         weight = operation.arguments[1]
-        is_own = isinstance(module, nn.Conv2d) and is_plain(module)
-        if not is_own or trace.users(weight.memory) != [operation]:
+        if not is_plain(module) or trace.users(weight.memory) != [operation]:
             continue
         if _keeps_channels_apart(trace, operation, target):
-            found.append(operation.module)
+            found[operation.module] = module
     return found
 
 

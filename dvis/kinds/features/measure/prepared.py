@@ -24,7 +24,7 @@ from dvis.kinds.features.measure.rewrites import (
     pool_before_relu,
     spread_pointwise,
 )
-from dvis.models.copying import private_copy
+from dvis.models.copying import frozen_copy
 from dvis.models.forward_trace import ForwardTrace
 from dvis.models.hooks import LayerOutput, stopping
 from dvis.models.mixing import examine, same, strong_images
@@ -88,6 +88,7 @@ class Prepared:
         self.note = ""
         self._device = next(copied.parameters()).device
         self.outputs: dict[str, Tensor] = {}
+        self._objectives: list[Objective] = []
         self._set(objectives)
 
     def __call__(self, images: Tensor) -> Tensor:
@@ -95,7 +96,13 @@ class Prepared:
         seen = images if self.crop is None else self.crop(images)
         with stopping(self.model, self._calls, is_alone=self._is_alone) as forward:
             self.outputs = forward(seen.contiguous(memory_format=self._memory))
-        return self._evaluate(self.outputs)
+        values = self._evaluate(self.outputs)
+        if images.requires_grad and torch.is_grad_enabled() and not values.requires_grad:
+            raise ValueError(
+                f"no gradient leads from {', '.join(self._calls)} to the image: the forward pass "
+                "runs under torch.no_grad, or the layer lies inside a reentrant checkpoint"
+            )
+        return values
 
     def keep(self, kept: Sequence[int]) -> None:
         """Go on with some of the images."""
@@ -122,8 +129,8 @@ class Prepared:
         neurons = {term.neuron for term in terms}
         if {term.reduction for term in terms} == {"neuron"} and len(neurons) == 1:
             self.crop = crop_to_field(trace, layer, neurons.pop())
-        for name in last_convolutions(self.model, trace, layer):
-            own = OwnChannel(self.model.get_submodule(name))
+        for name, conv in last_convolutions(self.model, trace, layer).items():
+            own = OwnChannel(conv)
             self.model.set_submodule(name, own)
             self.own_channels.append(own)
         if self.crop is not None:
@@ -146,9 +153,9 @@ class Prepared:
                     values = torch.cat([given.flatten(1) for given in self.outputs.values()], 1)
                     noise = torch.Generator().manual_seed(0)
                     weights = torch.rand(values.shape[1], generator=noise).to(values)
-                    (values * weights).mean().backward()
+                    torch.autograd.backward([(values * weights).mean()])
                 else:
-                    values.sum().backward()
+                    torch.autograd.backward([values.sum()])
         finally:
             self._set(objectives)
             self.outputs = {}
@@ -190,10 +197,10 @@ def prepare(
     """
     layers = sorted({layer for objective in objectives for layer in objective.layers})
     calls = {layer: outputs[layer].n_calls for layer in layers}
-    trace, is_mixing = examine(model, calls, sample)
-    plain = Prepared(_copied(model, _PLAIN), objectives, outputs, is_alone=is_mixing)
-    if is_mixing:
-        plain.note = _why_alone(trace)
+    trace, why = examine(model, calls, sample)
+    plain = Prepared(_copied(model, _PLAIN), objectives, outputs, is_alone=bool(why))
+    if why:
+        plain.note = why
         return plain
     images = torch.cat([sample, strong_images(sample)])
     expected = plain.probed(images, is_whole=is_whole)
@@ -235,23 +242,13 @@ def _prepared(
 
 
 def _copied(model: nn.Module, way: _Way) -> nn.Module:
-    frozen = private_copy(model).eval().requires_grad_(False)
+    frozen = frozen_copy(model)
     # In a gradient, a weight that is not finite spoils every channel, for 0 * nan is nan. A unit
     # whose activation is finite does not depend on it; others are found out by the whole model.
     for values in (*frozen.parameters(), *frozen.buffers()):
         if values.is_floating_point() and not values.isfinite().all():
-            values.nan_to_num_(0.0, 0.0, 0.0)
+            values.data = values.nan_to_num(0.0, 0.0, 0.0)  # the memory is the caller's
     return frozen if way is _PLAIN else frozen.to(memory_format=way.memory)
-
-
-def _why_alone(trace: ForwardTrace) -> str:
-    why = (
-        "what the model gives of an image depends on the others of a batch, as with batch norm "
-        "without running statistics"
-        if trace.is_fixed
-        else "the course of the model's forward pass depends on the image, or cannot be followed"
-    )
-    return f"images are taken one at a time, by the model as it is: {why}"
 
 
 def _shifted(objective: Objective, shift: tuple[int, int]) -> Objective:

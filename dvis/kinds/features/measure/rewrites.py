@@ -8,6 +8,7 @@ compares values and gradients, and takes back what does not fit.
 import math
 from collections import Counter
 from collections.abc import Callable, Collection
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
@@ -34,8 +35,10 @@ def fold_batch_norms(model: nn.Module, trace: ForwardTrace, kept: Collection[str
         (conv,) = before
         is_alone = trace.users(conv.given[0].memory) == [norm]
         if is_alone and own(conv, nn.Conv2d) and own(norm, nn.BatchNorm2d):
-            modules = [model.get_submodule(each.module) for each in (conv, norm)]
-            model.set_submodule(conv.module, fuse_conv_bn_eval(*modules))
+            convolution, batch_norm = (model.get_submodule(each.module) for each in (conv, norm))
+            assert isinstance(convolution, nn.Conv2d)
+            assert isinstance(batch_norm, nn.BatchNorm2d)
+            model.set_submodule(conv.module, fuse_conv_bn_eval(convolution, batch_norm))
             model.set_submodule(norm.module, nn.Identity())
     model.requires_grad_(False)
 
@@ -125,15 +128,18 @@ class BlockedConvolution(nn.Module):
         return blocks.contiguous(memory_format=torch.channels_last)
 
 
-def is_plain(module: nn.Module) -> bool:
+def is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a convolution without groups, dilation or unusual padding."""
-    if not is_bare(module, nn.Conv2d) or isinstance(module.padding, str):
+    if not isinstance(module, nn.Conv2d) or not is_bare(module, nn.Conv2d):
+        return False
+    if isinstance(module.padding, str):
         return False
     is_dense = module.kernel_size == (1, 1) or set(module.dilation) == {1}
     return is_dense and module.groups == 1 and module.padding_mode == "zeros"
 
 
 def padding_of(conv: nn.Conv2d) -> tuple[int, int]:
+    """Zeros around the rows and the columns of a plain convolution."""
     assert not isinstance(conv.padding, str)
     return conv.padding[0], conv.padding[1]
 

@@ -15,7 +15,7 @@ from dvis.kinds.features.levels import INPUT_MEAN, INPUT_STD, coloured_input
 from dvis.kinds.features.measure.engine import Normalisation
 from dvis.kinds.features.measure.objectives import Objective, ObjectiveBatch
 from dvis.models.hooks import LayerOutput, stopping
-from dvis.models.mixing import looks_at_others
+from dvis.models.mixing import why_alone
 from dvis.schema import LEVELS
 
 
@@ -72,6 +72,6 @@ def activations(
     dims = {layer: outputs[layer].channel_dim for layer in layers}
     calls = {layer: outputs[layer].n_calls for layer in layers}
     evaluate = ObjectiveBatch(objectives, dims, images.device)
-    is_alone = looks_at_others(model, calls, images[:1])
-    with torch.no_grad(), stopping(model, calls, is_alone=is_alone) as forward:
+    why = why_alone(model, calls, images[:1])
+    with torch.no_grad(), stopping(model, calls, is_alone=bool(why)) as forward:
         return evaluate(forward(images))
