@@ -147,7 +147,7 @@ def trace_forward(model: nn.Module, calls: Mapping[str, int], image: Tensor) -> 
     (`x[x > 0]`). What a compiled program does is not seen, and taken as not fixed.
     """
     recorder = _Recorder(model)
-    seen = image.detach().clone().requires_grad_()
+    seen = image.detach().clone(memory_format=torch.contiguous_format).requires_grad_()
     if any(isinstance(module, torch.jit.ScriptModule) for module in model.modules()):
         return ForwardTrace(is_fixed=False)
     with ExitStack() as stack, torch.enable_grad():

@@ -14,6 +14,7 @@ from dvis.kinds.features.verify import verify_store
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
     pytest.mark.filterwarnings("ignore:.*(weight|spectral)_norm:FutureWarning"),
+    pytest.mark.filterwarnings("ignore:None of the inputs have requires_grad"),
 ]
 
 DOES_NOT_FIT = "does not fit it"
@@ -69,13 +70,14 @@ def test_images_of_any_model_verify(
     options = options_of(name, layers, size, tmp_path)
     report = visualize(options)
     assert (report.n_measured, report.n_failed) == (2 * len(layers), 0), report.notes
-    assert len(report.notes) == bool(note)  # once, however many units
-    assert not note or note in report.notes[0]
+    said = [text for text in report.notes if "dead" not in text]
+    assert len(said) == bool(note)  # once, however many units
+    assert not note or note in said[0]
     found = verify_store(tmp_path / "store.zarr", options.model, checkpoint_path=[tmp_path])
     assert (found.n_verified, found.faults) == (2 * len(layers), [])
 
 
 @pytest.mark.parametrize("neuron", ["3,4", "8,8", "9,14"])
 def test_neurons_of_a_unet_at_any_place(neuron: str, tmp_path: Path) -> None:
-    report = visualize(options_of("unet", ("out",), 16, tmp_path, neurons=(neuron,)))
+    report = visualize(options_of("unet", ("out",), 16, tmp_path, neurons=neuron))
     assert (report.n_measured, report.n_failed, report.notes) == (2, 0, [])

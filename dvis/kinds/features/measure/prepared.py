@@ -95,7 +95,8 @@ class Prepared:
         """Values (image,) of images (image, channel, y, x)."""
         seen = images if self.crop is None else self.crop(images)
         with stopping(self.model, self._calls, is_alone=self._is_alone) as forward:
-            self.outputs = forward(seen.contiguous(memory_format=self._memory))
+            # A clone: torch takes the one channel of grey images to lie in memory as it should.
+            self.outputs = forward(seen.clone(memory_format=self._memory))
         values = self._evaluate(self.outputs)
         if images.requires_grad and torch.is_grad_enabled() and not values.requires_grad:
             raise ValueError(
