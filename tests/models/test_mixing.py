@@ -9,11 +9,7 @@ import torch
 from tiny_architectures import seeded
 from torch import Tensor, nn
 
-from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation, feature_settings
-from dvis.kinds.features.measure.engine import Normalisation
-from dvis.kinds.features.measure.stored import StoredImage, model_input
 from dvis.models.forward_trace import trace_forward
-from dvis.models.hooks import stopping, trace_layers
 from dvis.models.mixing import why_alone
 
 IMAGE = torch.linspace(-1, 1, 3 * 16 * 16).reshape(1, 3, 16, 16)
@@ -86,21 +82,3 @@ def test_what_was_found_is_of_the_model_as_it_is() -> None:
     assert why_alone(model, {"4": 1}, IMAGE)
     model[1] = nn.Identity()
     assert not why_alone(model, {"4": 1}, IMAGE)
-
-
-def test_stored_activations_are_of_the_image_alone() -> None:
-    model, mean, std = seeded(tiny_architectures.batch_mixing), (0.5,) * 3, (0.25,) * 3
-    settings = feature_settings("default", {"max_iterations": 10})
-    made = FeatureVisualisation(
-        settings=settings, mean=mean, std=std, image_size=16, layers=("3",), batch_size=4
-    )
-    result = made.measure(model, FeatureTask("3", "average", (0, 1, 2, 3)))
-    (alone,) = (made.measure(model, FeatureTask("3", "average", (2,))).image.values[0],)
-    np.testing.assert_array_equal(result.image.values[0, 2:3], alone)
-    for index in range(4):
-        stored = StoredImage(result.image.values[0, index], 0.0, 1.0)
-        image = model_input([stored], Normalisation(mean=mean, std=std), next(model.parameters()))
-        with torch.no_grad(), stopping(model, {"3": 1}) as forward:
-            reached = forward(image)["3"][0, index].mean()
-        assert float(result.activation[0, index]) == pytest.approx(float(reached), rel=1e-5)
-    assert trace_layers(model, IMAGE)["3"].n_calls == 1

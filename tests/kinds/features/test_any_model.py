@@ -2,14 +2,19 @@
 
 from pathlib import Path
 
+import numpy as np
 import pytest
 import tiny_architectures
 import torch
-from tiny_architectures import seeded
+from tiny_architectures import batch_mixing, seeded
 
+from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation
+from dvis.kinds.features.measure.engine import Normalisation
+from dvis.kinds.features.measure.stored import StoredImage, model_input
 from dvis.kinds.features.options import VisualizeOptions, feature_settings
 from dvis.kinds.features.plan import visualize
 from dvis.kinds.features.verify import verify_store
+from dvis.models.hooks import stopping
 
 pytestmark = [
     pytest.mark.usefixtures("one_thread"),
@@ -81,3 +86,20 @@ def test_images_of_any_model_verify(
 def test_neurons_of_a_unet_at_any_place(neuron: str, tmp_path: Path) -> None:
     report = visualize(options_of("unet", ("out",), 16, tmp_path, neurons=neuron))
     assert (report.n_measured, report.n_failed, report.notes) == (2, 0, [])
+
+
+def test_stored_activations_are_of_the_image_alone() -> None:
+    model, mean, std = seeded(batch_mixing), (0.5,) * 3, (0.25,) * 3
+    settings = feature_settings("default", {"max_iterations": 10})
+    made = FeatureVisualisation(
+        settings=settings, mean=mean, std=std, image_size=16, layers=("3",), batch_size=4
+    )
+    result = made.measure(model, FeatureTask("3", "average", (0, 1, 2, 3)))
+    alone = made.measure(model, FeatureTask("3", "average", (2,)))
+    np.testing.assert_array_equal(result.image.sel(channel=[2]), alone.image)
+    for index in range(4):
+        stored = StoredImage(result.image.values[0, index], 0.0, 1.0)
+        image = model_input([stored], Normalisation(mean=mean, std=std), next(model.parameters()))
+        with torch.no_grad(), stopping(model, {"3": 1}) as forward:
+            reached = forward(image)["3"][0, index].mean()
+        assert float(result.activation[0, index]) == pytest.approx(float(reached), rel=1e-5)

@@ -1,4 +1,4 @@
-"""Models that a rewrite does not fit, though one image would not show it: what is given is theirs."""
+"""Models that a rewrite does not fit, though one image would not show it: all stays theirs."""
 
 from collections.abc import Callable
 
