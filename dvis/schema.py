@@ -18,6 +18,7 @@ CHECKPOINT, LAYER, CHANNEL = "checkpoint", "layer", "channel"
 Y, X, RGB = "y", "x", "rgb"
 UNIT_DIMS = (CHECKPOINT, LAYER, CHANNEL)
 UNIT = "unit"  # of what is measured or found of units, not of what is stored
+NOTES = "notes"  # attribute of a result: texts to be said once of a whole measurement
 
 DEFAULT_RUN = "checkpoints"
 SOURCE = "source"  # below a group: what writers need, of no interest to analysis

@@ -92,7 +92,11 @@ def as_maps(output: Tensor, channel_dim: int) -> Tensor:
 
 @contextmanager
 def stopping(
-    model: nn.Module, calls: dict[str, int], reduce: Reduce | None = None
+    model: nn.Module,
+    calls: dict[str, int],
+    reduce: Reduce | None = None,
+    *,
+    is_alone: bool = False,
 ) -> Iterator[Forward]:
     """A forward pass that ends once the named layers have run.
 
@@ -106,6 +110,8 @@ def stopping(
     reduce : callable, optional
         What is kept of a layer's output, by the layer and the output: a tensor that shares no
         memory with it. The whole output is by default.
+    is_alone : bool
+        Whether each image goes through by itself, for models that mix the images of a batch.
 
     Yields
     ------
@@ -134,13 +140,20 @@ def stopping(
         return hook
 
     def forward(images: Tensor) -> dict[str, Tensor]:
+        if is_alone and len(images) > 1:
+            each = [forward(image[None]) for image in images]
+            return {layer: torch.cat([of_one[layer] for of_one in each]) for layer in each[0]}
         outputs.clear()
         left.update(calls)
         try:
             model(images)
         except _ReachedError:
             return dict(outputs)
-        raise RuntimeError(f"the forward pass ended before {sorted(calls)} had run")
+        missing = [layer for layer, n_calls in left.items() if n_calls > 0]
+        raise RuntimeError(
+            f"the forward pass ended before {', '.join(missing)} had run as often as before: "
+            "whether it runs depends on the image"
+        )
 
     with ExitStack() as stack:
         for layer in calls:

@@ -1,6 +1,5 @@
 """What changes while a model is trained: how it begins, and what checkpoints hold of it."""
 
-import copy
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -9,6 +8,7 @@ from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
 from dvis.models.architectures import build_model
+from dvis.models.copying import private_copy
 from dvis.models.schedule import Draw, seed_for
 from dvis.models.training_data import TrainingData
 from dvis.models.training_settings import TrainingSettings
@@ -89,7 +89,7 @@ def _check_fit(name: str, model: nn.Module, data: TrainingData) -> None:
     shape = " x ".join(map(str, image.shape))
     try:
         # A copy, for batch norm counts what it sees.
-        outputs = copy.deepcopy(model)(images)
+        outputs = private_copy(model)(images)
         classification_loss(outputs, torch.tensor([0, n_classes - 1]))
     except (RuntimeError, ValueError, TypeError, AssertionError, IndexError) as err:
         raise ValueError(

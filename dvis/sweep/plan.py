@@ -37,7 +37,8 @@ class Measurement(Protocol):
     """One model in, one labelled Dataset out. It travels to workers, so it can be pickled.
 
     The Dataset's coordinates are the labels of parts, its variables those of the group; `error` and
-    `note` (part) are what is to be said of a part (see `dvis.store.group.Group.commit`).
+    `note` (part) are what is to be said of a part (see `dvis.store.group.Group.commit`), the texts
+    of its attribute `notes` what is to be said once of all.
     """
 
     def measure(self, model: Any, task: Any, start: np.ndarray | None) -> xr.Dataset:

@@ -18,6 +18,7 @@ import xarray as xr
 
 from dvis.models.checkpoints import CheckpointFile
 from dvis.progress import progress_bar
+from dvis.schema import NOTES
 from dvis.sweep.executors import ExecutorFactory
 from dvis.sweep.plan import Measurement, Recorder, Start
 from dvis.sweep.worker import Lacking, Order, carry_out_order, forget, keep
@@ -225,6 +226,8 @@ def _settle(
     if error is None:
         result = future.result()
         assert isinstance(result, xr.Dataset)
+        said = result.attrs.get(NOTES, ())
+        report.notes += [note for note in said if note not in report.notes]
         report.notes += recorder.record(label, job.task, result)
         n_failed = int((result["error"] != "").sum()) if "error" in result else 0
         report.n_failed += n_failed

@@ -40,4 +40,5 @@ def coloured_input(
     """
     n_colours = len(parameters.get(INPUT_MEAN, (0.0,) * 3))
     given = model_input(levels[..., :n_colours], value_min, value_max, parameters)
-    return np.moveaxis(given, -1, -3)
+    # In plain order, for models that take a view of what their convolutions give.
+    return np.array(np.moveaxis(given, -1, -3), order="C")

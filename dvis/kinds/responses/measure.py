@@ -17,7 +17,8 @@ from dvis.kinds.features.words import AVERAGE, SUM, neuron_of
 from dvis.kinds.responses.words import CLASS, IMAGE, IMAGE_CHECKPOINT
 from dvis.models.data.fixed_images import FixedImages, forget_prepared
 from dvis.models.hooks import LayerOutput, as_maps, convolutions, stopping, trace_layers
-from dvis.schema import CHANNEL, LAYER, UNIT, did_you_mean
+from dvis.models.mixing import why_alone
+from dvis.schema import CHANNEL, LAYER, NOTES, UNIT, did_you_mean
 
 
 @dataclass(frozen=True)
@@ -211,7 +212,8 @@ class ImageResponses:
 
         firsts = np.cumsum([0, *map(len, places.values())])
         kept = _Kept(int(firsts[-1]), self.images, self.by_class)
-        with torch.no_grad(), stopping(model, calls, reduce) as forward:
+        why = why_alone(model, calls, self.images.batch(0, 1, some))
+        with torch.no_grad(), stopping(model, calls, reduce, is_alone=bool(why)) as forward:
             for first in range(0, len(self.images), self.batch_size):
                 stop = min(first + self.batch_size, len(self.images))
                 reduced = forward(self.images.batch(first, stop, some))
@@ -221,7 +223,8 @@ class ImageResponses:
         layers = np.repeat(np.array(list(places), object), [len(c) for c in places.values()])
         channels = np.concatenate(list(places.values()))
         dim = CLASS if self.by_class else IMAGE
-        return labelled(layers, channels, kept.responses, kept.is_finite, (dim,))
+        result = labelled(layers, channels, kept.responses, kept.is_finite, (dim,))
+        return result.assign_attrs({NOTES: [why] if why else []})
 
 
 class _Kept:
@@ -312,14 +315,16 @@ class FeatureImageResponses:
         own = torch.arange(len(channels)), torch.from_numpy(channels)
 
         def reduce(_layer: str, output_of_layer: Tensor) -> Tensor:
-            return aggregated(as_maps(output_of_layer, output.channel_dim)[own], self.aggregation)
+            return aggregated(as_maps(output_of_layer, output.channel_dim), self.aggregation)
 
         calls = {task.layer: output.n_calls}
-        with torch.no_grad(), stopping(model, calls, reduce) as forward:
-            responses = forward(inputs)[task.layer].float().cpu().numpy()
+        why = why_alone(model, calls, inputs[:1])
+        with torch.no_grad(), stopping(model, calls, reduce, is_alone=bool(why)) as forward:
+            responses = forward(inputs)[task.layer][own].float().cpu().numpy()
         layers = np.full(len(channels), task.layer, object)
         result = labelled(layers, channels, responses, np.isfinite(responses))
         of_checkpoints = np.array([label for label, _ in task.wanted], object)
+        result = result.assign_attrs({NOTES: [why] if why else []})
         return result.assign_coords({IMAGE_CHECKPOINT: (UNIT, of_checkpoints)})
 
 

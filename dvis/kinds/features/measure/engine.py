@@ -6,7 +6,7 @@ if it were alone: the loss is a sum over images, noise is an image's own, each s
 
 import math
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 import torch
 import torch.nn.functional as F
@@ -35,13 +35,17 @@ class Normalisation:
 
 @dataclass
 class Optimised:
-    """One image's optimisation: candidates (channel, y, x) to keep, and how it went."""
+    """One image's optimisation: candidates (channel, y, x) to keep, and how it went.
+
+    `note` is what is to be said of all images of the model.
+    """
 
     last: Tensor
     best: Tensor
     losses: list[float]
     is_dead: bool = True
     error: str = ""
+    note: str = ""
 
     @property
     def stop_step(self) -> int:
@@ -147,7 +151,10 @@ class _Run:
         for step in range(settings.max_iterations):
             moved = None if views is None else views[active, step]
             loss, reached = self._loss(parameters, moved, active)
-            (parameters.grad,) = torch.autograd.grad(loss.sum(), [parameters])
+            # Not torch.autograd.grad, which reentrant checkpointing refuses. The model is frozen.
+            adam.zero_grad()
+            torch.autograd.backward([loss.sum()])
+            assert parameters.grad is not None
             has_gradient = parameters.grad.flatten(1).abs().amax(1) > 0
             columns = zip(loss.tolist(), reached.tolist(), has_gradient.tolist(), strict=True)
             for i, (image, (lost, value, is_moving)) in enumerate(
@@ -236,7 +243,7 @@ class _Run:
             last = self.param.decode(result.last.detach()[None])[0]
             is_best = self.settings.keep == "best"
             best = self.param.decode(result.best.detach()[None])[0] if is_best else last
-        return Optimised(last, best, result.losses, result.is_dead, result.error)
+        return replace(result, last=last, best=best, note=self.objective.note)
 
 
 def _shrink(adam: torch.optim.Adam, parameters: Tensor, kept: Sequence[int]) -> Tensor:

@@ -31,7 +31,7 @@ from dvis.kinds.features.words import (
     neuron_of,
 )
 from dvis.models.hooks import LayerOutput, convolutions, trace_layers
-from dvis.schema import CHANNEL, LAYER, RGB, X, Y, did_you_mean
+from dvis.schema import CHANNEL, LAYER, NOTES, RGB, X, Y, did_you_mean
 
 Aggregation = Literal["average", "sum", "single"]
 
@@ -275,6 +275,7 @@ class FeatureVisualisation:
         for row, image in zip(losses, optimised, strict=True):
             row[: image.stop_step] = image.losses
         errors = [image.error for image in optimised]
+        notes = sorted({image.note for image in optimised} - {""})
         for i, value in enumerate(reached):
             if not errors[i] and not np.isfinite(value):
                 errors[i] = f"the activation is {value}: weights that it depends on are not finite"
@@ -299,7 +300,7 @@ class FeatureVisualisation:
                 "loss": ((*dims, STEP_IN_RUN), losses.reshape(*shape, n_steps)),
             },
             {IMAGE_NUMBER: np.arange(shape[0]), CHANNEL: np.array(task.channels)},
-            {LAYER: task.layer, "objective": task.objective},
+            {LAYER: task.layer, "objective": task.objective, NOTES: notes},
         )
 
     def _objective(

@@ -1,58 +1,81 @@
 """Rewrites of a frozen model that give the same outputs for less work.
 
-A private copy in, changed in place. Some look at which tensor goes from which module to which in
-one forward pass, which `run` makes. None is trusted: `prepared` compares the outputs.
+A private copy in, changed in place where the operations of its forward pass (see
+`dvis.models.forward_trace`) show that the outputs stay the same for any image. `prepared` still
+compares values and gradients, and takes back what does not fit.
 """
 
 import math
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
-from contextlib import ExitStack
-from typing import Any
+from collections.abc import Callable, Collection
+from typing import TypeGuard
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 from torch.nn.utils.fusion import fuse_conv_bn_eval
 
-from dvis.models.hooks import first_tensor
+from dvis.models.forward_trace import ForwardTrace, Operation
 
-Run = Callable[[], object]
-Rewrite = Callable[[nn.Module, Run, Iterable[str]], None]
+Rewrite = Callable[[nn.Module, ForwardTrace, Collection[str]], None]
 _COLOURS = 4  # an input with no more channels is an image's, whose gradient oneDNN is slow at
+_COUNT = "num_batches_tracked"
+_NORMS = {"native_batch_norm", "cudnn_batch_norm", "miopen_batch_norm"}
 
 
-def fold_batch_norms(model: nn.Module, run: Run, kept: Iterable[str]) -> None:
-    """Fold each batch norm into the convolution before it, whose own output is not kept."""
-    modules = dict(model.named_modules())
-    for conv, norm in _handovers(model, run, nn.Conv2d, nn.BatchNorm2d):
-        if conv not in kept and getattr(modules[norm], "running_mean", None) is not None:
-            model.set_submodule(conv, fuse_conv_bn_eval(modules[conv], modules[norm]))
-            model.set_submodule(norm, nn.Identity())
+def fold_batch_norms(model: nn.Module, trace: ForwardTrace, kept: Collection[str]) -> None:
+    """Fold each batch norm into the convolution before it, whose output nothing else takes."""
+    own = _OwnWork(model, trace)
+    for norm in trace.operations:
+        if not is_norm_by_statistics(norm):
+            continue
+        before = trace.givers(norm.arguments[0].memory)
+        if len(before) != 1 or before[0].name != "convolution":
+            continue
+        (conv,) = before
+        is_alone = trace.users(conv.given[0].memory) == [norm]
+        if is_alone and own(conv, nn.Conv2d) and own(norm, nn.BatchNorm2d):
+            convolution, batch_norm = (model.get_submodule(each.module) for each in (conv, norm))
+            assert isinstance(convolution, nn.Conv2d)
+            assert isinstance(batch_norm, nn.BatchNorm2d)
+            model.set_submodule(conv.module, fuse_conv_bn_eval(convolution, batch_norm))
+            model.set_submodule(norm.module, nn.Identity())
     model.requires_grad_(False)
 
 
-def pool_before_relu(model: nn.Module, run: Run, kept: Iterable[str]) -> None:
+def pool_before_relu(model: nn.Module, trace: ForwardTrace, kept: Collection[str]) -> None:
     """Take the maximum first and its positive part after, over a quarter of the positions."""
-    modules = dict(model.named_modules())
-    for relu, pool in _handovers(model, run, nn.ReLU, nn.MaxPool2d):
-        if relu not in kept:
-            model.set_submodule(pool, nn.Sequential(modules[pool], nn.ReLU(inplace=True)))
-            model.set_submodule(relu, nn.Identity())
+    own = _OwnWork(model, trace)
+    for pool in trace.operations:
+        if pool.name != "max_pool2d_with_indices" or not own(pool, nn.MaxPool2d):
+            continue
+        memory = pool.arguments[0].memory
+        before = trace.givers(memory)
+        if not before or not own(before[-1], nn.ReLU) or before[-1].module in kept:
+            continue
+        relu = before[-1]
+        # One that works in place takes its memory after others, which it does not concern.
+        users = [user for user in trace.users(memory) if user.place > relu.place]
+        pooling = model.get_submodule(pool.module)
+        if users == [pool] and not pooling.return_indices:
+            model.set_submodule(pool.module, nn.Sequential(pooling, nn.ReLU(inplace=True)))
+            model.set_submodule(relu.module, nn.Identity())
 
 
-def block_stems(model: nn.Module, run: Run, kept: Iterable[str]) -> None:
+def block_stems(model: nn.Module, trace: ForwardTrace, kept: Collection[str]) -> None:
     """Let strided convolutions of few channels stride over blocks of pixels."""
     if not _is_on_cpu(model):
         return
     for name, module in list(model.named_modules()):
         if not isinstance(module, nn.Conv2d) or not is_plain(module):
             continue
-        if module.in_channels <= _COLOURS and min(module.stride) > 1 and name not in kept:
+        is_few = module.in_channels <= _COLOURS and min(module.stride) > 1
+        users = trace.users(trace.memories[f"{name}.weight"])
+        if is_few and name not in kept and all(user.module == name for user in users):
             model.set_submodule(name, BlockedConvolution(module))
 
 
-def spread_pointwise(model: nn.Module, run: Run, kept: Iterable[str]) -> None:
+def spread_pointwise(model: nn.Module, trace: ForwardTrace, kept: Collection[str]) -> None:
     """Take 1 x 1 convolutions off the slow way on which torch sends them with a single thread.
 
     Dilation is nothing to a kernel of one pixel, but dilated convolutions go to oneDNN.
@@ -75,7 +98,7 @@ class BlockedConvolution(nn.Module):
 
     def __init__(self, conv: nn.Conv2d) -> None:
         super().__init__()
-        self.stride, self.padding, self.kernel = conv.stride, _padding(conv), conv.kernel_size
+        self.stride, self.padding, self.kernel = conv.stride, padding_of(conv), conv.kernel_size
         sizes = zip(conv.kernel_size, conv.stride, strict=True)
         self.blocks = [math.ceil(kernel / stride) for kernel, stride in sizes]
         missing = [
@@ -105,59 +128,18 @@ class BlockedConvolution(nn.Module):
         return blocks.contiguous(memory_format=torch.channels_last)
 
 
-class OwnChannel(nn.Module):
-    """A convolution that computes, for each image, one channel: others hold `filler`.
-
-    Parameters
-    ----------
-    conv : nn.Conv2d
-        The convolution, which is plain (see `is_plain`).
-    """
-
-    def __init__(self, conv: nn.Conv2d) -> None:
-        super().__init__()
-        self.conv, self.filler = conv, 0.0
-
-    def choose(self, channels: Sequence[int]) -> None:
-        """Set the channel of each image of a batch, (image,)."""
-        device = self.conv.weight.device
-        self.channels = torch.tensor(channels, device=device)
-        weight = self.conv.weight[self.channels]
-        self.taps = weight.flatten(2).transpose(1, 2).contiguous()  # (image, tap, channel in)
-        bias = self.conv.bias
-        self.bias = None if bias is None else bias[self.channels, None, None]
-
-    def forward(self, images: Tensor) -> Tensor:
-        """Maps (image, channel, row, column), all but the images' own filled."""
-        conv, (n, _, height, width) = self.conv, images.shape
-        flat = images.permute(0, 2, 3, 1).flatten(1, 2).transpose(1, 2)
-        by_tap = torch.bmm(self.taps.to(flat.dtype), flat).view(n, -1, height, width)
-        (py, px), (sy, sx) = _padding(conv), conv.stride
-        by_tap = F.pad(by_tap, (px, px, py, py))
-        kernel_y, kernel_x = conv.kernel_size
-        n_y = (by_tap.shape[2] - kernel_y) // sy + 1
-        n_x = (by_tap.shape[3] - kernel_x) // sx + 1
-        own = by_tap.new_zeros(n, n_y, n_x)
-        for y in range(kernel_y):
-            rows = slice(y, y + (n_y - 1) * sy + 1, sy)
-            for x in range(kernel_x):
-                columns = slice(x, x + (n_x - 1) * sx + 1, sx)
-                own = own + by_tap[:, y * kernel_x + x, rows, columns]
-        if self.bias is not None:
-            own = own + self.bias
-        maps = own.new_full((n, n_y, n_x, conv.out_channels), self.filler).movedim(-1, 1)
-        return maps.index_put((torch.arange(n, device=maps.device), self.channels), own)
-
-
-def is_plain(module: nn.Module) -> bool:
+def is_plain(module: nn.Module) -> TypeGuard[nn.Conv2d]:
     """Whether a module is a convolution without groups, dilation or unusual padding."""
-    if type(module) is not nn.Conv2d or isinstance(module.padding, str):
+    if not isinstance(module, nn.Conv2d) or not is_bare(module, nn.Conv2d):
+        return False
+    if isinstance(module.padding, str):
         return False
     is_dense = module.kernel_size == (1, 1) or set(module.dilation) == {1}
     return is_dense and module.groups == 1 and module.padding_mode == "zeros"
 
 
-def _padding(conv: nn.Conv2d) -> tuple[int, int]:
+def padding_of(conv: nn.Conv2d) -> tuple[int, int]:
+    """Zeros around the rows and the columns of a plain convolution."""
     assert not isinstance(conv.padding, str)
     return conv.padding[0], conv.padding[1]
 
@@ -166,30 +148,33 @@ def _is_on_cpu(model: nn.Module) -> bool:
     return all(parameter.device.type == "cpu" for parameter in model.parameters())
 
 
-def _handovers(
-    model: nn.Module, run: Run, giver: type[nn.Module], taker: type[nn.Module]
-) -> list[tuple[str, str]]:
-    """Names of modules of which one takes the very tensor that the other gives, each run once."""
-    given_by: dict[int, str] = {}
-    alive: list[Any] = []  # so that no two tensors have the same id
-    pairs: list[tuple[str, str]] = []
-    n_calls: Counter[str] = Counter()
+def is_bare(module: nn.Module, kind: type[nn.Module]) -> bool:
+    """Whether a module is just one of torch's: no subclass, hooks, or weights made of others."""
+    hooks = module._forward_hooks, module._forward_pre_hooks, module._backward_hooks
+    is_as_made = "forward" not in vars(module) and not any(hooks)
+    return type(module) is kind and is_as_made and "weight" not in vars(module)
 
-    def hook_of(name: str) -> Callable[..., None]:
-        def hook(module: nn.Module, inputs: tuple[Any, ...], output: Any) -> None:
-            n_calls[name] += 1
-            source = first_tensor(inputs)
-            alive.extend((source, output))
-            if isinstance(module, taker) and id(source) in given_by:
-                pairs.append((given_by[id(source)], name))
-            elif type(module) is giver:
-                given_by[id(output)] = name
 
-        return hook
+def is_norm_by_statistics(operation: Operation) -> bool:
+    """Whether an operation is a batch norm by running statistics, which looks at no other image."""
+    if operation.name not in _NORMS:
+        return False
+    running_mean, _, is_training = operation.arguments[3:6]
+    return running_mean is not None and not is_training
 
-    with ExitStack() as stack, torch.no_grad():
-        for name, module in model.named_modules():
-            if isinstance(module, giver | taker):
-                stack.callback(module.register_forward_hook(hook_of(name)).remove)
-        run()
-    return [pair for pair in pairs if n_calls[pair[0]] == n_calls[pair[1]] == 1]
+
+class _OwnWork:
+    """Whether an operation is all that a plain module of a kind does, and alone has its weights."""
+
+    def __init__(self, model: nn.Module, trace: ForwardTrace) -> None:
+        self._trace, self._modules = trace, dict(model.named_modules(remove_duplicate=False))
+        self._n_names = Counter(map(id, self._modules.values()))
+
+    def __call__(self, operation: Operation, kind: type[nn.Module]) -> bool:
+        name, trace = operation.module, self._trace
+        module = self._modules[name]
+        if not is_bare(module, kind) or self._n_names[id(module)] > 1:
+            return False
+        alike = [other for other in trace.of_module(name) if other.name == operation.name]
+        own = [trace.memories[f"{name}.{key}"] for key in module.state_dict() if key != _COUNT]
+        return len(alike) == 1 and all(trace.users(memory) == [operation] for memory in own)

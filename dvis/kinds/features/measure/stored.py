@@ -15,6 +15,7 @@ from dvis.kinds.features.levels import INPUT_MEAN, INPUT_STD, coloured_input
 from dvis.kinds.features.measure.engine import Normalisation
 from dvis.kinds.features.measure.objectives import Objective, ObjectiveBatch
 from dvis.models.hooks import LayerOutput, stopping
+from dvis.models.mixing import why_alone
 from dvis.schema import LEVELS
 
 
@@ -54,6 +55,8 @@ def activations(
 ) -> Tensor:
     """Objectives' values (image,) of images (image, channel, y, x), by the model as it is.
 
+    They are those of each image alone, where the model mixes the images of a batch.
+
     Parameters
     ----------
     model : nn.Module
@@ -67,6 +70,8 @@ def activations(
     """
     layers = sorted({layer for objective in objectives for layer in objective.layers})
     dims = {layer: outputs[layer].channel_dim for layer in layers}
+    calls = {layer: outputs[layer].n_calls for layer in layers}
     evaluate = ObjectiveBatch(objectives, dims, images.device)
-    with torch.no_grad(), stopping(model, {n: outputs[n].n_calls for n in layers}) as forward:
+    why = why_alone(model, calls, images[:1])
+    with torch.no_grad(), stopping(model, calls, is_alone=bool(why)) as forward:
         return evaluate(forward(images))

@@ -1,7 +1,5 @@
 """The model that is sampled: a copy of the caller's, with batch norm as asked and dropout off."""
 
-from copy import deepcopy
-
 import numpy as np
 import torch
 from torch import nn
@@ -11,6 +9,7 @@ from dvis.kinds.llc.measure.losses import Loss
 from dvis.kinds.llc.measure.noise import chain_seed
 from dvis.kinds.llc.measure.samples import Samples
 from dvis.kinds.llc.settings import Mode
+from dvis.models.copying import private_copy
 
 _recalibrated: dict[tuple[object, ...], nn.Module] = {}  # the last one of this process
 
@@ -58,7 +57,7 @@ def copy_for_sampling(
 
 
 def _plain_copy(model: nn.Module) -> nn.Module:
-    copied = deepcopy(model).eval()
+    copied = private_copy(model).eval()
     for parameter in copied.parameters():
         parameter.grad = None
         parameter.requires_grad_(False)
