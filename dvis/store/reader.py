@@ -3,7 +3,7 @@
 A path, a URL or a Zarr store in, an xarray Dataset out. Nothing here writes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.names import CheckpointName, natural_key
-from dvis.schema import CHECKPOINT, LAYER, SchemaError
+from dvis.schema import CHECKPOINT, LAYER, SchemaError, is_forgotten
 from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
 from dvis.store.labels import label_coordinates
 from dvis.store.steady import open_steady
@@ -186,7 +186,7 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
             f"epoch * {batches} + batch; {batches} batches in an epoch were read off the "
             "checkpoints' times"
         )
-    orders = {CHECKPOINT: _training_order(dataset)}
+    orders: dict[Hashable, list[int]] = {CHECKPOINT: _training_order(dataset)}
     unknown = {
         name: dataset[name].where(dataset[name] != -1)
         for name in ("epoch", "batch", "step")
@@ -196,8 +196,18 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     if LAYER in dataset.dims:
         layers = dataset[LAYER].values.tolist()
         orders[LAYER] = sorted(range(len(layers)), key=lambda i: natural_key(layers[i]))
-    moved = {dim: indices for dim, indices in orders.items() if indices != sorted(indices)}
-    return dataset.isel(moved) if moved else dataset
+    dataset = dataset.isel({d: at for d, at in orders.items() if at != sorted(at)})
+    return _without_forgotten(dataset)
+
+
+def _without_forgotten(dataset: xr.Dataset) -> xr.Dataset:
+    """The Dataset without the rows that were taken back."""
+    kept = {
+        dim: np.flatnonzero([not is_forgotten(label) for label in labels.values.tolist()])
+        for dim, labels in dataset.coords.items()
+        if labels.dims == (dim,) and labels.dtype.kind == "U"
+    }
+    return dataset.isel({dim: at for dim, at in kept.items() if len(at) < dataset.sizes[dim]})
 
 
 def _training_order(dataset: xr.Dataset) -> list[int]:
