@@ -2,17 +2,17 @@
 
 from collections.abc import Iterator, Sequence
 from pathlib import Path
-from typing import Any
+from typing import Literal
 
-import numpy as np
 import zarr
 
 from dvis.disk import require_no_links, write_lock
 from dvis.kinds.kind import Kind
 from dvis.kinds.registry import KINDS
-from dvis.schema import CHECKPOINT, counted, did_you_mean, is_forgotten
+from dvis.schema import CHECKPOINT, counted, did_you_mean
 from dvis.store.contents import Contents, Entry, contents
 from dvis.store.forgetting import forget_label
+from dvis.store.group import Group
 from dvis.store.guarded import GuardedStore
 from dvis.store.metrics import forget_metrics
 from dvis.store.replaced import settle_replaced
@@ -66,39 +66,45 @@ def forget_checkpoints(
 def _forget_in(
     store: Path, kind: Kind, entry: Entry, run: str, labels: Sequence[str]
 ) -> Iterator[str]:
-    opened = zarr.open_group(
-        GuardedStore(store), path=entry.group, mode="r+", use_consolidated=False
-    )
-    words = kind.words(opened.attrs)
-    dims = [dim for dim, of in {CHECKPOINT: entry.run, **words.of_runs}.items() if of == run]
-    if not words.arrays or not dims:
-        return
-    settle_replaced(opened)
-    group = kind.opened(store, opened)
-    for dim in dims:
-        for label in labels:
+    group = _opened(store, kind, entry)
+    for dim, of_run in _checkpoint_dims(group).items():
+        for label in labels if of_run == run else ():
             if label in group.rows[dim]:
                 n_parts = counted(forget_label(group, dim, label), "part")
                 yield f"{entry.run}, {kind.noun} {entry.name}: {label}, {n_parts} removed"
 
 
+def _opened(store: Path, kind: Kind, entry: Entry, mode: Literal["r", "r+"] = "r+") -> Group:
+    files = GuardedStore(store)
+    opened = zarr.open_group(files, path=entry.group, mode=mode, use_consolidated=False)
+    if mode == "r+":
+        settle_replaced(opened)
+    return kind.opened(store, opened)
+
+
+def _checkpoint_dims(group: Group) -> dict[str, str]:
+    """Runs of a group's dims whose labels are checkpoints; none where it is of no known words."""
+    dims = {CHECKPOINT: str(group.attrs["run"]), **group.words.of_runs}
+    return {dim: run for dim, run in dims.items() if dim in group.rows}
+
+
 def _run_of(store: Path, found: Contents, labels: Sequence[str], run: str | None) -> str:
     """The run that has all of the labels."""
-    there: dict[str, set[str]] = {}
+    there: dict[str, dict[str, None]] = {}
     for entry in found.entries:
-        array: Any = zarr.open_array(store, path=f"{entry.group}/{CHECKPOINT}", mode="r")
-        of_entry = np.asarray(array[:]).tolist()
-        there.setdefault(entry.run, set()).update(x for x in of_entry if not is_forgotten(x))
+        if entry.kind in KINDS:
+            group = _opened(store, KINDS[entry.kind], entry, "r")
+            for dim, of_run in _checkpoint_dims(group).items():
+                there.setdefault(of_run, {}).update(dict.fromkeys(group.rows[dim]))
     if run is not None and run not in there:
         raise KeyError(did_you_mean("run", run, there, str(store)))
     runs = there if run is None else {run: there[run]}
+    known = {label: None for of_run in runs.values() for label in of_run}
     for label in labels:
-        if not any(label in of_run for of_run in runs.values()):
+        if label not in known:
             where = str(store) if run is None else f"run {run!r} of {store}"
-            raise KeyError(
-                did_you_mean("checkpoint", label, sorted(set().union(*runs.values())), where)
-            )
-    having = [name for name, of_run in runs.items() if of_run.issuperset(labels)]
+            raise KeyError(did_you_mean("checkpoint", label, known, where))
+    having = [name for name, of_run in runs.items() if of_run.keys() >= set(labels)]
     if len(having) != 1:
         several = ", ".join(having or runs)
         raise ValueError(f"The checkpoints are of several runs of {store}: {several}. Give --run")

@@ -138,6 +138,8 @@ _CONVERSION = """\
         for kind in (bool, int, float, str):
             if isinstance(value, kind):
                 return kind(value)
+        if hasattr(value, "tolist"):
+            return plain(value.tolist())
         if isinstance(value, dict):
             return {{k if type(k) is int else str(k): plain(v) for k, v in value.items()}}
         if isinstance(value, (list, tuple)):

@@ -85,6 +85,10 @@ def _scalar(number: NumberType, data: bytes) -> Any:
     return number.read(data, ())[()].item()
 
 
+def _no_bytes() -> bytes:
+    return b""  # which Python's older pickles write as a call
+
+
 def _path(*parts: object) -> str:
     texts = [str(part) for part in parts if isinstance(part, str)]
     return str(pathlib.PurePosixPath(*texts))
@@ -123,6 +127,7 @@ STAND_INS: dict[str, Callable[..., Any]] = {
     "collections.defaultdict": _mapping,
     "collections.Counter": _mapping,
     "collections.deque": _sequence,
+    "builtins.bytes": _no_bytes,
     "builtins.set": set,
     "builtins.frozenset": frozenset,
     **{f"builtins.{kind}": _Factory for kind in ("list", "dict", "int", "float", "str", "bool")},
