@@ -140,8 +140,11 @@ def load_fitted(
     plain = _construct_empty(model, {})
 
     def fits(weights: Weights) -> bool:
-        shapes = _shapes(weights.state)
-        return not _misfit(shapes, _shapes(_skeleton(model, shapes, plain).state_dict()))
+        try:
+            _put(_skeleton(model, _shapes(weights.state), plain), weights.state)
+        except (RuntimeError, ValueError):  # torch's, of weights that do not fit
+            return False
+        return True
 
     key = None if file is None else file.weights_key
     weights = find_weights(states, plain.state_dict().keys(), fits, key, path)
@@ -306,8 +309,20 @@ def _construct_random(model: str, options: Mapping[str, Any]) -> nn.Module:
 
 
 def _fill(module: nn.Module, weights: Weights, model: str, path: Path) -> None:
+    """Put weights into a model, or say why they do not fit."""
+    expected = _shapes(module.state_dict())
+    try:
+        _put(module, weights.state)
+    except (RuntimeError, ValueError) as err:
+        shapes = _shapes(weights.state), expected
+        misfit = _misfit(*shapes, left=weights.left) or err
+        text = f"The weights in {path} do not fit {model}: {misfit}."
+        raise CheckpointError(f"{text} {_way_out(model, *shapes)}") from err
+
+
+def _put(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Put weights into a model, as copies of its own number format."""
-    state, expected = weights.state, module.state_dict()
+    expected = module.state_dict()
     is_empty = any(tensor.is_meta for tensor in expected.values())
     own = OrderedDict(
         (name, tensor.to(expected.get(name, tensor).dtype, copy=is_empty))
@@ -316,13 +331,7 @@ def _fill(module: nn.Module, weights: Weights, model: str, path: Path) -> None:
     # Without versions of modules the file is a bare dict: MNASNet alone asks for one.
     root = {"version": getattr(module, "_version", None)}
     own._metadata = getattr(state, "_metadata", {"": root})  # type: ignore[attr-defined]
-    try:
-        module.load_state_dict(own, assign=is_empty)
-    except (RuntimeError, ValueError) as err:
-        shapes = _shapes(state), _shapes(expected)
-        misfit = _misfit(*shapes, left=weights.left) or err
-        text = f"The weights in {path} do not fit {model}: {misfit}."
-        raise CheckpointError(f"{text} {_way_out(model, *shapes)}") from err
+    module.load_state_dict(own, assign=is_empty)
 
 
 def _misfit(given: Shapes, expected: Shapes, left: Sequence[str] = ()) -> str:

@@ -130,7 +130,7 @@ def _is_checkpoint(file: Path) -> bool:
 
 def _is_shown(path: Path) -> bool:
     """Whether it is no hidden and no system's file or folder."""
-    return not path.name.startswith((".", "__", "~")) and not path.name.startswith("@ea")
+    return not path.name.startswith((".", "~", "__MACOSX", "@ea"))
 
 
 def _nothing_at(path: Path) -> str:

@@ -222,7 +222,7 @@ def _trainer_state(path: Path) -> dict[str, Any]:
         return {}
     try:
         content = json.loads(file.read_text())
-    except ValueError:
+    except (ValueError, RecursionError):
         return {}
     plain = content.items() if isinstance(content, dict) else ()
     return {key: value for key, value in plain if isinstance(value, int | float | str)}

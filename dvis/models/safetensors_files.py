@@ -60,8 +60,9 @@ def shards_of(index: Path) -> list[Path]:
     try:
         content: Any = json.loads(index.read_text())
         names = sorted(set(content["weight_map"].values()))
-        is_sound = bool(names) and all(map(is_file_name, names))
-    except (ValueError, KeyError, TypeError, AttributeError):
+        is_sound = bool(names) and not any(name.endswith(INDEX) for name in names)
+        is_sound &= all(map(is_file_name, names))
+    except (ValueError, KeyError, TypeError, AttributeError, RecursionError):
         is_sound = False
     if not is_sound:
         raise CheckpointError(

@@ -42,14 +42,14 @@ COMPANIONS = [
     *("optimizer.pt", "optimizer_0.pt", "epoch_3_optimizer.pt", "optim.pth", "model_optim.pth"),
     *("zero_pp_rank_0_mp_rank_00_optim_states.pt", "scheduler.pt", "lr_scheduler.pt", "scaler.pt"),
     *("rng_state.pth", "rng_state_0.pth", "random_states_0.pkl", "training_args.bin"),
-    *("sampler.bin", "custom_checkpoint_0.pkl", "dataloader.pt", ".hidden.pth", "__old.pth"),
+    *("sampler.bin", "custom_checkpoint_0.pkl", "dataloader.pt", ".hidden.pth"),
 ]
 
 
 def test_what_lies_beside_checkpoints_is_none(tmp_path: Path) -> None:
     for name in COMPANIONS:
         save(tmp_path / "run" / name, {"x": torch.zeros(1)})
-    touch(tmp_path, "run/.sync/a.pth", "run/trainer_state.json")
+    touch(tmp_path, "run/.sync/a.pth", "run/__MACOSX/a.pth", "run/trainer_state.json")
     with pytest.raises(FileNotFoundError, match="No checkpoints in"):
         find_checkpoints([tmp_path])
     names = ["optimal_1.pth", "step_1.pth", "sgd_optimizer_study_epoch_2.pth"]

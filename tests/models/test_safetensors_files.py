@@ -56,7 +56,9 @@ def test_fingerprints_tell_weights_of_one_file_apart(tmp_path: Path) -> None:
     assert fingerprint(path) != fingerprint(other)
 
 
-@pytest.mark.parametrize("named", ["../a.safetensors", "/etc/passwd", 3, ""])
+@pytest.mark.parametrize(
+    "named", ["../a.pth", "/etc/passwd", 3, "", "model.safetensors.index.json"]
+)
 def test_an_index_leads_nowhere_else(tmp_path: Path, named: object) -> None:
     path = tmp_path / "model.safetensors.index.json"
     path.write_text(json.dumps({"weight_map": {"fc.weight": named}}))
