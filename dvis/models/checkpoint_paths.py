@@ -113,18 +113,18 @@ def _checkpoint_files(folder: Path) -> list[Path]:
 
 
 def _is_checkpoint(file: Path) -> bool:
-    name = file.name
+    name = file.name.removesuffix(INDEX)
     suffix = next((s for s in SUFFIXES if name.endswith(s)), None)
     if not _is_shown(file) or _SHARD.fullmatch(name) or not file.is_file():
         return False
-    if name.endswith(INDEX):
-        return name.removesuffix(INDEX).endswith((*SUFFIXES, ".bin"))
     if suffix is None:
         suffix = next((s for s in OPEN_SUFFIXES[:-1] if name.endswith(s)), "")
         if not suffix and re.search(r"\.(?!\d)", name):  # a suffix, and no number's point
             return False
     if _COMPANION.fullmatch(name.removesuffix(suffix)):
         return False
+    if name != file.name:
+        return suffix in (*SUFFIXES, ".bin")
     return suffix in SUFFIXES or _begins_like_one(file)
 
 

@@ -49,7 +49,13 @@ COMPANIONS = [
 def test_what_lies_beside_checkpoints_is_none(tmp_path: Path) -> None:
     for name in COMPANIONS:
         save(tmp_path / "run" / name, {"x": torch.zeros(1)})
-    touch(tmp_path, "run/.sync/a.pth", "run/__MACOSX/a.pth", "run/trainer_state.json")
+    touch(
+        tmp_path,
+        "run/.sync/a.pth",
+        "run/__MACOSX/a.pth",
+        "run/optimizer.bin.index.json",
+        "run/trainer_state.json",
+    )
     with pytest.raises(FileNotFoundError, match="No checkpoints in"):
         find_checkpoints([tmp_path])
     names = ["optimal_1.pth", "step_1.pth", "sgd_optimizer_study_epoch_2.pth"]
