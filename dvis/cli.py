@@ -9,7 +9,7 @@ import tyro
 
 from dvis.commands.page import page
 from dvis.commands.plot import plot
-from dvis.commands.store import check, info
+from dvis.commands.store import check, forget, info
 from dvis.commands.training import train
 from dvis.commands.view import view
 from dvis.disk import DiskFullError
@@ -27,6 +27,7 @@ def commands() -> dict[str, Command]:
         **of_kinds,
         "info": plainly(info),
         "check": plainly(check),
+        "forget": plainly(forget),
         "plot": plainly(plot),
         "view": plainly(view),
         "page": plainly(page),

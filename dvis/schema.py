@@ -133,6 +133,8 @@ class Words:
         Attributes that a group must have, of what type, and what they say.
     agrees : callable
         Whether a group with some attributes is of a setting, by its name and value.
+    of_runs : mapping of str to str
+        Runs of dims whose labels are checkpoints, beside the group's own checkpoints.
     """
 
     kind: str
@@ -144,6 +146,7 @@ class Words:
     noun: str = "group"
     said: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     agrees: Callable[[Mapping[str, Any], str, Any], bool] = is_equal
+    of_runs: Mapping[str, str] = field(default_factory=dict)
 
     @property
     def has_common_part(self) -> bool:
@@ -206,6 +209,15 @@ def status_spec(
         flag_values=[int(flag) for flag in flags],
         flag_meanings=" ".join(flag.name.lower() for flag in flags),
     )
+
+
+# Begins the label of a row that was taken back, which readers leave out and nothing fills again.
+FORGOTTEN = ".forgotten-"
+
+
+def is_forgotten(label: object) -> bool:
+    """Whether a label is of a row that was taken back."""
+    return isinstance(label, str) and label.startswith(FORGOTTEN)
 
 
 def group_path(run: str, kind: str, name: str) -> str:

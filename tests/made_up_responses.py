@@ -31,7 +31,7 @@ def write_responses(store: Path, kind: Of, labels: tuple[str, ...] = LABELS) -> 
             "class": tuple(f"class {i}" for i in range(N_CLASSES)),
             IMAGE_CHECKPOINT: labels,
         }[kind],
-        images={"name": "made up", "checkpoint": "all"},
+        images={"name": "made up", "run": RUN, "checkpoint": "all"},
         aggregation="mean",
     )
     hashes = {(label, layer): np.full(5, 7, np.uint64) for label in labels for layer in WIDTHS}

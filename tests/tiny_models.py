@@ -1,6 +1,7 @@
 """Models that compute in a millisecond, and checkpoints of a run of one."""
 
 import os
+from collections import OrderedDict
 from pathlib import Path
 
 import torch
@@ -98,3 +99,14 @@ def write_checkpoints(folder: Path, n_checkpoints: int) -> list[Path]:
         torch.save({"model_state_dict": state, **facts}, path)
         paths.append(path)
     return paths
+
+
+def head(num_classes: int = 2) -> nn.Module:
+    """One linear layer, called `fc`."""
+    return nn.Sequential(OrderedDict(fc=nn.Linear(3, num_classes)))
+
+
+def named_like_wrappers(num_classes: int = 4) -> nn.Module:
+    """A network whose own children are called as wrappers are."""
+    inner = nn.Sequential(OrderedDict(module=nn.Linear(3, 5), model=nn.Linear(5, 5)))
+    return nn.Sequential(OrderedDict(module=inner, model=nn.Linear(5, num_classes)))

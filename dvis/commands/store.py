@@ -1,10 +1,11 @@
-"""The commands `info` and `check`, of what a store holds."""
+"""The commands `info`, `check` and `forget`, of what a store holds."""
 
 from pathlib import Path
 
 from tyro.conf import Positional
 
 from dvis.check import check_store
+from dvis.kinds.forgetting import forget_checkpoints
 from dvis.report import describe, list_problems
 from dvis.schema import counted
 from dvis.store.contents import contents
@@ -56,3 +57,22 @@ def check(store: Positional[Path], *, fix: bool = False) -> int:
     fixed = f"; {marked} marked failed, to be made again by the next import or run"
     print(f"{store}: {counted(len(faults), 'fault')}{fixed if fix and n_units else ''}")
     return 1 if faults else 0
+
+
+def forget(store: Positional[Path], *, checkpoint: tuple[str, ...], run: str | None = None) -> int:
+    """Take checkpoints back: images, responses, chains and all else that was measured of them.
+
+    Cut off, run it again. The checkpoints may be measured or imported again.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    checkpoint
+        Labels of the checkpoints.
+    run
+        Their run, where several have one of them.
+    """
+    for removed in forget_checkpoints(store, checkpoint, run=run):
+        print(removed)
+    return 0

@@ -14,7 +14,7 @@ import os
 import re
 import sys
 from collections import OrderedDict
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from http.client import HTTPException
 from pathlib import Path
@@ -26,6 +26,8 @@ import torchvision
 from torch import Tensor, nn
 
 from dvis.models.checkpoints import CheckpointError, CheckpointFile, load_checkpoint
+from dvis.models.fitting import Weights, find_weights
+from dvis.models.weights import State
 from dvis.schema import did_you_mean
 
 _DEFAULT_CLASSES = 1000  # torchvision's, for factories that cannot do without a number
@@ -114,17 +116,44 @@ def load_model(
     ValueError, ImportError
         As `build_model` does.
     """
+    return load_fitted(model, checkpoint, device)[0]
+
+
+def load_fitted(
+    model: str,
+    checkpoint: CheckpointFile | str | Path | None,
+    device: str | torch.device = "cpu",
+) -> tuple[nn.Module, tuple[str, ...]]:
+    """A model as `load_model` gives it, and the names of entries beside its weights that were left.
+
+    Raises
+    ------
+    CheckpointError, ConnectionError, ValueError, ImportError
+        As `load_model` does.
+    """
+    file = checkpoint if isinstance(checkpoint, CheckpointFile) else None
     given = checkpoint.path if isinstance(checkpoint, CheckpointFile) else checkpoint
     path = _pretrained_file(model) if given is None else Path(given).expanduser()
-    state = load_checkpoint(path).state
+    states = load_checkpoint(path).states
     if model.startswith("densenet"):
-        state = _with_new_densenet_names(state)
-    module = _skeleton(model, _shapes(state))
-    _fill(module, state, model, path)
+        states = {key: _with_new_densenet_names(state) for key, state in states.items()}
+    plain = _construct_empty(model, {})
+
+    def fits(weights: Weights) -> bool:
+        try:
+            _put(_skeleton(model, _shapes(weights.state), plain), weights.state)
+        except (RuntimeError, ValueError):  # torch's, of weights that do not fit
+            return False
+        return True
+
+    key = None if file is None else file.weights_key
+    weights = find_weights(states, plain.state_dict().keys(), fits, key, path)
+    module = _skeleton(model, _shapes(weights.state), plain)
+    _fill(module, weights, model, path)
     if given is None and hasattr(module, "transform_input"):
         # As torchvision does with these weights; torch types every attribute as Tensor | Module.
         module.transform_input = True  # type: ignore[assignment]
-    return module.to(device).eval()
+    return module.to(device).eval(), weights.left
 
 
 def _construct(model: str, options: Mapping[str, Any]) -> nn.Module:
@@ -226,22 +255,25 @@ def _pretrained_file(model: str) -> Path:
     return path
 
 
-def _with_new_densenet_names(state: dict[str, Tensor]) -> dict[str, Tensor]:
+def _with_new_densenet_names(state: State) -> State:
     """The same weights, where they are as old as torchvision's own: `norm.1` is now `norm1`."""
     renamed = OrderedDict((_OLD_DENSENET.sub(r"\1\2", name), state[name]) for name in state)
     vars(renamed).update(vars(state))
     return renamed
 
 
-def _skeleton(model: str, shapes: Shapes) -> nn.Module:
-    """A model of the shape that the weights' shapes tell, to be filled with them."""
+def _skeleton(model: str, shapes: Shapes, plain: nn.Module | None = None) -> nn.Module:
+    """A model of the shape that the weights' shapes tell, to be filled with them.
+
+    `plain` is one without options, which is given back where it has that shape.
+    """
     options: dict[str, Any] = {}
     if model in _AUXILIARY:
         options["aux_logits"] = any(name.startswith(_AUXILIARY[model]) for name in shapes)
     if model.startswith("vit_") and {"encoder.pos_embedding", "conv_proj.weight"} <= shapes.keys():
         n_patches = shapes["encoder.pos_embedding"][1] - 1  # one token is the class's
         options["image_size"] = math.isqrt(n_patches) * shapes["conv_proj.weight"][-1]
-    module = _construct_empty(model, options)
+    module = _construct_empty(model, options) if options or plain is None else plain
     classifier = f"{_last_layer(module)}.weight"
     default = module.state_dict().get(classifier)
     if default is None or not shapes.get(classifier) or shapes[classifier][0] == len(default):
@@ -276,7 +308,19 @@ def _construct_random(model: str, options: Mapping[str, Any]) -> nn.Module:
         return _construct(model, options)
 
 
-def _fill(module: nn.Module, state: dict[str, Tensor], model: str, path: Path) -> None:
+def _fill(module: nn.Module, weights: Weights, model: str, path: Path) -> None:
+    """Put weights into a model, or say why they do not fit."""
+    expected = _shapes(module.state_dict())
+    try:
+        _put(module, weights.state)
+    except (RuntimeError, ValueError) as err:
+        shapes = _shapes(weights.state), expected
+        misfit = _misfit(*shapes, left=weights.left) or err
+        text = f"The weights in {path} do not fit {model}: {misfit}."
+        raise CheckpointError(f"{text} {_way_out(model, *shapes)}") from err
+
+
+def _put(module: nn.Module, state: dict[str, Tensor]) -> None:
     """Put weights into a model, as copies of its own number format."""
     expected = module.state_dict()
     is_empty = any(tensor.is_meta for tensor in expected.values())
@@ -287,18 +331,13 @@ def _fill(module: nn.Module, state: dict[str, Tensor], model: str, path: Path) -
     # Without versions of modules the file is a bare dict: MNASNet alone asks for one.
     root = {"version": getattr(module, "_version", None)}
     own._metadata = getattr(state, "_metadata", {"": root})  # type: ignore[attr-defined]
-    try:
-        module.load_state_dict(own, assign=is_empty)
-    except (RuntimeError, ValueError) as err:
-        shapes = _shapes(state), _shapes(expected)
-        text = f"The weights in {path} do not fit {model}: {_misfit(*shapes) or err}."
-        raise CheckpointError(f"{text} {_way_out(model, *shapes)}") from err
+    module.load_state_dict(own, assign=is_empty)
 
 
-def _misfit(given: Shapes, expected: Shapes) -> str:
-    """Which weights are missing, foreign, or of another shape than expected."""
+def _misfit(given: Shapes, expected: Shapes, left: Sequence[str] = ()) -> str:
+    """Which weights are missing, foreign, or of another shape than expected; and what was left."""
     missing = [name for name in expected if name not in given]
-    foreign = [name for name in given if name not in expected]
+    foreign = [*(name for name in given if name not in expected), *left]
     resized = [
         f"{name} {tuple(given[name])} for {tuple(expected[name])}"
         for name in given

@@ -8,19 +8,18 @@ those that rebuild tensors, and files that torch did not write are not opened as
 import re
 import threading
 import zipfile
-from argparse import Namespace
-from datetime import datetime
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
 
-import numpy as np
 import torch
+
+from dvis.models.stand_ins import STAND_INS
 
 _ZIP_START = b"PK\x03\x04"
 # The number with which torch.save began its files before it wrote zips (torch 1.6).
 _LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
-_WANTED = "Give a file that torch.save wrote"
+_WANTED = "Give a file that torch.save or safetensors wrote"
 
 
 class CheckpointError(ValueError):
@@ -31,7 +30,7 @@ def load_safely(path: Path) -> Any:
     """Content of a file of `torch.save`: tensors, on the CPU, and plain values.
 
     A zip's tensors are read from the file when they are first used. Beside what torch takes for
-    harmless, numpy's scalars (as Python's numbers), `argparse.Namespace` and `datetime` are read.
+    harmless, what `stand_ins` knows is read: paths, arguments, times, and numpy's numbers.
 
     Raises
     ------
@@ -54,6 +53,16 @@ def load_safely(path: Path) -> Any:
     except Exception as err:  # damaged bytes make torch raise nearly everything
         reason = str(err).partition("\n")[0].rstrip(".") or type(err).__name__
         raise CheckpointError(f"{path} is damaged: {reason}. Save or fetch it again") from err
+
+
+def is_of_torch(path: Path) -> bool:
+    """Whether `torch.save` wrote a file, by how it begins and what a zip lists; it is not read."""
+    if is_zip(path):
+        try:
+            return any(name == "data.pkl" for name, _, _ in records_of(path))
+        except CheckpointError:
+            return False
+    return _reason_against_legacy(path) is None
 
 
 def is_zip(path: Path) -> bool:
@@ -87,8 +96,11 @@ def _reason_against_zip(path: Path) -> str | None:
     names = {name for name, _, _ in records_of(path)}
     if "constants.pkl" in names:
         return (
-            "is a TorchScript program, which runs code. Save the weights of its model: "
-            'torch.save({"model_state_dict": model.state_dict()}, ...)'
+            "is a TorchScript program, which runs code. Only if you trust where it comes from, "
+            "save the weights of its model once in Python, into another folder:\n"
+            "    import torch\n"
+            f"    model = torch.jit.load({str(path.absolute())!r}, map_location='cpu')\n"
+            f"    torch.save({{'model_state_dict': model.state_dict()}}, {path.name!r})"
         )
     return None if "data.pkl" in names else f"is a zip that torch.save did not write. {_WANTED}"
 
@@ -107,39 +119,35 @@ def _load_plain(path: Path, in_zip: bool) -> Any:
     try:
         return torch.load(path, **options)
     except UnpicklingError:
-        with _STAND_INS_LOCK, torch.serialization.safe_globals(_STAND_INS):
+        stand_ins: list[Any] = [(made, name) for name, made in STAND_INS.items()]
+        with _STAND_INS_LOCK, torch.serialization.safe_globals(stand_ins):
             return torch.load(path, **options)
 
 
-class _NumberType:
-    """What takes the place of a `numpy.dtype` in a checkpoint: its name and byte order."""
-
-    def __init__(self, name: str, *_flags: bool) -> None:
-        self.name = name
-        self.byte_order = "="
-
-    def __setstate__(self, state: tuple[Any, ...]) -> None:
-        self.byte_order = state[1]
-
-
-def _number(kind: _NumberType, data: bytes) -> bool | int | float:
-    """What takes the place of numpy's scalars in a checkpoint: Python's numbers."""
-    if not re.fullmatch(r"[biuf][1248]", kind.name) or kind.byte_order not in ("=", "<", ">", "|"):
-        raise UnpicklingError(f"GLOBAL numpy.dtype of {kind.name!r}")
-    number: bool | int | float = np.frombuffer(data, kind.byte_order + kind.name)[0].item()
-    return number
-
-
-# Often found beside weights, and harmless as read here: numpy's own dtype and scalar take bytes on
-# trust, so that a crafted file could reach into memory; ours know numbers only.
-_STAND_INS: list[Any] = [
-    (_NumberType, "numpy.dtype"),
-    (_number, "numpy.core.multiarray.scalar"),
-    (_number, "numpy._core.multiarray.scalar"),
-    Namespace,  # torchvision's reference scripts save their arguments
-    datetime,
-]
 _STAND_INS_LOCK = threading.Lock()  # torch keeps one list for all threads
+
+# What a refusal prints: it keeps weights and plain values, and writes the rest as text.
+_CONVERSION = """\
+    import torch
+
+    def plain(value):
+        if isinstance(value, torch.nn.Module):
+            return plain(value.state_dict())
+        if isinstance(value, torch.Tensor) or value is None:
+            return value
+        for kind in (bool, int, float, str):
+            if isinstance(value, kind):
+                return kind(value)
+        if hasattr(value, "tolist"):
+            return plain(value.tolist())
+        if isinstance(value, dict):
+            return {{k if type(k) is int else str(k): plain(v) for k, v in value.items()}}
+        if isinstance(value, (list, tuple)):
+            return [plain(each) for each in value]
+        return str(value)
+
+    content = plain(torch.load({given!r}, map_location="cpu", weights_only=False))
+    torch.save(content, {name!r})"""
 
 
 def _refusal(path: Path, in_zip: bool, err: UnpicklingError) -> str:
@@ -148,21 +156,18 @@ def _refusal(path: Path, in_zip: bool, err: UnpicklingError) -> str:
     if in_zip:
         names = sorted(_foreign_names(path)) or names
     what = ", ".join(names[:10]) or "what is neither tensors nor plain values"
+    conversion = _CONVERSION.format(given=str(path.absolute()), name=path.name)
     return (
         f"{path} asks for {what} to be loaded, which may run code: refused, and nothing was run. "
         "Only if you trust where the file comes from, convert it once in Python, into another "
-        "folder under the same name:\n"
-        f"    content = torch.load({str(path)!r}, weights_only=False)\n"
-        "    weights = content.state_dict() if hasattr(content, 'state_dict') else content\n"
-        "    weights = weights.get('model_state_dict', weights.get('state_dict', weights))\n"
-        f'    torch.save({{"model_state_dict": weights}}, {path.name!r})'
+        f"folder under the same name:\n{conversion}"
     )
 
 
 def _foreign_names(path: Path) -> set[str]:
     """Functions and classes that a zip file names beyond tensors and what dvis reads itself."""
-    ours = {name for _, name in _STAND_INS[:3]} | {"argparse.Namespace", "datetime.datetime"}
     try:
-        return set(torch.serialization.get_unsafe_globals_in_checkpoint(str(path))) - ours
+        named = set(torch.serialization.get_unsafe_globals_in_checkpoint(str(path)))
     except Exception:  # a pickle that torch cannot follow: its refusal has said what it met
         return set()
+    return named - STAND_INS.keys()

@@ -15,7 +15,7 @@ import xarray as xr
 import zarr
 
 from dvis.names import CheckpointName
-from dvis.schema import CHECKPOINT, COORDINATES, TEXT, Mark, Status, Words
+from dvis.schema import CHECKPOINT, COORDINATES, TEXT, Mark, Status, Words, is_forgotten
 from dvis.store.growth import resize, settle
 from dvis.store.making import existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
@@ -39,7 +39,7 @@ class Group:
         self.store, self.words, self.zarr = store, words, group
         self._arrays: dict[str, Any] = {}
         self._caches: dict[str, PartCache] = {}
-        self._read_labels()
+        self.read_labels()
 
     @classmethod
     def open(
@@ -132,7 +132,7 @@ class Group:
             dim: [label for label in dict.fromkeys(given) if label not in self.rows[dim]]
             for dim, given in wanted.items()
         }
-        first = {dim: len(self.rows[dim]) for dim in new}
+        first = {dim: self.array(dim).shape[0] for dim in new}
         sizes = {dim: first[dim] + len(added) for dim, added in new.items()}
         if any(new.values()):
             arrays = self.words.arrays
@@ -151,7 +151,7 @@ class Group:
         for dim, added in new.items():
             if added:
                 self.array(dim)[first[dim] :] = np.array(added, self.words.arrays[dim].dtype)
-        self._read_labels()
+        self.read_labels()
 
     def write_column(self, name: str, by_label: Mapping[Any, Any]) -> None:
         """Set a coordinate, such as `step`, at the labels that are named and there."""
@@ -260,6 +260,11 @@ class Group:
             nothing = np.full((n_parts,) + (0,) * (len(spec.dims) - n_dims), spec.fill, spec.dtype)
             self.put(name, places, nothing, np.zeros(n_parts))
 
+    def clear(self, name: str, dim: str, place: int) -> None:
+        """Empty an array at a place along a dim; what it marks or holds is absent already."""
+        at = tuple(place if each == dim else slice(None) for each in self.words.arrays[name].dims)
+        self.array(name)[at] = self.words.arrays[name].fill
+
     def fail(self, places: Places, error: str, mark: Mark | None = None) -> None:
         """Mark parts failed, with the error; those that are there are kept."""
         mark = mark or self.words.marks[0]
@@ -346,10 +351,13 @@ class Group:
         if not np.array_equal(values, updated):
             array[:] = updated
 
-    def _read_labels(self) -> None:
+    def read_labels(self) -> None:
+        """See which labels there are now, those left out that were taken back."""
         self.rows: dict[str, dict[Any, int]] = {
             dim: {
-                label: place for place, label in enumerate(np.asarray(self.array(dim)[:]).tolist())
+                label: place
+                for place, label in enumerate(np.asarray(self.array(dim)[:]).tolist())
+                if not is_forgotten(label)
             }
             for dim, spec in self.words.arrays.items()
             if spec.dims == (dim,)

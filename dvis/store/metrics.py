@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 import zarr
 
-from dvis.schema import CHECKPOINT, TEXT, TRAINING, run_group
+from dvis.schema import CHECKPOINT, FORGOTTEN, TEXT, TRAINING, run_group
 from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring
 
@@ -60,6 +60,30 @@ def read_metrics(group: zarr.Group) -> dict[str, dict[str, float]]:
         for row, label in enumerate(labels)
         if label  # a row without a label was cut off
     }
+
+
+def forget_metrics(store: Path, group: str, label: str) -> None:
+    """Take the numbers of a checkpoint back; the caller is `restructuring`.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    group : str
+        Path of the group with the numbers of the checkpoint's run.
+    label : str
+        The checkpoint, which need not be there.
+    """
+    files = GuardedStore(store)
+    opened: Any = zarr.open_group(files, path=group, mode="r+", use_consolidated=False)
+    labels = np.asarray(opened[CHECKPOINT][:]).tolist()
+    if label not in labels:
+        return
+    row = labels.index(label)
+    for name, array in opened.arrays():
+        if name != CHECKPOINT:
+            array[row] = np.nan
+    opened[CHECKPOINT][row] = f"{FORGOTTEN}{row}"
 
 
 def _write(group: zarr.Group, metrics: Mapping[str, Mapping[str, float]]) -> None:

@@ -3,7 +3,7 @@
 A path, a URL or a Zarr store in, an xarray Dataset out. Nothing here writes.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -11,7 +11,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.names import CheckpointName, natural_key
-from dvis.schema import CHECKPOINT, LAYER, SchemaError
+from dvis.schema import CHECKPOINT, LAYER, SchemaError, is_forgotten
 from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
 from dvis.store.labels import label_coordinates
 from dvis.store.portable import portable
@@ -190,7 +190,7 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
             f"epoch * {batches} + batch; {batches} batches in an epoch were read off the "
             "checkpoints' times"
         )
-    orders = {CHECKPOINT: _training_order(dataset)}
+    orders: dict[Hashable, list[int]] = {CHECKPOINT: _training_order(dataset)}
     unknown = {
         name: dataset[name].where(dataset[name] != -1)
         for name in ("epoch", "batch", "step")
@@ -200,12 +200,12 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     if LAYER in dataset.dims:
         layers = dataset[LAYER].values.tolist()
         orders[LAYER] = sorted(range(len(layers)), key=lambda i: natural_key(layers[i]))
-    return in_order(dataset, orders)
+    return in_order(dataset, _without_forgotten(dataset, orders))
 
 
-def in_order(dataset: xr.Dataset, orders: Mapping[str, list[int]]) -> xr.Dataset:
-    """The Dataset with its rows along some dims in another order, in chunks as long as before."""
-    moved = {dim: rows for dim, rows in orders.items() if rows != sorted(rows)}
+def in_order(dataset: xr.Dataset, orders: Mapping[Hashable, list[int]]) -> xr.Dataset:
+    """The Dataset with some rows along some dims, in another order, in chunks as long as before."""
+    moved = {dim: rows for dim, rows in orders.items() if rows != [*range(dataset.sizes[dim])]}
     if not moved:
         return dataset
     ordered = dataset.isel(moved)
@@ -216,6 +216,19 @@ def in_order(dataset: xr.Dataset, orders: Mapping[str, list[int]]) -> xr.Dataset
             # What dask reorders it cuts into chunks of uneven lengths, which Zarr cannot write.
             variable.data = variable.chunk(lengths).data
     return ordered
+
+
+def _without_forgotten(
+    dataset: xr.Dataset, orders: Mapping[Hashable, list[int]]
+) -> dict[Hashable, list[int]]:
+    """Rows in their order along each labelled dim, those left out that were taken back."""
+    kept = dict(orders)
+    for dim, labels in dataset.coords.items():
+        if labels.dims == (dim,) and labels.dtype.kind == "U":
+            texts = labels.values.tolist()
+            rows = kept.get(dim, range(len(texts)))
+            kept[dim] = [row for row in rows if not is_forgotten(texts[row])]
+    return kept
 
 
 def _training_order(dataset: xr.Dataset) -> list[int]:

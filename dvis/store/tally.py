@@ -8,7 +8,7 @@ from typing import Any
 
 import numpy as np
 
-from dvis.schema import SOURCE
+from dvis.schema import CHECKPOINT, SOURCE, is_forgotten
 from dvis.store.contents import Entry, StoreLike, open_group
 from dvis.store.faults import words_of_labels
 from dvis.store.regions import regions
@@ -30,11 +30,17 @@ def count_status(status: Any) -> dict[str, int]:
     return {name: int(counts[value]) for value, name in flags.items()}
 
 
+def n_checkpoints(group: Any) -> int:
+    """Checkpoints of a group."""
+    labels = np.asarray(group[CHECKPOINT][:]).tolist()
+    return sum(not is_forgotten(label) for label in labels)
+
+
 def _described(store: StoreLike, entry: Entry, noun: str) -> str:
-    status: Any = open_group(store, entry)["status"]
-    counts = count_status(status)
+    group: Any = open_group(store, entry)
+    counts = count_status(group["status"])
     there = [f"{n} {name}" for name, n in list(counts.items())[1:] if n]
-    text = f"{noun} of {entry.run}: {entry.name}, {status.shape[0]} checkpoints, "
+    text = f"{noun} of {entry.run}: {entry.name}, {n_checkpoints(group)} checkpoints, "
     return text + (", ".join(there) or "nothing yet")
 
 

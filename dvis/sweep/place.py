@@ -86,9 +86,13 @@ class ModelOptions(Place):
     ----------
     model
         Name of a torchvision classification model, or package.module:function of a factory.
+    weights_key
+        Which weights of a checkpoint's file are meant, where several fit the model: model_ema,
+        teacher.backbone.
     """
 
     model: str
+    weights_key: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

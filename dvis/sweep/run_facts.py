@@ -4,19 +4,21 @@ Checkpoint files in, plain facts out; alike for every measurement.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
 
-from dvis.models.architectures import load_model
+from dvis.models.architectures import load_fitted
 from dvis.models.checkpoints import CheckpointError, CheckpointFile, fingerprint, read_facts
 from dvis.models.data import InputTransform
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
 from dvis.names import training_steps
+from dvis.schema import counted
 
 # Of inputs about which checkpoints tell nothing: what torchvision's weights take.
 _DEFAULT_SIZE, _DEFAULT_RESIZE = 224, 256
+_SHOWN_NAMES = 10
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,16 +33,23 @@ class RunFacts:
         Plain values in the files, by label, of those that can be read.
     unreadable : mapping of str to CheckpointError
         Why the others cannot.
+    notes : list of str
+        What is to be said of the run's files; its first model adds to it.
     """
 
     checkpoints: tuple[CheckpointFile, ...]
     facts: Mapping[str, Mapping[str, Any]]
     unreadable: Mapping[str, CheckpointError]
+    notes: list[str] = field(default_factory=list)
 
     @property
     def fingerprints(self) -> dict[str, int]:
         """What tells the weights of readable checkpoints apart, by label."""
-        return {c.label: fingerprint(c.path) for c in self.checkpoints if c.path and self._has(c)}
+        return {
+            c.label: fingerprint(c.path, c.weights_key)
+            for c in self.checkpoints
+            if c.path and self._has(c)
+        }
 
     @property
     def steps(self) -> dict[str, int]:
@@ -70,6 +79,8 @@ class RunFacts:
     def first_model(self, model: str) -> tuple[nn.Module, str]:
         """The model at the first checkpoint that fits it, and that checkpoint's label.
 
+        What is in its file beside the model's weights is noted.
+
         Raises
         ------
         CheckpointError
@@ -80,9 +91,13 @@ class RunFacts:
             if checkpoint.label in self.unreadable:
                 continue
             try:
-                return load_model(model, checkpoint), checkpoint.label
+                module, left = load_fitted(model, checkpoint)
             except CheckpointError as err:
                 errors.append(err)
+                continue
+            if left:
+                self.notes.append(_said_of_left(checkpoint.label, left))
+            return module, checkpoint.label
         raise errors[0]
 
     def _has(self, checkpoint: CheckpointFile) -> bool:
@@ -101,6 +116,12 @@ def read_run(checkpoints: Sequence[CheckpointFile]) -> RunFacts:
         except CheckpointError as err:
             unreadable[checkpoint.label] = err
     return RunFacts(checkpoints=tuple(checkpoints), facts=facts, unreadable=unreadable)
+
+
+def _said_of_left(label: str, left: Sequence[str]) -> str:
+    shown = ", ".join(left[:_SHOWN_NAMES]) + (", ..." if len(left) > _SHOWN_NAMES else "")
+    entries = counted(len(left), "entry", "entries")
+    return f"left aside, as not the model's: {entries} of {label} ({shown})"
 
 
 def input_transform(facts: Mapping[str, Any], size: int | None = None) -> InputTransform:

@@ -126,7 +126,7 @@ def carry_out(
                 name=plan.name,
                 unit=plan.unit,
                 kept=recorder.kept,
-                notes=list(plan.notes),
+                notes=[*run.notes, *plan.notes],
             )
             done = sweep(
                 plan.measurement,

@@ -44,7 +44,7 @@ FLOORS = (
     ("kinds.kind",),
     ("kinds.*",),
     ("kinds", "kinds.registry"),
-    ("page", "check", "report", "opening"),
+    ("page", "check", "report", "opening", "kinds.forgetting"),
     ("measure", "accessor", "commands", "cli", "__init__"),
     ("scripts",),
 )

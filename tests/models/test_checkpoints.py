@@ -4,9 +4,10 @@ import io
 import os
 import pickle
 import textwrap
+import warnings
 import zipfile
 from argparse import Namespace
-from datetime import datetime
+from datetime import datetime, timedelta
 from pathlib import Path
 from typing import Any
 
@@ -25,6 +26,7 @@ from dvis.models.checkpoints import (
     read_facts,
 )
 
+HEAD = "tiny_models:head"
 WEIGHTS = {"fc.weight": torch.arange(6.0).reshape(2, 3), "fc.bias": torch.tensor([0.5, -0.5])}
 
 
@@ -118,15 +120,9 @@ def test_no_path_stands_for_pretrained_weights() -> None:
 )
 def test_every_form_gives_the_same_weights(tmp_path: Path, content: object, is_zip: bool) -> None:
     path = save(tmp_path / "a.pth.tar", content, _use_new_zipfile_serialization=is_zip)
-    state = load_checkpoint(path).state
+    state = load_model(HEAD, path).state_dict()
     assert state.keys() == WEIGHTS.keys()
     assert all(torch.equal(state[name], WEIGHTS[name]) for name in WEIGHTS)
-
-
-def test_only_a_prefix_of_all_names_is_a_wrapper(tmp_path: Path) -> None:
-    names = ["module.weight", "fc.weight"]
-    path = save(tmp_path / "a.pth", {name: torch.zeros(1) for name in names})
-    assert list(load_checkpoint(path).state) == names
 
 
 @pytest.mark.parametrize("is_zip", [True, False])
@@ -141,6 +137,10 @@ def test_facts_are_plain_values_without_weights_and_optimizer(tmp_path: Path, is
         "timestamp": datetime(2024, 3, 25, 0, 28),
         "args": Namespace(lr=0.1, milestones=(1, 2)),
         "noise": torch.zeros(4),
+        "mean": np.array([0.5, 0.25]),
+        "where": Path("/data/a b"),
+        "device": torch.device("cpu"),
+        "took": timedelta(seconds=90),
     }
     path = save(tmp_path / "a.pth", content, _use_new_zipfile_serialization=is_zip)
     facts = read_facts(path)
@@ -151,15 +151,21 @@ def test_facts_are_plain_values_without_weights_and_optimizer(tmp_path: Path, is
         "best": 0.25,
         "timestamp": "2024-03-25T00:28:00",
         "args": {"lr": 0.1, "milestones": [1, 2]},
+        "mean": [0.5, 0.25],
+        "where": "/data/a b",
+        "device": "cpu",
+        "took": "0:01:30",
     }
     assert type(facts["metrics"]["val_loss"]) is float
 
 
 def test_weights_stay_in_the_file_until_they_are_used(tmp_path: Path) -> None:
     path = save(tmp_path / "a.pth", {"model_state_dict": {"w": torch.ones(3)}, "epoch": 2})
-    state = load_checkpoint(path).state
+    state = load_checkpoint(path).states["model_state_dict"]
     overwrite(path, torch.ones(3), torch.full((3,), 2.0))
-    assert state["w"].tolist() == [2, 2, 2]
+    weight = state["w"]
+    assert weight is not None
+    assert weight.tolist() == [2, 2, 2]
 
 
 def test_torch_knows_no_stand_ins_after_a_load(tmp_path: Path) -> None:
@@ -238,15 +244,44 @@ def test_a_refusal_says_what_is_asked_for_and_its_recipe_works(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     model = nn.Linear(3, 2)
-    path = save(tmp_path / "a.pth", {"model_state_dict": model.state_dict(), "set": Path("x")})
-    with pytest.raises(CheckpointError, match=r"pathlib") as refusal:
+    schedule = torch.optim.lr_scheduler.StepLR(torch.optim.SGD(model.parameters(), 0.1), 2)
+    content = {"state_dict": model.state_dict(), "whole": model, "schedule": schedule}
+    content |= {"epoch": 3, "global_step": np.int64(70), "args": Namespace(data=Path("x"))}
+    path = save(tmp_path / "a.pth", content)
+    with pytest.raises(CheckpointError, match=r"StepLR.* to be loaded, which may run") as refusal:
         load_checkpoint(path)
-    recipe = str(refusal.value).partition("\n")[2]
-    (tmp_path / "converted").mkdir()
-    monkeypatch.chdir(tmp_path / "converted")
-    exec(textwrap.dedent(recipe), {"torch": torch})
-    state = load_checkpoint(tmp_path / "converted" / "a.pth").state
-    assert torch.equal(state["weight"], model.weight)
+    run_recipe(refusal.value, tmp_path / "converted", monkeypatch)
+    converted = load_checkpoint(tmp_path / "converted" / "a.pth")
+    for state in (converted.states["state_dict"], converted.states["whole"]):
+        weight = state["weight"]
+        assert weight is not None
+        assert torch.equal(weight, model.weight)
+    assert converted.facts["epoch"] == 3
+    assert converted.facts["global_step"] == 70
+    assert "data" in converted.facts["args"]
+
+
+def test_the_way_out_for_a_program_works_too(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    model = nn.Linear(3, 2)
+    path = tmp_path / "a.pth"
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore")  # TorchScript is on its way out
+        torch.jit.trace(model, torch.zeros(1, 3)).save(str(path))
+        with pytest.raises(CheckpointError, match="is a TorchScript program") as refusal:
+            load_checkpoint(path)
+        run_recipe(refusal.value, tmp_path / "converted", monkeypatch)
+    weight = load_checkpoint(tmp_path / "converted" / "a.pth").states["model_state_dict"]["weight"]
+    assert weight is not None
+    assert torch.equal(weight, model.weight)
+
+
+def run_recipe(refusal: BaseException, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Run the code that an error prints, word for word, in a folder of its own."""
+    folder.mkdir()
+    monkeypatch.chdir(folder)
+    exec(textwrap.dedent(str(refusal).partition("\n")[2]), {})
 
 
 def zip_of(name: str) -> bytes:
@@ -272,7 +307,10 @@ def saved(content: object, **options: Any) -> bytes:
         (zip_of("a/b.txt"), "is a zip that torch.save did not write"),
         (zip_of("archive/constants.pkl"), "is a TorchScript program"),
         (saved([1, 2]), "holds a list, no weights"),
-        (saved({"epoch": 1}), r"no weights under model_state_dict.* holds: epoch\."),
+        (
+            saved({"epoch": 1}),
+            r"no weights: no dict of tensors.* holds: epoch\. .* model_state_dict",
+        ),
         (saved({"model_state_dict": {}}), "holds no weights"),
         (saved(nn.Linear(2, 2)), r"asks for torch\.nn\.modules\.linear\.Linear"),
     ],

@@ -14,7 +14,7 @@ from dvis.sweep.runner import Report, carry_out
 
 
 def measure_moments(options: MomentsOptions, *, progress: bool = False) -> Report:
-    run = read_run(find_checkpoints(options.checkpoint_path))
+    run = read_run(find_checkpoints(options.checkpoint_path, weights_key=options.weights_key))
     model, first = run.first_model(options.model)
     size = input_transform(run.facts[first]).size
     noise = np.random.default_rng(0).normal(size=(options.noise, 3, size, size))

@@ -81,6 +81,7 @@ def verify(
     checkpoint_path: tuple[Path, ...],
     model: str | None = None,
     run: str | None = None,
+    weights_key: str | None = None,
     tolerance: float = 0.01,
     device: str = "cpu",
 ) -> int:
@@ -96,6 +97,8 @@ def verify(
         The model, where it is none of torchvision's: package.module:function of a factory.
     run
         The run (default: the store's).
+    weights_key
+        Which weights of a file are meant, where several fit the model.
     tolerance
         Share of the stored activation by which the recomputed one may differ.
     device
@@ -109,6 +112,7 @@ def verify(
         model,
         checkpoint_path=checkpoint_path,
         run=run,
+        weights_key=weights_key,
         tolerance=tolerance,
         device=device,
         progress=True,

@@ -5,6 +5,7 @@ Everything else about it is as in groups of all kinds.
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any, Self
 
@@ -125,6 +126,17 @@ class FeatureGroup(Group):
             self._put_images(places, values, status)
         else:
             super().put(name, places, values, status)
+
+    def clear(self, name: str, dim: str, place: int) -> None:
+        """Empty an array at a place along a dim; of images, by block."""
+        if name != _IMAGE:
+            super().clear(name, dim, place)
+            return
+        blocks = self.blocks
+        row, inside = divmod(place, blocks.checkpoints)
+        _, n_layers, n_channels = self.array("status").shape
+        for layer, channel in product(range(n_layers), range(0, n_channels, blocks.channels)):
+            blocks.take_out(blocks.path(row, layer, channel // blocks.channels), inside)
 
     def mark_failed(
         self,

@@ -62,7 +62,7 @@ def visualize(
         When there is no space left; what was made before is safe, and a second run goes on.
     """
     find_device(options.device)
-    run = read_run(find_checkpoints(options.checkpoint_path))
+    run = read_run(find_checkpoints(options.checkpoint_path, weights_key=options.weights_key))
     model, first = run.first_model(options.model)
     measurement = _measurement(options, run.facts.get(first, {}))
     widths = _widths(measurement, model, options.model)

@@ -12,6 +12,7 @@ import numpy as np
 from dvis.kinds.features.words import KIND
 from dvis.schema import SCALAR_CHUNK, SchemaError, Status
 from dvis.store.contents import Entry, StoreLike, contents, open_group
+from dvis.store.tally import n_checkpoints
 
 # How the notes of a sweep begin, which name no file; those of an import begin with one.
 _NOTES_OF_SWEEPS = ("dead: ", "failed: ")
@@ -66,7 +67,8 @@ def feature_problems(store: StoreLike, entry: Entry) -> Iterator[str]:
 
 
 def _count(store: StoreLike, entry: Entry) -> VariantCounts:
-    status = open_group(store, entry)["status"]
+    group = open_group(store, entry)
+    status = group["status"]
     counts = np.zeros(max(Status) + 1, np.int64)
     for layer in range(status.shape[1]):  # type: ignore[union-attr]
         counts += np.bincount(
@@ -76,7 +78,7 @@ def _count(store: StoreLike, entry: Entry) -> VariantCounts:
     return VariantCounts(
         entry.run,
         entry.name,
-        status.shape[0],  # type: ignore[union-attr]
+        n_checkpoints(group),
         status.shape[1],  # type: ignore[union-attr]
         int(counts[Status.COMPLETE]),
         int(counts[Status.INCOMPLETE]),

@@ -54,6 +54,7 @@ def verify_store(
     *,
     checkpoint_path: Sequence[Path] = (),
     run: str | None = None,
+    weights_key: str | None = None,
     tolerance: float = _TOLERANCE,
     device: str = "cpu",
     progress: bool = False,
@@ -72,6 +73,8 @@ def verify_store(
         The run's checkpoints: files, or folders of them.
     run : str, optional
         The run (default: the store's).
+    weights_key : str, optional
+        Which weights of a file are meant, where several fit the model.
     tolerance : float
         Share of the stored activation by which the recomputed one may differ.
     device : str
@@ -95,7 +98,9 @@ def verify_store(
     found = contents(store)
     model = model or _torchvision_model(str(found.attrs["model"]), str(store))
     run = FEATURE_READER.choose(found, run, None).run
-    files = {file.label: file for file in find_checkpoints(checkpoint_path)}
+    files = {
+        file.label: file for file in find_checkpoints(checkpoint_path, weights_key=weights_key)
+    }
     report = VerifyReport()
     datasets = {
         variant: FEATURE_READER.open(store, run, variant) for variant in found.names(KIND, run)
@@ -150,7 +155,7 @@ def _n_of_other_weights(
     here = made_of[[layers.index(layer) for layer in at[LAYER].values.tolist()]]
     units = at[["status", "params"]].transpose(LAYER, CHANNEL)
     is_measured = fingerprint_of(units.params.values, parameters_of(at)) == WEIGHTS
-    is_other = is_measured & (here != 0) & (here != fingerprint(file.path))
+    is_other = is_measured & (here != 0) & (here != fingerprint(file.path, file.weights_key))
     return int(((units.status.values == Status.COMPLETE) & is_other).sum())
 
 

@@ -60,7 +60,7 @@ def plan_sampling(
         As `dvis.kinds.llc.estimation.estimate_llc` raises them.
     """
     find_device(options.device)
-    run = read_run(find_checkpoints(options.checkpoint_path))
+    run = read_run(find_checkpoints(options.checkpoint_path, weights_key=options.weights_key))
     model, first = run.first_model(options.model)
     samples: Samples = (
         find_images(options, run.facts.get(first, {}))

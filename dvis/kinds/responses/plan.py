@@ -76,7 +76,7 @@ def respond(
         When there is no space left; what was measured before is safe, and a second run goes on.
     """
     find_device(options.device)
-    run = read_run(find_checkpoints(options.checkpoint_path))
+    run = read_run(find_checkpoints(options.checkpoint_path, weights_key=options.weights_key))
     plan = _of_features(options) if options.feature_images else _of_images(options, run)
     return carry_out(plan, run, options, client=client, progress=progress)
 

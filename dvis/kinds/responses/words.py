@@ -6,7 +6,7 @@ status (without image or class), and the coordinates of units
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final, Literal, get_args
 
 import numpy as np
@@ -75,7 +75,11 @@ def words_of(attrs: Mapping[str, Any]) -> Words:
     Without arrays where they say what no dvis of this version has written.
     """
     of: Any = attrs.get("kind")
-    return response_words(of) if of in get_args(Of) else Words(kind=KIND, arrays={})
+    if of not in get_args(Of):
+        return Words(kind=KIND, arrays={})
+    images = attrs.get("images")
+    run = images.get("run") if of == IMAGE_CHECKPOINT and isinstance(images, dict) else None
+    return replace(response_words(of), of_runs={} if run is None else {of: str(run)})
 
 
 def response_words(of: Of, *, n_channels: int = 1, n_images: int = 1) -> Words:

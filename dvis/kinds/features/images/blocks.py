@@ -180,6 +180,26 @@ class ImageBlocks:
         packed = pack({p: pictures[p] for p in order}, n_positions)
         write_atomically(path, packed, root=self.root)
 
+    def take_out(self, path: Path, checkpoint: int) -> None:
+        """Drop the images of a checkpoint from a block, by one rename; the others stay as they are.
+
+        Pixels cannot be dropped from between others', and become black.
+
+        Raises
+        ------
+        BlockError
+            When the file's index is damaged.
+        """
+        there = {at: data for at, data in self.read(path).items() if at[0] == checkpoint}
+        if not there:
+            return
+        if self.codec != "raw":
+            self.merge(path, {}, drop=there)
+        elif self.checkpoints == 1:
+            write_atomically(path, self._merge_raw(b"", {}), root=self.root)
+        else:
+            self.merge(path, dict.fromkeys(there, bytes(self._image_bytes)))
+
     def _require_no_link(self, path: Path) -> None:
         inside(self.root, *path.relative_to(self.root).parts)
 
