@@ -18,7 +18,7 @@ import torch
 from torch import Tensor
 
 from dvis.models.safe_load import CheckpointError, is_zip, load_safely, records_of
-from dvis.names import CheckpointName, parse_checkpoint
+from dvis.names import CheckpointName, parse_checkpoint, training_order
 from dvis.schema import did_you_mean
 
 __all__ = [
@@ -45,7 +45,7 @@ class CheckpointFile:
     Parameters
     ----------
     name : CheckpointName
-        What the file's name tells; its label is that name, verbatim.
+        What is known of its place; its label is the file's name, verbatim.
     path : Path or None
         The file; None stands for torchvision's pretrained weights.
     """
@@ -106,7 +106,7 @@ def find_checkpoints(paths: str | Path | Sequence[str | Path]) -> list[Checkpoin
                     "one checkpoint of a run; give one of them, or one run at a time"
                 )
     files = [CheckpointFile(name=parse_checkpoint(name), path=found[name]) for name in found]
-    return sorted(files, key=lambda file: file.name.sort_key)
+    return [files[place] for place in training_order([file.name for file in files])]
 
 
 def load_checkpoint(path: str | Path, device: str | torch.device = "cpu") -> Checkpoint:

@@ -3,17 +3,34 @@
 Checkpoint files in, plain facts out; alike for every measurement.
 """
 
-from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any
 
 from torch import nn
 
-from dvis.models.architectures import load_model
-from dvis.models.checkpoints import CheckpointError, CheckpointFile, fingerprint, read_facts
+from dvis.models.architectures import load_model, model_name
+from dvis.models.checkpoints import (
+    CheckpointError,
+    CheckpointFile,
+    find_checkpoints,
+    fingerprint,
+    read_facts,
+)
 from dvis.models.data import InputTransform
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
-from dvis.names import training_steps
+from dvis.names import (
+    UNPLACED,
+    Told,
+    check_told,
+    chosen,
+    merged,
+    place_in_run,
+    read_told,
+    training_steps,
+)
+from dvis.store.places import stored_places
+from dvis.sweep.place import RunOptions
 
 # Of inputs about which checkpoints tell nothing: what torchvision's weights take.
 _DEFAULT_SIZE, _DEFAULT_RESIZE = 224, 256
@@ -31,27 +48,33 @@ class RunFacts:
         Plain values in the files, by label, of those that can be read.
     unreadable : mapping of str to CheckpointError
         Why the others cannot.
+    fingerprints : mapping of str to int
+        What tells the weights of readable checkpoints apart, by label.
+    told : mapping of str to Told
+        Steps and epochs that a user told with the options, by label, for the store to keep.
+    notes : tuple of str
+        What was not believed of their places, and which were left out.
     """
 
     checkpoints: tuple[CheckpointFile, ...]
     facts: Mapping[str, Mapping[str, Any]]
     unreadable: Mapping[str, CheckpointError]
-
-    @property
-    def fingerprints(self) -> dict[str, int]:
-        """What tells the weights of readable checkpoints apart, by label."""
-        return {c.label: fingerprint(c.path) for c in self.checkpoints if c.path and self._has(c)}
+    fingerprints: Mapping[str, int] = field(default_factory=dict)
+    told: Mapping[str, Told] = field(default_factory=dict)
+    notes: tuple[str, ...] = ()
 
     @property
     def steps(self) -> dict[str, int]:
-        """Training steps by label, as files say, else as names do."""
+        """Training steps by label, of those whose is known."""
         names = [checkpoint.name for checkpoint in self.checkpoints]
-        numbers = training_steps(names, None)
-        steps = {n.label: step for n, step in zip(names, numbers, strict=True) if step >= 0}
-        for label, of_file in self.facts.items():
-            if isinstance(of_file.get("step"), int):
-                steps[label] = of_file["step"]
-        return steps
+        steps = zip(names, training_steps(names, None), strict=True)
+        return {name.label: step for name, step in steps if step >= 0}
+
+    @property
+    def epochs(self) -> dict[str, int]:
+        """Epochs by label, of those whose is known."""
+        names = (checkpoint.name for checkpoint in self.checkpoints)
+        return {name.label: name.epoch for name in names if name.epoch >= 0}
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -85,22 +108,79 @@ class RunFacts:
                 errors.append(err)
         raise errors[0]
 
-    def _has(self, checkpoint: CheckpointFile) -> bool:
-        return checkpoint.label in self.facts
+
+def run_of(options: RunOptions) -> RunFacts:
+    """The checkpoints that are asked for, in training order, and what their files say.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there are no checkpoints, or no file of steps.
+    ValueError
+        When a pattern fits no checkpoint, or the steps are none of theirs.
+    """
+    found = find_checkpoints(options.checkpoint_path)
+    labels = [checkpoint.label for checkpoint in found]
+    before = stored_places(options.store_of(model_name(options.model)), options.run)
+    told = {} if options.steps is None else read_told(options.steps)
+    check_told(told, [*labels, *before], "the run")
+    wanted = set(chosen(labels, options.checkpoint_patterns))
+    run = read_run([each for each in found if each.label in wanted], merged(before, told))
+    return replace(run, told=told)
 
 
-def read_run(checkpoints: Sequence[CheckpointFile]) -> RunFacts:
-    """What the files of a run's checkpoints say; those that cannot be read are named."""
+def read_run(
+    checkpoints: Sequence[CheckpointFile], told: Mapping[str, Told] | None = None
+) -> RunFacts:
+    """What the files of a run's checkpoints say, in training order; unreadable ones are named.
+
+    Parameters
+    ----------
+    checkpoints : sequence of CheckpointFile
+        The checkpoints. One whose name says no more than that it is the last, or the best, is left
+        out where it is a link to another or has the same content.
+    told : mapping of str to Told, optional
+        What a user told of their places.
+    """
     facts: dict[str, dict[str, Any]] = {}
     unreadable: dict[str, CheckpointError] = {}
+    fingerprints: dict[str, int] = {}
     for checkpoint in checkpoints:
         if checkpoint.path is None:
             continue
         try:
             facts[checkpoint.label] = read_facts(checkpoint.path)
+            fingerprints[checkpoint.label] = fingerprint(checkpoint.path)
         except CheckpointError as err:
             unreadable[checkpoint.label] = err
-    return RunFacts(checkpoints=tuple(checkpoints), facts=facts, unreadable=unreadable)
+    copies = _copies(checkpoints, fingerprints)
+    files = {each.label: each for each in checkpoints if each.label not in copies}
+    placed = place_in_run(files, facts, told)
+    notes = tuple(f"{copy} is the same as {other}, and left out" for copy, other in copies.items())
+    return RunFacts(
+        checkpoints=tuple(replace(files[name.label], name=name) for name in placed.names),
+        facts=facts,
+        unreadable=unreadable,
+        fingerprints=fingerprints,
+        notes=(*placed.notes, *notes),
+    )
+
+
+def _copies(
+    checkpoints: Iterable[CheckpointFile], fingerprints: Mapping[str, int]
+) -> dict[str, str]:
+    """Checkpoints whose names tell no place, by label, and those with one that are the same."""
+    originals: dict[int, str] = {}
+    copies: dict[str, str] = {}
+    for checkpoint in sorted(checkpoints, key=lambda each: each.name.role in UNPLACED):
+        content = fingerprints.get(checkpoint.label)
+        if content is None:
+            continue
+        original = originals.setdefault(content, checkpoint.label)
+        is_placed = checkpoint.name.epoch >= 0 or checkpoint.name.step >= 0
+        if original != checkpoint.label and checkpoint.name.role in UNPLACED and not is_placed:
+            copies[checkpoint.label] = original
+    return copies
 
 
 def input_transform(facts: Mapping[str, Any], size: int | None = None) -> InputTransform:

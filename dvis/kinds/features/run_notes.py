@@ -41,17 +41,18 @@ def note_run(
     flat : iterable of str
         Checkpoints whose folders lie in the model's folder itself, not in the run's.
     """
-    group = zarr.open_group(
-        GuardedStore(store), path=run_group(run), mode="r+", use_consolidated=False
-    )
-    known: list[str] = list(group.attrs.get("flat_checkpoints", []))  # type: ignore[arg-type]
-    group.update_attributes(
-        {
-            "batches_per_epoch": batches,
-            "is_estimated": is_estimated,
-            "flat_checkpoints": sorted({*known, *flat}),
-        }
-    )
+    with restructuring(store):
+        group = zarr.open_group(
+            GuardedStore(store), path=run_group(run), mode="r+", use_consolidated=False
+        )
+        known: list[str] = list(group.attrs.get("flat_checkpoints", []))  # type: ignore[arg-type]
+        group.update_attributes(
+            {
+                "batches_per_epoch": batches,
+                "is_estimated": is_estimated,
+                "flat_checkpoints": sorted({*known, *flat}),
+            }
+        )
 
 
 def finish_import(path: Path, problems: Sequence[str] = (), below: str = "") -> None:
