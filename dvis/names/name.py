@@ -65,11 +65,12 @@ class CheckpointName:
         What says nothing of its place comes after what does, and words such as `final` at the end.
         """
         seconds = -1 if np.isnat(self.time) else int(self.time.astype("int64"))
+        is_word = int(self.role in UNPLACED)  # `last` comes after what it is the last of
         rest = natural_key(stem_of(self.label))
         if self.step >= 0:
-            return 0, (self.step, *self.epoch_key, seconds), rest, self.label
+            return 0, (self.step, is_word, *self.epoch_key, seconds), rest, self.label
         if self.epoch >= 0:
-            return 1, (*self.epoch_key, seconds), rest, self.label
+            return 1, (*self.epoch_key, is_word, seconds), rest, self.label
         if seconds >= 0:
             return 2, (seconds,), rest, self.label
         if self.role in UNPLACED:

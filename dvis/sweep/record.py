@@ -53,7 +53,7 @@ class GroupRecorder:
             )
             noted = {} if plan.noted is None else plan.noted(group)
             names = [checkpoint.name for checkpoint in run.checkpoints]
-            group.grow(names, plan.labels, {**plan.columns, "step": run.steps, "epoch": run.epochs})
+            group.grow(names, plan.labels, {**plan.columns, "step": run.steps})
             if noted:
                 group.note(**noted)
         if plan.before is not None:

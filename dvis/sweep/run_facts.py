@@ -3,9 +3,9 @@
 Checkpoint files in, plain facts out; alike for every measurement.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
@@ -31,6 +31,8 @@ from dvis.names import (
 )
 from dvis.store.places import stored_places
 from dvis.sweep.place import RunOptions
+
+_T = TypeVar("_T")
 
 # Of inputs about which checkpoints tell nothing: what torchvision's weights take.
 _DEFAULT_SIZE, _DEFAULT_RESIZE = 224, 256
@@ -69,12 +71,6 @@ class RunFacts:
         names = [checkpoint.name for checkpoint in self.checkpoints]
         steps = zip(names, training_steps(names, None), strict=True)
         return {name.label: step for name, step in steps if step >= 0}
-
-    @property
-    def epochs(self) -> dict[str, int]:
-        """Epochs by label, of those whose is known."""
-        names = (checkpoint.name for checkpoint in self.checkpoints)
-        return {name.label: name.epoch for name in names if name.epoch >= 0}
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -159,9 +155,9 @@ def read_run(
     notes = tuple(f"{copy} is the same as {other}, and left out" for copy, other in copies.items())
     return RunFacts(
         checkpoints=tuple(replace(files[name.label], name=name) for name in placed.names),
-        facts=facts,
+        facts=_without(copies, facts),
         unreadable=unreadable,
-        fingerprints=fingerprints,
+        fingerprints=_without(copies, fingerprints),
         notes=(*placed.notes, *notes),
     )
 
@@ -181,6 +177,10 @@ def _copies(
         if original != checkpoint.label and checkpoint.name.role in UNPLACED and not is_placed:
             copies[checkpoint.label] = original
     return copies
+
+
+def _without(labels: Container[str], values: Mapping[str, _T]) -> dict[str, _T]:
+    return {label: value for label, value in values.items() if label not in labels}
 
 
 def input_transform(facts: Mapping[str, Any], size: int | None = None) -> InputTransform:

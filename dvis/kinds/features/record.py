@@ -87,7 +87,6 @@ class FeatureRecorder:
             What tells the weights of checkpoints apart, of those that have a file.
         """
         self._fingerprints = dict(fingerprints)
-        epochs = {name.label: name.epoch for name in checkpoints if name.epoch >= 0}
         with restructuring(self.store):
             for objective in dict.fromkeys(task.objective for task in tasks):
                 for number in range(self.number_of_images):
@@ -95,7 +94,6 @@ class FeatureRecorder:
                     group = self._open_group(variant)
                     group.grow_units(checkpoints, widths)
                     group.write_column("step", steps)
-                    group.write_column("epoch", epochs)
                     self._params[variant] = group.parameter_index(self.parameters)
                     self._groups[variant] = group
                     for layer in widths:
