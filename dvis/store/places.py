@@ -25,8 +25,9 @@ from dvis.names import (
     source_words,
     step_sources,
     training_order,
+    whole_number,
 )
-from dvis.schema import CHECKPOINT, counted, did_you_mean, run_group
+from dvis.schema import CHECKPOINT, SchemaError, counted, did_you_mean, run_group
 from dvis.store.contents import Contents, Entry, StoreLike, contents, open_group
 from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring
@@ -124,8 +125,28 @@ def stored_places(store: Path, run: str) -> dict[str, Told]:
 
 
 def told_places(run_attrs: Mapping[str, Any]) -> dict[str, Told]:
-    """What a user told, by label, out of a run's attributes."""
-    return {label: Told(*place) for label, place in run_attrs.get(_TOLD, {}).items()}
+    """What a user told, by label, out of a run's attributes.
+
+    Raises
+    ------
+    SchemaError
+        When that is no table of steps and epochs.
+    """
+    stored = run_attrs.get(_TOLD, {})
+    try:
+        return {label: Told(*map(_number, place)) for label, place in stored.items()}
+    except (AttributeError, TypeError) as err:
+        raise SchemaError(
+            f"The run {run_attrs.get('run')!r} has an attribute {_TOLD} that tells no steps: "
+            f"{str(stored)[:80]}. Remove it from the run's zarr.json"
+        ) from err
+
+
+def _number(value: Any) -> int | None:
+    number = whole_number(value)
+    if value is not None and number is None:
+        raise TypeError(f"{value!r} is no whole number")
+    return number
 
 
 def place_notes(run_attrs: Mapping[str, Any]) -> list[str]:
@@ -170,6 +191,12 @@ def describe_places(store: StoreLike, found: Contents, run: str) -> list[str]:
     lines = [f"run {run}: steps of {counted(len(names), 'checkpoint')}: {sources}"]
     if any(name.step < 0 for name in names):
         lines[0] += f"; `dvis steps {found.name} FILE` tells them"
+    counted_plainly = [n for n in names if n.is_counted and n.epoch >= 0]
+    if counted_plainly:
+        lines.append(
+            f"run {run}: epochs of {counted(len(counted_plainly), 'checkpoint')} are plain numbers "
+            f"in their names, such as {counted_plainly[0].label}"
+        )
     without = [names[i].label for i in training_order(names) if not is_placed(names[i])]
     if without:
         shown = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")

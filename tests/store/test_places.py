@@ -101,3 +101,11 @@ def test_a_store_of_names_that_were_not_understood_opens_in_order(tmp_path: Path
         group[column][:] = -1
     order = ["init.ckpt", "epoch=9-step=90.ckpt", "epoch=10-step=100.ckpt", "last.ckpt"]
     assert dvis.open(store).checkpoint.values.tolist() == order
+
+
+@pytest.mark.parametrize("told", [3, {"a.pt": 3}, {"a.pt": ["x", None]}, {"a.pt": [1, 2, 3]}])
+def test_told_places_that_are_none_are_refused(store: Path, told: object) -> None:
+    zarr.open_group(store, path="checkpoints", mode="r+").update_attributes({"told_places": told})
+    zarr.consolidate_metadata(store)
+    with pytest.raises(dvis.SchemaError, match="an attribute told_places that tells no steps"):
+        dvis.open(store)

@@ -107,7 +107,7 @@ def sample_chains(
         n_measured=of_chains.n_measured,
         n_failed=of_starts.n_failed + of_chains.n_failed,
         kept=of_chains.kept,
-        notes=of_starts.notes + of_chains.notes,
+        notes=list(dict.fromkeys(of_starts.notes + of_chains.notes)),
     )
     report.notes += _warnings(plan, report)
     return report
