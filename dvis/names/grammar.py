@@ -41,7 +41,8 @@ _ROLES = {
     **dict.fromkeys(("best", "ema", "latest", "last", "final")),
     **dict.fromkeys(("averaged", "swa"), "averaged"),
 }
-# Detectron2 pads its iterations to so many digits, and nobody pads epochs so far.
+# Detectron2 pads its iterations to so many digits, and nobody pads epochs so far; more digits
+# without a zero before them may be a date.
 _STEP_DIGITS = 7
 
 
@@ -143,7 +144,10 @@ def _in_epoch(name: CheckpointName, tokens: Sequence[_Token]) -> CheckpointName:
 def _counted(name: CheckpointName, word: _Token, number: _Token) -> CheckpointName:
     """The name of a checkpoint that is counted by a plain number."""
     is_written_short = not number.text.isdecimal()
-    is_padded_far = len(number.text) >= _STEP_DIGITS
+    n_digits = len(number.text)
+    is_padded_far = n_digits == _STEP_DIGITS or (
+        n_digits > _STEP_DIGITS and number.text.startswith("0")
+    )
     folder = f"{word.text}-{number.text}"
     is_of_transformers = folder.startswith("checkpoint-") and name.label.endswith(folder)
     if is_written_short or is_padded_far or is_of_transformers:
@@ -159,7 +163,7 @@ def _number_of(words: set[str], tokens: Sequence[_Token]) -> int:
             continue
         before = tokens[i - 1] if i else None
         after = tokens[i + 1] if i + 1 < len(tokens) else None
-        if token.text in _SHORT and not (after and after.start == token.end):
+        if token.text in _SHORT and not _is_alone(tokens, i):
             continue
         if after is not None and not after.is_word:
             value = after.value
@@ -169,6 +173,15 @@ def _number_of(words: set[str], tokens: Sequence[_Token]) -> int:
             value = -1
         found = value if value >= 0 else found
     return found
+
+
+def _is_alone(tokens: Sequence[_Token], i: int) -> bool:
+    """Whether a word is joined to the number that follows, and both to nothing else: no hash."""
+
+    def is_joined(n: int) -> bool:
+        return 0 <= n < len(tokens) - 1 and tokens[n].end == tokens[n + 1].start
+
+    return is_joined(i) and not is_joined(i - 1) and not is_joined(i + 1)
 
 
 def _belongs_before(tokens: Sequence[_Token], i: int) -> bool:

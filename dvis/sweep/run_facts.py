@@ -149,7 +149,8 @@ def read_run(
             fingerprints[checkpoint.label] = fingerprint(checkpoint.path)
         except CheckpointError as err:
             unreadable[checkpoint.label] = err
-    copies = _copies(checkpoints, fingerprints)
+    told = told or {}
+    copies = _copies([each for each in checkpoints if each.label not in told], fingerprints)
     files = {each.label: each for each in checkpoints if each.label not in copies}
     placed = place_in_run(files, facts, told)
     notes = tuple(f"{copy} is the same as {other}, and left out" for copy, other in copies.items())

@@ -104,6 +104,8 @@ def test_plain_numbers_too_large_for_epochs_only_order() -> None:
     placed = place_in_run(reversed(labels))
     assert [(n.label, n.epoch) for n in placed.names] == [(label, -1) for label in labels]
     assert "model_20000.pt is too large for an epoch" in placed.notes[0]
+    (dated,) = place_in_run(["model_20240325.pt"]).names
+    assert (dated.epoch, dated.step) == (-1, -1)
 
 
 def test_what_a_user_tells_wins_over_all() -> None:
