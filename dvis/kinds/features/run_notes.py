@@ -16,11 +16,11 @@ from dvis.store.writer import restructuring
 MAX_TREE_PROBLEMS = 1000
 
 
-def batches_per_epoch(store: Path, run: str) -> int | None:
-    """Batches in an epoch of a run's training as an earlier import was told them."""
+def batches_per_epoch(store: Path, run: str) -> tuple[int | None, bool]:
+    """Batches in an epoch that an earlier import of a run went by, and whether it guessed them."""
     attrs = zarr.open_group(store, path=run_group(run), mode="r", use_consolidated=False).attrs
-    given = attrs.get("batches_per_epoch")
-    return int(given) if isinstance(given, int) and not attrs.get("is_estimated") else None
+    batches = attrs.get("batches_per_epoch")
+    return batches if isinstance(batches, int) else None, bool(attrs.get("is_estimated"))
 
 
 def note_run(

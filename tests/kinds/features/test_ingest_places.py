@@ -4,11 +4,13 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import zarr
 from trees import CHECKPOINTS, info_of, write_tree, write_unit
 
 import dvis
 from dvis.cli import main
 from dvis.report import describe
+from dvis.store.writer import restructuring
 
 TIMED = [
     f"checkpoint_2024-03-25-{h:02d}h00_epoch_{h // 6}_train_{h % 6 * 20 + 20}.pth.tar"
@@ -66,6 +68,19 @@ def test_steps_read_off_times_are_called_estimated_everywhere(tmp_path: Path) ->
     assert "estimated from times" in ds.step.attrs["source"]
     assert "estimated" in ds.dvis.births().birth_step.attrs["long_name"]
     assert "estimated from times" in said(describe(store), "steps of")
+
+
+def test_estimated_steps_that_are_not_believed_any_more_are_withdrawn(tmp_path: Path) -> None:
+    tree, store = tree_of(tmp_path, CHECKPOINTS), tmp_path / "s.zarr"
+    dvis.ingest_tree(tree, store=store, batches_per_epoch=1200)
+    with restructuring(store):  # as an import wrote it that took validation for training
+        group = zarr.open_group(store, path="checkpoints", mode="r+", use_consolidated=False)
+        group.update_attributes({"is_estimated": True})
+    assert "estimated" in dvis.open(store).step.attrs["source"]
+    dvis.ingest_tree(tree, store=store)
+    ds = dvis.open(store)
+    np.testing.assert_array_equal(ds.step, [0, 200, 1000, np.nan, np.nan, np.nan])
+    assert ds.step.attrs["source"] == "not known (3), the names (3)"
 
 
 def test_told_steps_order_a_run_and_stay_with_later_imports(tmp_path: Path) -> None:

@@ -293,12 +293,16 @@ class RunImport:
         labels = {label for group in groups for label in group.rows[CHECKPOINT]}
         told = {label: place for label, place in self.job.told.items() if label in labels}
         placed = place_in_run(labels, told=merged(stored_places(store, run), told))
-        keep_places(store, run, told, placed.notes)
-        given = self.job.batches_per_epoch or batches_per_epoch(store, run)
+        keep_places(store, run, told, placed.notes or None)
+        before, was_estimated = batches_per_epoch(store, run)
+        given = self.job.batches_per_epoch or (None if was_estimated else before)
         batches = given or estimate_batches_per_epoch(placed.names)
         steps = training_steps(placed.names, batches)
         names = [replace(n, step=step) for n, step in zip(placed.names, steps, strict=True)]
+        estimated = training_steps(placed.names, before if was_estimated else None)
+        withdrawn = {n.label for n, old in zip(names, estimated, strict=True) if n.step < 0 <= old}
         for group in groups:
+            group.write_column("step", dict.fromkeys(withdrawn, -1))
             _write_places(group, names)
         self.report.notes += [*placed.notes, *_lacking(names, given)]
         root = self.job.tree.root
