@@ -15,6 +15,7 @@ from dvis.opening import open, tree
 from dvis.page.static import export_page
 from dvis.schema import SchemaError, Status
 from dvis.store.contents import contents
+from dvis.store.places import set_steps
 
 __all__ = [
     "DvisAccessor",
@@ -34,6 +35,7 @@ __all__ = [
     "response_names",
     "responses",
     "runs",
+    "set_steps",
     "tree",
     "variants",
 ]

@@ -9,7 +9,7 @@ import tyro
 
 from dvis.commands.page import page
 from dvis.commands.plot import plot
-from dvis.commands.store import check, forget, info
+from dvis.commands.store import check, forget, info, steps
 from dvis.commands.training import train
 from dvis.commands.view import view
 from dvis.disk import DiskFullError
@@ -26,6 +26,7 @@ def commands() -> dict[str, Command]:
         "train": plainly(train),
         **of_kinds,
         "info": plainly(info),
+        "steps": plainly(steps),
         "check": plainly(check),
         "forget": plainly(forget),
         "plot": plainly(plot),

@@ -53,6 +53,8 @@ def features(
         Show a progress bar.
     **options
         Those of `dvis visualize`: `layers`, `channels`, `store`, `workers`, `max_iterations`, ...
+        `steps` may be a mapping of labels to training steps; `checkpoint_patterns` is its
+        `--checkpoints`.
 
     Returns
     -------
@@ -177,6 +179,7 @@ def _asked(
     given: dict[str, Any] = {
         name: tuple(v) if isinstance(v, list) else v for name, v in options.items()
     }
-    if given.get("store") is not None:
-        given["store"] = Path(given["store"])
+    for name in ("store", "steps"):
+        if isinstance(given.get(name), str):
+            given[name] = Path(given[name])
     return {**given, "model": model, "checkpoint_path": tuple(map(Path, several))}

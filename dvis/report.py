@@ -6,11 +6,13 @@ A store in, lines of text out. Counts read status alone.
 from pathlib import Path
 
 from dvis.kinds.registry import KINDS
+from dvis.schema import counted
 from dvis.store.contents import contents
+from dvis.store.places import describe_places
 
 
 def describe(store: str | Path) -> list[str]:
-    """How much a store holds of each kind, by group.
+    """Where the steps of each run come from, and how much there is of each kind, by group.
 
     Raises
     ------
@@ -19,6 +21,12 @@ def describe(store: str | Path) -> list[str]:
     """
     found = contents(store)
     lines = []
+    for run, attrs in found.run_attrs.items():
+        batches = attrs.get("batches_per_epoch")
+        if batches:
+            source = ", read off the checkpoints' times" if attrs.get("is_estimated") else ""
+            lines.append(f"run {run}: {counted(batches, 'batch', 'batches')} in an epoch{source}")
+        lines += describe_places(store, found, run)
     for kind in KINDS.values():
         entries = found.of(kind.name)
         if entries:

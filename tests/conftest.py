@@ -53,7 +53,7 @@ def sample_tree() -> Path:
 @pytest.fixture(scope="session")
 def sample_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     store = tmp_path_factory.mktemp("sample") / "resnet18.zarr"
-    dvis.ingest_tree(SAMPLE, store=store)
+    dvis.ingest_tree(SAMPLE, store=store, batches_per_epoch=1320)
     return store
 
 

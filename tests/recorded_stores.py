@@ -87,14 +87,18 @@ def write_store(
     model: str = "net",
     skip: Sequence[tuple[int, int]] = (),
     failed: Sequence[tuple[int, int]] = (),
+    first_step: int = 0,
 ) -> Path:
-    """A store of complete units; `skip` and `failed` are (checkpoint, channel) of every layer."""
+    """A store of complete units, ten steps apart.
+
+    `skip` and `failed` are (checkpoint, channel) of every layer.
+    """
     parameters = {"input_mean": [0.0] * 3, "input_std": [1.0] * 3}
     with recording_features(
         store, model, run, image_size=size, number_of_images=1, parameters=parameters
     ) as recorder:
         names = [parse_checkpoint(label) for label in labels]
-        steps = {label: 10 * place for place, label in enumerate(labels)}
+        steps = {label: first_step + 10 * place for place, label in enumerate(labels)}
         tasks = [Task(layer, tuple(range(n_channels))) for layer in layers]
         recorder.prepare(names, steps, dict.fromkeys(layers, n_channels), tasks, {})
         for i, label in enumerate(labels):

@@ -187,11 +187,13 @@ def births(
         "variable": str(trajectories.name or ""),
         **asdict(criterion),
     }
-    return _described(found, units).assign_attrs(attrs)
+    step = dataset.coords.get("step")
+    comment = "" if step is None else str(step.attrs.get("comment", ""))
+    return _described(found, units, comment).assign_attrs(attrs)
 
 
-def _described(found: xr.Dataset, units: str) -> xr.Dataset:
-    """Births with what each variable is called, in which units."""
+def _described(found: xr.Dataset, units: str, comment: str) -> xr.Dataset:
+    """Births with what each variable is called, in which units; the comment tells of estimates."""
     described = {
         "birth": ("position of birth along checkpoints", "1"),
         "birth_checkpoint": ("checkpoint of birth", "1"),
@@ -204,6 +206,8 @@ def _described(found: xr.Dataset, units: str) -> xr.Dataset:
     }
     for name, (long_name, unit) in described.items():
         found[name].attrs = {"long_name": long_name, "units": unit}
+        if comment and name.endswith("_step"):
+            found[name].attrs.update(long_name=f"{long_name} (estimated)", comment=comment)
     return found
 
 

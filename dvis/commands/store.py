@@ -1,4 +1,4 @@
-"""The commands `info`, `check` and `forget`, of what a store holds."""
+"""The commands `info`, `steps`, `check` and `forget`, of what a store holds."""
 
 from pathlib import Path
 
@@ -9,6 +9,7 @@ from dvis.kinds.forgetting import forget_checkpoints
 from dvis.report import describe, list_problems
 from dvis.schema import counted
 from dvis.store.contents import contents
+from dvis.store.places import set_steps
 
 
 def info(store: Positional[str], *, problems: bool = True) -> int:
@@ -23,12 +24,6 @@ def info(store: Positional[str], *, problems: bool = True) -> int:
     """
     found = contents(store)
     print(f"{store}: {found.attrs['model']}, made {found.attrs['created']}")
-    for run in found.run_attrs:
-        batches = found.run_attrs.get(run, {}).get("batches_per_epoch")
-        if batches:
-            is_estimated = found.run_attrs[run].get("is_estimated")
-            source = ", read off the checkpoints' times" if is_estimated else ""
-            print(f"run {run}: {counted(batches, 'batch', 'batches')} in an epoch{source}")
     for line in describe(store):
         print(line)
     listed = list_problems(store)
@@ -36,6 +31,22 @@ def info(store: Positional[str], *, problems: bool = True) -> int:
         print(counted(len(listed), "problem") + (":" if problems else ""))
     for problem in listed if problems else ():
         print(f"  {problem}")
+    return 0
+
+
+def steps(store: Positional[Path], file: Positional[Path], *, run: str | None = None) -> int:
+    """Tell a store the training steps of its checkpoints; every later opening goes by them.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    file
+        A csv or json file: name,step or name,step,epoch in each line.
+    run
+        The run (default: the only one).
+    """
+    print(f"{store}: steps: {set_steps(store, file, run)}")
     return 0
 
 

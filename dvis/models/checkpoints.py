@@ -17,7 +17,7 @@ from dvis.models.checkpoint_paths import checkpoints_at, tells_nothing
 from dvis.models.safe_load import CheckpointError, is_zip, load_safely, records_of
 from dvis.models.safetensors_files import INDEX, is_safetensors, load_safetensors, shards_of
 from dvis.models.weights import State, facts_in, states_in
-from dvis.names import CheckpointName, parse_checkpoint
+from dvis.names import CheckpointName, parse_checkpoint, training_order
 
 __all__ = [
     "PRETRAINED",
@@ -40,7 +40,7 @@ class CheckpointFile:
     Parameters
     ----------
     name : CheckpointName
-        What its name tells; its label is that name, verbatim.
+        What is known of its place; its label is its name, verbatim.
     path : Path or None
         The file; None stands for torchvision's pretrained weights.
     weights_key : str or None
@@ -113,7 +113,7 @@ def find_checkpoints(
         CheckpointFile(name=parse_checkpoint(label), path=file, weights_key=weights_key)
         for label, file in found.items()
     ]
-    return sorted(files, key=lambda file: file.name.sort_key)
+    return [files[place] for place in training_order([file.name for file in files])]
 
 
 def load_checkpoint(path: str | Path) -> Checkpoint:

@@ -212,9 +212,9 @@ def metrics_table(folder: Path) -> xr.Dataset:
 
 
 def _names(folder: Path) -> list[CheckpointName]:
-    """Names of the checkpoints in a folder that tell their place in training."""
-    names = [parse_checkpoint(name) for name in os.listdir(folder)]
-    return [name for name in names if not np.isnat(name.time)]
+    """Names of the checkpoints in a folder that are called as `checkpoint_label` calls them."""
+    names = [parse_checkpoint(name) for name in os.listdir(folder) if name.endswith(".pth.tar")]
+    return [name for name in names if name.phase and not np.isnat(name.time)]
 
 
 def _holds_files(folder: Path) -> bool:

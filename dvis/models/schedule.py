@@ -95,8 +95,8 @@ def checkpoint_label(step: int, batches_per_epoch: int, time: datetime) -> str:
 
 
 def labels_by_step(names: Iterable[CheckpointName], batches_per_epoch: int) -> dict[int, str]:
-    """Labels of the checkpoints whose names tell their step."""
-    known = list(names)
+    """Labels of the checkpoints whose names tell their step, as `checkpoint_label` makes them."""
+    known = [name for name in names if not np.isnat(name.time)]
     steps = training_steps(known, batches_per_epoch)
     return {step: name.label for step, name in zip(steps, known, strict=True) if step >= 0}
 

@@ -37,15 +37,22 @@ def short_name(label: str) -> str:
     --------
     >>> short_name("checkpoint_2024-03-25-00h28_epoch_3_train_200.pth.tar")
     'epoch 3, train 200'
+    >>> short_name("resnet50-epoch=09-val_loss=0.32.ckpt")
+    'epoch 9'
     >>> short_name("friendly")
     'friendly'
     """
     name = parse_checkpoint(label)
-    if name.epoch >= 0:
+    if name.epoch >= 0 and name.phase:
         batch = f" {name.batch}" if name.batch >= 0 else ""
         return f"epoch {name.epoch}, {name.phase}{batch}"
+    if len(label) <= _MAX_LETTERS + 1:
+        return label
+    told = {"epoch": name.epoch, "batch": name.batch, "step": name.step}
+    if known := [f"{what} {number}" for what, number in told.items() if number >= 0]:
+        return ", ".join(known)
     half = _MAX_LETTERS // 2
-    return label if len(label) <= _MAX_LETTERS + 1 else f"{label[:half]}…{label[-half:]}"
+    return f"{label[:half]}…{label[-half:]}"
 
 
 def plain(text: str) -> str:

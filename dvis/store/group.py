@@ -146,7 +146,9 @@ class Group:
             dim: {**self.rows[dim], **{label: first[dim] + i for i, label in enumerate(added)}}
             for dim, added in new.items()
         }
-        for column, by_label in (columns or {}).items():
+        # Of those that are there already a name or a file may tell more by now.
+        epochs = {name.label: name.epoch for name in checkpoints if name.epoch >= 0}
+        for column, by_label in {"epoch": epochs, **(columns or {})}.items():
             self._write_column(column, by_label, places)
         for dim, added in new.items():
             if added:

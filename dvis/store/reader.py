@@ -4,18 +4,29 @@ A path, a URL or a Zarr store in, an xarray Dataset out. Nothing here writes.
 """
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
 import xarray as xr
 
-from dvis.names import CheckpointName, natural_key
+from dvis.names import (
+    ESTIMATED,
+    CheckpointName,
+    Told,
+    is_placed,
+    natural_key,
+    parse_checkpoint,
+    training_order,
+)
 from dvis.schema import CHECKPOINT, LAYER, SchemaError, is_forgotten
 from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
 from dvis.store.labels import label_coordinates
+from dvis.store.places import sources_of, told_places
 from dvis.store.portable import portable
 from dvis.store.steady import open_steady
+
+_PLACES = ("time", "epoch", "phase", "batch", "step")
 
 
 def only_one(entries: Sequence[Entry], _run_attrs: Mapping[str, Any]) -> Entry | None:
@@ -183,14 +194,8 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
                 text = np.array(labels, dtype=str)
                 dataset = dataset.assign_coords({name: (variable.dims, text)})
             dataset[name].attrs = attrs
-    if run_attrs.get("is_estimated"):
-        batches = run_attrs["batches_per_epoch"]
-        dataset["step"].attrs["long_name"] = "training step (estimated)"
-        dataset["step"].attrs["comment"] = (
-            f"epoch * {batches} + batch; {batches} batches in an epoch were read off the "
-            "checkpoints' times"
-        )
-    orders: dict[Hashable, list[int]] = {CHECKPOINT: _training_order(dataset)}
+    dataset, names = _with_told(dataset, run_attrs)
+    orders: dict[Hashable, list[int]] = {CHECKPOINT: training_order(names)}
     unknown = {
         name: dataset[name].where(dataset[name] != -1)
         for name in ("epoch", "batch", "step")
@@ -231,11 +236,45 @@ def _without_forgotten(
     return kept
 
 
-def _training_order(dataset: xr.Dataset) -> list[int]:
-    """Rows in training order; checkpoints without a place in it come last, by name."""
-    columns = (dataset[name].values for name in (CHECKPOINT, "time", "epoch", "phase", "batch"))
-    names = [
-        CheckpointName(str(label), time.astype("datetime64[s]"), int(epoch), str(phase), int(batch))
-        for label, time, epoch, phase, batch in zip(*columns, strict=True)
-    ]
-    return sorted(range(len(names)), key=lambda row: names[row].sort_key)
+def _with_told(
+    dataset: xr.Dataset, run_attrs: Mapping[str, Any]
+) -> tuple[xr.Dataset, list[CheckpointName]]:
+    """The Dataset with the steps and epochs that a user told, and what is known of each place."""
+    told = told_places(run_attrs)
+    columns = (dataset[name].values for name in (CHECKPOINT, *_PLACES))
+    stored = [_stored_name(*values) for values in zip(*columns, strict=True)]
+    names = [told.get(name.label, Told()).applied_to(name) for name in stored]
+    if names != stored:
+        places = {
+            column: (CHECKPOINT, np.array([getattr(name, column) for name in names], np.int64))
+            for column in ("epoch", "step")
+        }
+        attrs = {column: dataset[column].attrs for column in places}
+        dataset = dataset.assign_coords(places)
+        for column, of_column in attrs.items():
+            dataset[column].attrs = of_column
+    attrs_of_step = dataset["step"].attrs
+    attrs_of_step["source"] = source = sources_of(names, run_attrs)
+    if ESTIMATED in source:
+        batches = run_attrs["batches_per_epoch"]
+        attrs_of_step["long_name"] = "training step (estimated)"
+        attrs_of_step["comment"] = (
+            f"epoch * {batches} + batch; {batches} batches in an epoch were read off the "
+            "checkpoints' times"
+        )
+    # Of stores that were written when fewer names were understood.
+    return dataset, [name if is_placed(name) else parse_checkpoint(name.label) for name in names]
+
+
+def _stored_name(
+    label: Any, time: Any, epoch: Any, phase: Any, batch: Any, step: Any
+) -> CheckpointName:
+    """What a store knows of a checkpoint's place, and what its name says of itself."""
+    return replace(
+        parse_checkpoint(str(label)),
+        time=time.astype("datetime64[s]"),
+        epoch=int(epoch),
+        phase=str(phase),
+        batch=int(batch),
+        step=int(step),
+    )

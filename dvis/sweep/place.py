@@ -7,7 +7,9 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
+
+import tyro
 
 from dvis.schema import DEFAULT_RUN
 from dvis.sweep.executors import (
@@ -103,9 +105,16 @@ class RunOptions(ModelOptions):
     ----------
     checkpoint_path
         Checkpoint files, or folders of them (default: torchvision's pretrained weights).
+    checkpoint_patterns
+        Only checkpoints with names like these, such as "epoch_*" (default: all).
+    steps
+        A csv or json file of training steps: name,step or name,step,epoch in each line (default:
+        as the files or the names of the checkpoints tell them).
     """
 
     checkpoint_path: tuple[Path, ...] = ()
+    checkpoint_patterns: Annotated[tuple[str, ...], tyro.conf.arg(name="checkpoints")] = ()
+    steps: Path | None = None
 
 
 def at_least(name: str, value: float | None, least: float) -> None:

@@ -3,18 +3,37 @@
 Checkpoint files in, plain facts out; alike for every measurement.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Container, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
-from typing import Any
+from typing import Any, TypeVar
 
 from torch import nn
 
-from dvis.models.architectures import load_fitted
-from dvis.models.checkpoints import CheckpointError, CheckpointFile, fingerprint, read_facts
+from dvis.models.architectures import load_fitted, model_name
+from dvis.models.checkpoints import (
+    CheckpointError,
+    CheckpointFile,
+    find_checkpoints,
+    fingerprint,
+    read_facts,
+)
 from dvis.models.data import InputTransform
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
-from dvis.names import training_steps
+from dvis.names import (
+    UNPLACED,
+    Told,
+    check_told,
+    chosen,
+    merged,
+    place_in_run,
+    read_told,
+    training_steps,
+)
 from dvis.schema import counted
+from dvis.store.places import stored_places
+from dvis.sweep.place import RunOptions
+
+_T = TypeVar("_T")
 
 # Of inputs about which checkpoints tell nothing: what torchvision's weights take.
 _DEFAULT_SIZE, _DEFAULT_RESIZE = 224, 256
@@ -33,34 +52,28 @@ class RunFacts:
         Plain values in the files, by label, of those that can be read.
     unreadable : mapping of str to CheckpointError
         Why the others cannot.
+    fingerprints : mapping of str to int
+        What tells the weights of readable checkpoints apart, by label.
+    told : mapping of str to Told
+        Steps and epochs that a user told with the options, by label, for the store to keep.
     notes : list of str
-        What is to be said of the run's files; its first model adds to it.
+        What was not believed of their places, and which were left out; the first model adds what
+        is in its file beside its weights.
     """
 
     checkpoints: tuple[CheckpointFile, ...]
     facts: Mapping[str, Mapping[str, Any]]
     unreadable: Mapping[str, CheckpointError]
+    fingerprints: Mapping[str, int] = field(default_factory=dict)
+    told: Mapping[str, Told] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
 
     @property
-    def fingerprints(self) -> dict[str, int]:
-        """What tells the weights of readable checkpoints apart, by label."""
-        return {
-            c.label: fingerprint(c.path, c.weights_key)
-            for c in self.checkpoints
-            if c.path and self._has(c)
-        }
-
-    @property
     def steps(self) -> dict[str, int]:
-        """Training steps by label, as files say, else as names do."""
+        """Training steps by label, of those whose is known."""
         names = [checkpoint.name for checkpoint in self.checkpoints]
-        numbers = training_steps(names, None)
-        steps = {n.label: step for n, step in zip(names, numbers, strict=True) if step >= 0}
-        for label, of_file in self.facts.items():
-            if isinstance(of_file.get("step"), int):
-                steps[label] = of_file["step"]
-        return steps
+        steps = zip(names, training_steps(names, None), strict=True)
+        return {name.label: step for name, step in steps if step >= 0}
 
     @property
     def metrics(self) -> dict[str, dict[str, float]]:
@@ -100,22 +113,84 @@ class RunFacts:
             return module, checkpoint.label
         raise errors[0]
 
-    def _has(self, checkpoint: CheckpointFile) -> bool:
-        return checkpoint.label in self.facts
+
+def run_of(options: RunOptions) -> RunFacts:
+    """The checkpoints that are asked for, in training order, and what their files say.
+
+    Raises
+    ------
+    FileNotFoundError
+        When there are no checkpoints, or no file of steps.
+    ValueError
+        When a pattern fits no checkpoint, or the steps are none of theirs.
+    """
+    found = find_checkpoints(options.checkpoint_path, weights_key=options.weights_key)
+    labels = [checkpoint.label for checkpoint in found]
+    before = stored_places(options.store_of(model_name(options.model)), options.run)
+    told = {} if options.steps is None else read_told(options.steps)
+    check_told(told, [*labels, *before], "the run")
+    wanted = set(chosen(labels, options.checkpoint_patterns))
+    run = read_run([each for each in found if each.label in wanted], merged(before, told))
+    return replace(run, told=told)
 
 
-def read_run(checkpoints: Sequence[CheckpointFile]) -> RunFacts:
-    """What the files of a run's checkpoints say; those that cannot be read are named."""
+def read_run(
+    checkpoints: Sequence[CheckpointFile], told: Mapping[str, Told] | None = None
+) -> RunFacts:
+    """What the files of a run's checkpoints say, in training order; unreadable ones are named.
+
+    Parameters
+    ----------
+    checkpoints : sequence of CheckpointFile
+        The checkpoints. One whose name says no more than that it is the last, or the best, is left
+        out where it is a link to another or has the same content.
+    told : mapping of str to Told, optional
+        What a user told of their places.
+    """
     facts: dict[str, dict[str, Any]] = {}
     unreadable: dict[str, CheckpointError] = {}
+    fingerprints: dict[str, int] = {}
     for checkpoint in checkpoints:
         if checkpoint.path is None:
             continue
         try:
             facts[checkpoint.label] = read_facts(checkpoint.path)
+            fingerprints[checkpoint.label] = fingerprint(checkpoint.path, checkpoint.weights_key)
         except CheckpointError as err:
             unreadable[checkpoint.label] = err
-    return RunFacts(checkpoints=tuple(checkpoints), facts=facts, unreadable=unreadable)
+    told = told or {}
+    copies = _copies([each for each in checkpoints if each.label not in told], fingerprints)
+    files = {each.label: each for each in checkpoints if each.label not in copies}
+    placed = place_in_run(files, facts, told)
+    notes = [f"{copy} is the same as {other}, and left out" for copy, other in copies.items()]
+    return RunFacts(
+        checkpoints=tuple(replace(files[name.label], name=name) for name in placed.names),
+        facts=_without(copies, facts),
+        unreadable=unreadable,
+        fingerprints=_without(copies, fingerprints),
+        notes=[*placed.notes, *notes],
+    )
+
+
+def _copies(
+    checkpoints: Iterable[CheckpointFile], fingerprints: Mapping[str, int]
+) -> dict[str, str]:
+    """Checkpoints whose names tell no place, by label, and those with one that are the same."""
+    originals: dict[int, str] = {}
+    copies: dict[str, str] = {}
+    for checkpoint in sorted(checkpoints, key=lambda each: each.name.role in UNPLACED):
+        content = fingerprints.get(checkpoint.label)
+        if content is None:
+            continue
+        original = originals.setdefault(content, checkpoint.label)
+        is_placed = checkpoint.name.epoch >= 0 or checkpoint.name.step >= 0
+        if original != checkpoint.label and checkpoint.name.role in UNPLACED and not is_placed:
+            copies[checkpoint.label] = original
+    return copies
+
+
+def _without(labels: Container[str], values: Mapping[str, _T]) -> dict[str, _T]:
+    return {label: value for label, value in values.items() if label not in labels}
 
 
 def _said_of_left(label: str, left: Sequence[str]) -> str:

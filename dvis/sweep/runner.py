@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING
 from dvis.models.architectures import model_name
 from dvis.schema import counted, group_path
 from dvis.store.metrics import write_metrics
+from dvis.store.places import keep_places
 from dvis.store.writer import writing
 from dvis.sweep.executors import ExecutorFactory
 from dvis.sweep.place import Place
@@ -115,6 +116,7 @@ def carry_out(
         recorder = (plan.recorder or GroupRecorder.open)(plan, store, run, place)
         try:
             write_metrics(store, place.run, run.metrics)
+            keep_places(store, place.run, run.told, run.notes)
             n_tasks = sum(
                 bool(recorder.missing(checkpoint.label, task))
                 for checkpoint in run.checkpoints

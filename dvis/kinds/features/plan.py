@@ -17,13 +17,12 @@ from dvis.kinds.features.record import FeatureRecorder
 from dvis.kinds.features.starts import FromFolders, FromPrevious
 from dvis.kinds.features.words import WORDS
 from dvis.models.architectures import model_name
-from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
 from dvis.models.devices import find_device
 from dvis.schema import counted
 from dvis.sweep.place import Place
 from dvis.sweep.plan import Plan, Start
-from dvis.sweep.run_facts import RunFacts, read_run
+from dvis.sweep.run_facts import RunFacts, run_of
 from dvis.sweep.runner import Report, carry_out
 
 if TYPE_CHECKING:
@@ -62,7 +61,7 @@ def visualize(
         When there is no space left; what was made before is safe, and a second run goes on.
     """
     find_device(options.device)
-    run = read_run(find_checkpoints(options.checkpoint_path, weights_key=options.weights_key))
+    run = run_of(options)
     model, first = run.first_model(options.model)
     measurement = _measurement(options, run.facts.get(first, {}))
     widths = _widths(measurement, model, options.model)

@@ -16,11 +16,11 @@ from dvis.store.writer import restructuring
 MAX_TREE_PROBLEMS = 1000
 
 
-def batches_per_epoch(store: Path, run: str) -> int | None:
-    """Batches in an epoch of a run's training as an earlier import was told them."""
+def batches_per_epoch(store: Path, run: str) -> tuple[int | None, bool]:
+    """Batches in an epoch that an earlier import of a run went by, and whether it guessed them."""
     attrs = zarr.open_group(store, path=run_group(run), mode="r", use_consolidated=False).attrs
-    given = attrs.get("batches_per_epoch")
-    return int(given) if isinstance(given, int) and not attrs.get("is_estimated") else None
+    batches = attrs.get("batches_per_epoch")
+    return batches if isinstance(batches, int) else None, bool(attrs.get("is_estimated"))
 
 
 def note_run(
@@ -41,17 +41,18 @@ def note_run(
     flat : iterable of str
         Checkpoints whose folders lie in the model's folder itself, not in the run's.
     """
-    group = zarr.open_group(
-        GuardedStore(store), path=run_group(run), mode="r+", use_consolidated=False
-    )
-    known: list[str] = list(group.attrs.get("flat_checkpoints", []))  # type: ignore[arg-type]
-    group.update_attributes(
-        {
-            "batches_per_epoch": batches,
-            "is_estimated": is_estimated,
-            "flat_checkpoints": sorted({*known, *flat}),
-        }
-    )
+    with restructuring(store):
+        group = zarr.open_group(
+            GuardedStore(store), path=run_group(run), mode="r+", use_consolidated=False
+        )
+        known: list[str] = list(group.attrs.get("flat_checkpoints", []))  # type: ignore[arg-type]
+        group.update_attributes(
+            {
+                "batches_per_epoch": batches,
+                "is_estimated": is_estimated,
+                "flat_checkpoints": sorted({*known, *flat}),
+            }
+        )
 
 
 def finish_import(path: Path, problems: Sequence[str] = (), below: str = "") -> None:

@@ -14,9 +14,8 @@ from dvis.kinds.llc.measure.weights import chosen
 from dvis.kinds.llc.named_images import NamedImages, find_images
 from dvis.kinds.llc.options import EstimateOptions
 from dvis.kinds.llc.words import ALL_PARAMETERS
-from dvis.models.checkpoints import find_checkpoints
 from dvis.models.devices import find_device
-from dvis.sweep.run_facts import RunFacts, read_run
+from dvis.sweep.run_facts import RunFacts, run_of
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,7 +59,7 @@ def plan_sampling(
         As `dvis.kinds.llc.estimation.estimate_llc` raises them.
     """
     find_device(options.device)
-    run = read_run(find_checkpoints(options.checkpoint_path, weights_key=options.weights_key))
+    run = run_of(options)
     model, first = run.first_model(options.model)
     samples: Samples = (
         find_images(options, run.facts.get(first, {}))

@@ -28,7 +28,6 @@ from dvis.kinds.responses.words import (
     response_words,
 )
 from dvis.models.architectures import model_name
-from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data import ImageSet, InputTransform, load_images
 from dvis.models.data.fixed_images import FixedImages, images_of_files, noise_images
 from dvis.models.devices import find_device
@@ -36,7 +35,7 @@ from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, did_you_mean
 from dvis.store.contents import contents
 from dvis.store.group import Group
 from dvis.sweep.plan import Measurement, Plan, Start
-from dvis.sweep.run_facts import RunFacts, input_transform, read_run
+from dvis.sweep.run_facts import RunFacts, input_transform, run_of
 from dvis.sweep.runner import Report, carry_out
 
 if TYPE_CHECKING:
@@ -76,7 +75,7 @@ def respond(
         When there is no space left; what was measured before is safe, and a second run goes on.
     """
     find_device(options.device)
-    run = read_run(find_checkpoints(options.checkpoint_path, weights_key=options.weights_key))
+    run = run_of(options)
     plan = _of_features(options) if options.feature_images else _of_images(options, run)
     return carry_out(plan, run, options, client=client, progress=progress)
 

@@ -3,12 +3,15 @@
 A path, a URL or a Zarr store in, an xarray Dataset out. Nothing here writes.
 """
 
+from dataclasses import replace
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from dvis.kinds.responses.words import IMAGE_CHECKPOINT, KIND
-from dvis.names import parse_checkpoint
+from dvis.names import parse_checkpoint, training_order
+from dvis.schema import CHECKPOINT
 from dvis.store.contents import StoreLike
 from dvis.store.reader import Reader, in_order
 
@@ -19,8 +22,13 @@ def _ready(dataset: xr.Dataset) -> xr.Dataset:
         return dataset
     if dataset.attrs["images"]["checkpoint"] != "all":
         return dataset.squeeze(IMAGE_CHECKPOINT)
-    labels = dataset[IMAGE_CHECKPOINT].values.tolist()
-    order = sorted(range(len(labels)), key=lambda i: parse_checkpoint(labels[i]).sort_key)
+    # The step that is known of a checkpoint holds for its images too.
+    steps = dict(zip(dataset[CHECKPOINT].values.tolist(), dataset["step"].values, strict=True))
+    names = [parse_checkpoint(label) for label in dataset[IMAGE_CHECKPOINT].values.tolist()]
+    known = [
+        replace(n, step=int(s)) if (s := steps.get(n.label, np.nan)) >= 0 else n for n in names
+    ]
+    order = training_order(known)
     return in_order(dataset, {IMAGE_CHECKPOINT: order})
 
 

@@ -169,7 +169,7 @@ def test_features_directly_below_the_model_belong_to_the_default_run(tmp_path: P
     assert read_tree(dvis.export_tree(store, tmp_path / "out").folder) == read_tree(tree)
 
 
-def test_step_is_read_off_the_times_of_the_checkpoints(sample_store: Path) -> None:
+def test_batches_in_an_epoch_tell_steps(sample_store: Path) -> None:
     ds = dvis.open(sample_store)
     assert ds.step.values[-4:].tolist() == [1780, 2940, 4860, 8000]
     assert ds.step.values[:3].tolist() == [0, 20, 40]
@@ -191,7 +191,7 @@ def test_raw_codec_holds_the_same_pixels(
     sample_tree: Path, sample_store: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "raw.zarr"
-    dvis.ingest_tree(sample_tree, store=store, codec="raw")
+    dvis.ingest_tree(sample_tree, store=store, codec="raw", batches_per_epoch=1320)
     assert counts(store) == counts(sample_store)
     for run in dvis.runs(store):
         for variant in dvis.variants(store, run):
@@ -204,7 +204,7 @@ def test_several_processes_give_the_same_store(
     sample_tree: Path, sample_store: Path, tmp_path: Path
 ) -> None:
     store = tmp_path / "s.zarr"
-    dvis.ingest_tree(sample_tree, store=store, workers=2)
+    dvis.ingest_tree(sample_tree, store=store, workers=2, batches_per_epoch=1320)
     assert counts(store) == counts(sample_store)
     assert dvis.open(store).load().identical(dvis.open(sample_store).load())
     assert dvis.check_store(store) == []

@@ -169,7 +169,7 @@ def test_problems_of_one_part_outlive_the_import_of_another(tmp_path: Path) -> N
 
 def test_steps_of_all_variants_come_from_all_checkpoints(tmp_path: Path) -> None:
     labels = [
-        f"checkpoint_2024-03-25-{h:02d}h00_epoch_{h // 6}_train_{h % 6 * 20}.pth.tar"
+        f"checkpoint_2024-03-25-{h:02d}h00_epoch_{h // 6}_train_{h % 6 * 20 + 20}.pth.tar"
         for h in range(24)
     ]
     tree = write_tree(tmp_path, labels, ("layer1",), 1)
@@ -182,4 +182,4 @@ def test_steps_of_all_variants_come_from_all_checkpoints(tmp_path: Path) -> None
     dvis.ingest_tree(tree / "checkpoints" / labels[20], store=store)
     assert np.isnan(dvis.open(store, variant="sum-0").step).all()
     dvis.ingest_tree(tree, store=store)
-    assert dvis.open(store, variant="sum-0").step.values.tolist() == [3 * 120 + 40]
+    assert dvis.open(store, variant="sum-0").step.values.tolist() == [3 * 120 + 60]

@@ -24,6 +24,8 @@ def ingest(
     codec: Literal["jpeg", "raw"] | None = None,
     workers: int | None = None,
     batches_per_epoch: int | None = None,
+    steps: Path | None = None,
+    checkpoints: tuple[str, ...] = (),
     strict: bool = False,
     overwrite: bool = False,
 ) -> int:
@@ -42,7 +44,13 @@ def ingest(
     workers
         Processes that read (default: one for each core, one for small trees).
     batches_per_epoch
-        Batches in an epoch, for the training step of checkpoints (default: from their times).
+        Batches in an epoch, for the training step of checkpoints (default: from their times, where
+        these tell it).
+    steps
+        A csv or json file of training steps: name,step or name,step,epoch in each line (default:
+        as the names of the checkpoints tell them).
+    checkpoints
+        Only checkpoints with names like these, such as "epoch_*" (default: all).
     strict
         Exit with 1 when there was any problem.
     overwrite
@@ -55,6 +63,8 @@ def ingest(
         codec=codec,
         workers=workers,
         batches_per_epoch=batches_per_epoch,
+        steps=steps,
+        checkpoints=checkpoints,
         overwrite=overwrite,
         progress=True,
     )
@@ -92,12 +102,14 @@ def export(store: Positional[Path], out: Positional[Path], *, overwrite: bool = 
 
 
 def print_import(report: ImportReport) -> None:
-    """Print what an import read, in a line."""
+    """Print what an import read, and what is to be said of the places of its checkpoints."""
     kept = f", {report.n_kept} kept as the store had them" if report.n_kept else ""
     print(
         f"{report.store}: {counted(report.n_read, 'unit')} read, {report.n_unchanged} unchanged "
         f"since the last import{kept}"
     )
+    for note in report.notes:
+        print(f"  {note}")
 
 
 def import_tree(source: Path) -> Path:

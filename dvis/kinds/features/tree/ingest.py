@@ -6,7 +6,7 @@ read (`dvis.kinds.features.tree.reading`).
 """
 
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
@@ -19,6 +19,7 @@ from dvis.kinds.features.tree.run_import import ImportJob, ImportReport, RunImpo
 from dvis.kinds.features.tree.survey import RunSurvey, survey
 from dvis.kinds.features.tree.tree_names import find_models
 from dvis.kinds.features.words import KIND
+from dvis.names import Steps, Told, check_batches, check_told, chosen, read_told
 from dvis.progress import progress_bar
 from dvis.store.contents import contents
 from dvis.store.writer import create_store
@@ -32,6 +33,8 @@ def ingest_tree(
     codec: str | None = None,
     workers: int | None = None,
     batches_per_epoch: int | None = None,
+    steps: Steps | None = None,
+    checkpoints: Sequence[str] = (),
     overwrite: bool = False,
     progress: bool = False,
 ) -> list[ImportReport]:
@@ -53,7 +56,11 @@ def ingest_tree(
         Processes that read; by default one for each core, or this one alone for small trees.
     batches_per_epoch : int, optional
         Batches in an epoch of the training, for the `step` coordinate. By default it is
-        estimated from the checkpoints' times where they agree.
+        estimated from the checkpoints' times where these tell it to half a per cent.
+    steps : str, Path or mapping, optional
+        Training steps of checkpoints, and epochs, as `dvis.set_steps` takes them; of all runs.
+    checkpoints : sequence of str
+        Only checkpoints with names like these patterns, such as `epoch_*`; by default all.
     overwrite : bool
         Start the store anew.
     progress : bool
@@ -81,13 +88,16 @@ def ingest_tree(
     """
     _check_arguments(codec, workers=workers, batches_per_epoch=batches_per_epoch)
     trees = find_models(Path(path), model)
-    plans = [(tree, *survey(tree)) for tree in trees]
+    told = {} if steps is None else read_told(steps)
+    plans = [(tree, *survey(tree, checkpoints)) for tree in trees]
+    _check_runs([run for _, runs, _ in plans for run in runs], checkpoints, told, batches_per_epoch)
     if not any(runs for _, runs, _ in plans):
         raise FileNotFoundError(_nothing_there(path, [p for *_, found in plans for p in found]))
     reports = []
     n_all = sum(run.n_units for _, runs, _ in plans for run in runs)
     with reading_pool(workers, n_all) as (pool, n_workers):
         for tree, runs, problems in plans:
+            runs = [run for run in runs if run.folders]
             if not runs:
                 continue
             target = _store_path(store, tree.model, several=len(trees) > 1)
@@ -98,7 +108,7 @@ def ingest_tree(
                     _remove_store(target)
                 with progress_bar(n_units, "units", f"import {tree.model}", shown=progress) as bar:
                     job = ImportJob(
-                        tree, codec, batches_per_epoch, report, pool, 3 * n_workers, bar
+                        tree, codec, batches_per_epoch, told, report, pool, 3 * n_workers, bar
                     )
                     _import_runs(job, runs)
             reports.append(report)
@@ -111,6 +121,22 @@ def _check_arguments(codec: str | None, **numbers: int | None) -> None:
     for name, number in numbers.items():
         if number is not None and number < 1:
             raise ValueError(f"{name} is {number}; it must be at least 1")
+
+
+def _check_runs(
+    runs: Sequence[RunSurvey],
+    patterns: Sequence[str],
+    told: Mapping[str, Told],
+    batches_per_epoch: int | None,
+) -> None:
+    """Raise where what is asked for does not fit the checkpoints that there are."""
+    labels = list(dict.fromkeys(x for run in runs for x in (*run.folders, *run.left_out)))
+    if not labels:
+        return
+    chosen(labels, patterns)
+    check_told(told, labels, "the tree")
+    if batches_per_epoch is not None:
+        check_batches((name for run in runs for name in run.checkpoints), batches_per_epoch)
 
 
 @contextmanager

@@ -5,7 +5,7 @@ that memory does not grow with the run.
 """
 
 from collections import Counter, deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Container, Iterator, Mapping, Sequence
 from concurrent.futures import Executor, Future
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -30,9 +30,17 @@ from dvis.kinds.features.words import (
     Variant,
     size_label,
 )
-from dvis.names import estimate_batches_per_epoch, parse_checkpoint, training_steps
-from dvis.schema import CHECKPOINT, Status, run_group
+from dvis.names import (
+    CheckpointName,
+    Told,
+    estimate_batches_per_epoch,
+    merged,
+    place_in_run,
+    training_steps,
+)
+from dvis.schema import CHECKPOINT, Status, counted, run_group
 from dvis.store.contents import contents
+from dvis.store.places import keep_places, stored_places
 from dvis.store.writer import restructuring
 
 _DEFAULT_SIZE = (224, 224)
@@ -47,6 +55,7 @@ class ImportReport:
     n_read: int = 0
     n_unchanged: int = 0
     n_kept: int = 0
+    notes: list[str] = field(default_factory=list)
     problems: list[Problem] = field(default_factory=list)
 
 
@@ -57,6 +66,7 @@ class ImportJob:
     tree: ModelTree
     codec: str | None
     batches_per_epoch: int | None
+    told: Mapping[str, Told]
     report: ImportReport
     pool: Executor | None
     n_in_flight: int
@@ -74,7 +84,7 @@ class RunImport:
     def __init__(self, job: ImportJob, run: RunSurvey) -> None:
         self.job, self.survey, self.report = job, run, job.report
         self.groups: dict[str, FeatureGroup] = {}
-        self.names = {name.label: name for name in run.checkpoints}
+        self.ordered = run.checkpoints
         there = codec_of(contents(job.store))
         if job.codec and there and job.codec != there:
             raise ValueError(
@@ -102,13 +112,13 @@ class RunImport:
                 self._finish_next(pending)
         while pending:
             self._finish_next(pending)
-        self._write_steps()
+        self._write_places()
         for path in files_below(inside(self.job.store, run_group(self.survey.run), KIND)):
             if path.suffix == ".partial":  # of a killed writer; this one holds the lock
                 unlink_inside(path, root=self.job.store)
 
     def _plan_all(self) -> Iterator[PlannedTask]:
-        labels = [name.label for name in self.survey.checkpoints]
+        labels = [name.label for name in self.ordered]
         for start in range(0, len(labels), BLOCK_MAX_CHECKPOINTS):
             yield from self._plan(tuple(labels[start : start + BLOCK_MAX_CHECKPOINTS]))
 
@@ -125,9 +135,11 @@ class RunImport:
             group = FeatureGroup.create(
                 store, run, variant, height=height, width=width, codec=self.codec
             )
-        names = sorted((self.names[label] for label in found.labels), key=lambda n: n.sort_key)
-        group.grow_units(names, dict(sorted(found.n_channels.items())))
+        group.grow_units(self._names_of(found.labels), dict(sorted(found.n_channels.items())))
         self.groups[variant] = group
+
+    def _names_of(self, labels: Container[str]) -> list[CheckpointName]:
+        return [name for name in self.ordered if name.label in labels]
 
     def _open_siblings(self) -> None:
         """Open the groups that hold the same variants at other sizes."""
@@ -229,14 +241,13 @@ class RunImport:
         variant = str(replace(task.variant, size=size_label(*size)))
         store, run = self.job.store, self.survey.run
         labels = {planned.labels[i] for i in task.folder[members].tolist()}
-        names = sorted((self.names[label] for label in labels), key=lambda name: name.sort_key)
         with restructuring(store):
             if variant not in self.groups:
                 self.groups[variant] = FeatureGroup.create(
                     store, run, variant, height=size[0], width=size[1], codec=self.codec
                 )
             self.groups[variant].grow_units(
-                names, {task.layer: int(task.channel[members].max()) + 1}
+                self._names_of(labels), {task.layer: int(task.channel[members].max()) + 1}
             )
         return self.groups[variant]
 
@@ -273,21 +284,28 @@ class RunImport:
         columns = columns_of(group, planned, reads, is_new=is_new)
         group.write(places_of(planned.task), columns, reads.status)
 
-    def _write_steps(self) -> None:
-        """Set the training steps of all of the run's variants, which new checkpoints may tell."""
+    def _write_places(self) -> None:
+        """Set the places in training of all of the run's variants, as new checkpoints tell more."""
         store, run = self.job.store, self.survey.run
         opened = (
             FeatureGroup.existing(store, run, name) for name in contents(store).names(KIND, run)
         )
         groups = [group for group in opened if group is not None]
         labels = {label for group in groups for label in group.rows[CHECKPOINT]}
-        names = [parse_checkpoint(label) for label in sorted(labels)]
-        given = self.job.batches_per_epoch or batches_per_epoch(store, run)
-        batches = given or estimate_batches_per_epoch(names)
-        steps = training_steps(names, batches)
-        by_label = {name.label: step for name, step in zip(names, steps, strict=True)}
+        told = {label: place for label, place in self.job.told.items() if label in labels}
+        placed = place_in_run(labels, told=merged(stored_places(store, run), told))
+        keep_places(store, run, told, placed.notes or None)
+        before, was_estimated = batches_per_epoch(store, run)
+        given = self.job.batches_per_epoch or (None if was_estimated else before)
+        batches = given or estimate_batches_per_epoch(placed.names)
+        steps = training_steps(placed.names, batches)
+        names = [replace(n, step=step) for n, step in zip(placed.names, steps, strict=True)]
+        estimated = training_steps(placed.names, before if was_estimated else None)
+        withdrawn = {n.label for n, old in zip(names, estimated, strict=True) if n.step < 0 <= old}
         for group in groups:
-            group.write_column("step", by_label)
+            group.write_column("step", dict.fromkeys(withdrawn, -1))
+            _write_places(group, names)
+        self.report.notes += [*placed.notes, *_lacking(names, given)]
         root = self.job.tree.root
         note_run(
             store,
@@ -296,6 +314,29 @@ class RunImport:
             is_estimated=batches is not None and given is None,
             flat=[label for label, path in self.survey.folders.items() if path.parent == root],
         )
+
+
+def _write_places(group: FeatureGroup, names: Sequence[CheckpointName]) -> None:
+    """Set what is known of places; what a sweep read in files stays where names do not tell it."""
+    for column, unknown in (("epoch", -1), ("phase", ""), ("batch", -1), ("step", -1)):
+        known = {name.label: getattr(name, column) for name in names}
+        group.write_column(column, {k: value for k, value in known.items() if value != unknown})
+
+
+def _lacking(names: Sequence[CheckpointName], batches: int | None) -> list[str]:
+    """What to do about steps that are not known, though epochs are."""
+    lacking = [name for name in names if name.step < 0 and name.epoch >= 0]
+    if not lacking:
+        return []
+    told = f"steps of {counted(len(lacking), 'checkpoint')} are not known"
+    if batches is None and any(name.phase for name in lacking):
+        return [f"{told}: give --batches-per-epoch, or --steps"]
+    if batches is None:
+        return [f"{told}, only epochs: --steps tells them"]
+    return [
+        f"{told}: {counted(batches, 'batch', 'batches')} in an epoch do not tell them, for names "
+        f"such as {lacking[0].label} do not say whether epochs count from 0 or 1; give --steps"
+    ]
 
 
 def _is_sized(name: str, base: str) -> bool:

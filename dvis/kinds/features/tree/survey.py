@@ -6,7 +6,7 @@ Folders in, runs, variants, layers and units out. No file is opened, and links a
 import hashlib
 import os
 import struct
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import lru_cache
 from pathlib import Path
@@ -23,7 +23,7 @@ from dvis.kinds.features.tree.tree_names import (
 )
 from dvis.kinds.features.words import MAX_CHANNELS, Form, Variant
 from dvis.models.image_files import is_passed_over
-from dvis.names import CheckpointName, parse_checkpoint
+from dvis.names import CheckpointName, fits, place_in_run
 
 
 @dataclass
@@ -43,11 +43,12 @@ class RunSurvey:
     folders: dict[str, Path] = field(default_factory=dict)
     variants: dict[str, VariantSurvey] = field(default_factory=dict)
     n_units: int = 0
+    left_out: list[str] = field(default_factory=list)
 
     @property
     def checkpoints(self) -> list[CheckpointName]:
-        """Its checkpoints in training order."""
-        return sorted(map(parse_checkpoint, self.folders), key=lambda name: name.sort_key)
+        """Its checkpoints in training order, as far as their names tell."""
+        return list(place_in_run(self.folders).names)
 
 
 @dataclass(frozen=True)
@@ -60,8 +61,11 @@ class UnitFiles:
     note: str = ""
 
 
-def survey(tree: ModelTree) -> tuple[list[RunSurvey], list[Problem]]:
-    """Runs of a model's tree, and what in its folders cannot be taken."""
+def survey(tree: ModelTree, patterns: Sequence[str] = ()) -> tuple[list[RunSurvey], list[Problem]]:
+    """Runs of a model's tree, and what in its folders cannot be taken.
+
+    Where there are patterns, checkpoints that none of them fits are only named.
+    """
     runs: dict[str, RunSurvey] = {}
     problems: list[Problem] = []
     lookalikes = Lookalikes(tree.root)
@@ -82,6 +86,9 @@ def survey(tree: ModelTree) -> tuple[list[RunSurvey], list[Problem]]:
             )
             continue
         run = runs.setdefault(tree.run_of(folder), RunSurvey(tree.run_of(folder)))
+        if not fits(folder.name, patterns):
+            run.left_out.append(folder.name)
+            continue
         if folder.name in run.folders:
             where = run.folders[folder.name].relative_to(tree.root.parent)
             problems.append(
