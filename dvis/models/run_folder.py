@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 
 from dvis.disk import write_atomically, write_lock
-from dvis.models.architectures import model_name
+from dvis.models.building import model_name
 from dvis.models.checkpoints import CheckpointError, find_checkpoints, read_facts
 from dvis.models.schedule import (
     checkpoint_label,

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from dvis.models.architectures import build_model
+from dvis.models.building import build_model
 from dvis.models.schedule import Draw, seed_for
 from dvis.models.training_data import TrainingData
 from dvis.models.training_settings import TrainingSettings

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvis.models.architectures import model_name
+from dvis.models.building import model_name
 from dvis.schema import counted, group_path
 from dvis.store.metrics import write_metrics
 from dvis.store.writer import writing

@@ -11,7 +11,8 @@ import torchvision
 from test_checkpoints import overwrite, save
 from torch import Tensor, nn
 
-from dvis.models.architectures import build_model, load_model, model_name
+from dvis.models.architectures import load_model
+from dvis.models.building import build_model, model_name
 from dvis.models.checkpoints import CheckpointError, find_checkpoints
 
 pytestmark = pytest.mark.usefixtures("one_thread")

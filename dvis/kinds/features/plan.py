@@ -16,7 +16,7 @@ from dvis.kinds.features.options import VisualizeOptions
 from dvis.kinds.features.record import FeatureRecorder
 from dvis.kinds.features.starts import FromFolders, FromPrevious
 from dvis.kinds.features.words import WORDS
-from dvis.models.architectures import model_name
+from dvis.models.building import model_name
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
 from dvis.models.devices import find_device

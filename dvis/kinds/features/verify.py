@@ -20,7 +20,8 @@ from dvis.kinds.features.measure.measurement import objective_of
 from dvis.kinds.features.measure.stored import activations
 from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.words import FINGERPRINT, KIND, Variant
-from dvis.models.architectures import load_model, torchvision_names
+from dvis.models.architectures import load_model
+from dvis.models.building import torchvision_names
 from dvis.models.checkpoints import (
     CheckpointError,
     CheckpointFile,

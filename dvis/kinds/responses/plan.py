@@ -27,7 +27,7 @@ from dvis.kinds.responses.words import (
     ResponseSettings,
     response_words,
 )
-from dvis.models.architectures import model_name
+from dvis.models.building import model_name
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data import ImageSet, InputTransform, load_images
 from dvis.models.data.fixed_images import FixedImages, images_of_files, noise_images
