@@ -15,6 +15,7 @@ from torch import Tensor, nn
 
 from dvis.models.building import Shapes, construct, skeleton, torchvision_names
 from dvis.models.checkpoints import CheckpointError, CheckpointFile, load_checkpoint
+from dvis.models.model_reference import Model
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")
 _SHOWN_NAMES = 10
@@ -22,7 +23,7 @@ _FEW_WEIGHTS = 10  # as many as this may differ in a model that somebody has cha
 
 
 def load_model(
-    model: str,
+    model: Model,
     checkpoint: CheckpointFile | str | Path | None,
     device: str | torch.device = "cpu",
 ) -> nn.Module:
@@ -34,7 +35,7 @@ def load_model(
 
     Parameters
     ----------
-    model : str
+    model : str or GivenModel
         As `build_model` takes it.
     checkpoint : CheckpointFile, str, Path or None
         The file; None, or one without a path, stands for torchvision's pretrained weights, which
@@ -54,19 +55,19 @@ def load_model(
     given = checkpoint.path if isinstance(checkpoint, CheckpointFile) else checkpoint
     path = _pretrained_file(model) if given is None else Path(given).expanduser()
     state = load_checkpoint(path).state
-    if model.startswith("densenet"):
+    if str(model).startswith("densenet"):
         state = _with_new_densenet_names(state)
     module = skeleton(model, _shapes(state))
-    _fill(module, state, model, path)
+    _fill(module, state, str(model), path)
     if given is None and hasattr(module, "transform_input"):
         # As torchvision does with these weights; torch types every attribute as Tensor | Module.
         module.transform_input = True  # type: ignore[assignment]
     return module.to(device).eval()
 
 
-def _pretrained_file(model: str) -> Path:
+def _pretrained_file(model: Model) -> Path:
     """File of torchvision's best weights of a model, downloaded if it is not there."""
-    if model not in torchvision_names():
+    if not isinstance(model, str) or model not in torchvision_names():
         construct(model, {})  # a name that is nobody's has an error of its own
         raise CheckpointError(
             f"{model} has no pretrained weights: torchvision has those of its own models. Give the "

@@ -7,8 +7,12 @@ import os
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
+import tyro
+
+from dvis.models.input_options import InputOptions
+from dvis.models.model_reference import Model
 from dvis.schema import DEFAULT_RUN
 from dvis.sweep.executors import (
     ExecutorFactory,
@@ -79,16 +83,21 @@ class Place:
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions(Place):
-    """Which model is measured, where, and where to.
+class ModelOptions(Place, InputOptions):
+    """Which model is measured, what it takes, where, and where to.
 
     Parameters
     ----------
     model
-        Name of a torchvision classification model, or package.module:function of a factory.
+        Name of a torchvision classification model, timm:NAME, open_clip:NAME (its visual tower), or
+        package.module:function of a factory.
     """
 
-    model: str
+    model: Annotated[Model, tyro.conf.arg(constructor=str)]
+
+    def __post_init__(self) -> None:
+        Place.__post_init__(self)
+        InputOptions.__post_init__(self)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -4,19 +4,15 @@ Checkpoint files in, plain facts out; alike for every measurement.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 from torch import nn
 
 from dvis.models.architectures import load_model
 from dvis.models.checkpoints import CheckpointError, CheckpointFile, fingerprint, read_facts
-from dvis.models.data import InputTransform
-from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
+from dvis.models.model_reference import Model
 from dvis.names import training_steps
-
-# Of inputs about which checkpoints tell nothing: what torchvision's weights take.
-_DEFAULT_SIZE, _DEFAULT_RESIZE = 224, 256
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -67,7 +63,7 @@ class RunFacts:
                 }
         return metrics
 
-    def first_model(self, model: str) -> tuple[nn.Module, str]:
+    def first_model(self, model: Model) -> tuple[nn.Module, str]:
         """The model at the first checkpoint that fits it, and that checkpoint's label.
 
         Raises
@@ -101,29 +97,3 @@ def read_run(checkpoints: Sequence[CheckpointFile]) -> RunFacts:
         except CheckpointError as err:
             unreadable[checkpoint.label] = err
     return RunFacts(checkpoints=tuple(checkpoints), facts=facts, unreadable=unreadable)
-
-
-def input_transform(facts: Mapping[str, Any], size: int | None = None) -> InputTransform:
-    """How a model takes pictures: as its training recorded it, else as torchvision's weights do.
-
-    Parameters
-    ----------
-    facts : mapping
-        What a checkpoint tells of itself.
-    size : int, optional
-        Side of the images in pixels, in place of the recorded one.
-
-    Raises
-    ------
-    ValueError
-        When what was recorded is no transform.
-    """
-    recorded = facts.get("input")
-    transform = (
-        InputTransform.from_dict(recorded)
-        if isinstance(recorded, Mapping)
-        else InputTransform(
-            size=_DEFAULT_SIZE, resize=_DEFAULT_RESIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD
-        )
-    )
-    return transform if size is None else replace(transform, size=size, resize=None)

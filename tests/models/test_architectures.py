@@ -12,8 +12,9 @@ from test_checkpoints import overwrite, save
 from torch import Tensor, nn
 
 from dvis.models.architectures import load_model
-from dvis.models.building import build_model, model_name
+from dvis.models.building import build_model
 from dvis.models.checkpoints import CheckpointError, find_checkpoints
+from dvis.models.model_reference import model_name
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

@@ -89,7 +89,7 @@ class FeatureSettings:
         Weight of the likeness between the images of a unit, which is penalised where there are
         several.
     feature_image_size
-        Side of the images in pixels (default: what the checkpoints were trained on, else 224).
+        Side of the images in pixels, where it is not what the model takes (default: --input-size).
     crop_factor
         Optimise an image so many times as large, and keep its centre.
     seed

@@ -125,6 +125,7 @@ def _plan_of_starts(plan: SamplingPlan) -> Plan:
         settings=plan.group_settings,
         labels={PARAMETERS: plan.labels},
         noted=partial(_noted_at_start, plan),
+        model_input=plan.model_input,
         unit="start",
     )
 
