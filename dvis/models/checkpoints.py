@@ -75,7 +75,9 @@ class Checkpoint:
     facts: dict[str, Any]
 
 
-def find_checkpoints(paths: str | Path | Sequence[str | Path]) -> list[CheckpointFile]:
+def find_checkpoints(
+    paths: str | Path | Sequence[str | Path] | Mapping[str, Path],
+) -> list[CheckpointFile]:
     """Checkpoints at some paths, in training order.
 
     Parameters
@@ -83,7 +85,7 @@ def find_checkpoints(paths: str | Path | Sequence[str | Path]) -> list[Checkpoin
     paths : sequence of str or Path
         Files, taken whatever they are called, and folders, of which the `.pth.tar`, `.pth` and
         `.pt` files are taken; where a folder has none, those of its one folder that has some.
-        None at all stands for torchvision's pretrained weights.
+        None at all stands for torchvision's pretrained weights. In a mapping, files by label.
 
     Raises
     ------
@@ -97,7 +99,9 @@ def find_checkpoints(paths: str | Path | Sequence[str | Path]) -> list[Checkpoin
     if not asked:
         return [CheckpointFile(name=CheckpointName(PRETRAINED), path=None)]
     found: dict[str, Path] = {}
-    for path in asked:
+    if isinstance(paths, Mapping):
+        found = {label: _only_file_at(path, label) for label, path in paths.items()}
+    for path in () if isinstance(paths, Mapping) else asked:
         for file in _files_at(Path(path).expanduser()):
             first = found.setdefault(file.name, file)
             if first.resolve() != file.resolve():
@@ -170,6 +174,15 @@ def fingerprint(path: str | Path) -> int:
         if name.startswith("data")  # the others tell versions of the format
     )
     return int.from_bytes(hashlib.blake2b(table, digest_size=8).digest(), "little")
+
+
+def _only_file_at(path: Path, label: str) -> Path:
+    files = _files_at(path.expanduser())
+    if len(files) > 1:
+        raise ValueError(
+            f"{path} holds {len(files)} checkpoints, and one is to be {label!r}; give its file"
+        )
+    return files[0]
 
 
 def _files_at(path: Path) -> list[Path]:

@@ -5,24 +5,25 @@ Free of torch, so that the command line can name the options where torch is abse
 
 from dataclasses import dataclass
 
+ASSUMED = "assumed (ImageNet's)"  # who tells what a model takes, where nobody does
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputOptions:
     """What the model takes.
 
-    What is not told is as the checkpoints record it, else as torchvision, timm or OpenCLIP have it
-    on record of their model, else 224 px and ImageNet's mean and std, which is said.
-
     Parameters
     ----------
     input_size
-        Side in pixels of the images that the model takes.
+        Side in pixels of the images that the model takes (default: as the checkpoints record it,
+        else as torchvision, timm or OpenCLIP have their model on record, else 224, which is said).
     input_channels
         Their channels: 3, or 1 for grey images (default: those of the model's first convolution).
     input_mean
-        Values from 0 to 1 become (value - mean) / std: one mean a channel, such as 0.5 0.5 0.5.
+        Values from 0 to 1 become (value - mean) / std: one mean a channel, such as 0.5 0.5 0.5
+        (default: as for input_size, else ImageNet's, which is said).
     input_std
-        One standard deviation a channel.
+        One standard deviation a channel (default: as for input_mean).
     """
 
     input_size: int | None = None

@@ -16,10 +16,9 @@ from torch import nn
 from dvis.models.building import torchvision_names
 from dvis.models.data import InputTransform
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
-from dvis.models.input_options import InputOptions
+from dvis.models.input_options import ASSUMED, InputOptions
 from dvis.models.model_reference import Model
 
-ASSUMED = "assumed (ImageNet's)"
 _DEFAULT_SIZE, _DEFAULT_RESIZE = 224, 256  # what most of torchvision's weights take
 _WAY_OUT = "tell with --input-mean, --input-std and --input-size"
 

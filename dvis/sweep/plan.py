@@ -15,6 +15,8 @@ from dvis.store.group import Group
 from dvis.sweep.place import Place
 from dvis.sweep.run_facts import RunFacts
 
+MADE_WITH = "made_with_model"  # attribute of a group: the model, as it was named or given
+
 
 class Task(Protocol):
     """Some of the work on one model: channels of a layer, or chains of samples."""
@@ -138,4 +140,4 @@ class Plan:
     def made_with(self) -> dict[str, str]:
         """Attributes that tell which model was measured, and who told what it takes."""
         of_input = {} if self.model_input is None else {"input_source": self.model_input.source}
-        return {"made_with_model": str(self.model), **of_input}
+        return {MADE_WITH: str(self.model), **of_input}

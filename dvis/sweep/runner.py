@@ -139,7 +139,7 @@ def carry_out(
                 run.checkpoints,
                 plan.tasks,
                 recorder,
-                executor or place.executor(n_tasks, client),
+                executor or place.executor(n_tasks, client, plan.model),
                 device=place.device,
                 start=plan.start,
                 is_chained=plan.is_chained,

@@ -29,6 +29,8 @@ from dvis.sweep.runner import Report, carry_out
 if TYPE_CHECKING:
     from distributed import Client
 
+# Images that are made without being named or asked for: about an hour on one core of a CPU.
+_MAX_UNASKED = 2_000
 _CPU_BATCH, _ACCELERATOR_BATCH = 4, 64
 
 
@@ -56,7 +58,8 @@ def visualize(
     FileNotFoundError, CheckpointError
         When there are no checkpoints, or none of them can be loaded into the model.
     KeyError, ValueError
-        When the model has no such layer, channel or neuron, or an option is out of its range.
+        When the model has no such layer, channel or neuron, an option is out of its range, or no
+        layers are named and all of them are many.
     DiskFullError
         When there is no space left; what was made before is safe, and a second run goes on.
     """
@@ -68,6 +71,7 @@ def visualize(
     measurement = _measurement(options, taken.transform)
     widths = _widths(measurement, model, str(options.model))
     tasks = measurement.tasks(widths)
+    _check_asked_for(options, run, tasks)
     start = _FromOptions(options, measurement)
 
     def recorder(plan: Plan, store: Path, run: RunFacts, place: Place) -> FeatureRecorder:
@@ -98,6 +102,21 @@ def visualize(
     report = carry_out(plan, run, options, client=client, progress=progress)
     report.notes[:0] = start.notes
     return report
+
+
+def _check_asked_for(options: VisualizeOptions, run: RunFacts, tasks: list[FeatureTask]) -> None:
+    """Raise where no layers were named and that means more than anybody starts by mistake."""
+    n_units = sum(len(task.channels) for task in tasks)
+    n_in_all = n_units * len(run.checkpoints) * options.number_of_images
+    if options.layers or options.all or n_in_all <= _MAX_UNASKED:
+        return
+    n_layers = len({task.layer for task in tasks})
+    at = f" at {len(run.checkpoints)} checkpoints" if len(run.checkpoints) > 1 else ""
+    raise ValueError(
+        f"no layers are named, and all convolutions of {options.model} are {n_units:,} units in "
+        f"{counted(n_layers, 'layer')}: {n_in_all:,} images{at}. Name some with --layers, of "
+        "those that `dvis layers` lists, or give --all"
+    )
 
 
 class _FromOptions:

@@ -30,9 +30,11 @@ from dvis.models.checkpoints import (
 )
 from dvis.models.devices import find_device
 from dvis.models.hooks import trace_layers
+from dvis.models.model_reference import Model
 from dvis.progress import progress_bar
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, group_path
-from dvis.store.contents import contents, resolve
+from dvis.store.contents import Contents, contents, resolve
+from dvis.sweep.plan import MADE_WITH
 
 _TOLERANCE = 0.01
 _BATCH = 32
@@ -51,7 +53,7 @@ class VerifyReport:
 
 def verify_store(
     store: str | Path,
-    model: str | None = None,
+    model: Model | None = None,
     *,
     checkpoint_path: Sequence[Path] = (),
     run: str | None = None,
@@ -65,8 +67,8 @@ def verify_store(
     ----------
     store : str or Path
         The store.
-    model : str, optional
-        Name of the model, where it is none of torchvision's: a factory `package.module:function`.
+    model : str or GivenModel, optional
+        The model, where it is none of torchvision's: a name, as `dvis visualize` takes it.
         A store's own name for it is taken where torchvision has it; no other is, for a store does
         not say what code is to run.
     checkpoint_path : sequence of Path
@@ -94,7 +96,7 @@ def verify_store(
     """
     find_device(device)
     found = contents(store)
-    model = model or _torchvision_model(str(found.attrs["model"]), str(store))
+    model = model or _torchvision_model(found, str(store))
     run = FEATURE_READER.choose(found, run, None).run
     files = {file.label: file for file in find_checkpoints(checkpoint_path)}
     report = VerifyReport()
@@ -127,13 +129,17 @@ def verify_store(
     return report
 
 
-def _torchvision_model(name: str, store: str) -> str:
-    if name not in torchvision_names():
-        raise ValueError(
-            f"{store} is of the model {name!r}, which is none of torchvision's: give the --model "
-            "that it was made with, package.module:function of a factory"
-        )
-    return name
+def _torchvision_model(found: Contents, store: str) -> str:
+    """The store's own name for its model, where it is torchvision's: no code is run for another."""
+    name = str(found.attrs["model"])
+    made_with = {str(e.attrs[MADE_WITH]) for e in found.of(KIND) if MADE_WITH in e.attrs}
+    if name in torchvision_names() and made_with <= {name}:
+        return name
+    said = f"; it says that it was made with {', '.join(sorted(made_with))}" if made_with else ""
+    raise ValueError(
+        f"{store} is of the model {name!r}, which is none of torchvision's{said}. Give the --model "
+        "that it was made with: timm:NAME, open_clip:NAME, or package.module:function of a factory"
+    )
 
 
 def _n_of_other_weights(
@@ -156,7 +162,7 @@ def _n_of_other_weights(
 
 
 def _load(
-    model: str, file: CheckpointFile | None, device: str, report: VerifyReport
+    model: Model, file: CheckpointFile | None, device: str, report: VerifyReport
 ) -> nn.Module | None:
     if file is None:
         return None
