@@ -39,9 +39,7 @@ def _assumed_inputs(found: Contents) -> list[str]:
     ]
     if not assumed:
         return []
-    text = (
-        "nobody told how the model takes images, and ImageNet's size or mean and std were assumed"
-    )
+    text = "nobody told how the model takes images; what is usual for ImageNet was assumed"
     return [f"{text}: {', '.join(assumed)}"]
 
 

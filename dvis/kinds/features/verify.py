@@ -135,10 +135,10 @@ def _torchvision_model(found: Contents, store: str) -> str:
     made_with = {str(e.attrs[MADE_WITH]) for e in found.of(KIND) if MADE_WITH in e.attrs}
     if name in torchvision_names() and made_with <= {name}:
         return name
-    said = f"; it says that it was made with {', '.join(sorted(made_with))}" if made_with else ""
+    names = ", ".join(map(repr, sorted(made_with)))
     raise ValueError(
-        f"{store} is of the model {name!r}, which is none of torchvision's{said}. Give the --model "
-        "that it was made with: timm:NAME, open_clip:NAME, or package.module:function of a factory"
+        f"{store} is of the model {name!r}, which is none of torchvision's: give the --model that "
+        f"it was made with, {f'which it says is {names}' if names else 'such as package.module:f'}"
     )
 
 
