@@ -71,7 +71,7 @@ def test_the_first_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.M
     lines = readme.partition("```python\n")[2].partition("```")[0]
     found: dict[str, Any] = {}
     exec(lines, found)
-    assert found["ds"].activation.sel(layer="layer2", channel=[0, 1]).notnull().all()
+    assert found["ds"].activation.sel(layer="2", channel=[0, 1]).notnull().all()
     assert found["ds"].llc.notnull().all()
 
 

@@ -17,8 +17,7 @@ from dvis.sweep.runner import Report, carry_out
 def measure_moments(options: MomentsOptions, *, progress: bool = False) -> Report:
     run = read_run(find_checkpoints(options.checkpoint_path))
     model, first = run.first_model(options.model)
-    taken = find_input(options, run.facts[first], options.model, model)
-    size = taken.transform.size
+    size = find_input(options, run.facts[first], options.model, model).transform.size
     noise = np.random.default_rng(0).normal(size=(options.noise, 3, size, size))
     outputs = trace_layers(model, next(model.parameters()).new_zeros(1, 3, size, size))
     widths = {layer: outputs[layer].n_channels for layer in options.layers}
@@ -31,6 +30,5 @@ def measure_moments(options: MomentsOptions, *, progress: bool = False) -> Repor
         settings={"n_images": options.noise, "size": size},
         labels={LAYER: list(widths), CHANNEL: range(max(widths.values()))},
         columns={"n_channels": widths},
-        model_input=taken,
     )
     return carry_out(plan, run, options, progress=progress)
