@@ -27,7 +27,7 @@ class GivenModel:
     source: Any  # a torch module, where there is no torch
 
     def __post_init__(self) -> None:
-        if not re.fullmatch(r"\w[\w.+-]*", self.name):
+        if not re.fullmatch(r"\w[^/\\:<>]*", self.name):
             raise ValueError(
                 f"the model is called {self.name!r}, which names no store; give "
                 "store='stores/NAME.zarr', whose NAME it then has"
