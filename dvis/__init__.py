@@ -2,6 +2,7 @@
 
 from importlib.metadata import version as _version
 
+from dvis import measure
 from dvis.accessor import DvisAccessor
 from dvis.analysis.together import alignment
 from dvis.check import check_store
@@ -31,6 +32,7 @@ __all__ = [
     "llc",
     "llc_names",
     "llc_traces",
+    "measure",
     "open",
     "response_names",
     "responses",
@@ -40,3 +42,8 @@ __all__ = [
     "variants",
 ]
 __version__ = _version("dvis")
+
+
+def __dir__() -> list[str]:
+    """The face, without the modules behind it."""
+    return [*__all__, "__version__"]

@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
+from dvis.commands.layers import layers
 from dvis.commands.page import page
 from dvis.commands.plot import plot
 from dvis.commands.store import check, forget, info, steps
@@ -24,6 +25,7 @@ def commands() -> dict[str, Command]:
     of_kinds = {name: made for kind in KINDS.values() for name, made in kind.commands.items()}
     return {
         "train": plainly(train),
+        "layers": plainly(layers),
         **of_kinds,
         "info": plainly(info),
         "steps": plainly(steps),

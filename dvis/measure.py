@@ -1,36 +1,43 @@
 """Measuring from Python: each function writes what `dvis` reads under the same name.
 
     from dvis import measure
-    measure.responses("resnet18", "runs/1", dataset="shapes", layers=("layer1", "layer2"))
-    dvis.responses("stores/resnet18.zarr")
+    measure.responses(net, {"start": before, "end": after}, noise=8, store="stores/net.zarr")
+    dvis.responses("stores/net.zarr")
 
 Options are those of the command, by their names and flat. Torch is loaded when one is called.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from dvis.kinds.features.options import FeatureSettings, VisualizeOptions, feature_settings
 from dvis.kinds.llc.options import EstimateOptions
 from dvis.kinds.llc.settings import ChainSettings
 from dvis.kinds.responses.options import RespondOptions
+from dvis.models.input_options import InputOptions
+from dvis.models.model_reference import GivenModel, Model
 from dvis.models.torch_guard import needing_torch
 from dvis.schema import did_you_mean
 
 if TYPE_CHECKING:
+    import pandas as pd
     from distributed import Client
+    from torch import nn
 
     from dvis.kinds.llc.sampling import LLCReport
     from dvis.sweep.runner import Report
 
-Paths = str | Path | Iterable[str | Path]
+# A name, a module, or what returns one; files, or by label files, state dicts and modules.
+AnyModel: TypeAlias = "str | nn.Module | Callable[..., nn.Module]"
+Checkpoints: TypeAlias = str | Path | Iterable[str | Path] | Mapping[str, Any]
 
 
 def features(
-    model: str,
-    checkpoints: Paths = (),
+    model: AnyModel,
+    checkpoints: Checkpoints = (),
     *,
     preset: str = "default",
     client: "Client | None" = None,
@@ -41,10 +48,13 @@ def features(
 
     Parameters
     ----------
-    model : str
-        Name of a torchvision classification model, or package.module:function of a factory.
-    checkpoints : path or paths
-        Checkpoint files, or folders of them; by default torchvision's pretrained weights.
+    model : str, nn.Module or callable
+        A name, as the command takes it; or a module, which is copied and never changed; or what
+        returns one. The store of a model without a name is called by its class or function, unless
+        `store` is given, whose file's name it then has.
+    checkpoints : path, paths, or mapping of str to path, state dict or nn.Module
+        Checkpoint files, or folders of them, or checkpoints by label; by default the weights of the
+        module that is given, as `model`, and torchvision's pretrained weights of a name.
     preset : {"default", "original"}
         Where the options of the optimisation begin.
     client : distributed.Client, optional
@@ -72,13 +82,14 @@ def features(
         from dvis.kinds.features.plan import visualize
     of_images, others = _split(options, FeatureSettings)
     settings = feature_settings(preset, of_images)  # type: ignore[arg-type]  # which is checked there
-    asked = _asked(VisualizeOptions, model, checkpoints, {**others, "settings": settings})
-    return visualize(VisualizeOptions(**asked), client=client, progress=progress)
+    given = {**others, "settings": settings}
+    with _asked(VisualizeOptions, model, checkpoints, given) as asked:
+        return visualize(VisualizeOptions(**asked), client=client, progress=progress)
 
 
 def responses(
-    model: str,
-    checkpoints: Paths = (),
+    model: AnyModel,
+    checkpoints: Checkpoints = (),
     *,
     client: "Client | None" = None,
     progress: bool = False,
@@ -107,13 +118,13 @@ def responses(
     """
     with needing_torch("measure.responses"):
         from dvis.kinds.responses.plan import respond
-    asked = _asked(RespondOptions, model, checkpoints, options)
-    return respond(RespondOptions(**asked), client=client, progress=progress)
+    with _asked(RespondOptions, model, checkpoints, options) as asked:
+        return respond(RespondOptions(**asked), client=client, progress=progress)
 
 
 def llc(
-    model: str,
-    checkpoints: Paths = (),
+    model: AnyModel,
+    checkpoints: Checkpoints = (),
     *,
     data: Any = None,
     loss: Any = "cross_entropy",
@@ -149,15 +160,49 @@ def llc(
         from dvis.kinds.llc.estimation import estimate_llc
     of_chains, others = _split(options, ChainSettings)
     given = {**others, "settings": ChainSettings(**of_chains)}
-    asked = _asked(EstimateOptions, model, checkpoints, given)
-    return estimate_llc(
-        EstimateOptions(**asked),
-        data=data,
-        loss=loss,
-        allow_random=allow_random,
-        client=client,
-        progress=progress,
-    )
+    with _asked(EstimateOptions, model, checkpoints, given) as asked:
+        return estimate_llc(
+            EstimateOptions(**asked),
+            data=data,
+            loss=loss,
+            allow_random=allow_random,
+            client=client,
+            progress=progress,
+        )
+
+
+def layers(
+    model: AnyModel, checkpoint: str | Path | Mapping[str, Any] | None = None, **options: Any
+) -> "pd.DataFrame":
+    """Layers of a model, with their types, the shapes of their outputs, and their channels.
+
+    Parameters
+    ----------
+    model : str, nn.Module or callable
+        As `features` takes it.
+    checkpoint : path or state dict, optional
+        What tells the model's number of classes and image size; by default they are its own.
+    **options
+        `input_size`, `input_channels`, `input_mean` and `input_std`.
+
+    Returns
+    -------
+    DataFrame, (layer,), with `type`, `shape`, `channels` and `tokens`
+
+    Raises
+    ------
+    KeyError
+        When there is no such option.
+    FileNotFoundError, CheckpointError, ValueError
+        When there is no such model or file, or they do not fit.
+    """
+    with needing_torch("measure.layers"):
+        from dvis.models.given_checkpoints import as_files
+        from dvis.models.layer_table import layer_table
+    _check_names(InputOptions, options)
+    taken = InputOptions(**_as_tuples(options))
+    with as_files({} if checkpoint is None else {"checkpoint": checkpoint}) as files:
+        return layer_table(_model(model, None), files.get("checkpoint"), taken)
 
 
 def _split(options: Mapping[str, Any], settings: type) -> tuple[dict[str, Any], dict[str, Any]]:
@@ -167,19 +212,46 @@ def _split(options: Mapping[str, Any], settings: type) -> tuple[dict[str, Any], 
     return chosen, {name: value for name, value in options.items() if name not in names}
 
 
+@contextmanager
 def _asked(
-    kind: type, model: str, checkpoints: Paths, options: Mapping[str, Any]
-) -> dict[str, Any]:
+    kind: type, model: AnyModel, checkpoints: Checkpoints, options: Mapping[str, Any]
+) -> Iterator[dict[str, Any]]:
     """Options as a command's dataclass takes them: paths as paths, several values as a tuple."""
+    from dvis.models.given_checkpoints import as_files
+
+    _check_names(kind, options)
+    given = _as_tuples(options)
+    for name in ("store", "steps"):
+        if isinstance(given.get(name), str):
+            given[name] = Path(given[name])
+    given["model"] = _model(model, given.get("store"))
+    if not checkpoints and hasattr(model, "state_dict") and not isinstance(model, type):
+        checkpoints = {"model": model}
+    if isinstance(checkpoints, Mapping):
+        with as_files(checkpoints) as files:
+            yield {**given, "checkpoint_path": files}
+        return
+    several = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
+    yield {**given, "checkpoint_path": tuple(map(Path, several))}
+
+
+def _model(model: AnyModel, store: Path | None) -> Model:
+    if isinstance(model, str):
+        return model
+    if not callable(model):
+        raise TypeError(
+            f"the model is a {type(model).__name__}; give a name, a torch.nn.Module, or a function "
+            "that returns one"
+        )
+    return GivenModel.of(model, None if store is None else store.stem)
+
+
+def _check_names(kind: type, options: Mapping[str, Any]) -> None:
     names = [item.name for item in fields(kind)]
     for name in options:
         if name not in names:
             raise KeyError(did_you_mean("option", name, names, kind.__name__))
-    several = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
-    given: dict[str, Any] = {
-        name: tuple(v) if isinstance(v, list) else v for name, v in options.items()
-    }
-    for name in ("store", "steps"):
-        if isinstance(given.get(name), str):
-            given[name] = Path(given[name])
-    return {**given, "model": model, "checkpoint_path": tuple(map(Path, several))}
+
+
+def _as_tuples(options: Mapping[str, Any]) -> dict[str, Any]:
+    return {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}

@@ -6,8 +6,9 @@ A store in, lines of text out. Counts read status alone.
 from pathlib import Path
 
 from dvis.kinds.registry import KINDS
+from dvis.models.input_options import ASSUMED
 from dvis.schema import counted
-from dvis.store.contents import contents
+from dvis.store.contents import Contents, contents
 from dvis.store.places import describe_places
 
 
@@ -31,9 +32,23 @@ def describe(store: str | Path) -> list[str]:
         entries = found.of(kind.name)
         if entries:
             lines += kind.describe(store, entries, kind.noun)
+    lines += _assumed_inputs(found)
     unknown = sorted({entry.kind for entry in found.entries if entry.kind not in KINDS})
     lines += [f"groups of the kind {name}, which this dvis does not know" for name in unknown]
     return lines or ["nothing is measured yet"]
+
+
+def _assumed_inputs(found: Contents) -> list[str]:
+    """A line on what was measured while nobody told how the model takes images, if anything was."""
+    assumed = [
+        f"{entry.run}/{entry.kind}/{entry.name}"
+        for entry in found.entries
+        if ASSUMED in str(entry.attrs.get("input_source", ""))
+    ]
+    if not assumed:
+        return []
+    text = "nobody told how the model takes images; what is usual for ImageNet was assumed"
+    return [f"{text}: {', '.join(assumed)}"]
 
 
 def list_problems(store: str | Path) -> list[str]:

@@ -7,6 +7,7 @@ import re
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
+from dvis.models.image_files import folders_in, is_passed_over
 from dvis.models.safe_load import is_of_torch
 from dvis.models.safetensors_files import INDEX, is_safetensors
 from dvis.schema import did_you_mean
@@ -84,7 +85,7 @@ def tells_nothing(path: Path) -> bool:
 def _below(folder: Path, depth: int) -> dict[str, Path]:
     """Checkpoints of a folder, else those of the one folder in it that has some."""
     found = {file.name: file for file in _checkpoint_files(folder)}
-    folders = [child for child in sorted(folder.iterdir()) if _is_shown(child) and child.is_dir()]
+    folders = [folder / name for name in folders_in(folder)]
     found |= {child.name: only for child in folders if (only := _only_one(child)) is not None}
     if found or depth == 0:
         return found
@@ -115,7 +116,7 @@ def _checkpoint_files(folder: Path) -> list[Path]:
 def _is_checkpoint(file: Path) -> bool:
     name = file.name.removesuffix(INDEX)
     suffix = next((s for s in SUFFIXES if name.endswith(s)), None)
-    if not _is_shown(file) or _SHARD.fullmatch(name) or not file.is_file():
+    if is_passed_over(name) or _SHARD.fullmatch(name) or not file.is_file():
         return False
     if suffix is None:
         suffix = next((s for s in OPEN_SUFFIXES[:-1] if name.endswith(s)), "")
@@ -126,11 +127,6 @@ def _is_checkpoint(file: Path) -> bool:
     if name != file.name:
         return suffix in (*SUFFIXES, ".bin")
     return suffix in SUFFIXES or _begins_like_one(file)
-
-
-def _is_shown(path: Path) -> bool:
-    """Whether it is no hidden and no system's file or folder."""
-    return not path.name.startswith((".", "~", "__MACOSX", "@ea"))
 
 
 def _nothing_at(path: Path) -> str:

@@ -75,7 +75,9 @@ class Checkpoint:
 
 
 def find_checkpoints(
-    paths: str | Path | Sequence[str | Path], *, weights_key: str | None = None
+    paths: str | Path | Sequence[str | Path] | Mapping[str, Path],
+    *,
+    weights_key: str | None = None,
 ) -> list[CheckpointFile]:
     """Checkpoints at some paths, in training order.
 
@@ -85,7 +87,7 @@ def find_checkpoints(
         Files, taken whatever they are called, and folders, of which the files that are checkpoints
         are taken, and the folders that are one each (`checkpoint-500/model.safetensors`), which
         give it their name; where a folder has none, those of its one folder that has some. None at
-        all stands for torchvision's pretrained weights.
+        all stands for torchvision's pretrained weights. In a mapping, files by label.
     weights_key : str, optional
         Which weights of each file are meant, where several fit the model.
 
@@ -101,7 +103,9 @@ def find_checkpoints(
     if not asked:
         return [CheckpointFile(name=CheckpointName(PRETRAINED), path=None)]
     found: dict[str, Path] = {}
-    for path in asked:
+    if isinstance(paths, Mapping):
+        found = {label: _only_file_at(path, label) for label, path in paths.items()}
+    for path in () if isinstance(paths, Mapping) else asked:
         for label, file in checkpoints_at(Path(path).expanduser()).items():
             first = found.setdefault(label, file)
             if first.resolve() != file.resolve():
@@ -186,6 +190,15 @@ def fingerprint(path: str | Path, weights_key: str | None = None) -> int:
         if name.startswith("data")  # the others tell versions of the format
     )
     return int.from_bytes(hashlib.blake2b(table, digest_size=8).digest(), "little")
+
+
+def _only_file_at(path: Path, label: str) -> Path:
+    files = list(checkpoints_at(path.expanduser()).values())
+    if len(files) > 1:
+        raise ValueError(
+            f"{path} holds {len(files)} checkpoints, and one is to be {label!r}; give its file"
+        )
+    return files[0]
 
 
 def _content(path: Path) -> Mapping[Any, Any]:

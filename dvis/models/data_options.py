@@ -23,8 +23,8 @@ class DataOptions:
     n_images
         So many images of the set, at random (default: all).
     image_size
-        Side in pixels to which images are brought (default: what the checkpoints were trained on,
-        else 224).
+        Side in pixels to which images are brought, where it is not what the model takes (default:
+        --input-size).
     """
 
     dataset: str | None = None

@@ -14,6 +14,9 @@ from torch import Tensor, nn
 
 from dvis.schema import did_you_mean
 
+# Modules whose classes give (batch, row, column, channel).
+_WINDOWED = ("torchvision.models.swin", "timm.models.swin_transformer")
+
 Forward = Callable[[Tensor], dict[str, Tensor]]
 Reduce = Callable[[str, Tensor], Tensor]
 
@@ -184,7 +187,8 @@ def trace_layers(model: nn.Module, images: Tensor) -> dict[str, LayerOutput]:
     -----
     Channels are dimension 1 of (batch, channel) and (batch, channel, row, column), and the last one
     of (batch, token, channel). Linear and layer-norm layers, and windowed attention blocks, give
-    them last in four dimensions too; an elementwise layer gives what it takes.
+    them last in four dimensions too; an elementwise layer, and a block that gives the shape that it
+    takes, give them where they take them.
     """
     calls: dict[str, int] = {}
     shapes: dict[str, tuple[tuple[int, ...], int]] = {}
@@ -199,7 +203,9 @@ def trace_layers(model: nn.Module, images: Tensor) -> dict[str, LayerOutput]:
             source = first_tensor(inputs)
             alive.extend((tensor, source))
             takes_last = is_last.get(id(source), False)
-            last = is_last.setdefault(id(tensor), _gives_channels_last(module, takes_last))
+            keeps_shape = source is not None and source.shape == tensor.shape
+            gives_last = _gives_channels_last(module, takes_last, keeps_shape)
+            last = is_last.setdefault(id(tensor), gives_last)
             calls[layer] = calls.get(layer, 0) + 1
             channel_dim = tensor.ndim - 1 if tensor.ndim == 3 or last else 1
             shapes[layer] = tuple(tensor.shape), channel_dim
@@ -216,14 +222,16 @@ def trace_layers(model: nn.Module, images: Tensor) -> dict[str, LayerOutput]:
     }
 
 
-def _gives_channels_last(module: nn.Module, takes_last: bool) -> bool:
-    if isinstance(module, nn.Linear) or type(module) is nn.LayerNorm:
+def _gives_channels_last(module: nn.Module, takes_last: bool, keeps_shape: bool) -> bool:
+    if isinstance(module, nn.Linear):
         return True
-    if type(module).__module__.startswith("torchvision.models.swin"):
+    if isinstance(module, nn.LayerNorm):
+        return not type(module).__name__.endswith("2d")  # which turn maps round and back
+    if type(module).__module__.startswith(_WINDOWED):
         return True
     if isinstance(module, nn.Conv2d | nn.BatchNorm2d):
         return False
     if type(module).__name__ == "Permute":
         return not takes_last
     is_elementwise = not list(module.children()) and not list(module.parameters())
-    return takes_last and is_elementwise
+    return takes_last and (is_elementwise or keeps_shape)

@@ -13,8 +13,8 @@ import torch
 import xarray as xr
 
 from dvis.disk import write_atomically, write_lock
-from dvis.models.architectures import model_name
 from dvis.models.checkpoints import CheckpointError, find_checkpoints, read_facts
+from dvis.models.model_reference import model_name
 from dvis.models.schedule import (
     checkpoint_label,
     is_epoch_end,

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor, nn
 from torch.nn.functional import cross_entropy
 
-from dvis.models.architectures import build_model
+from dvis.models.building import build_model
 from dvis.models.copying import private_copy
 from dvis.models.schedule import Draw, seed_for
 from dvis.models.training_data import TrainingData

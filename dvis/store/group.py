@@ -15,18 +15,16 @@ import xarray as xr
 import zarr
 
 from dvis.names import CheckpointName
-from dvis.schema import CHECKPOINT, COORDINATES, TEXT, Mark, Status, Words, is_forgotten
+from dvis.schema import CHECKPOINT, TEXT, Mark, Status, Words, is_forgotten
 from dvis.store.growth import resize, settle
 from dvis.store.making import existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
-from dvis.store.placing import Places, put_curves, put_parts
+from dvis.store.placing import Places, as_stored, put_curves, put_parts
 from dvis.store.regions import aligned
 from dvis.store.replaced import retracting, settle_replaced
 
 ABSENT, FAILED = int(Status.ABSENT), int(Status.FAILED)
 _OF_NAMES = ("epoch", "batch", "phase", "time")
-# Years 1678 to 2261: xarray keeps times as nanoseconds, and opens no store that has others.
-_MOST_SECONDS = (2**63 - 1) // 10**9
 
 
 class Group:
@@ -141,7 +139,7 @@ class Group:
         of_new = [name for name in checkpoints if name.label in set(new[CHECKPOINT])]
         for column in _OF_NAMES if of_new else ():
             values = [getattr(name, column) for name in of_new]
-            self.array(column)[first[CHECKPOINT] :] = _stored(column, values)
+            self.array(column)[first[CHECKPOINT] :] = as_stored(column, values)
         places = {
             dim: {**self.rows[dim], **{label: first[dim] + i for i, label in enumerate(added)}}
             for dim, added in new.items()
@@ -349,7 +347,7 @@ class Group:
         array = self.array(name)
         values = np.array(array[:])
         updated = values.copy()
-        updated[list(known)] = _stored(name, list(known.values())) if known else []
+        updated[list(known)] = as_stored(name, list(known.values())) if known else []
         if not np.array_equal(values, updated):
             array[:] = updated
 
@@ -392,12 +390,3 @@ def texts_of(result: xr.Dataset, name: str, n_parts: int) -> np.ndarray:
 def _plain(labels: Any) -> Any:
     """Labels as the group's own table has them: text, int and float of Python."""
     return np.asarray(labels).tolist()
-
-
-def _stored(column: str, values: Sequence[Any]) -> np.ndarray:
-    """Values of a coordinate as its array keeps them."""
-    if column == "time":
-        seconds = np.array(values, "datetime64[s]").astype("int64")
-        is_kept = (seconds > -_MOST_SECONDS) & (seconds < _MOST_SECONDS)
-        return np.where(is_kept, seconds, COORDINATES["time"].fill)
-    return np.array(values, TEXT) if isinstance(values[0], str) else np.array(values)

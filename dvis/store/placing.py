@@ -8,9 +8,13 @@ from typing import Any, TypeAlias
 
 import numpy as np
 
+from dvis.schema import COORDINATES, TEXT
+
 Places: TypeAlias = Mapping[str, Any]  # int, or ndarray (part,) int64, by dim
 # A larger box around parts of several layers would be read and written for little.
 _MAX_BOX_ITEMS = 2**20
+# Years 1678 to 2261: xarray keeps times as nanoseconds, and opens no store that has others.
+_MOST_SECONDS = (2**63 - 1) // 10**9
 
 
 def put_parts(array: Any, dims: Sequence[str], places: Places, values: np.ndarray) -> None:
@@ -76,3 +80,12 @@ def _put(array: Any, dims: Sequence[str], places: Places, values: np.ndarray, la
     box = np.empty(shape, array.dtype) if is_whole else np.array(array[at])
     box[tuple(inside)] = values.astype(array.dtype)
     array[at] = box
+
+
+def as_stored(column: str, values: Sequence[Any]) -> np.ndarray:
+    """Values of a coordinate as its array keeps them."""
+    if column == "time":
+        seconds = np.array(values, "datetime64[s]").astype("int64")
+        is_kept = (seconds > -_MOST_SECONDS) & (seconds < _MOST_SECONDS)
+        return np.where(is_kept, seconds, COORDINATES["time"].fill)
+    return np.array(values, TEXT) if isinstance(values[0], str) else np.array(values)

@@ -6,6 +6,7 @@ two processes of one thread are quicker than one process of two.
 
 import multiprocessing
 import os
+import pickle
 import signal
 import sys
 from collections.abc import Callable, Iterator
@@ -163,6 +164,45 @@ def _is_broken(pool: Executor) -> bool:
     except BrokenExecutor:
         return True
     return False
+
+
+def check_travels(what: str, value: Any, executor: ExecutorFactory) -> None:
+    """Raise where workers cannot be given a value, which would fail every task.
+
+    Raises
+    ------
+    TypeError
+        When it is of code that no other process finds, or does not pickle.
+    """
+    if executor is in_this_process or isinstance(value, str):
+        return
+    try:
+        if getattr(executor, "func", None) is in_processes:
+            _pickled(value)
+        else:
+            from distributed.protocol.pickle import dumps  # takes lambdas, as dask does
+
+            dumps(value)  # type: ignore[no-untyped-call]
+    except Exception as err:  # whatever its own code raises
+        raise TypeError(
+            f"the {what} {value!r} cannot travel to workers: {err}. Define it in an importable "
+            "module, or compute in this process: workers=0"
+        ) from err
+
+
+def travels_to_processes(value: Any) -> bool:
+    """Whether local processes can be given a value."""
+    try:
+        _pickled(value)
+    except Exception:  # whatever its own code raises
+        return False
+    return True
+
+
+def _pickled(value: Any) -> None:
+    is_nameless = not hasattr(sys.modules["__main__"], "__file__")  # a notebook, or a prompt
+    if b"__main__" in pickle.dumps(value) and is_nameless:
+        raise TypeError("it is defined in no file, so that no other process finds it")
 
 
 def _begin_worker() -> None:

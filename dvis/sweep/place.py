@@ -4,6 +4,7 @@ Free of torch, so that the command line can name the options where torch is abse
 """
 
 import os
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -11,14 +12,18 @@ from typing import TYPE_CHECKING, Annotated
 
 import tyro
 
+from dvis.models.input_options import InputOptions
+from dvis.models.model_reference import Model
 from dvis.schema import DEFAULT_RUN
 from dvis.sweep.executors import (
     ExecutorFactory,
+    check_travels,
     in_processes,
     in_this_process,
     on_client,
     on_cluster,
     on_scheduler,
+    travels_to_processes,
 )
 
 if TYPE_CHECKING:
@@ -66,35 +71,58 @@ class Place:
         """The store of a model by its name."""
         return (self.store or Path("stores") / f"{model}.zarr").expanduser()
 
-    def executor(self, n_tasks: int, client: "Client | None" = None) -> ExecutorFactory:
-        """Where tasks run: as told, else on an accelerator alone, or in a process for each core."""
+    def executor(
+        self, n_tasks: int, client: "Client | None" = None, model: Model = ""
+    ) -> ExecutorFactory:
+        """Where tasks run: as told, else on an accelerator alone, or in a process for each core.
+
+        A model that no other process can be given, such as one of a class that a notebook defines,
+        is measured in this one unless another place is told.
+
+        Raises
+        ------
+        TypeError
+            When the model cannot travel to the workers that are told.
+        """
+        told = self._told_executor(client)
+        if told is not None:
+            check_travels("model", model, told)
+            return told
+        n_processes = min(len(os.sched_getaffinity(0)), n_tasks)
+        if self.device != "cpu" or n_processes < 2 or not travels_to_processes(model):
+            return in_this_process
+        return partial(in_processes, n_processes)
+
+    def _told_executor(self, client: "Client | None") -> ExecutorFactory | None:
         if client is not None:
             return partial(on_client, client)
         if self.scheduler is not None:
             return partial(on_scheduler, self.scheduler)
         if self.workers is not None:
             return partial(on_cluster, self.workers) if self.workers > 0 else in_this_process
-        n_processes = min(len(os.sched_getaffinity(0)), n_tasks)
-        if self.device != "cpu" or n_processes < 2:
-            return in_this_process
-        return partial(in_processes, n_processes)
+        return None
 
 
 @dataclass(frozen=True, kw_only=True)
-class ModelOptions(Place):
-    """Which model is measured, where, and where to.
+class ModelOptions(Place, InputOptions):
+    """Which model is measured, what it takes, where, and where to.
 
     Parameters
     ----------
     model
-        Name of a torchvision classification model, or package.module:function of a factory.
+        Name of a torchvision classification model, timm:NAME, open_clip:NAME (its visual tower), or
+        package.module:function of a factory.
     weights_key
         Which weights of a checkpoint's file are meant, where several fit the model: model_ema,
         teacher.backbone.
     """
 
-    model: str
+    model: Annotated[Model, tyro.conf.arg(constructor=str)]
     weights_key: str | None = None
+
+    def __post_init__(self) -> None:
+        Place.__post_init__(self)
+        InputOptions.__post_init__(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -112,7 +140,10 @@ class RunOptions(ModelOptions):
         as the files or the names of the checkpoints tell them).
     """
 
-    checkpoint_path: tuple[Path, ...] = ()
+    # From Python also files by the labels that they are to have.
+    checkpoint_path: Annotated[
+        tuple[Path, ...] | Mapping[str, Path], tyro.conf.arg(constructor=tuple[Path, ...])
+    ] = ()
     checkpoint_patterns: Annotated[tuple[str, ...], tyro.conf.arg(name="checkpoints")] = ()
     steps: Path | None = None
 

@@ -8,10 +8,14 @@ from typing import Any, Protocol, Self
 import numpy as np
 import xarray as xr
 
+from dvis.models.model_input import ModelInput
+from dvis.models.model_reference import Model
 from dvis.schema import Words
 from dvis.store.group import Group
 from dvis.sweep.place import Place
 from dvis.sweep.run_facts import RunFacts
+
+MADE_WITH = "made_with_model"  # attribute of a group: the model, as it was named or given
 
 
 class Task(Protocol):
@@ -78,7 +82,7 @@ class Plan:
 
     Parameters
     ----------
-    model : str
+    model : str or GivenModel
         The model.
     words : Words
         The group's arrays.
@@ -109,11 +113,13 @@ class Plan:
     recorder : callable, optional
         What records, of the plan, the store, what the run's files say and the place; by default a
         `GroupRecorder`.
+    model_input : ModelInput, optional
+        What the model takes, and who tells so, which the group keeps.
     notes : tuple of str
         What is to be said of the plan itself.
     """
 
-    model: str
+    model: Model
     words: Words
     name: str
     measurement: Measurement
@@ -128,4 +134,11 @@ class Plan:
     before: Callable[[Group], None] | None = None
     unit: str = "unit"
     recorder: "Callable[[Plan, Path, RunFacts, Place], Recorder] | None" = None
+    model_input: ModelInput | None = None
     notes: tuple[str, ...] = ()
+
+    @property
+    def made_with(self) -> dict[str, str]:
+        """Attributes that tell which model was measured, and who told what it takes."""
+        of_input = {} if self.model_input is None else {"input_source": self.model_input.source}
+        return {MADE_WITH: str(self.model), **of_input}

@@ -51,11 +51,10 @@ class GroupRecorder:
                 plan.settings,
                 overwrite=place.overwrite,
             )
-            noted = {} if plan.noted is None else plan.noted(group)
+            noted = {**plan.made_with, **({} if plan.noted is None else plan.noted(group))}
             names = [checkpoint.name for checkpoint in run.checkpoints]
             group.grow(names, plan.labels, {**plan.columns, "step": run.steps})
-            if noted:
-                group.note(**noted)
+            group.note(**noted)
         if plan.before is not None:
             plan.before(group)
         return cls(plan, group, run, overwrite=place.overwrite)

@@ -9,7 +9,7 @@ from typing import Any, TypeVar
 
 from torch import nn
 
-from dvis.models.architectures import load_fitted, model_name
+from dvis.models.architectures import load_fitted
 from dvis.models.checkpoints import (
     CheckpointError,
     CheckpointFile,
@@ -17,8 +17,7 @@ from dvis.models.checkpoints import (
     fingerprint,
     read_facts,
 )
-from dvis.models.data import InputTransform
-from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
+from dvis.models.model_reference import Model, model_name
 from dvis.names import (
     UNPLACED,
     Told,
@@ -34,9 +33,6 @@ from dvis.store.places import stored_places
 from dvis.sweep.place import RunOptions
 
 _T = TypeVar("_T")
-
-# Of inputs about which checkpoints tell nothing: what torchvision's weights take.
-_DEFAULT_SIZE, _DEFAULT_RESIZE = 224, 256
 _SHOWN_NAMES = 10
 
 
@@ -89,7 +85,7 @@ class RunFacts:
                 }
         return metrics
 
-    def first_model(self, model: str) -> tuple[nn.Module, str]:
+    def first_model(self, model: Model) -> tuple[nn.Module, str]:
         """The model at the first checkpoint that fits it, and that checkpoint's label.
 
         What is in its file beside the model's weights is noted.
@@ -197,29 +193,3 @@ def _said_of_left(label: str, left: Sequence[str]) -> str:
     shown = ", ".join(left[:_SHOWN_NAMES]) + (", ..." if len(left) > _SHOWN_NAMES else "")
     entries = counted(len(left), "entry", "entries")
     return f"left aside, as not the model's: {entries} of {label} ({shown})"
-
-
-def input_transform(facts: Mapping[str, Any], size: int | None = None) -> InputTransform:
-    """How a model takes pictures: as its training recorded it, else as torchvision's weights do.
-
-    Parameters
-    ----------
-    facts : mapping
-        What a checkpoint tells of itself.
-    size : int, optional
-        Side of the images in pixels, in place of the recorded one.
-
-    Raises
-    ------
-    ValueError
-        When what was recorded is no transform.
-    """
-    recorded = facts.get("input")
-    transform = (
-        InputTransform.from_dict(recorded)
-        if isinstance(recorded, Mapping)
-        else InputTransform(
-            size=_DEFAULT_SIZE, resize=_DEFAULT_RESIZE, mean=IMAGENET_MEAN, std=IMAGENET_STD
-        )
-    )
-    return transform if size is None else replace(transform, size=size, resize=None)

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from dvis.models.architectures import model_name
+from dvis.models.model_reference import model_name
 from dvis.schema import counted, group_path
 from dvis.store.metrics import write_metrics
 from dvis.store.places import keep_places
@@ -75,6 +75,11 @@ class Report:
         return lines
 
 
+def _said_of_input(plan: Plan) -> list[str]:
+    """What is to be said of what the model takes, where nobody tells."""
+    return list(plan.model_input.notes) if plan.model_input is not None else []
+
+
 def carry_out(
     plan: Plan,
     run: RunFacts,
@@ -128,7 +133,7 @@ def carry_out(
                 name=plan.name,
                 unit=plan.unit,
                 kept=recorder.kept,
-                notes=[*run.notes, *plan.notes],
+                notes=[*run.notes, *_said_of_input(plan), *plan.notes],
             )
             done = sweep(
                 plan.measurement,
@@ -136,7 +141,7 @@ def carry_out(
                 run.checkpoints,
                 plan.tasks,
                 recorder,
-                executor or place.executor(n_tasks, client),
+                executor or place.executor(n_tasks, client, plan.model),
                 device=place.device,
                 start=plan.start,
                 is_chained=plan.is_chained,

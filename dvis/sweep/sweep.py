@@ -17,11 +17,12 @@ from uuid import uuid4
 import xarray as xr
 
 from dvis.models.checkpoints import CheckpointFile
+from dvis.models.model_reference import Model, model_name
 from dvis.progress import progress_bar
 from dvis.schema import NOTES
 from dvis.sweep.executors import ExecutorFactory
 from dvis.sweep.plan import Measurement, Recorder, Start
-from dvis.sweep.worker import Lacking, Order, carry_out_order, forget, keep
+from dvis.sweep.worker import Lacking, Order, Work, carry_out_order, forget, keep
 
 logger = logging.getLogger(__name__)
 
@@ -48,7 +49,7 @@ class _Job:
 
 def sweep(
     measurement: Measurement,
-    model: str,
+    model: Model,
     checkpoints: Sequence[CheckpointFile],
     tasks: Sequence[Any],
     recorder: Recorder,
@@ -66,8 +67,8 @@ def sweep(
     ----------
     measurement : Measurement
         What is measured.
-    model : str
-        Name of the model: torchvision's, or `package.module:function`.
+    model : str or GivenModel
+        The model, as `dvis.models.building.build_model` takes it.
     checkpoints : sequence of CheckpointFile
         Checkpoints in training order.
     tasks : sequence of Task
@@ -102,9 +103,9 @@ def sweep(
     report = SweepReport()
     n_units = sum(len(job.task.parts) for job in _jobs(checkpoints, tasks, recorder))
     queue = _Queue(_jobs(checkpoints, tasks, recorder), is_chained)
-    orders = _Orders(uuid4().hex, measurement, model, device, start)
+    orders = _Orders(uuid4().hex, Work(measurement, model), device, start)
     try:
-        with progress_bar(n_units, unit, model, shown=progress) as bar:
+        with progress_bar(n_units, unit, model_name(model), shown=progress) as bar:
             while not queue.is_empty:
                 with executor() as (pool, n_workers):
                     for job, future in _completed(queue, pool, n_workers, orders):
@@ -165,8 +166,7 @@ class _Orders:
     """Makes orders of jobs."""
 
     key: str
-    measurement: Measurement
-    model: str
+    work: Work
     device: str
     start: Start | None
 
@@ -174,16 +174,16 @@ class _Orders:
         """What travels to a worker for a job."""
         label = job.checkpoint.label
         given = None if self.start is None else self.start(job.before, label, job.task)
-        return Order(self.key, self.model, job.checkpoint, self.device, job.task, given)
+        return Order(self.key, job.checkpoint, self.device, job.task, given)
 
 
 def _completed(
     queue: _Queue, pool: Executor, n_workers: int, orders: _Orders
 ) -> Iterator[tuple[_Job, Answer]]:
     """Jobs with their finished futures, as they finish."""
-    keep(orders.key, orders.measurement)  # for tasks in this process
+    keep(orders.key, orders.work)  # for tasks in this process
     sent: dict[Answer, Order] = {}
-    # One each at first: a worker that lacks the measurement says so before more is sent to it.
+    # One each at first: a worker that lacks the work says so before more is sent to it.
     n_in_flight = n_workers
     while True:
         while len(queue.running) < n_in_flight and (job := queue.take()) is not None:
@@ -198,7 +198,7 @@ def _completed(
                 continue
             job, order = queue.running.pop(future), sent.pop(future)
             if future.exception() is None and isinstance(future.result(), Lacking):
-                again = _submitted(pool, order, orders.measurement)
+                again = _submitted(pool, order, orders.work)
                 queue.running[again], sent[again] = job, order
                 continue
             n_in_flight = 2 * n_workers if n_workers > 1 else 1

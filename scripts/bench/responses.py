@@ -15,7 +15,7 @@ import tyro
 from results import Row, at_most, print_table, seconds
 
 from dvis.kinds.responses.measure import ImageResponses
-from dvis.models.architectures import build_model
+from dvis.models.building import build_model
 from dvis.models.data import InputTransform
 from dvis.models.data.fixed_images import FixedImages, noise_images
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD

@@ -11,8 +11,10 @@ import torchvision
 from test_checkpoints import overwrite, save
 from torch import Tensor, nn
 
-from dvis.models.architectures import build_model, load_model, model_name
+from dvis.models.architectures import load_model
+from dvis.models.building import build_model
 from dvis.models.checkpoints import CheckpointError, find_checkpoints
+from dvis.models.model_reference import model_name
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

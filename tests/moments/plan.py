@@ -7,16 +7,17 @@ from dvis.kinds.moments.words import WORDS
 
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.hooks import trace_layers
+from dvis.models.model_input import find_input
 from dvis.schema import CHANNEL, LAYER
 from dvis.sweep.plan import Plan
-from dvis.sweep.run_facts import input_transform, read_run
+from dvis.sweep.run_facts import read_run
 from dvis.sweep.runner import Report, carry_out
 
 
 def measure_moments(options: MomentsOptions, *, progress: bool = False) -> Report:
     run = read_run(find_checkpoints(options.checkpoint_path, weights_key=options.weights_key))
     model, first = run.first_model(options.model)
-    size = input_transform(run.facts[first]).size
+    size = find_input(options, run.facts[first], options.model, model).transform.size
     noise = np.random.default_rng(0).normal(size=(options.noise, 3, size, size))
     outputs = trace_layers(model, next(model.parameters()).new_zeros(1, 3, size, size))
     widths = {layer: outputs[layer].n_channels for layer in options.layers}

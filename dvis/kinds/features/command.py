@@ -94,7 +94,7 @@ def verify(
     checkpoint_path
         The run's checkpoints: files, or folders of them.
     model
-        The model, where it is none of torchvision's: package.module:function of a factory.
+        The model, where it is none of torchvision's, as visualize takes it.
     run
         The run (default: the store's).
     weights_key

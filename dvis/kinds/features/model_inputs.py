@@ -28,7 +28,8 @@ def model_input(dataset: xr.Dataset, checkpoint: str, layer: str, channel: int) 
     Returns
     -------
     DataArray, (rgb, y, x), float32
-        It is computed at once.
+        It has as many channels as the model takes, one for a model of grey images, though a stored
+        image has three. It is computed at once.
 
     Raises
     ------
@@ -49,8 +50,8 @@ def model_input(dataset: xr.Dataset, checkpoint: str, layer: str, channel: int) 
             "its activation again. Make it with `dvis visualize`"
         )
     table = parameters_of(dataset)[int(unit.params)]
-    image = unit.image.transpose(Y, X, RGB)
-    inputs = levels.model_input(image.values, low, high, table)
+    image = unit.image.transpose(RGB, Y, X)
+    inputs = levels.coloured_input(image.transpose(Y, X, RGB).values, low, high, table)
+    image = image.isel({RGB: slice(len(inputs))})
     attrs = {"long_name": "model input", "units": "1"}
-    given = xr.DataArray(inputs, image.coords, image.dims, "model_input", attrs)
-    return given.transpose(RGB, Y, X)
+    return xr.DataArray(inputs, image.coords, image.dims, "model_input", attrs)

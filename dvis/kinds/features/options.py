@@ -89,7 +89,7 @@ class FeatureSettings:
         Weight of the likeness between the images of a unit, which is penalised where there are
         several.
     feature_image_size
-        Side of the images in pixels (default: what the checkpoints were trained on, else 224).
+        Side of the images in pixels, where it is not what the model takes (default: --input-size).
     crop_factor
         Optimise an image so many times as large, and keep its centre.
     seed
@@ -228,7 +228,9 @@ class VisualizeOptions(RunOptions):
     Parameters
     ----------
     layers
-        Layers by their dotted names (default: all convolutions).
+        Layers by their dotted names, which `dvis layers` lists (default: all convolutions).
+    all
+        Start all units of all convolutions where no layers are named and they are many.
     channels
         Channels of each layer (default: all).
     neurons
@@ -254,6 +256,7 @@ class VisualizeOptions(RunOptions):
     """
 
     layers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--layer-names"])] = ()
+    all: bool = False
     channels: tuple[int, ...] = ()
     neurons: str | None = None
     aggregation: Literal["average", "sum", "single"] = "average"

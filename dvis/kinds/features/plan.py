@@ -4,7 +4,6 @@ A model's name, its checkpoints and options in; `stores/{model}.zarr` grows. Wha
 skipped, so that a run that was stopped goes on, and more channels or checkpoints add to it.
 """
 
-from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -16,9 +15,10 @@ from dvis.kinds.features.options import VisualizeOptions
 from dvis.kinds.features.record import FeatureRecorder
 from dvis.kinds.features.starts import FromFolders, FromPrevious
 from dvis.kinds.features.words import WORDS
-from dvis.models.architectures import model_name
-from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
+from dvis.models.data import InputTransform
 from dvis.models.devices import find_device
+from dvis.models.model_input import find_input
+from dvis.models.model_reference import model_name
 from dvis.schema import counted
 from dvis.sweep.place import Place
 from dvis.sweep.plan import Plan, Start
@@ -28,7 +28,8 @@ from dvis.sweep.runner import Report, carry_out
 if TYPE_CHECKING:
     from distributed import Client
 
-_DEFAULT_SIZE = 224
+# Images that are made without being named or asked for: about an hour on one core of a CPU.
+_MAX_UNASKED = 2_000
 _CPU_BATCH, _ACCELERATOR_BATCH = 4, 64
 
 
@@ -56,19 +57,23 @@ def visualize(
     FileNotFoundError, CheckpointError
         When there are no checkpoints, or none of them can be loaded into the model.
     KeyError, ValueError
-        When the model has no such layer, channel or neuron, or an option is out of its range.
+        When the model has no such layer, channel or neuron, an option is out of its range, or no
+        layers are named and all of them are many.
     DiskFullError
         When there is no space left; what was made before is safe, and a second run goes on.
     """
     find_device(options.device)
     run = run_of(options)
     model, first = run.first_model(options.model)
-    measurement = _measurement(options, run.facts.get(first, {}))
-    widths = _widths(measurement, model, options.model)
+    facts, size = run.facts.get(first, {}), options.settings.feature_image_size
+    taken = find_input(options, facts, options.model, model, size)
+    measurement = _measurement(options, taken.transform)
+    widths = _widths(measurement, model, str(options.model))
     tasks = measurement.tasks(widths)
+    _check_asked_for(options, run, tasks)
     start = _FromOptions(options, measurement)
 
-    def recorder(_plan: Plan, store: Path, run: RunFacts, place: Place) -> FeatureRecorder:
+    def recorder(plan: Plan, store: Path, run: RunFacts, place: Place) -> FeatureRecorder:
         made = FeatureRecorder(
             store,
             place.run,
@@ -76,6 +81,7 @@ def visualize(
             number_of_images=measurement.number_of_images,
             parameters={**measurement.parameters, **_origin(options)},
             overwrite=place.overwrite,
+            noted=plan.made_with,
         )
         start.recorder = made
         names = [checkpoint.name for checkpoint in run.checkpoints]
@@ -90,10 +96,26 @@ def visualize(
         start=start if start.is_given else None,
         is_chained=options.init_from == "previous",
         recorder=recorder,
+        model_input=taken,
     )
     report = carry_out(plan, run, options, client=client, progress=progress)
     report.notes[:0] = start.notes
     return report
+
+
+def _check_asked_for(options: VisualizeOptions, run: RunFacts, tasks: list[FeatureTask]) -> None:
+    """Raise where no layers were named and that means more than anybody starts by mistake."""
+    n_units = sum(len(task.channels) for task in tasks)
+    n_in_all = n_units * len(run.checkpoints) * options.number_of_images
+    if options.layers or options.all or n_in_all <= _MAX_UNASKED:
+        return
+    n_layers = len({task.layer for task in tasks})
+    at = f" at {len(run.checkpoints)} checkpoints" if len(run.checkpoints) > 1 else ""
+    raise ValueError(
+        f"no layers are named, and all convolutions of {options.model} are {n_units:,} units in "
+        f"{counted(n_layers, 'layer')}: {n_in_all:,} images{at}. Name some with --layers, of "
+        "those that `dvis layers` lists, or give --all"
+    )
 
 
 class _FromOptions:
@@ -139,8 +161,7 @@ def _widths(measurement: FeatureVisualisation, model: nn.Module, name: str) -> d
         size, n_channels = measurement.image_size, len(measurement.mean)
         raise ValueError(
             f"{name} takes no images of {n_channels} channels and {size} x {size} px: "
-            f"{str(err).splitlines()[0]}. Give another --feature-image-size; channels are those of "
-            "the checkpoint's `input`, else 3"
+            f"{str(err).splitlines()[0]}. Give another --input-size or --input-channels"
         ) from err
 
 
@@ -150,27 +171,18 @@ def _origin(options: VisualizeOptions) -> dict[str, Any]:
     return {"init_from": "images" if folders else options.init_from, "init_images_dir": folders}
 
 
-def _measurement(options: VisualizeOptions, facts: Mapping[str, Any]) -> FeatureVisualisation:
-    """The measurement for models that take what a checkpoint's training recorded."""
-    recorded = facts.get("input") or {}
-    mean = _floats(recorded.get("mean", IMAGENET_MEAN))
-    std = _floats(recorded.get("std", IMAGENET_STD))
-    size = options.settings.feature_image_size or int(recorded.get("size", _DEFAULT_SIZE))
-    if len(mean) not in (1, 3):
-        raise ValueError(
-            f"the model takes {len(mean)} channels; a store keeps images of 1 or 3. "
-            "dvis.kinds.features.measure.engine.maximise takes any number"
-        )
+def _measurement(options: VisualizeOptions, taken: InputTransform) -> FeatureVisualisation:
+    """The measurement, for a model that takes images so."""
     magnitude = None
     if options.maco_images is not None:
-        side = round(size * options.settings.crop_factor)
-        magnitude = spectrum_of_images(options.maco_images, len(mean), side)
+        side = round(taken.size * options.settings.crop_factor)
+        magnitude = spectrum_of_images(options.maco_images, taken.channels, side)
     batch_size = _CPU_BATCH if options.device == "cpu" else _ACCELERATOR_BATCH
     return FeatureVisualisation(
         settings=options.settings,
-        mean=mean,
-        std=std,
-        image_size=size,
+        mean=taken.mean,
+        std=taken.std,
+        image_size=taken.size,
         layers=options.layers,
         channels=options.channels,
         neurons=options.neuron_positions,
@@ -180,7 +192,3 @@ def _measurement(options: VisualizeOptions, facts: Mapping[str, Any]) -> Feature
         magnitude=magnitude,
         precision=options.precision,
     )
-
-
-def _floats(values: Sequence[Any]) -> tuple[float, ...]:
-    return tuple(float(value) for value in values)

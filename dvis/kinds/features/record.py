@@ -53,10 +53,12 @@ class FeatureRecorder:
         number_of_images: int,
         parameters: Mapping[str, Any],
         overwrite: bool = False,
+        noted: Mapping[str, str] | None = None,
     ) -> None:
         self.store, self.run = store, run
         self.image_size, self.number_of_images = image_size, number_of_images
         self.parameters, self.overwrite = parameters, overwrite
+        self.noted = dict(noted or {})
         self.kept: dict[str, int] = {}
         self._groups: dict[str, FeatureGroup] = {}
         self._params: dict[str, int] = {}
@@ -94,6 +96,7 @@ class FeatureRecorder:
                     group = self._open_group(variant)
                     group.grow_units(checkpoints, widths)
                     group.write_column("step", steps)
+                    group.note(**self.noted)
                     self._params[variant] = group.parameter_index(self.parameters)
                     self._groups[variant] = group
                     for layer in widths:

@@ -20,7 +20,8 @@ from dvis.kinds.features.measure.measurement import objective_of
 from dvis.kinds.features.measure.stored import activations
 from dvis.kinds.features.read import FEATURE_READER, parameters_of
 from dvis.kinds.features.words import FINGERPRINT, KIND, Variant
-from dvis.models.architectures import load_model, torchvision_names
+from dvis.models.architectures import load_model
+from dvis.models.building import torchvision_names
 from dvis.models.checkpoints import (
     CheckpointError,
     CheckpointFile,
@@ -29,9 +30,11 @@ from dvis.models.checkpoints import (
 )
 from dvis.models.devices import find_device
 from dvis.models.hooks import trace_layers
+from dvis.models.model_reference import Model
 from dvis.progress import progress_bar
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, group_path
-from dvis.store.contents import contents, resolve
+from dvis.store.contents import Contents, contents, resolve
+from dvis.sweep.plan import MADE_WITH
 
 _TOLERANCE = 0.01
 _BATCH = 32
@@ -50,7 +53,7 @@ class VerifyReport:
 
 def verify_store(
     store: str | Path,
-    model: str | None = None,
+    model: Model | None = None,
     *,
     checkpoint_path: Sequence[Path] = (),
     run: str | None = None,
@@ -65,8 +68,8 @@ def verify_store(
     ----------
     store : str or Path
         The store.
-    model : str, optional
-        Name of the model, where it is none of torchvision's: a factory `package.module:function`.
+    model : str or GivenModel, optional
+        The model, where it is none of torchvision's: a name, as `dvis visualize` takes it.
         A store's own name for it is taken where torchvision has it; no other is, for a store does
         not say what code is to run.
     checkpoint_path : sequence of Path
@@ -96,7 +99,7 @@ def verify_store(
     """
     find_device(device)
     found = contents(store)
-    model = model or _torchvision_model(str(found.attrs["model"]), str(store))
+    model = model or _torchvision_model(found, str(store))
     run = FEATURE_READER.choose(found, run, None).run
     files = {
         file.label: file for file in find_checkpoints(checkpoint_path, weights_key=weights_key)
@@ -131,13 +134,17 @@ def verify_store(
     return report
 
 
-def _torchvision_model(name: str, store: str) -> str:
-    if name not in torchvision_names():
-        raise ValueError(
-            f"{store} is of the model {name!r}, which is none of torchvision's: give the --model "
-            "that it was made with, package.module:function of a factory"
-        )
-    return name
+def _torchvision_model(found: Contents, store: str) -> str:
+    """The store's own name for its model, where it is torchvision's: no code is run for another."""
+    name = str(found.attrs["model"])
+    made_with = {str(e.attrs[MADE_WITH]) for e in found.of(KIND) if MADE_WITH in e.attrs}
+    if name in torchvision_names() and made_with <= {name}:
+        return name
+    names = ", ".join(map(repr, sorted(made_with)))
+    raise ValueError(
+        f"{store} is of the model {name!r}, which is none of torchvision's: give the --model that "
+        f"it was made with, {f'which it says is {names}' if names else 'such as package.module:f'}"
+    )
 
 
 def _n_of_other_weights(
@@ -160,7 +167,7 @@ def _n_of_other_weights(
 
 
 def _load(
-    model: str, file: CheckpointFile | None, device: str, report: VerifyReport
+    model: Model, file: CheckpointFile | None, device: str, report: VerifyReport
 ) -> nn.Module | None:
     if file is None:
         return None

@@ -238,7 +238,7 @@ def estimate_command(options: CalibrateOptions, pick: Recommendation) -> str:
     """The command that estimates at all checkpoints beside the one that was calibrated at."""
     called_as = sys.argv[0]
     words = ["python", called_as] if called_as.endswith(".py") else ["dvis", "llc"]
-    words += ["estimate", "--model", options.model]
+    words += ["estimate", "--model", str(options.model)]
     if options.checkpoint is not None:
         words += ["--checkpoint-path", str(options.checkpoint.parent)]
     words += ["--epsilon", f"{pick.epsilon:g}", "--gamma", f"{pick.gamma:g}"]

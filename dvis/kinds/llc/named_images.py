@@ -19,7 +19,6 @@ from dvis.models.data.image_set import chosen
 from dvis.models.data_options import DataOptions
 from dvis.models.training_data import load_training_data
 from dvis.models.training_settings import TrainingSettings
-from dvis.sweep.run_facts import input_transform
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -81,7 +80,9 @@ class NamedImages:
         return _image_set(replace(self, fingerprint=""))
 
 
-def find_images(options: DataOptions, facts: Mapping[str, Any]) -> NamedImages:
+def find_images(
+    options: DataOptions, facts: Mapping[str, Any], transform: InputTransform
+) -> NamedImages:
     """The images that are asked for, or those that a checkpoint was trained on.
 
     Parameters
@@ -90,6 +91,8 @@ def find_images(options: DataOptions, facts: Mapping[str, Any]) -> NamedImages:
         What is asked for.
     facts : mapping
         What a checkpoint tells of itself: `settings` and `data` of its training, and `input`.
+    transform : InputTransform
+        How the model takes pictures.
 
     Raises
     ------
@@ -114,7 +117,7 @@ def find_images(options: DataOptions, facts: Mapping[str, Any]) -> NamedImages:
         dataset=dataset,
         data_path=None if path is None else Path(path).expanduser().absolute(),
         split=options.split,
-        transform=input_transform(facts, options.image_size),
+        transform=transform,
         # The split of a set that has none of its own is as the seed of the training made it.
         seed=int(training.get("seed", 0)) if is_same else 0,
         n_images=options.n_images,
@@ -132,7 +135,10 @@ def find_images(options: DataOptions, facts: Mapping[str, Any]) -> NamedImages:
 def _check_trained_on(images: NamedImages, facts: Mapping[str, Any]) -> None:
     recorded = facts.get("data")
     expected = recorded.get("fingerprint") if isinstance(recorded, Mapping) else None
-    as_trained = replace(images, split="train", n_images=None, transform=input_transform(facts))
+    of_training = facts.get("input")
+    as_trained = replace(images, split="train", n_images=None)
+    if isinstance(of_training, Mapping):
+        as_trained = replace(as_trained, transform=InputTransform.from_dict(of_training))
     found = as_trained.load().fingerprint
     if expected not in (None, found):
         where = "" if images.data_path is None else f" at {images.data_path}"

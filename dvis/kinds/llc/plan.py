@@ -15,6 +15,7 @@ from dvis.kinds.llc.named_images import NamedImages, find_images
 from dvis.kinds.llc.options import EstimateOptions
 from dvis.kinds.llc.words import ALL_PARAMETERS
 from dvis.models.devices import find_device
+from dvis.models.model_input import ModelInput, find_input
 from dvis.sweep.run_facts import RunFacts, run_of
 
 
@@ -27,6 +28,7 @@ class SamplingPlan:
     run: RunFacts
     measurement: LocalLearning
     group_settings: Mapping[str, Any]
+    model_input: ModelInput | None
 
     @property
     def labels(self) -> tuple[str, ...]:
@@ -61,11 +63,12 @@ def plan_sampling(
     find_device(options.device)
     run = run_of(options)
     model, first = run.first_model(options.model)
-    samples: Samples = (
-        find_images(options, run.facts.get(first, {}))
-        if data is None
-        else samples_of(data, allow_random=allow_random)
-    )
+    facts, taken = run.facts.get(first, {}), None
+    if data is None:
+        taken = find_input(options, facts, options.model, model, options.image_size)
+        samples: Samples = find_images(options, facts, taken.transform)
+    else:
+        samples = samples_of(data, allow_random=allow_random)
     measurement = LocalLearning(
         samples=samples,
         loss=loss,
@@ -78,6 +81,7 @@ def plan_sampling(
         run=run,
         measurement=measurement,
         group_settings=_group_settings(options, samples, loss),
+        model_input=taken,
     )
 
 

@@ -5,8 +5,6 @@ curvatures at the start first, of which the step size may follow, then the chain
 """
 
 import math
-import pickle
-import sys
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -32,7 +30,7 @@ from dvis.kinds.llc.words import (
 )
 from dvis.store.group import Group
 from dvis.store.making import existing_group
-from dvis.sweep.executors import ExecutorFactory, in_processes, in_this_process, kept_open
+from dvis.sweep.executors import ExecutorFactory, check_travels, kept_open
 from dvis.sweep.plan import Plan
 from dvis.sweep.runner import Report, carry_out
 
@@ -125,6 +123,7 @@ def _plan_of_starts(plan: SamplingPlan) -> Plan:
         settings=plan.group_settings,
         labels={PARAMETERS: plan.labels},
         noted=partial(_noted_at_start, plan),
+        model_input=plan.model_input,
         unit="start",
     )
 
@@ -200,30 +199,11 @@ def _executor(plan: SamplingPlan, client: "Client | None") -> ExecutorFactory:
     epsilon = plan.options.epsilon
     n_epsilons = 1 if epsilon == AUTO else len(epsilon)
     n_tasks = len(plan.run.checkpoints) * len(_chain_tasks(plan, (math.nan,) * n_epsilons))
-    executor = plan.options.executor(n_tasks, client)
-    _check_travels("loss", plan.measurement.loss, executor)
-    _check_travels("data", plan.measurement.samples, executor)
+    executor = plan.options.executor(n_tasks, client, plan.options.model)
+    check_travels("loss", plan.measurement.loss, executor)
+    if not isinstance(plan.measurement.samples, NamedImages):
+        check_travels("data", plan.measurement.samples, executor)
     return executor
-
-
-def _check_travels(what: str, value: Any, executor: ExecutorFactory) -> None:
-    """Raise where workers cannot be given a value, which would fail every chain."""
-    if executor is in_this_process or isinstance(value, str | NamedImages):
-        return
-    try:
-        if getattr(executor, "func", None) is not in_processes:
-            from distributed.protocol.pickle import dumps  # takes lambdas, as dask does
-
-            dumps(value)  # type: ignore[no-untyped-call]
-        elif b"__main__" in pickle.dumps(value) and not hasattr(
-            sys.modules["__main__"], "__file__"
-        ):
-            raise TypeError("it is defined in no file, so that no other process finds it")
-    except Exception as err:  # whatever its own code raises
-        raise TypeError(
-            f"the {what} {value!r} cannot travel to workers: {err}. Define it in an importable "
-            "module, or compute in this process: workers=0"
-        ) from err
 
 
 def _what_is_there(plan: SamplingPlan, report: Report) -> tuple[Mapping[str, Any], float]:

@@ -94,8 +94,9 @@ class RespondOptions(RunOptions, DataOptions):
             stray = [option for option in options if getattr(self, option) and owner != kind]
             if stray:
                 raise ValueError(f"{stray[0]} goes with {owner}, not with {kind}; leave it out")
-        if kind == "feature_images" and self.image_size is not None:
-            raise ValueError("feature images are taken as they are; leave image_size out")
+        sizes = ("image_size",) if self.image_size is not None else ()
+        if kind == "feature_images" and (told := (*sizes, *self.told)):
+            raise ValueError(f"feature images are taken as they are; leave {told[0]} out")
 
     @property
     def default_name(self) -> str:

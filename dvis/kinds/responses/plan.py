@@ -27,15 +27,16 @@ from dvis.kinds.responses.words import (
     ResponseSettings,
     response_words,
 )
-from dvis.models.architectures import model_name
 from dvis.models.data import ImageSet, InputTransform, load_images
 from dvis.models.data.fixed_images import FixedImages, images_of_files, noise_images
 from dvis.models.devices import find_device
+from dvis.models.model_input import ModelInput, find_input
+from dvis.models.model_reference import model_name
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, did_you_mean
 from dvis.store.contents import contents
 from dvis.store.group import Group
 from dvis.sweep.plan import Measurement, Plan, Start
-from dvis.sweep.run_facts import RunFacts, input_transform, run_of
+from dvis.sweep.run_facts import RunFacts, run_of
 from dvis.sweep.runner import Report, carry_out
 
 if TYPE_CHECKING:
@@ -90,6 +91,7 @@ def planned(
     *,
     start: Start | None = None,
     images: Mapping[tuple[str, str], np.ndarray] | None = None,
+    model_input: ModelInput | None = None,
     notes: tuple[str, ...] = (),
 ) -> Plan:
     """The plan of responses to the images that the settings tell of."""
@@ -109,6 +111,7 @@ def planned(
         columns=columns,
         start=start,
         before=take_back,
+        model_input=model_input,
         notes=notes,
     )
 
@@ -151,7 +154,9 @@ def _take_other_images_back(
 def _of_images(options: RespondOptions, run: RunFacts) -> Plan:
     """Responses to a set, to files or to noise."""
     model, first = run.first_model(options.model)
-    transform = input_transform(run.facts.get(first, {}), options.image_size)
+    facts = run.facts.get(first, {})
+    taken = find_input(options, facts, options.model, model, options.image_size)
+    transform = taken.transform
     images = FixedImages.of(_images(options, transform), transform)
     measurement = ImageResponses(
         images=images,
@@ -178,7 +183,8 @@ def _of_images(options: RespondOptions, run: RunFacts) -> Plan:
         ),
     )
     name = options.name or options.default_name
-    return planned(options, name, settings, measurement, [measurement.task(widths)], widths)
+    tasks = [measurement.task(widths)]
+    return planned(options, name, settings, measurement, tasks, widths, model_input=taken)
 
 
 def _widths(
@@ -191,7 +197,7 @@ def _widths(
         raise ValueError(
             f"{options.model} takes no images of {transform.channels} channels and "
             f"{transform.size} x {transform.size} px: {str(err).splitlines()[0]}. Give another "
-            "--image-size; channels are those of the checkpoint's `input`, else 3"
+            "--input-size or --input-channels"
         ) from err
 
 

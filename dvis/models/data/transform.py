@@ -7,7 +7,7 @@ measurement made years later feeds a model what it was trained on.
 import dataclasses
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, Self
+from typing import Any, Literal, Self
 
 import numpy as np
 import torch
@@ -18,6 +18,8 @@ from dvis.schema import MAX_IMAGE_SIDE, did_you_mean
 Picture = Image.Image | np.ndarray
 
 _MODES = {1: "L", 3: "RGB"}
+Interpolation = Literal["bilinear", "bicubic"]
+_FILTERS = {"bilinear": Image.Resampling.BILINEAR, "bicubic": Image.Resampling.BICUBIC}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,8 +35,10 @@ class InputTransform:
     channels : int, default 3
         3 (grey pictures become RGB) or 1 (coloured ones become grey).
     resize : int, optional
-        Shorter side before the centre crop, in pixels; `size` where it is None. Resizing is
-        bilinear with antialiasing (Pillow's), as for torchvision's own weights.
+        Shorter side before the centre crop, in pixels; `size` where it is None. The longer side is
+        rounded down, so that sizes and pixels are those of torchvision's own presets.
+    interpolation : {"bilinear", "bicubic"}
+        How pictures are resized, with antialiasing (Pillow's).
 
     Raises
     ------
@@ -53,6 +57,7 @@ class InputTransform:
     std: tuple[float, ...]
     channels: int = 3
     resize: int | None = None
+    interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
         if not 1 <= self.size <= MAX_IMAGE_SIDE:
@@ -64,6 +69,8 @@ class InputTransform:
                 f"A crop of {self.size} px does not fit images resized to {self.resize} px. "
                 f"Give resize from {self.size} to {MAX_IMAGE_SIDE}"
             )
+        if self.interpolation not in _FILTERS:
+            raise ValueError(did_you_mean("interpolation", self.interpolation, _FILTERS, "dvis"))
         if self.channels not in _MODES:
             raise ValueError(f"{self.channels} channels were asked for. Give 3 or 1")
         if not len(self.mean) == len(self.std) == self.channels:
@@ -88,8 +95,8 @@ class InputTransform:
         image = as_image(picture)
         shorter, wanted = min(image.size), self.resize or self.size
         if shorter != wanted:
-            width, height = (max(wanted, round(side * wanted / shorter)) for side in image.size)
-            image = image.resize((width, height), Image.Resampling.BILINEAR)
+            width, height = (max(wanted, int(wanted * side / shorter)) for side in image.size)
+            image = image.resize((width, height), _FILTERS[self.interpolation])
         if image.size != (self.size, self.size):
             left, top = (round((side - self.size) / 2) for side in image.size)
             image = image.crop((left, top, left + self.size, top + self.size))
@@ -111,7 +118,10 @@ class InputTransform:
 
     def to_dict(self) -> dict[str, Any]:
         """Plain values, which checkpoints and json can carry."""
-        return dataclasses.asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        values = dataclasses.asdict(self) | {"mean": list(self.mean), "std": list(self.std)}
+        if self.interpolation == "bilinear":  # as all was before there was a choice
+            del values["interpolation"]
+        return values
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:

@@ -68,7 +68,7 @@ def test_a_model_that_takes_other_images_is_one_clear_error(
         visualize(wide)
     path = options.checkpoint_path[0] / "checkpoint_2024-03-25-00h00_epoch_0_train_0.pth.tar"
     content = torch.load(path, weights_only=True)
-    content["input"] = {**content["input"], "mean": (0.5,), "std": (0.2,)}
+    content["input"] |= {"channels": 1, "mean": (0.5,), "std": (0.2,)}
     torch.save(content, tmp_path / "gray.pth")
     gray = replace(options, checkpoint_path=(tmp_path / "gray.pth",))
     with pytest.raises(ValueError, match="takes no images of 1 channels and 16 x 16 px"):
