@@ -4,6 +4,8 @@ import math
 from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
+from dvis.kinds.llc.words import PRECONDITIONER
+
 NBetaRule = Literal["batch", "n"]
 Method = Literal["sgld", "rmsprop"]
 Mode = Literal["eval", "batch", "recalibrate"]
@@ -13,7 +15,6 @@ Mode = Literal["eval", "batch", "recalibrate"]
 _LARGEST_STEP = 0.4
 # RMSprop divides steps by the root of the mean square gradient plus this.
 RMSPROP_STABILITY = 0.1
-RMSPROP_DECAY = 0.99
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,6 +122,7 @@ class ChainSettings:
             "method": self.method,
             "mode": self.mode,
             "seed": self.seed,
+            **({PRECONDITIONER: "mean of all gradients"} if self.method == "rmsprop" else {}),
         }
 
 

@@ -20,6 +20,7 @@ from dvis.kinds.llc.analysis.calibration_words import (
     with_error,
 )
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
+from dvis.kinds.llc.analysis.settling import is_long_enough
 from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, PARAMETERS, ChainStatus
 from dvis.schema import CHECKPOINT
 
@@ -247,7 +248,7 @@ def cells_of(traces: xr.Dataset) -> xr.Dataset:
 
 def _table(cells: xr.Dataset, burn_in: int | None, target_acceptance: float) -> xr.Dataset:
     """Figures and verdicts of the cells, (epsilon, gamma)."""
-    names = ["llc", "llc_se", "rhat", "ess", "mala", "n_chains", "n_diverged"]
+    names = ["llc", "llc_se", "rhat", "ess", "mala", "n_chains", "n_diverged", "relaxation_draws"]
     table = llc_of(cells, burn_in=burn_in)[names].transpose(EPSILON, GAMMA).compute()
     table = table.drop_vars(set(table.coords) - {EPSILON, GAMMA})
     llc, error = table["llc"], table["llc_se"]
@@ -257,14 +258,15 @@ def _table(cells: xr.Dataset, burn_in: int | None, target_acceptance: float) -> 
     do_halves_agree = abs(table["drift"]) <= _STANDARD_ERRORS * table["drift_se"]
     start = _burn_in(cells, burn_in)
     table = table.assign(
-        relaxation=_relaxation(table),
+        relaxation=table["relaxation_draws"].fillna(np.inf),
         is_measured=table["n_chains"] + table["n_diverged"] > 0,
         is_stable=table["n_diverged"] == 0,
         is_above_start=llc >= -_STANDARD_ERRORS * error,
         is_converged=do_halves_agree & (table["rhat"] <= MAX_RHAT),
         is_accepted=~(table["mala"] < target_acceptance - _ACCEPTANCE_BELOW),
     )
-    table["is_settled"] = table["relaxation"] <= start
+    n_after = cells["n_draws"].max(CHAIN) - start
+    table["is_settled"] = is_long_enough(table["relaxation"], start, n_after)
     passes = [table[name] for name in CRITERIA if name in table]
     table["is_comparable"] = _comparable(xr.concat(passes, "criterion").all("criterion"), table)
     is_near = _agrees(llc, error) & table["is_comparable"]
@@ -279,12 +281,6 @@ def _table(cells: xr.Dataset, burn_in: int | None, target_acceptance: float) -> 
 
 def _burn_in(cells: xr.Dataset, burn_in: int | None) -> int:
     return int(cells.attrs.get("burn_in", 0)) if burn_in is None else burn_in
-
-
-def _relaxation(table: xr.Dataset) -> xr.DataArray:
-    """Draws in which the pull alone brings a weight back to 1 / e: 2 / (epsilon gamma)."""
-    pull = table[EPSILON] * table[GAMMA]
-    return (2 / pull.where(pull > 0)).fillna(np.inf)
 
 
 def _comparable(passes: xr.DataArray, table: xr.Dataset) -> xr.DataArray:

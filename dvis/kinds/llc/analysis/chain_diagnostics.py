@@ -20,7 +20,10 @@ from statistics import NormalDist
 
 import numpy as np
 
+from dvis.kinds.llc.analysis.settling import t_quantile
+
 LEAST_DRAWS = 4  # of a chain, for its halves to have a variance
+_COVERED = 0.975  # on each side
 
 
 def split_rhat(draws: np.ndarray) -> np.ndarray:
@@ -92,6 +95,32 @@ def effective_sample_size(draws: np.ndarray) -> np.ndarray:
     # A very short memory is as likely luck: at most log10 times the draws, as Stan has it.
     tau = np.maximum(_integrated(correlation), 1 / np.log10(size))
     return np.where(is_known, np.where(is_constant, size, size / tau), np.nan)
+
+
+def standard_error(draws: np.ndarray, ess: np.ndarray) -> np.ndarray:
+    r"""Standard error of the mean of all draws, so that twice it covers in 95 of 100 cases.
+
+    The larger of two: :math:`s / \sqrt{ESS}`, which the few draws of which the autocorrelation is
+    known make too small as often as not; and that of the means of batches, halves of chains (a
+    quarter of one alone), widened by Student's t / 1.96, for they are few ([2]_ in this module's
+    docstring, section 3.2).
+
+    Parameters
+    ----------
+    draws : ndarray, (..., chain, draw), float
+        Draws, of which all count; four or more of a chain.
+    ess : ndarray, (...)
+        What `effective_sample_size` gives of them.
+    """
+    n_chains, n_draws = draws.shape[-2:]
+    n_batches = 4 if n_chains == 1 else 2
+    size = n_draws // n_batches
+    batches = draws[..., n_draws - size * n_batches :].reshape(*draws.shape[:-1], n_batches, size)
+    means = batches.mean(-1).reshape(*draws.shape[:-2], -1)
+    n_means = means.shape[-1]
+    wider = t_quantile(_COVERED, n_means - 1) / NormalDist().inv_cdf(_COVERED)
+    of_batches = wider * means.std(-1, ddof=1) / np.sqrt(n_means)
+    return np.asarray(np.fmax(draws.std((-2, -1), ddof=1) / np.sqrt(ess), of_batches))
 
 
 def _halves(draws: np.ndarray) -> tuple[np.ndarray | None, np.ndarray]:

@@ -56,16 +56,18 @@ def log_acceptance(
     """
     along = torch.zeros_like(losses[0])
     across = torch.zeros_like(losses[0])
+    pull = posterior.gamma / posterior.nbeta  # all is divided by nbeta, which saves passes
     scale = [None] * len(start) if preconditioner is None else preconditioner
     for of_parameter in zip(*weights, *gradients, start, scale, strict=True):
         for before, after, first, second, anchor, factor in _pieces(of_parameter, per_chain):
             step, slopes = after - before, first + second
             along += _inner(step, slopes)
-            change = posterior.nbeta * (second - first) + posterior.gamma * step
-            total = posterior.nbeta * slopes + posterior.gamma * (before + after - 2 * anchor)
-            across += _inner(change, total if factor is None else total * factor)
+            change = (second - first).add_(step, alpha=pull)
+            total = slopes.add_((before + after).sub_(anchor, alpha=2), alpha=pull)
+            across += _inner(change, total if factor is None else total.mul_(factor))
     unexplained = losses[1] - losses[0] - along / 2
-    return (-posterior.nbeta * unexplained - posterior.epsilon / 8 * across).clamp(max=0)
+    of_bend = posterior.epsilon / 8 * posterior.nbeta**2 * across
+    return (-posterior.nbeta * unexplained - of_bend).clamp(max=0)
 
 
 def _pieces(tensors: Sequence[Tensor | None], per_chain: bool) -> Iterator[tuple[Any, ...]]:
@@ -79,5 +81,5 @@ def _pieces(tensors: Sequence[Tensor | None], per_chain: bool) -> Iterator[tuple
 
 
 def _inner(some: Tensor, others: Tensor) -> Tensor:
-    """Inner products (chain,), summed up in double precision."""
-    return (some * others).sum(1, dtype=exact_dtype(some.device))
+    """Inner products (chain,) of pieces, which torch sums in pairs: in double as they add up."""
+    return (some * others).sum(1).to(exact_dtype(some.device))
