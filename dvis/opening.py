@@ -63,10 +63,10 @@ def open(  # dvis.open reads like the builtin that it stands for
           3 failed;
         - `train_loss`, `val_accuracy` and other numbers (checkpoint), float64, that the training
           kept with its checkpoints, where it did;
-        - `llc`, `llc_se` and `llc_n_diverged` (checkpoint), float64, where `dvis llc estimate`
-          sampled them, read when they are looked at: the local learning coefficient as
-          `dvis.llc` gives it, at the group's own burn-in and at the one epsilon, gamma and those
-          parameters that the variables' attributes name;
+        - `llc`, `llc_se`, `llc_n_diverged`, float64, and `llc_is_settled`, bool (checkpoint), where
+          `dvis llc estimate` sampled them, read when they are looked at: the local learning
+          coefficient as `dvis.llc` gives it, at the group's own burn-in and at the one epsilon,
+          gamma and those parameters that the variables' attributes name;
         - coordinates `epoch`, `batch`, `step`, `time`, `phase` (checkpoint) and `n_channels`
           (layer). Where some epoch, batch or step is unknown these are float64 with NaN.
 

@@ -71,6 +71,7 @@ def sampled_traces(
     gamma: Sequence[float] = (1.0, 10.0, 100.0),
     n_chains: int = 2,
     n_draws: int = 400,
+    burn_in: int = 200,
     curvatures: np.ndarray | None = None,
     batch_noise: float = 0.03,
     init_loss: float = 0.1,
@@ -108,6 +109,7 @@ def sampled_traces(
         gamma=gamma,
         init_loss=[init_loss],
         mala=accepted[None, None] / n_draws,
+        burn_in=burn_in,
         distance=(TRACE_DIMS, np.where(is_lost, np.nan, distance)[None, None].astype("float32")),
     )
 

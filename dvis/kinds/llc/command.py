@@ -15,6 +15,8 @@ from tyro.conf import OmitSubcommandPrefixes
 from dvis.kinds.llc.analysis.calibration import MAX_RHAT, Recommendation, with_error
 from dvis.kinds.llc.analysis.calibration_words import NOT_SETTLED
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
+from dvis.kinds.llc.analysis.settling import BURN_IN_RELAXATIONS, DRAW_RELAXATIONS
+from dvis.kinds.llc.analysis.settling_words import doubts_of
 from dvis.kinds.llc.options import CalibrateOptions, ChainOptions, EstimateOptions
 from dvis.kinds.llc.plot_command import LLCPlotOptions, plot_llc
 from dvis.kinds.llc.read import llc_traces
@@ -36,6 +38,7 @@ _COLUMNS = (
     "ESS min",
     "diverged",
     "not converged",
+    "settled",
 )
 _CELL_COLUMNS = ("epsilon", "gamma", "LLC", "MALA", "R-hat", "ESS", "relaxation", "verdict")
 _LEAST_ESS = 100
@@ -118,6 +121,8 @@ def _print_estimate(report: "LLCReport", command: EstimateCommand) -> int:
             f"not converged: at so many checkpoints R-hat is above {MAX_RHAT:g}, or fewer than "
             f"{_LEAST_ESS} samples are effective; take more draws or chains, or calibrate"
         )
+    for line in doubts_of(estimates, traces.sizes[DRAW] - report.burn_in):
+        print(line)
     if not estimates["llc"].notnull().any():
         print(_why_none(estimates))
         return 1
@@ -166,6 +171,7 @@ def _rows_of_estimates(estimates: xr.Dataset) -> Iterator[list[str]]:
             _number(cell["ess"].min(), ".0f"),
             str(int(cell["n_diverged"].sum())),
             f"{int(is_unconverged.isel(place).sum())} of {n_known}",
+            f"{int(known['is_settled'].sum())} of {n_known}",
         ]
 
 
@@ -179,8 +185,8 @@ def _print_calibration(report: "CalibrationReport", command: CalibrateCommand) -
     print(_table(_CELL_COLUMNS, _rows_of_cells(recommendation.table)))
     if (recommendation.table["verdict"] == NOT_SETTLED).any():
         print(
-            f"not settled: the burn-in of {command.options.settings.burn_in} draws is shorter than "
-            "the pull's relaxation time, 2 / (epsilon gamma) draws"
+            f"not settled: burn-in is shorter than {BURN_IN_RELAXATIONS}, or the draws after it "
+            f"than {DRAW_RELAXATIONS} relaxation times of the pull, 2 / (epsilon gamma) draws"
         )
     print(recommendation.reason)
     for path in _draw_calibration(report, command):

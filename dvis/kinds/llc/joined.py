@@ -21,7 +21,13 @@ from dvis.store.contents import Contents, Entry, StoreLike
 from dvis.store.portable import nested
 
 # Variables of a Dataset by what `llc_of` calls them.
-_JOINED = {"llc": "llc", "llc_se": "llc_se", "llc_n_diverged": "n_diverged"}
+_JOINED = {
+    "llc": "llc",
+    "llc_se": "llc_se",
+    "llc_n_diverged": "n_diverged",
+    "llc_is_settled": "is_settled",
+}
+_MISSING = {"is_settled": False}  # of others NaN
 
 
 def with_llc(dataset: xr.Dataset, store: StoreLike, found: Contents, run: str) -> xr.Dataset:
@@ -41,9 +47,10 @@ def with_llc(dataset: xr.Dataset, store: StoreLike, found: Contents, run: str) -
     Returns
     -------
     Dataset
-        With `llc`, `llc_se` and `llc_n_diverged` (checkpoint), float64, of the default entry and
-        of that epsilon, gamma and those parameters that its attribute `shown` names; NaN at
-        checkpoints without chains. They are computed when they are looked at.
+        With `llc`, `llc_se` and `llc_n_diverged` (checkpoint), float64, and `llc_is_settled`,
+        bool, of the default entry and of that epsilon, gamma and those parameters that its
+        attribute `shown` names; NaN and false at checkpoints without chains. They are computed
+        when they are looked at.
     """
     entry = shown_entry(found, run)
     if entry is None:
@@ -60,6 +67,7 @@ def with_llc(dataset: xr.Dataset, store: StoreLike, found: Contents, run: str) -
         "llc": "local learning coefficient",
         "llc_se": "standard error of the LLC",
         "llc_n_diverged": "chains that diverged, left out of the LLC",
+        "llc_is_settled": "whether the LLC's chains are long enough and drift no more",
     }
     return dataset.assign(
         {
@@ -102,13 +110,20 @@ class _Estimates:
     def by_name(self) -> dict[str, np.ndarray]:
         estimates = shown_estimates(self.store, self.found, self.entry)
         if estimates is None:
-            return {name: np.full(len(self.labels), np.nan) for name in _JOINED.values()}
+            return {name: np.full(len(self.labels), _missing(name)) for name in _JOINED.values()}
         rows = {label: row for row, label in enumerate(estimates[CHECKPOINT].values.tolist())}
         order = [rows.get(label, -1) for label in self.labels]
         return {
-            name: np.append(estimates[name].values.astype(float), np.nan)[order]
+            name: np.append(estimates[name].values.astype(type(_missing(name))), _missing(name))[
+                order
+            ]
             for name in _JOINED.values()
         }
+
+
+def _missing(name: str) -> float | bool:
+    """What a checkpoint without chains has."""
+    return _MISSING.get(name, np.nan)
 
 
 class _JoinedArray(BackendArray):
@@ -116,7 +131,7 @@ class _JoinedArray(BackendArray):
 
     def __init__(self, estimates: _Estimates, name: str) -> None:
         self._estimates, self._name = estimates, name
-        self.shape, self.dtype = (len(estimates.labels),), np.dtype("float64")
+        self.shape, self.dtype = (len(estimates.labels),), np.dtype(type(_missing(name)))
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(

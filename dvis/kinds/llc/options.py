@@ -11,12 +11,11 @@ from typing import Annotated, Literal
 
 import tyro
 
-from dvis.kinds.llc.settings import ChainSettings
+from dvis.kinds.llc.settings import AUTO, ChainSettings
 from dvis.kinds.llc.words import ALL_PARAMETERS
 from dvis.models.data_options import DataOptions
 from dvis.sweep.place import ModelOptions, RunOptions, at_least
 
-AUTO: Literal["auto"] = "auto"
 DEFAULT_NAME = "llc"
 DEFAULT_GAMMA = 100.0
 _SWEPT_EPSILON = (1e-5, 1e-4, 1e-3, 1e-2, 1e-1)
@@ -132,6 +131,11 @@ class CalibrateOptions(ChainOptions):
         at_least("chains", self.chains, 1)
         _check_positive("epsilon", self.epsilon)
         _check_not_negative("gamma", self.gamma)
+        if self.settings.draws == AUTO:
+            raise ValueError(
+                "--draws is auto, but a calibration holds chains of one length against each other; "
+                "give a number"
+            )
         if self.name is not None:
             _check_name(self.name)
         if not self.parameters:

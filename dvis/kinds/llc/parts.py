@@ -2,9 +2,11 @@
 
 from collections.abc import Iterator
 
+import numpy as np
+
 from dvis.kinds.llc.joined import shown_entry, shown_estimates
 from dvis.kinds.parts import Asked, Curves, Line
-from dvis.schema import CHECKPOINT
+from dvis.schema import CHECKPOINT, counted
 
 
 def llc_curve(asked: Asked) -> Iterator[Curves]:
@@ -25,16 +27,23 @@ def llc_curve(asked: Asked) -> Iterator[Curves]:
                 values=llc,
                 low=llc - error,
                 high=llc + error,
-                remarks=[_said(int(n)) for n in found["n_diverged"].values],
+                remarks=[
+                    _said(int(n_diverged), bool(is_known and not is_settled))
+                    for n_diverged, is_settled, is_known in zip(
+                        found["n_diverged"].values,
+                        found["is_settled"].values,
+                        np.isfinite(llc),
+                        strict=True,
+                    )
+                ],
                 beside_slider="LLC",
             )
         ],
         band="± standard error",
-        remark="chains diverged and do not count",
+        remark="chains diverged and do not count, or have not settled",
     )
 
 
-def _said(n_diverged: int) -> str:
-    if not n_diverged:
-        return ""
-    return f"{n_diverged} {'chain' if n_diverged == 1 else 'chains'} diverged"
+def _said(n_diverged: int, is_unsettled: bool) -> str:
+    diverged = f"{counted(n_diverged, 'chain')} diverged" if n_diverged else ""
+    return ", ".join(filter(None, (diverged, "not settled" if is_unsettled else "")))

@@ -128,7 +128,7 @@ def llc(
     chunks: Any = None,
     storage_options: dict[str, Any] | None = None,
 ) -> xr.Dataset:
-    """Local learning coefficient of every checkpoint, with its error and convergence.
+    """Local learning coefficient of every checkpoint, with its error, and whether it holds.
 
     It is `dvis.kinds.llc.analysis.learning_coefficient.llc_of` of what `dvis.llc_traces` gives.
 
@@ -149,9 +149,9 @@ def llc(
     Returns
     -------
     Dataset, (checkpoint, parameters, epsilon, gamma)
-        `llc`, `llc_se`, `rhat`, `ess`, `below_start`, `mala`, `n_chains`, `n_diverged`,
-        `n_missing` and `llc_of_chain` (..., chain), with the loss at the start and the numbers of
-        the training.
+        `llc`, `llc_se`, `rhat`, `ess`, `below_start`, `mala`, `relaxation_draws`, `is_settled`,
+        `step_bias`, `n_chains`, `n_diverged`, `n_missing` and `llc_of_chain` (..., chain), with the
+        loss at the start and the numbers of the training.
 
     Raises
     ------

@@ -6,18 +6,18 @@ curvatures at the start first, of which the step size may follow, then the chain
 
 import math
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from dvis.kinds.llc.analysis.settling import with_length
 from dvis.kinds.llc.measure import ChainTask, StartTask
 from dvis.kinds.llc.measure.batched import BATCHED_ON_ACCELERATOR
 from dvis.kinds.llc.named_images import NamedImages
-from dvis.kinds.llc.options import AUTO
 from dvis.kinds.llc.plan import SamplingPlan
-from dvis.kinds.llc.settings import epsilon_bound
+from dvis.kinds.llc.settings import AUTO, epsilon_bound
 from dvis.kinds.llc.words import (
     ALL_PARAMETERS,
     CHAIN,
@@ -92,7 +92,9 @@ def sample_chains(
         of_starts = carried_out(_plan_of_starts(plan))
         attrs, hmax = _what_is_there(plan, of_starts)
         epsilon = _epsilons(plan, attrs, hmax, of_starts.notes)
+        plan = _with_length(plan, epsilon)
         of_chains = carried_out(_plan_of_chains(plan, epsilon))
+    attrs, _ = _what_is_there(plan, of_chains)
     report = LLCReport(
         store=of_chains.store,
         run=of_chains.run,
@@ -129,12 +131,18 @@ def _plan_of_starts(plan: SamplingPlan) -> Plan:
 
 
 def _noted_at_start(plan: SamplingPlan, group: Group) -> Mapping[str, Any]:
-    """What readers are to leave out, where the group is new or its chains become longer."""
-    settings = plan.options.settings
-    if "burn_in" not in group.attrs:
-        return {"kind_of_run": plan.kind, "burn_in": settings.burn_in}
-    is_longer = settings.n_steps > len(group.rows[DRAW])
-    return {"burn_in": settings.burn_in} if is_longer else {}
+    """What the group is for, where it is new."""
+    return {} if "kind_of_run" in group.attrs else {"kind_of_run": plan.kind}
+
+
+def _with_length(plan: SamplingPlan, epsilon: tuple[float, ...]) -> SamplingPlan:
+    """The plan with as many draws as auto stands for, where it does."""
+    settings = with_length(plan.options.settings, epsilon, plan.options.gamma)
+    return replace(
+        plan,
+        options=replace(plan.options, settings=settings),
+        measurement=replace(plan.measurement, settings=settings),
+    )
 
 
 def _plan_of_chains(plan: SamplingPlan, epsilon: tuple[float, ...]) -> Plan:
@@ -164,11 +172,17 @@ def _plan_of_chains(plan: SamplingPlan, epsilon: tuple[float, ...]) -> Plan:
 def _noted_of_chains(
     plan: SamplingPlan, epsilon: tuple[float, ...], group: Group
 ) -> Mapping[str, Any]:
-    """The step size that was found, and what `dvis.open` is to show of the group.
+    """The step size that was found, what readers leave out, and what `dvis.open` is to show.
 
-    It shows the last run over all weights; of single layers only where nothing else is there.
+    They leave out the burn-in of the run that made the group, or made its chains longer. Shown is
+    the last run over all weights; of single layers only where nothing else is there.
     """
-    found = {"auto_epsilon": epsilon[0]} if plan.options.epsilon == AUTO else {}
+    settings = plan.options.settings
+    found: dict[str, Any] = {}
+    if plan.options.epsilon == AUTO:
+        found["auto_epsilon"] = epsilon[0]
+    if "burn_in" not in group.attrs or settings.n_steps > len(group.rows[DRAW]):
+        found["burn_in"] = settings.burn_in
     if ALL_PARAMETERS in plan.labels:
         gamma, parameters = max(plan.options.gamma), ALL_PARAMETERS
     elif "shown" not in group.attrs:
@@ -247,11 +261,6 @@ def _bound(plan: SamplingPlan, hmax: float) -> float:
 
 def _warnings(plan: SamplingPlan, report: LLCReport) -> Iterator[str]:
     """What is to be said of step sizes that curvature and localisation do not bear."""
-    if plan.options.settings.method == "rmsprop":
-        yield (
-            "rmsprop is biased: it leaves out the term of the preconditioner's own derivative, "
-            "which made LLCs of a quadratic loss 9 to 13 % too high; sgld is exact at small steps"
-        )
     if plan.options.epsilon == AUTO:
         yield (
             f"epsilon {report.epsilon[0]:g} follows from the largest curvature alone: look at the "

@@ -18,7 +18,7 @@ from dvis.schema import SchemaError
 @pytest.fixture(scope="module")
 def grid() -> xr.Dataset:
     """Five step sizes by three localisations on a quadratic, which diverges from 2.6e-3 on."""
-    return sampled_traces(n_chains=3, n_draws=800)
+    return sampled_traces(n_chains=3, n_draws=1600, burn_in=400)
 
 
 SETTLED = {

@@ -26,7 +26,7 @@ STEPS = [0, *(2**power for power in range(N - 1))]
 
 @pytest.fixture(scope="module")
 def grid() -> xr.Dataset:
-    return sampled_traces()
+    return sampled_traces(n_draws=1600, burn_in=400)
 
 
 @pytest.fixture

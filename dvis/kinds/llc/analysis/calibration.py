@@ -63,8 +63,9 @@ class Recommendation:
         `dvis.llc` gives them; `drift`, by how much the LLC of the second half of the draws is above
         that of the first, and its standard error `drift_se`; each criterion as a bool, and
         `verdict`, str: "good", or the first criterion that fails. `relaxation` is the pull's
-        relaxation time in draws; `is_settled` and `is_plateau_tested` are false where a cell that
-        passes is "not settled", or "plateau not tested".
+        relaxation time in draws, `n_draws` those after burn-in; `is_settled` and
+        `is_plateau_tested` are false where a cell that passes is "not settled", or "plateau not
+        tested".
     candidates : tuple of (float, float)
         Epsilon and gamma of all cells that pass, the best first.
     """
@@ -99,13 +100,13 @@ def recommend(
       gamma, within 2 standard errors of the difference or 10 %. Neighbours count that pass all
       else, where both are settled.
 
-    It is good where it is settled, too, and some neighbour counts. It is not settled where the
-    burn-in is shorter than the pull's relaxation time, 2 / (epsilon gamma): so long take
-    directions without curvature, which makes all others quicker, to spread to 86 % of their
-    width. Papers often use small epsilons and short chains that are not settled; their LLCs
-    compare checkpoints that were sampled alike, but are not those of longer chains. Where no cell
-    is good, one is recommended whose plateau is not tested, else the one that comes nearest to
-    being settled, and the reason says so.
+    It is good where it is settled, too, and some neighbour counts. It is settled where burn-in
+    covers two and the draws after it six relaxation times of the pull, 2 / (epsilon gamma) draws:
+    so slow are directions without curvature, which makes all others quicker. Papers often use
+    small epsilons and short chains that are not settled; their LLCs compare checkpoints that were
+    sampled alike, but are not those of longer chains. Where no cell is good, one is recommended
+    whose plateau is not tested, else the one that comes nearest to being settled, and the reason
+    says so.
 
     The acceptance alone would not do: that of minibatches mixes their noise in, and a chain with
     far too small a step has an acceptance of 1. It is computed at once, for the figures are needed.
@@ -265,8 +266,8 @@ def _table(cells: xr.Dataset, burn_in: int | None, target_acceptance: float) -> 
         is_converged=do_halves_agree & (table["rhat"] <= MAX_RHAT),
         is_accepted=~(table["mala"] < target_acceptance - _ACCEPTANCE_BELOW),
     )
-    n_after = cells["n_draws"].max(CHAIN) - start
-    table["is_settled"] = is_long_enough(table["relaxation"], start, n_after)
+    table["n_draws"] = (cells["n_draws"].max(CHAIN) - start).clip(0).transpose(EPSILON, GAMMA)
+    table["is_settled"] = is_long_enough(table["relaxation"], start, table["n_draws"])
     passes = [table[name] for name in CRITERIA if name in table]
     table["is_comparable"] = _comparable(xr.concat(passes, "criterion").all("criterion"), table)
     is_near = _agrees(llc, error) & table["is_comparable"]

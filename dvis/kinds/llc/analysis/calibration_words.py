@@ -3,6 +3,7 @@
 import numpy as np
 import xarray as xr
 
+from dvis.kinds.llc.analysis.settling_words import why_too_short
 from dvis.kinds.llc.words import EPSILON, GAMMA
 from dvis.schema import counted
 
@@ -45,24 +46,19 @@ def why(table: xr.Dataset, place: Place, target_acceptance: float) -> str:
 
 def _doubt(table: xr.Dataset, place: Place, verdict: str) -> str:
     """What is not known of a cell that passes."""
-    epsilon = float(table[EPSILON][place[0]])
     if verdict == NOT_TESTED:
         return (
             " The plateau was not tested: no epsilon beside it is as good at this gamma. Try "
             f"{_nearer(table, place)} to see whether the LLC depends on the step."
         )
     if verdict == NOT_SETTLED:
-        relaxation, burn_in = float(table["relaxation"][place]), int(table.attrs["burn_in"])
-        ways = ""
-        if np.isfinite(relaxation):
-            ways = f", or take a burn-in of {np.ceil(relaxation):,.0f} draws"
-        if burn_in:
-            ways += f", or gamma from {2 / (epsilon * burn_in):.2g} on"
+        lack = why_too_short(
+            float(table["relaxation"][place]), table.attrs["burn_in"], int(table["n_draws"][place])
+        )
         return (
-            f" But its burn-in of {burn_in:,} draws is shorter than the pull's relaxation time "
-            f"{draws(relaxation)}, 2 / (epsilon gamma): flat directions are still spreading, and "
-            "longer chains may give a higher LLC. Compare it only with LLCs of the same epsilon, "
-            f"gamma, burn-in and draws{ways}."
+            f" But it is not settled, for {lack}. Until then flat directions are still spreading, "
+            "and longer chains may give a higher LLC: compare it only with LLCs of the same "
+            "epsilon, gamma, burn-in and draws."
         )
     return ""
 
@@ -137,17 +133,6 @@ def _nearer(table: xr.Dataset, place: Place) -> str:
     below = epsilons[row - 1] if row else epsilons[row] / 10
     above = epsilons[row + 1] if row + 1 < n else epsilons[row] * 10
     return " and ".join(f"{np.sqrt(epsilons[row] * other):.1g}" for other in (below, above))
-
-
-def draws(number: float) -> str:
-    """A number of draws.
-
-    Examples
-    --------
-    >>> draws(6666.7), draws(float("inf"))
-    ('of 6,667 draws', 'without end')
-    """
-    return f"of {number:,.0f} draws" if np.isfinite(number) else "without end"
 
 
 def with_error(value: float, error: float) -> str:

@@ -22,6 +22,7 @@ from dvis.kinds.llc.analysis.settling import (
     preconditioned_relaxation,
     relaxation_draws,
 )
+from dvis.kinds.llc.settings import RMSPROP_STEPS
 from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, PRECONDITIONER, ChainStatus
 from dvis.schema import SchemaError
 
@@ -289,9 +290,9 @@ def _estimates(
     for cells, members, n_kept in _alike(chains):
         of_members = np.ix_(cells, members)
         kept, away = (each[of_members][..., first : first + n_kept] for each in (loss, distance))
-        norms = grad_norm[of_members][..., : first + n_kept]
+        norms = grad_norm[of_members]
         if step_rule == "rmsprop":
-            slowed = preconditioned_relaxation(relaxation[cells], norms)
+            slowed = preconditioned_relaxation(relaxation[cells], norms[..., draws < RMSPROP_STEPS])
             found["relaxation_draws"][cells] = slowed
         with np.errstate(over="ignore", invalid="ignore"):  # finite losses may be huge
             for name, values in _of_cells(kept, starts[cells], nbeta).items():
@@ -301,9 +302,10 @@ def _estimates(
                 found["relaxation_draws"][cells], burn_in, kept, away
             )
             if step_rule == "sgld":
-                square = mean_of_known(norms[..., first:].astype(float) ** 2).mean(-1)
+                of_kept = norms[..., first : first + n_kept].astype(float)
+                widened = nbeta**2 / 8 * mean_of_known(of_kept**2).mean(-1)
                 pulled = gamma[cells] / 4 * found["llc"][cells]
-                found["step_bias"][cells] = epsilon[cells] * (nbeta**2 / 8 * square + pulled)
+                found["step_bias"][cells] = epsilon[cells] * (widened + pulled)
         found["llc_of_chain"][of_members] = of_chains
         found["mala"][cells] = mala[of_members].mean(-1)
     return tuple(

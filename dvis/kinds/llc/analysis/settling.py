@@ -1,4 +1,4 @@
-r"""Have chains run long enough to be a sample of the posterior near a checkpoint?
+r"""Whether chains are long enough to be a sample of the posterior near a checkpoint.
 
 Along a direction of curvature h a chain of step size :math:`\epsilon` forgets where it began at a
 rate of :math:`\epsilon (n\beta h + \gamma) / 2` a draw. The pull :math:`\gamma` alone moves
@@ -12,13 +12,20 @@ begin at w* agree long before that, so that neither R-hat nor the effective samp
 """
 
 import math
+from collections.abc import Sequence
+from dataclasses import replace
 from statistics import NormalDist
 from typing import TypeVar
 
 import numpy as np
 import xarray as xr
 
-from dvis.kinds.llc.settings import RMSPROP_STABILITY
+from dvis.kinds.llc.settings import (
+    AUTO,
+    LEAST_AUTO_DRAWS,
+    RMSPROP_STABILITY,
+    ChainSettings,
+)
 
 # After two relaxation times a direction has 98 % of its variance. Six more are worth twelve
 # independent draws of a chain's loss along the slowest one.
@@ -40,21 +47,23 @@ def relaxation_draws(epsilon: Numbers, gamma: Numbers) -> Numbers:
     array([200.])
     """
     with np.errstate(divide="ignore"):
-        return 2 / (epsilon * gamma)
+        draws: Numbers = 2 / (epsilon * gamma)
+    return draws
 
 
 def preconditioned_relaxation(relaxation: np.ndarray, grad_norm: np.ndarray) -> np.ndarray:
     """Draws in which the pull brings back the slowest weight of RMSprop-SGLD, at most.
 
     No weight's root mean square gradient is larger than that of the whole gradient, so that its
-    steps are scaled by no less than one over that norm plus 0.1.
+    steps are scaled by no less than one over that norm plus 0.1. It is known of those of the first
+    steps, by which the scale is set, that have diagnostics.
 
     Parameters
     ----------
     relaxation : ndarray, (cell,)
         That of plain SGLD.
     grad_norm : ndarray, (cell, chain, draw)
-        Norms of gradients; NaN at draws without diagnostics.
+        Norms of gradients of the first steps; NaN at draws without diagnostics.
 
     Returns
     -------
@@ -62,7 +71,7 @@ def preconditioned_relaxation(relaxation: np.ndarray, grad_norm: np.ndarray) -> 
         NaN where no norm is known.
     """
     largest = np.sqrt(mean_of_known(grad_norm.astype(float) ** 2)).max(-1)
-    return relaxation * (largest + RMSPROP_STABILITY)
+    return np.asarray(relaxation * (largest + RMSPROP_STABILITY))
 
 
 def is_long_enough(relaxation: Numbers, burn_in: int, n_draws: Numbers | int) -> Numbers:
@@ -73,9 +82,10 @@ def is_long_enough(relaxation: Numbers, burn_in: int, n_draws: Numbers | int) ->
     >>> is_long_enough(np.array([100.0, 101.0, np.nan]), 200, 600)
     array([ True, False, False])
     """
-    return (burn_in >= BURN_IN_RELAXATIONS * relaxation) & (
+    is_long: Numbers = (burn_in >= BURN_IN_RELAXATIONS * relaxation) & (
         n_draws >= DRAW_RELAXATIONS * relaxation
     )
+    return is_long
 
 
 def settled_length(relaxation: float, most: int) -> tuple[int, int]:
@@ -91,6 +101,22 @@ def settled_length(relaxation: float, most: int) -> tuple[int, int]:
         burn_in = most * BURN_IN_RELAXATIONS // n_relaxations
         return burn_in, most - burn_in
     return math.ceil(BURN_IN_RELAXATIONS * relaxation), math.ceil(DRAW_RELAXATIONS * relaxation)
+
+
+def with_length(
+    settings: ChainSettings, epsilon: Sequence[float], gamma: Sequence[float]
+) -> ChainSettings:
+    """Settings with the burn-in and draws that `auto` stands for at these step sizes and pulls.
+
+    One length for all, that of the slowest, so that all of a group have one burn-in.
+    """
+    if settings.draws != AUTO:
+        return settings
+    pull = min(epsilon) * min(gamma)
+    burn_in, draws = settled_length(2 / pull if pull else math.inf, settings.max_steps)
+    return replace(
+        settings, burn_in=max(settings.burn_in, burn_in), draws=max(LEAST_AUTO_DRAWS, draws)
+    )
 
 
 def is_drifting(values: np.ndarray) -> np.ndarray:
@@ -140,7 +166,7 @@ def is_settled(
     if n_chains < _LEAST_CHAINS:
         return np.zeros(len(losses), bool)
     moves = is_drifting(losses) | is_drifting(distances.astype(float) ** 2)
-    return is_long_enough(relaxation, burn_in, n_draws) & ~moves
+    return np.asarray(is_long_enough(relaxation, burn_in, n_draws) & ~moves)
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:
@@ -172,4 +198,4 @@ def t_quantile(share: float, n_free: int) -> float:
         (3 * z**7 + 19 * z**5 + 17 * z**3 - 15 * z) / 384,
         (79 * z**9 + 776 * z**7 + 1482 * z**5 - 1920 * z**3 - 945 * z) / 92160,
     )
-    return z + sum(term / n_free**power for power, term in enumerate(terms, 1))
+    return z + math.fsum(term / n_free**power for power, term in enumerate(terms, 1))

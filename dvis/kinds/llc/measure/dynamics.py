@@ -8,7 +8,7 @@ from dataclasses import dataclass
 import torch
 from torch import Tensor
 
-from dvis.kinds.llc.settings import RMSPROP_STABILITY
+from dvis.kinds.llc.settings import RMSPROP_STABILITY, RMSPROP_STEPS
 
 Tensors = list[Tensor]
 
@@ -58,25 +58,23 @@ class SGLD:
 
 
 class RMSprop:
-    r"""SGLD preconditioned by P = 1 / (sqrt(v) + 0.1), v the mean of the squared gradients so far.
+    """SGLD preconditioned by P = 1 / (sqrt(v) + 0.1), v the mean of the first squared gradients.
 
     w <- w - epsilon / 2 P (nbeta g + gamma (w - w*)) + sqrt(epsilon P) noise: gradient,
     localisation and noise alike (Li et al. 2016, arXiv:1512.07666).
 
-    Where P depends on w, the density that is sampled is that of the posterior only with a further
-    drift, epsilon / 2 dP / dw. RMSprop's v, an exponential mean over 100 steps, follows w when
-    steps are small, and without that drift its chains sample the posterior divided by P: LLCs of
-    quadratic losses came out 8 to 98 % too high, the more the smaller the steps. The drift cannot
-    be had from w alone, for how far v lags behind is not known. So here v forgets nothing: each
-    gradient moves it by a share of 1 / n at step n, the first hundred nearly as RMSprop does,
-    and P ceases to depend on w (adaptation that diminishes; Andrieu & Thoms 2008,
-    doi:10.1007/s11222-008-9110-y).
+    Where P depends on w, the posterior is sampled only with a further drift, epsilon / 2 dP / dw.
+    RMSprop's v, an exponential mean over 100 steps, follows w when steps are small, and without
+    that drift chains sample the posterior divided by P: LLCs of quadratic losses came out 8 to 98
+    % too high, the more the smaller the steps. The drift cannot be had from w alone, for it
+    depends on how far v lags behind. So v is that of the first 100 gradients and stays as it is:
+    with any fixed P the posterior is sampled, and nothing of the 100 steps is left after burn-in.
     """
 
     def __init__(self, weights: Tensors) -> None:
         self._mean_square = [torch.zeros_like(weight) for weight in weights]
         self._n_steps = 0
-        self.preconditioner: list[Tensor] | None = None
+        self.preconditioner: list[Tensor] = []
 
     def step(
         self,
@@ -87,20 +85,24 @@ class RMSprop:
         noise: Tensors,
     ) -> None:
         """Move the weights; noise, scaled by sqrt(epsilon), becomes what was added."""
-        self._n_steps += 1
-        share = 1 / self._n_steps
-        torch._foreach_mul_(self._mean_square, 1 - share)
-        torch._foreach_addcmul_(self._mean_square, gradients, gradients, share)
-        scale = list(torch._foreach_sqrt(self._mean_square))
-        torch._foreach_add_(scale, RMSPROP_STABILITY)
-        torch._foreach_reciprocal_(scale)
-        self.preconditioner = scale
+        if self._n_steps < RMSPROP_STEPS:
+            self._adapt(gradients)
+        scale = self.preconditioner
         drift = list(torch._foreach_sub(weights, start))
         torch._foreach_mul_(drift, posterior.gamma)
         torch._foreach_add_(drift, gradients, alpha=posterior.nbeta)
         torch._foreach_addcmul_(weights, drift, scale, -posterior.epsilon / 2)
         torch._foreach_mul_(noise, torch._foreach_sqrt(scale))
         torch._foreach_add_(weights, noise)
+
+    def _adapt(self, gradients: Tensors) -> None:
+        self._n_steps += 1
+        share = 1 / self._n_steps
+        torch._foreach_mul_(self._mean_square, 1 - share)
+        torch._foreach_addcmul_(self._mean_square, gradients, gradients, share)
+        self.preconditioner = list(torch._foreach_sqrt(self._mean_square))
+        torch._foreach_add_(self.preconditioner, RMSPROP_STABILITY)
+        torch._foreach_reciprocal_(self.preconditioner)
 
 
 StepRule = SGLD | RMSprop

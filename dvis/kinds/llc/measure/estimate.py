@@ -1,6 +1,7 @@
 """Chains around the weights of one model, in one call and without a store."""
 
 from collections.abc import Mapping, Sequence
+from dataclasses import replace
 from itertools import product
 from typing import Any
 
@@ -8,6 +9,7 @@ import numpy as np
 import xarray as xr
 from torch import nn
 
+from dvis.kinds.llc.analysis.settling import with_length
 from dvis.kinds.llc.measure.losses import Loss, loss_name
 from dvis.kinds.llc.measure.measurement import ChainTask, LocalLearning, StartTask
 from dvis.kinds.llc.measure.samples import samples_of
@@ -73,7 +75,7 @@ def estimate(
         from the curvature.
     """
     given = samples_of(samples)
-    settings = ChainSettings() if settings is None else settings
+    settings = settings or ChainSettings()
     choices = labelled_choices(parameters)
     measurement = LocalLearning(
         samples=given, loss=loss, settings=settings, parameters=choices, batched=batched
@@ -81,6 +83,8 @@ def estimate(
     start = measurement.measure(model, StartTask(tuple(choices)))
     gammas = [float(value) for value in np.atleast_1d(gamma)]
     epsilons = _epsilons(epsilon, measurement, start, max(gammas))
+    settings = with_length(settings, epsilons, gammas)
+    measurement = replace(measurement, settings=settings)
     cells = list(product(choices, epsilons, gammas))
     results = []
     with progress_bar(len(cells) * chains, "chains", type(model).__name__, shown=progress) as bar:

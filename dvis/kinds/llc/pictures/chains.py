@@ -247,6 +247,8 @@ def _state(found: xr.Dataset) -> str:
     notes = [f"{n} {'chain' if n == 1 else 'chains'} done"]
     if n_diverged:
         notes.append(f"{n_diverged} diverged, which do not count")
+    if np.isfinite(found["llc"]) and not found["is_settled"]:
+        notes.append("not settled: longer ones may differ")
     if float(found["rhat"]) > MAX_RHAT:
         notes.append(f"R-hat above {MAX_RHAT:g}: take more draws")
     if np.isfinite(found["mala"]):

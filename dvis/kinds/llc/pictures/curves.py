@@ -35,6 +35,8 @@ class LlcCurve:
         The LLC, its standard error and split R-hat; NaN where there is none.
     n_diverged : ndarray of int, (checkpoint,)
         Diverged chains.
+    is_unsettled : ndarray of bool, (checkpoint,)
+        Whether chains have not settled; false where the Dataset does not say.
     """
 
     parameters: str
@@ -44,6 +46,7 @@ class LlcCurve:
     error: np.ndarray
     rhat: np.ndarray
     n_diverged: np.ndarray
+    is_unsettled: np.ndarray
 
     @property
     def has_error(self) -> bool:
@@ -65,8 +68,9 @@ def read_llc(dataset: xr.Dataset) -> list[LlcCurve]:
     others = [str(dim) for dim in dataset["llc"].dims if dim not in CELL_DIMS]
     if others:
         raise ValueError(f"llc runs over {', '.join(others)} too; choose one of each")
-    names = [name for name in ("llc", "llc_se", "rhat", "n_diverged") if name in dataset]
-    table = dataset[names]
+    dataset = _with_plain_names(dataset)
+    names = ("llc", "llc_se", "rhat", "n_diverged", "is_settled")
+    table = dataset[[name for name in names if name in dataset]]
     for dim in CELL_DIMS:
         if dim not in table.dims:
             table = table.expand_dims(dim)
@@ -79,9 +83,10 @@ def read_llc(dataset: xr.Dataset) -> list[LlcCurve]:
             epsilon=float(_label(table, EPSILON, place[1], np.nan)),
             gamma=float(_label(table, GAMMA, place[2], np.nan)),
             llc=columns["llc"][place].astype(float),
-            error=columns.get("llc_se", missing)[place].astype(float),
-            rhat=columns.get("rhat", missing)[place].astype(float),
-            n_diverged=np.nan_to_num(columns.get("n_diverged", missing)[place]).astype(int),
+            error=columns["llc_se"][place].astype(float),
+            rhat=columns["rhat"][place].astype(float),
+            n_diverged=np.nan_to_num(columns["n_diverged"][place]).astype(int),
+            is_unsettled=(columns["is_settled"][place] == 0) & np.isfinite(columns["llc"][place]),
         )
         for place in np.ndindex(missing.shape[:-1])
     ]
@@ -89,6 +94,14 @@ def read_llc(dataset: xr.Dataset) -> list[LlcCurve]:
     if not known:
         raise ValueError("No checkpoint has an LLC yet; estimate it with `dvis llc estimate`")
     return known
+
+
+def _with_plain_names(dataset: xr.Dataset) -> xr.Dataset:
+    """With `is_settled` where `dvis.open` joined it under a longer name."""
+    joined = "llc_is_settled"
+    if joined not in dataset or "is_settled" in dataset:
+        return dataset
+    return dataset.assign(is_settled=dataset[joined])
 
 
 def settings_name(curve: LlcCurve, others: list[LlcCurve]) -> str:
@@ -120,11 +133,13 @@ def draw_curve(
 ) -> None:
     """Draw an LLC with its band and what is not to be trusted of it.
 
-    Points whose chains do not agree are hollow, a red cross is where chains diverged: at the foot,
+    Points whose chains do not agree are hollow, those whose chains have not settled hollow
+    diamonds, a red cross is where chains diverged: at the foot,
     in the curve's colour, where none is left, and there the line is broken.
     """
-    n_diverged, llc, error, rhat = (
-        each[axis.places] for each in (curve.n_diverged, curve.llc, curve.error, curve.rhat)
+    n_diverged, llc, error, rhat, is_unsettled = (
+        each[axis.places]
+        for each in (curve.n_diverged, curve.llc, curve.error, curve.rhat, curve.is_unsettled)
     )
     across, known = axis.positions, np.isfinite(llc)
     shown = known | (n_diverged > 0)
@@ -134,8 +149,13 @@ def draw_curve(
     axes.plot(across[shown], llc[shown], color=color, lw=1.6, label=label)
     agrees = ~(rhat > MAX_RHAT)
     points: dict[str, Any] = {"s": size, "edgecolor": color, "lw": 1.0, "zorder": 3}
-    for chosen, face in ((known & agrees, color), (known & ~agrees, "white")):
-        axes.scatter(across[chosen], llc[chosen], facecolor=face, **points)
+    for chosen, face, marker in (
+        (known & agrees & ~is_unsettled, color, "o"),
+        (known & ~agrees & ~is_unsettled, "white", "o"),
+        (known & is_unsettled, "white", "D"),
+    ):
+        if chosen.any():
+            axes.scatter(across[chosen], llc[chosen], facecolor=face, marker=marker, **points)
     cross: dict[str, Any] = {"lw": 0, "ms": 7, "mec": BAD_COLOR, "label": "_", "zorder": 5}
     some, none = known & (n_diverged > 0), ~known & (n_diverged > 0)
     if some.any():
@@ -158,9 +178,9 @@ def say_if_none(axes: "Axes", axis: TimeAxis, curves: list[LlcCurve]) -> None:
 
 def doubts(panels: list["Axes"], axis: TimeAxis, curves: list[LlcCurve]) -> list[str]:
     """Show where 0 is, and what is below it, in panels of curves; return what their marks mean."""
-    llc, rhat, n_diverged = (
+    llc, rhat, n_diverged, is_unsettled = (
         np.concatenate([getattr(curve, name)[axis.places] for curve in curves])
-        for name in ("llc", "rhat", "n_diverged")
+        for name in ("llc", "rhat", "n_diverged", "is_unsettled")
     )
     n_below, n_lost = int((llc < 0).sum()), int(n_diverged.sum())
     for axes in panels:
@@ -173,7 +193,11 @@ def doubts(panels: list["Axes"], axis: TimeAxis, curves: list[LlcCurve]) -> list
     return [
         note
         for note, is_needed in (
-            (f"hollow: R-hat above {MAX_RHAT:g}, chains do not agree", (rhat > MAX_RHAT).any()),
+            (
+                f"hollow: R-hat above {MAX_RHAT:g}, chains do not agree",
+                (~is_unsettled & (rhat > MAX_RHAT)).any(),
+            ),
+            ("diamond: chains have not settled, longer ones may differ", is_unsettled.any()),
             (f"red ground: {_several(n_below, 'LLC')} below 0, no minimum there", n_below),
             (f"red cross: {_several(n_lost, 'diverged chain')}, left out", n_lost),
         )

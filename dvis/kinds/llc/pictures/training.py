@@ -47,17 +47,17 @@ def llc_over_training(
 ) -> "Figure":
     """The LLC over training for every gamma and epsilon, above the training's losses.
 
-    Shaded: 2 standard errors either way. A point is hollow where R-hat is above 1.1, so that its
-    chains do not agree. A red cross says that chains diverged: on the curve where others are left,
-    at the foot of the picture where none is. An LLC below 0, on red ground, is that of a
-    checkpoint that is no minimum of the loss that was sampled: the chains go on with training
-    instead.
+    Shaded: 2 standard errors either way. A point is a hollow diamond where its chains have not
+    settled, and hollow where R-hat is above 1.1, so that they do not agree. A red cross says that
+    chains diverged: on the curve where others are left, at the foot of the picture where none is.
+    An LLC below 0, on red ground, is that of a checkpoint that is no minimum of the loss that was
+    sampled: the chains go on with training instead.
 
     Parameters
     ----------
     dataset : Dataset, (checkpoint, [parameters, epsilon, gamma])
         What `dvis.llc` gave, or `dvis.open` of a store with LLCs: `llc` and, where there, `llc_se`,
-        `rhat`, `n_diverged`, `train_loss` and `val_loss`.
+        `rhat`, `is_settled`, `n_diverged`, `train_loss` and `val_loss`.
     parameters : str, optional
         Whose LLC, where there are several: "all" by default, else the first.
     {x}
