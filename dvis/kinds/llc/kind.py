@@ -3,6 +3,7 @@
 from dvis.kinds.kind import Kind, plainly
 from dvis.kinds.llc.check import chain_faults
 from dvis.kinds.llc.command import llc
+from dvis.kinds.llc.info import chain_lines
 from dvis.kinds.llc.joined import with_llc
 from dvis.kinds.llc.parts import llc_curve
 from dvis.kinds.llc.read import CHAIN_READER
@@ -14,5 +15,6 @@ LLC = Kind(
     faults=chain_faults,
     join=with_llc,
     parts=llc_curve,
+    describe=chain_lines,
     commands={"llc": plainly(llc)},
 )

@@ -31,7 +31,7 @@ class ChainSettings:
         Inverse temperature times number of samples: b / log(b) of the batch size b, n / log(n) of
         the number of samples n (Watanabe's, 2013), or a number.
     draws : int or "auto"
-        Steps to be averaged. Of `auto`, six relaxation times of the pull, 2 / (epsilon gamma), at
+        Steps to be averaged. Of `auto`, five relaxation times of the pull, 2 / (epsilon gamma), at
         the smallest epsilon and gamma, and two as burn-in, for chains to be settled; no fewer than
         200, nor than the burn-in that is given.
     burn_in : int

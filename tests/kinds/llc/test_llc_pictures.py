@@ -34,7 +34,8 @@ def training() -> xr.Dataset:
     """The LLC of twelve checkpoints at two gammas, with the losses of the training."""
     traces = traces_with(rising_llc(), steps=STEPS)
     losses = {"train_loss": np.geomspace(2.3, 0.01, N), "val_loss": np.geomspace(2.3, 0.2, N)}
-    return llc_of(traces).assign({name: ("checkpoint", each) for name, each in losses.items()})
+    estimates = llc_of(traces).assign({name: ("checkpoint", each) for name, each in losses.items()})
+    return estimates.assign(is_settled=xr.ones_like(estimates.is_settled))
 
 
 def rising_llc() -> np.ndarray:
@@ -109,12 +110,12 @@ def test_a_cell_has_its_losses_and_on_a_second_scale_its_running_llc(grid: xr.Da
     figure = llc_pictures.llc_calibration(grid)
     cell = grid.isel(checkpoint=0, parameters=0).sel(epsilon=1e-4, gamma=10)
     axes = [each for each in figure.axes if each.get_title("right")][1 * 5 + 1]
-    losses = [line for line in axes.get_lines() if len(line.get_xdata()) == 400]
+    losses = [line for line in axes.get_lines() if len(line.get_xdata()) == 1600]
     np.testing.assert_array_equal([line.get_ydata() for line in losses], cell.loss)
     (twin,) = [each for each in axes._twinned_axes.get_siblings(axes) if each is not axes]
     (running,) = twin.get_lines()
-    assert running.get_xdata()[0] == 200  # from the burn-in on
-    llc = NBETA * (cell.loss[:, 200:].mean() - 0.1)
+    assert running.get_xdata()[0] == 400  # from the burn-in on
+    llc = NBETA * (cell.loss[:, 400:].mean() - 0.1)
     assert running.get_ydata()[-1] == pytest.approx(llc.item())
 
 
@@ -221,6 +222,15 @@ def test_chains_that_do_not_agree_are_hollow(training: xr.Dataset) -> None:
     figure = llc_pictures.llc_over_training(training)
     assert hollow(figure.axes[0]) == 6
     assert "hollow: R-hat above 1.1" in words(figure)
+
+
+def test_llcs_that_have_not_settled_are_diamonds(training: xr.Dataset) -> None:
+    is_settled = training.is_settled.where(training.gamma != training.gamma[0], False)
+    figure = llc_pictures.llc_over_training(training.assign(is_settled=is_settled))
+    shapes = [len(points.get_paths()[0].vertices) for points in figure.axes[0].collections]
+    assert shapes.count(5) == 1  # a diamond has four corners, and is closed
+    assert "diamond: chains have not settled, longer ones may differ" in words(figure)
+    assert "diamond" not in words(llc_pictures.llc_over_training(training))
 
 
 def test_missing_losses_are_said(training: xr.Dataset) -> None:

@@ -101,7 +101,7 @@ def recommend(
       else, where both are settled.
 
     It is good where it is settled, too, and some neighbour counts. It is settled where burn-in
-    covers two and the draws after it six relaxation times of the pull, 2 / (epsilon gamma) draws:
+    covers two and the draws after it five relaxation times of the pull, 2 / (epsilon gamma) draws:
     so slow are directions without curvature, which makes all others quicker. Papers often use
     small epsilons and short chains that are not settled; their LLCs compare checkpoints that were
     sampled alike, but are not those of longer chains. Where no cell is good, one is recommended

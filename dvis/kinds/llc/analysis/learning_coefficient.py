@@ -62,7 +62,7 @@ def llc_of(traces: xr.Dataset, *, burn_in: int | None = None) -> xr.Dataset:
     their effective number, or that of means of half chains with Student's t, whichever is larger.
     That :math:`L_0` belongs to one set of samples is not in it.
 
-    Chains are settled where burn-in covers two and the draws after it six relaxation times of
+    Chains are settled where burn-in covers two and the draws after it five relaxation times of
     the slowest direction that the pull leaves, :math:`2 / (\epsilon \gamma)` draws, there are two
     chains or more, and neither their losses nor their distances from w* differ between the halves
     of their draws (`dvis.kinds.llc.analysis.settling`). What is not known counts as not settled.

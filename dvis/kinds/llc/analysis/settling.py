@@ -27,9 +27,9 @@ from dvis.kinds.llc.settings import (
     ChainSettings,
 )
 
-# After two relaxation times a direction has 98 % of its variance. Six more are worth twelve
+# After two relaxation times a direction has 98 % of its variance. Five more are worth ten
 # independent draws of a chain's loss along the slowest one.
-BURN_IN_RELAXATIONS, DRAW_RELAXATIONS = 2, 6
+BURN_IN_RELAXATIONS, DRAW_RELAXATIONS = 2, 5
 _LEVEL = 0.01  # of each test for drift
 _LEAST_CHAINS = 2  # fewer have no spread to hold a drift against
 
@@ -75,11 +75,11 @@ def preconditioned_relaxation(relaxation: np.ndarray, grad_norm: np.ndarray) -> 
 
 
 def is_long_enough(relaxation: Numbers, burn_in: int, n_draws: Numbers | int) -> Numbers:
-    """Whether chains cover relaxation times enough: two by burn-in, six by the draws after it.
+    """Whether chains cover relaxation times enough: two by burn-in, five by the draws after it.
 
     Examples
     --------
-    >>> is_long_enough(np.array([100.0, 101.0, np.nan]), 200, 600)
+    >>> is_long_enough(np.array([100.0, 101.0, np.nan]), 200, 500)
     array([ True, False, False])
     """
     is_long: Numbers = (burn_in >= BURN_IN_RELAXATIONS * relaxation) & (
@@ -94,7 +94,7 @@ def settled_length(relaxation: float, most: int) -> tuple[int, int]:
     Examples
     --------
     >>> settled_length(100.0, 10_000), settled_length(float("inf"), 10_000)
-    ((200, 600), (2500, 7500))
+    ((200, 500), (2857, 7143))
     """
     n_relaxations = BURN_IN_RELAXATIONS + DRAW_RELAXATIONS
     if n_relaxations * relaxation > most:

@@ -23,7 +23,7 @@ def why_too_short(relaxation: float, burn_in: int, n_draws: int) -> str:
     Examples
     --------
     >>> why_too_short(1000.0, 200, 600)
-    'the pull needs 1,000 draws to settle: take --burn-in 2000 --draws 6000, or gamma 10 x as large'
+    'the pull needs 1,000 draws to settle: take --burn-in 2000 --draws 5000, or gamma 10 x as large'
     >>> why_too_short(100.0, 200, 600)
     ''
     """
