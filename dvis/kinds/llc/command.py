@@ -20,6 +20,7 @@ from dvis.kinds.llc.analysis.settling_words import doubts_of
 from dvis.kinds.llc.options import CalibrateOptions, ChainOptions, EstimateOptions
 from dvis.kinds.llc.plot_command import LLCPlotOptions, plot_llc
 from dvis.kinds.llc.read import llc_traces
+from dvis.kinds.llc.settings import AUTO
 from dvis.kinds.llc.words import DRAW, EPSILON, GAMMA, PARAMETERS
 from dvis.models.torch_guard import needing_torch
 from dvis.schema import CHECKPOINT, counted
@@ -133,7 +134,7 @@ def _burn_in_line(command: EstimateCommand, report: "LLCReport", n_draws: int) -
     """How many draws the table leaves out, as all readers do unless told otherwise."""
     line = f"burn-in: {report.burn_in} of {counted(n_draws, 'draw')}"
     asked = command.options.settings.burn_in
-    if asked == report.burn_in:
+    if asked == report.burn_in or command.options.settings.draws == AUTO:
         return line
     return (
         f"{line}, as the store has it, not {asked}: its chains have not become longer. Read them "

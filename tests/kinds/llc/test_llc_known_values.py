@@ -158,10 +158,10 @@ def test_restricted_to_some_weights_the_quadratic_has_their_closed_form() -> Non
 
 
 @pytest.mark.parametrize(
-    ("method", "tolerance"), [("sgld", 0.03), ("rmsprop", 0.3)], ids=["sgld", "rmsprop"]
+    ("method", "tolerance"), [("sgld", 0.03), ("rmsprop", 0.05)], ids=["sgld", "rmsprop"]
 )
 def test_gaussian_has_the_variance_of_its_temperature(method: str, tolerance: float) -> None:
-    """RMSprop's lack of the preconditioner's derivative shows: some 20 % too much."""
+    """RMSprop that goes on adapting, without its term, makes it some 20 % too large."""
     model = Copies(2000, w=torch.zeros(()))
     traces = sampled(
         model,

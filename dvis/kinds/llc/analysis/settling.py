@@ -114,9 +114,10 @@ def with_length(
         return settings
     pull = min(epsilon) * min(gamma)
     burn_in, draws = settled_length(2 / pull if pull else math.inf, settings.max_steps)
-    return replace(
-        settings, burn_in=max(settings.burn_in, burn_in), draws=max(LEAST_AUTO_DRAWS, draws)
-    )
+    burn_in, draws = max(settings.burn_in, burn_in), max(LEAST_AUTO_DRAWS, draws)
+    if burn_in + draws > settings.max_steps:
+        burn_in, draws = settled_length(math.inf, settings.max_steps)
+    return replace(settings, burn_in=burn_in, draws=draws)
 
 
 def is_drifting(values: np.ndarray) -> np.ndarray:
