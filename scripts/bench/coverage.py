@@ -100,7 +100,7 @@ def reduced_rank() -> Target:
         model=model,
         samples=(inputs, model(inputs).detach()),
         loss=lambda net, batch: (net(batch[0]) - batch[1]).square().sum(1),
-        gamma=10.0,
+        gamma=40.0,
         epsilon=4e-4,
         settings=ChainSettings(draws="auto", burn_in=0, nbeta=200.0, diagnostics_every=5),
     )

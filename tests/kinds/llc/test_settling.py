@@ -28,7 +28,7 @@ if TYPE_CHECKING:
     from dvis.models.training import TrainingRun
 
 pytestmark = pytest.mark.usefixtures("one_thread")
-CURVATURES = np.append(np.ones(19), 30.0)
+STIFF = np.append(np.ones(99), 100.0)
 PULL = 100.0
 BENCH = Path(__file__).parents[3] / "scripts" / "bench"
 
@@ -44,7 +44,7 @@ def half_square(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
     return (model.curvatures * model.weight**2).sum() / 2 * batch[0]
 
 
-def sampled(curvatures: np.ndarray = CURVATURES, **options: Any) -> xr.Dataset:
+def sampled(curvatures: np.ndarray, **options: Any) -> xr.Dataset:
     settings = ChainSettings(**{"nbeta": NBETA, "diagnostics_every": 5, "seed": 3} | options)
     values = torch.linspace(0.5, 1.5, 256)
     return estimate(
@@ -61,28 +61,26 @@ def posterior(curvatures: np.ndarray) -> float:
 @pytest.fixture(scope="module")
 def stiff() -> dict[Any, xr.Dataset]:
     """A stiff direction, whose steps are small for the others, by numbers of draws."""
-    curvatures = CURVATURES * np.append(np.ones(19), 10.0)
-    return {draws: sampled(curvatures, draws=draws) for draws in (200, "auto")}
+    return {draws: sampled(STIFF, draws=draws, burn_in=10) for draws in (40, "auto")}
 
 
 def test_an_estimate_that_is_too_short_is_marked_and_auto_gives_the_right_one(
     stiff: dict[Any, xr.Dataset],
 ) -> None:
-    exact = posterior(CURVATURES * np.append(np.ones(19), 10.0))
-    short, long = (llc_of(stiff[draws]).squeeze() for draws in (200, "auto"))
+    exact = posterior(STIFF)
+    short, long = (llc_of(stiff[draws]).squeeze() for draws in (40, "auto"))
     assert float(short.relaxation_draws) == pytest.approx(2 / (float(short.epsilon) * PULL))
     assert (bool(short.is_settled), bool(long.is_settled)) == (False, True)
-    assert short.rhat < 1.1  # which says nothing of it
     assert exact - short.llc > 3 * short.llc_se
     assert abs(long.llc - long.step_bias / 2 - exact) < 3 * long.llc_se
 
 
 def test_chains_of_auto_begin_as_shorter_ones_do(stiff: dict[Any, xr.Dataset]) -> None:
-    short, long = stiff[200], stiff["auto"]
+    short, long = stiff[40], stiff["auto"]
     assert long.sizes["draw"] > 3 * short.sizes["draw"]
     n_draws = short.sizes["draw"]
     np.testing.assert_array_equal(long.loss.isel(draw=slice(n_draws)), short.loss)
-    assert long.attrs["burn_in"] >= 2 * float(llc_of(long).relaxation_draws)
+    assert long.attrs["burn_in"] >= 2 * llc_of(long).relaxation_draws.item()
 
 
 @pytest.mark.parametrize("gamma", [0.0, 1e-3])
@@ -117,15 +115,16 @@ def test_what_is_not_known_is_not_settled() -> None:
 
 
 def test_a_distance_that_still_grows_is_not_settled() -> None:
-    traces = sampled_traces(epsilon=[1e-3], gamma=[100.0])
-    grows = 1 + 0.5 * traces.draw / traces.sizes["draw"]
+    traces = sampled_traces(epsilon=[1e-3], gamma=[100.0], n_chains=4)
+    assert llc_of(traces).is_settled.all()
+    grows = 1 + 2 * traces.draw / traces.sizes["draw"]
     assert not llc_of(traces.assign(distance=traces.distance * grows)).is_settled.any()
 
 
 def test_chance_seldom_looks_like_drift() -> None:
     walks = np.random.default_rng(0).standard_normal((2000, 4, 100))
     assert 0.003 < is_drifting(walks).mean() < 0.02
-    assert is_drifting(walks + np.linspace(0, 1, 100)).mean() > 0.5
+    assert is_drifting(walks + np.linspace(0, 2, 100)).mean() > 0.9
     assert not is_drifting(walks[:, :1]).any()
 
 
