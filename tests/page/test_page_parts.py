@@ -184,6 +184,8 @@ def test_parts_of_the_kinds_are_what_their_readers_give(tmp_path: Path) -> None:
     (line,) = curve["lines"]
     np.testing.assert_allclose(line["values"], cell.llc, rtol=1e-5)
     np.testing.assert_allclose(line["high"], cell.llc + cell.llc_se, rtol=1e-5)
+    is_told = ["not settled" in remark for remark in line["remarks"]]
+    assert is_told == (cell.llc.notnull() & ~cell.is_settled).values.tolist()
     matrices = plain(documents.unit(shown, 0, 0, 1))["parts"]
     assert [part["title"].split(" · ")[1] for part in matrices] == dvis.response_names(store)
     for part, name in zip(matrices, dvis.response_names(store), strict=True):

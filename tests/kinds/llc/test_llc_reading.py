@@ -287,6 +287,8 @@ def test_a_dataset_carries_the_llc_of_its_checkpoints(store: Path) -> None:
         np.testing.assert_array_equal(with_llc[name], estimate[name])
     assert with_llc.llc.notnull().all()
     assert with_llc.llc_n_diverged.values.tolist() == [0, 1]
+    assert with_llc.llc_is_settled.dtype == bool
+    assert not with_llc.llc_is_settled.any()  # of one epsilon and gamma that are too short
     others = dataset.drop_sel(checkpoint=estimate.checkpoint.values)
     assert others.sizes["checkpoint"] > 0
     assert others.llc.isnull().all()

@@ -259,7 +259,7 @@ def _table(cells: xr.Dataset, burn_in: int | None, target_acceptance: float) -> 
     do_halves_agree = abs(table["drift"]) <= _STANDARD_ERRORS * table["drift_se"]
     start = _burn_in(cells, burn_in)
     table = table.assign(
-        relaxation=table["relaxation_draws"].fillna(np.inf),
+        relaxation=table["relaxation_draws"],
         is_measured=table["n_chains"] + table["n_diverged"] > 0,
         is_stable=table["n_diverged"] == 0,
         is_above_start=llc >= -_STANDARD_ERRORS * error,
@@ -325,7 +325,7 @@ def _best_first(table: xr.Dataset) -> list[tuple[int, int]]:
     Of those that are not settled the one that comes nearest to it is first.
     """
     tiers = {verdict: tier for tier, verdict in enumerate((GOOD, *reversed(DOUBTS.values())))}
-    waiting = table["relaxation"].where(~table["is_settled"], 0.0).values
+    waiting = table["relaxation"].fillna(np.inf).where(~table["is_settled"], 0.0).values
     found = [
         (tiers[verdict], round(float(waiting[row, column]), 6), -row, column)
         for (row, column), verdict in np.ndenumerate(table["verdict"].values)
