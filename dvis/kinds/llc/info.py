@@ -34,6 +34,6 @@ def _lack(store: StoreLike, entry: Entry) -> str:
     if entry.attrs.get("method") == "rmsprop":
         return ""  # its relaxation time follows from norms, which are not read here
     why = why_too_short(
-        float(relaxation_draws(epsilon, gamma)), burn_in, len(group[DRAW]) - burn_in
+        float(relaxation_draws(epsilon, gamma)), burn_in, group[DRAW].shape[0] - burn_in
     )
     return f"; not settled, {why}" if why else ""
