@@ -95,7 +95,9 @@ def llc_and_births(
     first, last = scale.transform(axis.positions[[0, -1]])
     room = 0.03 * (last - first)
     above.set_xlim(*scale.inverted().transform(np.array([first - room, last + room])))
-    headline(figure, _title(found), origin_of(dataset), axis.note, *_notes(found))
+    is_doubtful = _unsettled(dataset, axis.labels, llc) & np.isfinite(shown["llc"][axis.places])
+    doubt = "diamond: chains have not settled, longer ones may differ" if is_doubtful.any() else ""
+    headline(figure, _title(found), origin_of(dataset), axis.note, *_notes(found), doubt)
     return saved(figure, path)
 
 
@@ -123,9 +125,18 @@ def _draw_llc(
     is_known = np.isfinite(values)
     at, known = axis.positions[is_known], values[is_known]
     axes.plot(at, known, color=LLC_COLOR, lw=1.8, marker=".", ms=5)
+    is_unsettled = _unsettled(dataset, axis.labels, llc)[is_known]
+    axes.plot(at[is_unsettled], known[is_unsettled], "D", color=LLC_COLOR, mfc="white", ms=5)
     axes.set_ylabel("LLC")
     if known.min() < 0:
         axes.axhline(0, color="0.6", lw=0.8)
+
+
+def _unsettled(dataset: xr.Dataset, labels: list[str], llc: str | xr.DataArray) -> np.ndarray:
+    """Where the LLC that `dvis.open` joined is of chains that have not settled."""
+    if not (isinstance(llc, str) and llc == "llc") or "llc_is_settled" not in dataset:
+        return np.zeros(len(labels), bool)
+    return ~dataset["llc_is_settled"].sel({CHECKPOINT: labels}).values.astype(bool)
 
 
 def _draw_band(axes: "Axes", axis: TimeAxis, values: np.ndarray, dataset: xr.Dataset) -> None:
