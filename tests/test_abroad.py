@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 import xarray as xr
 from made_up_chains import write_all
-from made_up_responses import write_responses
+from made_up_responses import RUN, write_responses
 from recorded_stores import write_store
 from trees import write_tree
 
@@ -90,7 +90,8 @@ def test_responses_go_abroad(kind: Any, form: str, tmp_path: Path) -> None:
     responses = dvis.responses(tmp_path / "r.zarr")
     read = written_and_read(responses, tmp_path / "abroad", form)
     assert_same(read, responses)
-    assert json.loads(read.attrs["images"]) == {"name": "made up", "checkpoint": "all"}
+    images = {"name": "made up", "run": RUN, "checkpoint": "all"}
+    assert json.loads(read.attrs["images"]) == images
 
 
 @pytest.mark.parametrize("form", FORMATS)

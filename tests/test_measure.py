@@ -112,7 +112,7 @@ def test_the_weights_of_a_module_are_its_checkpoint(tmp_path: Path) -> None:
 
 
 def test_a_factory_and_files_by_label(tmp_path: Path) -> None:
-    torch.save({"state_dict": seeded_net(1).state_dict(), "epoch": 3}, tmp_path / "a.pth")
+    torch.save({"state_dict": seeded_net(1).state_dict(), "lr": 0.1}, tmp_path / "a.pth")
     given = {"first": seeded_net(0), "second": tmp_path / "a.pth"}
     report = measure.responses(net, given, noise=2, store=tmp_path / "s.zarr", **FAST)
     assert (report.n_measured, report.n_failed) == (2 * 16, 0)

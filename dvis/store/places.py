@@ -27,7 +27,7 @@ from dvis.names import (
     training_order,
     whole_number,
 )
-from dvis.schema import CHECKPOINT, SchemaError, counted, did_you_mean, run_group
+from dvis.schema import CHECKPOINT, SchemaError, counted, did_you_mean, is_forgotten, run_group
 from dvis.store.contents import Contents, Entry, StoreLike, contents, open_group
 from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring
@@ -162,6 +162,8 @@ def stored_names(store: StoreLike, found: Contents, run: str) -> list[Checkpoint
         if entry.run != run:
             continue
         for label, epoch, step in _columns_of(store, entry):
+            if is_forgotten(label):
+                continue
             parsed = parse_checkpoint(label)
             name = names.get(label, replace(parsed, epoch=-1, step=-1))
             name = replace(name, epoch=max(epoch, name.epoch), step=max(step, name.step))

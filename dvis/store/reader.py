@@ -194,7 +194,7 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
                 text = np.array(labels, dtype=str)
                 dataset = dataset.assign_coords({name: (variable.dims, text)})
             dataset[name].attrs = attrs
-    dataset, names = _with_told(dataset, run_attrs)
+    dataset, names = _with_told(_without_forgotten(dataset), run_attrs)
     orders: dict[Hashable, list[int]] = {CHECKPOINT: training_order(names)}
     unknown = {
         name: dataset[name].where(dataset[name] != -1)
@@ -205,7 +205,7 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     if LAYER in dataset.dims:
         layers = dataset[LAYER].values.tolist()
         orders[LAYER] = sorted(range(len(layers)), key=lambda i: natural_key(layers[i]))
-    return in_order(dataset, _without_forgotten(dataset, orders))
+    return in_order(dataset, orders)
 
 
 def in_order(dataset: xr.Dataset, orders: Mapping[Hashable, list[int]]) -> xr.Dataset:
@@ -223,17 +223,14 @@ def in_order(dataset: xr.Dataset, orders: Mapping[Hashable, list[int]]) -> xr.Da
     return ordered
 
 
-def _without_forgotten(
-    dataset: xr.Dataset, orders: Mapping[Hashable, list[int]]
-) -> dict[Hashable, list[int]]:
-    """Rows in their order along each labelled dim, those left out that were taken back."""
-    kept = dict(orders)
-    for dim, labels in dataset.coords.items():
-        if labels.dims == (dim,) and labels.dtype.kind == "U":
-            texts = labels.values.tolist()
-            rows = kept.get(dim, range(len(texts)))
-            kept[dim] = [row for row in rows if not is_forgotten(texts[row])]
-    return kept
+def _without_forgotten(dataset: xr.Dataset) -> xr.Dataset:
+    """The Dataset without the rows that were taken back."""
+    kept: dict[Hashable, list[int]] = {
+        dim: [row for row, label in enumerate(labels.values.tolist()) if not is_forgotten(label)]
+        for dim, labels in dataset.coords.items()
+        if labels.dims == (dim,) and labels.dtype.kind == "U"
+    }
+    return in_order(dataset, kept)
 
 
 def _with_told(

@@ -24,7 +24,8 @@ def run(options: VisualizeOptions) -> VisualizeOptions:
     (folder,) = options.checkpoint_path
     shutil.rmtree(folder)
     folder.mkdir()
-    return replace(options, channels=(0,), layers=("conv1",))
+    told = {"input_size": 16, "input_mean": (0.5,) * 3, "input_std": (0.25,) * 3}
+    return replace(options, channels=(0,), layers=("conv1",), **told)
 
 
 def save(run: VisualizeOptions, label: str, seed: int = 0, **facts: object) -> Path:

@@ -125,7 +125,7 @@ class InputTransform:
 
     @classmethod
     def from_dict(cls, values: Mapping[str, Any]) -> Self:
-        """Transform that `to_dict` wrote.
+        """Transform that `to_dict` wrote; it has a channel for each mean where none are told.
 
         Raises
         ------
@@ -143,7 +143,7 @@ class InputTransform:
                 f"{', '.join(values) or 'nothing'}. Write it with InputTransform.to_dict"
             )
         tuples = {name: tuple(float(value) for value in values[name]) for name in ("mean", "std")}
-        return cls(**{**values, **tuples})
+        return cls(**{"channels": len(tuples["mean"]), **values, **tuples})
 
 
 def as_image(picture: Picture) -> Image.Image:

@@ -209,7 +209,7 @@ def test_what_cannot_travel_to_workers_is_refused_at_once(
     nearby.__module__, nearby.__qualname__ = "__main__", "nearby"  # as in a notebook
     main_module = sys.modules["__main__"]
     monkeypatch.setattr(main_module, "nearby", nearby, raising=False)
-    monkeypatch.delattr(main_module, "__file__")
+    monkeypatch.delattr(main_module, "__file__", raising=False)
     with pytest.raises(TypeError, match="defined in no file"):
         estimate_llc(replace(everywhere, name="notebook"), data=Spirals(), loss=nearby)
 

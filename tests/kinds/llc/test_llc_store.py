@@ -97,7 +97,7 @@ def test_every_array_is_as_it_is_described(store: Path) -> None:
 
 def test_checkpoints_are_in_training_order_whatever_their_names(tmp_path: Path) -> None:
     with recording(tmp_path / "net.zarr") as recorder:
-        prepare(recorder, labels=LABELS[::-1])
+        prepare(recorder, labels=LABELS[::-1], steps={})
     found = traces(tmp_path / "net.zarr").checkpoint.values.tolist()
     assert [label.split("epoch_")[1][:2] for label in found] == ["2_", "9_", "10"]
 
