@@ -432,5 +432,7 @@ def test_info_tells_of_chains(store: Path, capsys: pytest.CaptureFixture[str]) -
         recorder.record(LABELS[0], task, chains_of(LABELS[0], task, n_finite=4))
     with pytest.raises(SystemExit, match="0"):
         main(["info", str(store)])
-    expected = "chains of 1: llc, 3 checkpoints, 18 done, 1 diverged\n"
+    expected = (
+        "chains of 1: llc, 3 checkpoints, 18 done, 1 diverged; not settled, the pull needs 20,000 "
+    )
     assert expected in capsys.readouterr().out
