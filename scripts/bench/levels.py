@@ -1,0 +1,204 @@
+"""How often the tests of `dvis.analysis` find something where there is nothing, and where there is.
+
+Simulated runs with the confounds of real ones in, a table of rates out, as `docs/levels.md` has it.
+A test that is held to 5 % is to find something in 3 to 7 % of runs without an effect, or in fewer,
+which is said.
+
+    python scripts/bench/levels.py              # 400 runs a row, some minutes
+    python scripts/bench/levels.py --quick      # 60
+    python scripts/bench/levels.py --penalties  # the penalties of change points, simulated anew
+"""
+
+import sys
+from collections.abc import Iterator
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import tyro
+
+sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
+from made_up_nulls import (
+    APART,
+    NO_ORDER,
+    OF_SCALE,
+    alignments,
+    births_at_jumps,
+    correlated_noise,
+    false_alarms,
+    one_a_layer,
+    orders,
+)
+
+from dvis.analysis.penalties import Shape
+
+_LEVEL, _LEAST, _MOST = 0.05, 0.03, 0.07
+_LENGTHS = (4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 60, 100, 200, 400)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Options:
+    """How many runs are made up."""
+
+    runs: int = 400
+    """Of each row; ten times as many series where these are looked for changes."""
+    quick: bool = False
+    """60 runs a row."""
+    penalties: bool = False
+    """Simulate the penalties that `dvis/analysis/penalties.py` has, and nothing else."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Rates:
+    """A row: what was made up, and the share of runs in which something was found.
+
+    `is_null` says that there is nothing to be found.
+    """
+
+    name: str
+    rates: tuple[str, ...]
+    first: float
+    is_null: bool = True
+
+    @property
+    def verdict(self) -> str:
+        """Whether a test holds its level."""
+        if not self.is_null:
+            return ""
+        if np.isnan(self.first):
+            return "no p"
+        if self.first > _MOST:
+            return "TOO OFTEN"
+        return "" if self.first >= _LEAST else "conservative"
+
+
+def main(options: Options) -> None:
+    """Print the tables."""
+    n = 60 if options.quick else options.runs
+    if options.penalties:
+        print_penalties(10 * n)
+        return
+    print(f"{n} runs a row; share with p <= {_LEVEL:g}, in %.")
+    columns = ("5 layers", "6 layers", "12 layers", "interval off 0, 6 layers")
+    print_rates("`birth_order`, 8 units a layer, 12 checkpoints", columns, order_rows(n))
+    columns = ("20 checkpoints", "30", "60", "100")
+    print_rates("`alignment` and `births_at_llc_changes`, 20 births", columns, alignment_rows(n))
+    columns = ("6 checkpoints", "12", "25", "50", "100")
+    print_rates("`change_points`, share with some change", columns, change_rows(10 * n))
+
+
+def order_rows(n: int) -> Iterator[Rates]:
+    """Rates of `birth_order`."""
+    for name, make in NO_ORDER.items():
+        rates = [_share(orders(make, n, n_layers=n_layers)[0]) for n_layers in (5, 6, 12)]
+        off = orders(make, n, n_resamples=199)[1].mean()
+        yield Rates(name=name, rates=(*map(_percent, rates), _percent(off)), first=max(rates))
+    for name, make in OF_SCALE.items():
+        (p_values, _), (as_if, _) = orders(make, n, is_raw=True), orders(make, n)
+        rate = _share(p_values) if np.isfinite(p_values).any() else np.nan
+        would = f"none; it would be {_percent(_share(as_if))}"
+        yield Rates(name=f"{name}, raw activation", rates=("", would, "", ""), first=rate)
+    rates = [_share(orders(one_a_layer, n, n_layers=n_layers)[0]) for n_layers in (5, 6, 12)]
+    off = orders(one_a_layer, n, n_resamples=199)[1].mean()
+    yield Rates(
+        name="**planted: a checkpoint a layer, units 1.5 about it**",
+        rates=(*map(_percent, rates), _percent(off)),
+        first=rates[0],
+        is_null=False,
+    )
+
+
+def alignment_rows(n: int) -> Iterator[Rates]:
+    """Rates of `alignment`; no change of the series counts as nothing found."""
+    lengths = (20, 30, 60, 100)
+    for name, make in APART.items():
+        rates = [_share(alignments(make, n, length)) for length in lengths]
+        yield Rates(name=name, rates=tuple(map(_percent, rates)), first=max(rates))
+    rates = [_share(alignments(births_at_jumps, n, length)) for length in lengths]
+    yield Rates(
+        name="**planted: four of five births at three jumps**",
+        rates=tuple(map(_percent, rates)),
+        first=rates[0],
+        is_null=False,
+    )
+
+
+def change_rows(n: int) -> Iterator[Rates]:
+    """False alarms of `change_points`, and how often it finds a jump in the middle."""
+    lengths = (6, 12, 25, 50, 100)
+    for shape in ("level", "line"):
+        for rho in (0.0, 0.3, 0.5, 0.8):
+            for known in ({}, {"noise": 1.0}):
+                rates = [
+                    false_alarms(correlated_noise(rho, n, length), shape=shape, **known)
+                    for length in lengths
+                ]
+                noise = "white noise" if rho == 0 else f"AR(1), {rho:g}"
+                how = "its size known" if known else "estimated"
+                yield Rates(
+                    name=f"{shape}: {noise}, {how}",
+                    rates=tuple(map(_percent, rates)),
+                    first=rates[-1],
+                    is_null=rho == 0,
+                )
+    for height in (2, 4):
+        for known in ({}, {"noise": 1.0}):
+            rates = [
+                false_alarms(_with_jump(correlated_noise(0, n, length), height), **known)
+                for length in lengths
+            ]
+            how = "known" if known else "estimated"
+            yield Rates(
+                name=f"**planted: a jump of {height} sd, noise {how}**",
+                rates=tuple(map(_percent, rates)),
+                first=rates[0],
+                is_null=False,
+            )
+
+
+def _with_jump(series: np.ndarray, height: float) -> np.ndarray:
+    length = series.shape[1]
+    return series + height * (np.arange(length) >= length // 2)
+
+
+def _share(p_values: np.ndarray) -> float:
+    return float((p_values <= _LEVEL).mean())
+
+
+def _percent(share: float) -> str:
+    return f"{100 * share:.1f}"
+
+
+def print_rates(title: str, columns: tuple[str, ...], rows: Iterator[Rates]) -> None:
+    """Print a table as markdown, row by row as they are there."""
+    print(f"\n## {title}\n\n| | {' | '.join(columns)} | |")
+    print(f"| --- |{' ---: |' * len(columns)} --- |")
+    for row in rows:
+        print(f"| {row.name} | {' | '.join(row.rates)} | {row.verdict} |", flush=True)
+
+
+def print_penalties(n: int) -> None:
+    """Print the penalties at which 5 % of series of white noise have some change."""
+    shapes: tuple[Shape, ...] = ("level", "line")
+    for shape in shapes:
+        for known in ({}, {"noise": 1.0}):
+            found = {
+                length: round(_penalty(correlated_noise(0, n, length), shape, known), 1)
+                for length in _LENGTHS
+                if length >= {"level": 4, "line": 8}[shape]
+            }
+            print(shape, "known" if known else "estimated", found, flush=True)
+
+
+def _penalty(series: np.ndarray, shape: Shape, known: dict[str, float]) -> float:
+    """The penalty of one change at which 5 % of series have some, by halving."""
+    low, high = 1.0, 1000.0
+    while high / low > 1.005:
+        middle = float(np.sqrt(low * high))
+        is_low = false_alarms(series, shape=shape, penalty=middle, **known) > _LEVEL
+        low, high = (middle, high) if is_low else (low, middle)
+    return float(np.sqrt(low * high))
+
+
+if __name__ == "__main__":
+    main(tyro.cli(Options, description=__doc__))
