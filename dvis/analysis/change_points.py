@@ -68,7 +68,11 @@ def change_points(
     `dvis.open` makes that of training. The result is on dask where the variable is, and then
     nothing is computed but the checkpoints' labels.
 
-    @@RATES@@
+    On white noise 5 % of trajectories have some change, of whatever number of checkpoints (from 4,
+    or 8 for lines; penalties were simulated). Where neighbouring checkpoints err alike it is more:
+    of AR(1) noise of 0.3, 0.5 and 0.8 between neighbours, 15, 26 and 50 % of 12 checkpoints, 24, 50
+    and 86 % of 25, 54, 93 and 100 % of 100; with the noise known 13, 17 and 14 %, 18, 30 and 39 %,
+    31, 60 and 88 %. `docs/levels.md` has more of it.
 
     Parameters
     ----------
