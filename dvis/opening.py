@@ -67,8 +67,9 @@ def open(  # dvis.open reads like the builtin that it stands for
           sampled them, read when they are looked at: the local learning coefficient as
           `dvis.llc` gives it, at the group's own burn-in and at the one epsilon, gamma and those
           parameters that the variables' attributes name;
-        - coordinates `epoch`, `batch`, `step`, `time`, `phase` (checkpoint) and `n_channels`
-          (layer). Where some epoch, batch or step is unknown these are float64 with NaN.
+        - coordinates `epoch`, `batch`, `step`, `time`, `phase` (checkpoint), `n_channels` and, where
+          it is known, `depth` (layer). Layers are in the order of execution where that is known of
+          all, else of names: `ds.layer.attrs["order"]` says which. Where some epoch, batch or step is unknown these are float64 with NaN.
 
     Raises
     ------

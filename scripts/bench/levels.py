@@ -1,7 +1,7 @@
 """How often the tests of `dvis.analysis` find something where there is nothing, and where there is.
 
 Simulated runs with the confounds of real ones in, a table of rates out, as `docs/levels.md` has it.
-A test at 5 % is to find something in 3 to 7 % of runs without an effect: then it holds; in fewer, it
+A test at 5 % holds if it finds something in 3 to 7 % of runs without an effect; in fewer, it
 is conservative.
 
     python scripts/bench/levels.py              # 400 runs a row, some minutes

@@ -313,10 +313,10 @@ def test_births_elsewhere_are_no_evidence(features: xr.Dataset) -> None:
             ),
             n_permutations=199,
         ).p_value.item()
-        for _ in range(12)
+        for _ in range(60)
     ]
-    assert np.mean(np.array(p_values) < 0.1) < 0.2
-    assert np.median(p_values) > 0.15
+    assert (np.array(p_values) <= 0.05).sum() <= 6
+    assert np.median(p_values) > 0.3
 
 
 def test_checkpoints_without_an_llc_are_passed_over(features: xr.Dataset) -> None:
