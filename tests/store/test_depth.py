@@ -14,10 +14,11 @@ from torch import Tensor, nn
 import dvis
 from dvis import measure
 from dvis.kinds.features.group import FeatureGroup
+from dvis.kinds.features.run_notes import finish_import
 from dvis.models.hooks import trace_layers
 from dvis.names import natural_key, parse_checkpoint
 from dvis.store.depth import _of_torchvision
-from dvis.store.writer import create_store, finish_import, restructuring
+from dvis.store.writer import create_store, restructuring
 
 QUICK: dict[str, Any] = {"max_iterations": 3, "min_iterations": 0, "input_size": 16, "workers": 0}
 
