@@ -20,8 +20,7 @@ def measure_moments(options: MomentsOptions, *, progress: bool = False) -> Repor
     size = find_input(options, run.facts[first], options.model, model).transform.size
     noise = np.random.default_rng(0).normal(size=(options.noise, 3, size, size))
     outputs = trace_layers(model, next(model.parameters()).new_zeros(1, 3, size, size))
-    columns = layer_columns({layer: outputs[layer] for layer in options.layers})
-    widths = columns["n_channels"]
+    widths = {layer: outputs[layer].n_channels for layer in options.layers}
     plan = Plan(
         model=options.model,
         words=WORDS,
@@ -30,6 +29,6 @@ def measure_moments(options: MomentsOptions, *, progress: bool = False) -> Repor
         tasks=[MomentsTask(layer, tuple(range(n))) for layer, n in widths.items()],
         settings={"n_images": options.noise, "size": size},
         labels={LAYER: list(widths), CHANNEL: range(max(widths.values()))},
-        columns=columns,
+        columns=layer_columns({layer: outputs[layer] for layer in widths}),
     )
     return carry_out(plan, run, options, progress=progress)
