@@ -81,7 +81,7 @@ def test_what_a_model_wrote_stands_in_its_order(states: dict[str, Any], tmp_path
     chosen = ds.isel(layer=[4, 0]).dvis.births().dvis.birth_order()
     assert chosen.layer.values.tolist() == ["z", "head"]
     assert dvis.check_store(store) == []
-    ds.drop_vars(ds.data_vars).to_netcdf(tmp_path / "labels.nc", engine="scipy")
+    ds.depth.to_netcdf(tmp_path / "depth.nc", engine="scipy")
 
 
 def test_a_tree_of_a_torchvision_model_stands_in_its_order(tmp_path: Path) -> None:
