@@ -100,7 +100,7 @@ def _group_faults(
         yield Fault(place, "says that it holds what this dvis does not know")
         return
     of_schema = attribute_faults(group, words, place)
-    of_schema += schema_faults(store, group, words.arrays, place)
+    of_schema += schema_faults(store, group, words.there(group.__contains__).arrays, place)
     yield from of_schema
     if of_schema:
         return

@@ -67,8 +67,10 @@ def open(  # dvis.open reads like the builtin that it stands for
           `dvis llc estimate` sampled them, read when they are looked at: the local learning
           coefficient as `dvis.llc` gives it, at the group's own burn-in and at the one epsilon,
           gamma and those parameters that the variables' attributes name;
-        - coordinates `epoch`, `batch`, `step`, `time`, `phase` (checkpoint) and `n_channels`
-          (layer). Where some epoch, batch or step is unknown these are float64 with NaN.
+        - coordinates `epoch`, `batch`, `step`, `time`, `phase` (checkpoint); where some epoch,
+          batch or step is unknown these are float64 with NaN; `n_channels` (layer) and, where it is
+          known, `depth` (layer), its place in the order of execution. Layers are in that order
+          where it is known of all, else by name: `ds.layer.attrs["order"]` says which.
 
     Raises
     ------

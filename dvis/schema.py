@@ -5,7 +5,7 @@ Nothing in this module opens a file.
 
 import difflib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from enum import IntEnum
 from typing import Any
 from urllib.parse import quote
@@ -15,6 +15,7 @@ import numpy as np
 SCHEMA_VERSION = 1
 
 CHECKPOINT, LAYER, CHANNEL = "checkpoint", "layer", "channel"
+DEPTH = "depth"  # of a layer: its place in the order of execution
 Y, X, RGB = "y", "x", "rgb"
 UNIT_DIMS = (CHECKPOINT, LAYER, CHANNEL)
 UNIT = "unit"  # of what is measured or found of units, not of what is stored
@@ -52,7 +53,8 @@ class VariableSpec:
     """One array of a group: its dimensions, dtype on disk, fill value and attributes.
 
     `layout` is what `zarr.Group.create_array` is told of its chunks; by default those of labels, or
-    of scalars of units.
+    of scalars of units. Groups of an earlier dvis may lack an array that `is_later`; they are given
+    it when they are next written to.
     """
 
     dims: tuple[str, ...]
@@ -60,6 +62,7 @@ class VariableSpec:
     fill: Any
     attrs: Mapping[str, Any]
     layout: Mapping[str, Any] = field(default_factory=dict)
+    is_later: bool = False
 
     def created_with(self) -> Mapping[str, Any]:
         """Arguments of `create_array` that say how it lies on disk."""
@@ -74,11 +77,18 @@ def spec(
     long_name: str,
     *,
     layout: Mapping[str, Any] | None = None,
+    is_later: bool = False,
     **attrs: Any,
 ) -> VariableSpec:
     """The words of an array, with its `long_name` and other attributes."""
-    attrs = {"long_name": long_name, **attrs}
-    return VariableSpec(dims=dims, dtype=dtype, fill=fill, attrs=attrs, layout=layout or {})
+    return VariableSpec(
+        dims=dims,
+        dtype=dtype,
+        fill=fill,
+        attrs={"long_name": long_name, **attrs},
+        layout=layout or {},
+        is_later=is_later,
+    )
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -148,6 +158,14 @@ class Words:
     agrees: Callable[[Mapping[str, Any], str, Any], bool] = is_equal
     of_runs: Mapping[str, str] = field(default_factory=dict)
 
+    def there(self, has: Callable[[str], bool]) -> "Words":
+        """The words of a group that has certain arrays, without the later ones that it lacks."""
+        arrays = {n: each for n, each in self.arrays.items() if not each.is_later or has(n)}
+        if len(arrays) == len(self.arrays):
+            return self
+        coordinates = tuple(name for name in self.coordinates if name in arrays)
+        return replace(self, arrays=arrays, coordinates=coordinates)
+
     @property
     def has_common_part(self) -> bool:
         """Whether the parts of a checkpoint stand on what they share, which has its own mark."""
@@ -187,6 +205,7 @@ COORDINATES: dict[str, VariableSpec] = {
     "time": spec((CHECKPOINT,), "int64", -(2**63), "time of saving", **TIME_ATTRS),
     LAYER: spec((LAYER,), TEXT, "", "layer"),
     "n_channels": spec((LAYER,), "int32", 0, "channels seen of the layer"),
+    DEPTH: spec((LAYER,), "int32", -1, "place in the order of execution", is_later=True),
     CHANNEL: spec((CHANNEL,), "int32", -1, "channel"),
 }
 

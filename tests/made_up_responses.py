@@ -41,7 +41,7 @@ def write_responses(store: Path, kind: Of, labels: tuple[str, ...] = LABELS) -> 
         settings,
         SimpleNamespace(),  # nothing is measured
         [],
-        WIDTHS,
+        {"n_channels": WIDTHS},
         images=hashes if kind == IMAGE_CHECKPOINT else None,
     )
     run = SimpleNamespace(

@@ -100,7 +100,7 @@ def write_store(
         names = [parse_checkpoint(label) for label in labels]
         steps = {label: first_step + 10 * place for place, label in enumerate(labels)}
         tasks = [Task(layer, tuple(range(n_channels))) for layer in layers]
-        recorder.prepare(names, steps, dict.fromkeys(layers, n_channels), tasks, {})
+        recorder.prepare(names, steps, {"n_channels": dict.fromkeys(layers, n_channels)}, tasks, {})
         for i, label in enumerate(labels):
             for j, layer in enumerate(layers):
                 channels = tuple(c for c in range(n_channels) if (i, c) not in skip)

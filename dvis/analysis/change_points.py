@@ -4,11 +4,12 @@ A Dataset over checkpoints in, the change points of every trajectory out.
 """
 
 from collections.abc import Callable
-from typing import Literal, NamedTuple
+from typing import NamedTuple
 
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.penalties import FALSE_ALARMS, Shape, calibrated_penalty
 from dvis.analysis.requirements import require_numbers, require_whole_numbers
 from dvis.analysis.segments import Fit, LevelFit, LineFit, best_segments
 from dvis.analysis.trajectories import (
@@ -30,32 +31,35 @@ _BLOCK_NUMBERS = 2**21  # trajectories x checkpoints worked on at once, 16 MB an
 class _Shape(NamedTuple):
     """What lies between two changes: its fit, its shortest length, its parameters, its noise."""
 
-    fit: Callable[[np.ndarray], Fit]
+    fit: Callable[[np.ndarray, np.ndarray], Fit]
     least_length: int
-    n_parameters: int  # of a segment, with its start
+    n_parameters: int  # of a segment
     n_differences: int  # that leave nothing of a segment but noise
 
 
-_SHAPES = {"level": _Shape(LevelFit, 2, 2, 1), "line": _Shape(LineFit, 4, 3, 2)}
+_SHAPES: dict[Shape, _Shape] = {
+    "level": _Shape(LevelFit, 2, 1, 1),
+    "line": _Shape(LineFit, 4, 2, 2),
+}
 
 
 def change_points(
     dataset: xr.Dataset,
     *,
     variable: str | xr.DataArray | None = None,
-    shape: Literal["level", "line"] = "level",
+    shape: Shape = "level",
     least_length: int | None = None,
     penalty: float | None = None,
-    noise: float | None = None,
+    noise: float | str | xr.DataArray | None = None,
     max_changes: int = 8,
 ) -> xr.Dataset:
     r"""Where each trajectory changes abruptly.
 
     A trajectory of :math:`n` complete checkpoints is cut into segments so that
 
-    .. math:: \sum_{segments} \frac{RSS}{\sigma^2} + penalty \cdot (\text{number of changes})
+    .. math:: \sum_t (x_t - \hat x_t)^2 / \sigma_t^2 + penalty \cdot (\text{number of changes})
 
-    is least, with RSS the residual sum of squares around a segment's mean (`shape="level"`) or its
+    is least, with :math:`\hat x` a segment's mean (`shape="level"`) or its
     straight line over the checkpoints' positions (`"line"`, for what rises or falls steadily and
     then jumps or bends). The least is exact: optimal partitioning (Jackson et al. 2005), of which
     PELT (Killick et al. 2012) is the pruned form with the same result. Unpruned, all units are cut
@@ -64,9 +68,11 @@ def change_points(
     `dvis.open` makes that of training. The result is on dask where the variable is, and then
     nothing is computed but the checkpoints' labels.
 
-    On noise alone, with everything by default, 11 % of trajectories of 100 checkpoints have some
-    change, 22 % of 25 and 29 % of 12, for which the noise is hard to tell; with half as much
-    penalty again (`penalty=3 * np.log(n)`) it is 2 %, 9 % and 18 %.
+    On white noise 5 % of trajectories have some change, of whatever number of checkpoints (from 4,
+    or 8 for lines; penalties were simulated). Where neighbouring checkpoints err alike it is more:
+    of AR(1) noise of 0.3, 0.5 and 0.8 between neighbours, 15, 26 and 50 % of 12 checkpoints, 24, 50
+    and 86 % of 25, 54, 93 and 100 % of 100; with the noise known 13, 17 and 14 %, 18, 30 and 39 %,
+    31, 60 and 88 %. `docs/levels.md` has more of it.
 
     Parameters
     ----------
@@ -81,13 +87,15 @@ def change_points(
         Complete checkpoints of a segment at least; 2 for levels, 4 for lines, so that
         no outlier stands alone.
     penalty : float, optional
-        Of one change, in units of the noise's variance. By default that of the Bayesian information
-        criterion, :math:`p \log n` with the p parameters of a segment and its start: 2 for levels,
-        3 for lines. More gives fewer changes.
-    noise : float, optional
-        Standard deviation :math:`\sigma` of the noise, in the units of the variable. By default it
-        is estimated for each trajectory by the median absolute deviation of its first differences
-        (second, for lines), which few jumps hardly move.
+        Of one change, in units of the noise's variance. By default that at which 5 % of
+        trajectories of white noise have some change, see above. More gives fewer changes.
+    noise : float, str or DataArray, (checkpoint, ...), optional
+        Standard deviation :math:`\sigma` of the noise, in the units of the variable: one number, or
+        one a checkpoint, as numbers of one's own or the name of a variable. By default the
+        variable's standard errors, where the Dataset has them under its name and `_se` (`llc_se`).
+        Where there are none, or one is missing of a trajectory, it is estimated of each by the
+        median absolute deviation of first differences (second, for lines), which few jumps
+        hardly move.
     max_changes : int, optional
         Length of the dimension `change`. Where there are more, those with the greatest gain stay.
 
@@ -98,12 +106,12 @@ def change_points(
         - `checkpoint`, str: its label, "" padded;
         - `step`, float64: its training step, NaN where padded or not known. The change lies between
           this step and that of the complete checkpoint before;
-        - `gain`, float64: by how much the change lessens :math:`RSS / \sigma^2`, NaN padded;
+        - `gain`, float64: by how much the change lessens the first sum, NaN padded;
         - `n_changes` (layer, channel), int32: all that were found, also those beyond `max_changes`;
-        - `noise` (layer, channel), float64: :math:`\sigma`.
+        - `noise` (layer, channel), float64: :math:`\sigma`, the median of checkpoints.
 
-        Changes are in the order of checkpoints. The parameters, and the steps of all checkpoints,
-        are in the attributes.
+        Changes are in the order of checkpoints. The parameters, the steps of all checkpoints and
+        what is known of false alarms are in the attributes.
 
     Raises
     ------
@@ -127,7 +135,7 @@ def change_points(
     >>> change_points(loss.to_dataset(name="loss"), variable="loss").position.values[0]
     np.int32(3)
     """
-    _check(shape, least_length, penalty, noise, max_changes)
+    _check(shape, least_length, penalty, max_changes)
     trajectories = counted(dataset, variable)
     others = [str(dim) for dim in trajectories.dims if dim not in UNIT_DIMS]
     if others:
@@ -135,18 +143,21 @@ def change_points(
             f"{trajectories.name} runs over {', '.join(others)} too; choose one of each, or reduce "
             "it first"
         )
+    errors = _errors(dataset, trajectories, noise)
+    least_length = least_length or _SHAPES[shape].least_length
     position, gain, n_changes, used_noise = xr.apply_ufunc(
         _changes_of,
         trajectories,
+        errors,
         kwargs={
-            "shape": _SHAPES[shape],
-            "least_length": least_length or _SHAPES[shape].least_length,
+            "shape": shape,
+            "least_length": least_length,
             "penalty": penalty,
-            "noise": noise,
             "max_changes": max_changes,
         },
-        input_core_dims=[[CHECKPOINT]],
+        input_core_dims=[[CHECKPOINT], [CHECKPOINT]],
         output_core_dims=[[CHANGE], [CHANGE], [], []],
+        join="left",
         dask="parallelized",
         output_dtypes=["int32", "float64", "int32", "float64"],
         dask_gufunc_kwargs={"output_sizes": {CHANGE: max_changes}},
@@ -174,8 +185,10 @@ def change_points(
             **origin(dataset),
             "variable": str(trajectories.name or ""),
             "shape": shape,
-            "least_length": least_length or _SHAPES[shape].least_length,
-            "penalty": "bic" if penalty is None else penalty,
+            "least_length": least_length,
+            "penalty": "calibrated" if penalty is None else penalty,
+            "false_alarms": FALSE_ALARMS if penalty is None else "not calibrated",
+            "noise_from": "" if errors.name is None else str(errors.name),
             "max_changes": max_changes,
             "checkpoint_steps": steps.tolist(),
         },
@@ -186,34 +199,47 @@ def _check(
     shape: str,
     least_length: int | None,
     penalty: float | None,
-    noise: float | None,
     max_changes: int,
 ) -> None:
     """Raise where a parameter is out of its range."""
-    require_numbers(penalty=penalty, noise=noise)
+    require_numbers(penalty=penalty)
     require_whole_numbers(least_length=least_length, max_changes=max_changes)
     if shape not in _SHAPES:
         raise ValueError(did_you_mean("shape", shape, _SHAPES, "change_points"))
-    least = _SHAPES[shape].n_parameters - 1
+    least = _SHAPES[shape].n_parameters
     if least_length is not None and least_length < least:
         raise ValueError(
             f"least_length={least_length}: a {shape} needs {least} checkpoints or more; leave it "
             f"out for {_SHAPES[shape].least_length}"
         )
     if penalty is not None and not penalty >= 0:
-        raise ValueError(f"penalty={penalty} is not 0 or more; leave it out for that of the BIC")
-    if noise is not None and not noise > 0:
-        raise ValueError(f"noise={noise} is not above 0; leave it out to have it estimated")
+        raise ValueError(f"penalty={penalty} is not 0 or more; leave it out for 5 % false alarms")
     if max_changes < 1:
         raise ValueError(f"max_changes={max_changes} leaves no room for a change; give 1 or more")
 
 
+def _errors(
+    dataset: xr.Dataset, trajectories: xr.DataArray, noise: float | str | xr.DataArray | None
+) -> xr.DataArray:
+    """The noise that is known, (checkpoint, ...), by the name of its variable; NaN where not."""
+    own = f"{trajectories.name}_se"
+    if noise is None and own in dataset and set(dataset[own].dims) <= set(trajectories.dims):
+        noise = own
+    if isinstance(noise, str | xr.DataArray):
+        return counted(dataset, noise)
+    require_numbers(noise=noise)
+    if noise is not None and not noise > 0:
+        raise ValueError(f"noise={noise} is not above 0; leave it out to have it estimated")
+    value = np.nan if noise is None else float(noise)
+    return xr.DataArray(np.full(trajectories.sizes[CHECKPOINT], value), dims=CHECKPOINT)
+
+
 def _changes_of(
     values: np.ndarray,
-    shape: _Shape,
+    errors: np.ndarray,
+    shape: Shape,
     least_length: int,
     penalty: float | None,
-    noise: float | None,
     max_changes: int,
 ) -> tuple[np.ndarray, ...]:
     """Positions and gains (..., change), number of changes and noise of (..., checkpoint)."""
@@ -221,6 +247,7 @@ def _changes_of(
     # In one order in memory, for sums in another differ in their last bits.
     rows = np.array(values.reshape(-1, n_checkpoints), float, order="C")
     rows[~np.isfinite(rows)] = np.nan
+    errors = np.broadcast_to(errors, values.shape).reshape(rows.shape)
     positions = np.full((len(rows), max_changes), -1, "int32")
     gains = np.full((len(rows), max_changes), np.nan)
     n_changes = np.zeros(len(rows), "int32")
@@ -229,15 +256,19 @@ def _changes_of(
     for start in range(0, len(rows), n_at_once):
         block = slice(start, start + n_at_once)
         of_block = rows[block]
-        sigma = _noise(of_block, shape.n_differences)
-        sigma = sigma if noise is None else np.where(np.isnan(sigma), np.nan, noise)
-        n_counted = np.maximum(np.isfinite(of_block).sum(axis=1), 1)
-        price = shape.n_parameters * np.log(n_counted) if penalty is None else penalty
-        fit = shape.fit(of_block / np.where(sigma > 0, sigma, 1.0)[:, None])
-        is_start = best_segments(fit, np.broadcast_to(price, sigma.shape), least_length)
+        is_counted = np.isfinite(of_block)
+        is_known = ((errors[block] > 0) | ~is_counted).all(axis=1)
+        estimated = _noise(of_block, _SHAPES[shape].n_differences)[:, None]
+        sigma = np.where(is_known[:, None], errors[block], estimated)
+        price = np.full(len(of_block), np.nan if penalty is None else penalty)
+        if penalty is None:
+            price = calibrated_penalty(is_counted.sum(axis=1), shape, is_known)
+        fit = _SHAPES[shape].fit(of_block, 1 / np.where(sigma > 0, sigma, 1.0) ** 2)
+        is_start = best_segments(fit, price, least_length)
         positions[block], gains[block] = _strongest(fit, is_start, max_changes)
         n_changes[block] = is_start.sum(axis=1)
-        noises[block] = sigma
+        of_counted = np.where(is_counted, sigma, np.nan)
+        noises[block] = quantiles(of_counted, np.array([0.5]))[:, 0]
     front = values.shape[:-1]
     return (
         positions.reshape(*front, max_changes),

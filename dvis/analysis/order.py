@@ -1,126 +1,172 @@
 """Order of births: whether earlier layers settle before later ones.
 
-Births in, a correlation with its test and the births of each layer out.
+Births in, a correlation with its interval and its test, and the births of each layer out.
 """
 
-from itertools import permutations
-from math import factorial
+from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from dvis.analysis.births import BORN, NEVER, UNSTABLE
 from dvis.analysis.requirements import require_births, require_whole_numbers
-from dvis.analysis.trajectories import quantiles
-from dvis.schema import LAYER, did_you_mean
+from dvis.analysis.resampling import BOUND, MIDDLE, cluster_bootstrap, orders_within
+from dvis.analysis.trajectories import RAW, quantiles
+from dvis.schema import DEPTH, LAYER, counted, did_you_mean
+
+_LEAST_ORDERS = 40  # with fewer no two-sided p is as low as 0.05; five layers have 120
+_QUARTILES = np.array([0.25, 0.5, 0.75])
 
 
 def birth_order(
     births: xr.Dataset,
     *,
     layers: list[str] | None = None,
-    n_permutations: int = 999,
+    stages: Mapping[str, str] | None = None,
+    n_permutations: int = 9_999,
+    n_resamples: int = 999,
     seed: int = 0,
 ) -> xr.Dataset:
-    r"""Whether earlier layers are born before later ones, with a test.
+    r"""How the births of layers follow their depth, with an interval and a test.
 
     Spearman's rank correlation between the depth of a unit's layer and the place of its birth along
-    checkpoints, over all units that were born; ties have their mean rank. It is computed at once,
-    for ranks need all units.
+    checkpoints, over all units that were born; ties have their mean rank. Units without a birth are
+    left out, and counted: training ended before it, or there was none. It is computed at once, for
+    ranks need all units.
 
-    Two p-values, one-sided, each of them :math:`(1 + hits) / (1 + n)` where a hit is a permutation
-    whose correlation is at least the one found. `p_value` permutes the layer labels among units: is
-    there more order than in units that know of no layer? Units of a layer share much, so a small
-    one says that these layers differ, and in this direction; not that depth is the reason.
-    `p_value_of_layers` permutes whole layers: would another order of them show as much? With
-    :math:`L` layers it cannot be smaller than :math:`1 / L!`.
+    Units of a layer share their inputs, their optimiser's state and their depth, so layers are what
+    is drawn and what is moved. The intervals are those of a bootstrap that draws layers, and of
+    each its units (percentiles; 91 to 99 of 100 such intervals hold the truth with 5 to 12 layers).
+    The p-value is two-sided: the share of orders of whole layers whose correlation is at least as
+    far from the mean of all orders. All orders are gone through where there are at most
+    `n_permutations`. `docs/levels.md` has the rates at which it finds an order where there is none.
+
+    **No p-value** is given, and `why_no_p` in the attributes says why,
+
+    - with fewer than five layers with births: they can stand in 24 orders at most, so no order can
+      be shown, and there is no interval either;
+    - of births of raw activations or responses: an activation is a product of the gains of all
+      layers below it, so that gains which all grow at once put deep layers last. Give births of
+      something without scale: `ds.dvis.births(variable=1 - ds.dvis.drift().to_last)`.
 
     Parameters
     ----------
     births : Dataset, (layer, ...)
         What `births` gave: `birth_order(births(ds))`, or `ds.dvis.births().dvis.birth_order()`.
     layers : list of str, optional
-        Layers from the first to the last, and only these; by default all, in the Dataset's order,
-        which is the natural order of their names.
+        Layers from the first to the last, and only these; by default all, in the order in which
+        the model executes them where their `depth` is known, else in the Dataset's.
+    stages : mapping of str to str, optional
+        Stage of each layer. Then layers are moved within their stages only: is there an order
+        beyond that of the stages?
     n_permutations : int, optional
-        Permutations of each test; all orders of the layers where these are fewer.
+        Orders of the layers that the test goes through at most.
+    n_resamples : int, optional
+        Resamples of the bootstrap.
     seed : int, optional
-        Seed of the permutations.
+        Seed of both.
 
     Returns
     -------
-    Dataset, (layer, quantile)
+    Dataset, (layer, quantile, bound)
         - `correlation`, float64: between -1 and 1, 1 where every layer follows the one before; NaN
           where all births, or all born units' layers, are the same;
-        - `p_value`, `p_value_of_layers`, float64: NaN where the correlation is;
+        - `slope`, float64: checkpoints from the births of one layer to those of the next, by least
+          squares over units;
+        - `correlation_interval`, `slope_interval` (bound), float64: 95 %, lower and upper;
+        - `null_correlation` (bound), float64: where 95 % of the orders' correlations lie;
+        - `p_value`, float64;
         - `birth_step` (layer, quantile), float64: quartiles of the born units' steps, NaN where a
           layer has none;
         - `n_born`, `n_never`, `n_unstable` (layer), int64: units.
 
+        The attributes name what is exchanged (`exchangeable`), the null, whose order of layers it
+        is (`order_of_layers`: "execution", "names" or "given"), and how many units were left out.
+
     Raises
     ------
     KeyError
-        When there is no such layer.
+        When there is no such layer, or a layer has no stage.
     SchemaError
         When these are no births.
     ValueError
-        When there are fewer than two layers, or no permutations.
+        When there are fewer than two layers, or no permutations or resamples.
 
     References
     ----------
     Phipson and Smyth (2010), Permutation p-values should never be zero,
-    doi:10.2202/1544-6115.1585.
+    doi:10.2202/1544-6115.1585. Winkler et al. (2015), Multi-level block permutation,
+    doi:10.1016/j.neuroimage.2015.05.092.
 
     Examples
     --------
     >>> birth = xr.DataArray([[1, 2], [3, 4]], {"layer": ["layer1", "layer2"], "channel": [0, 1]})
     >>> state = xr.full_like(birth, "born", dtype="U8")
     >>> found = xr.Dataset({"birth": birth, "birth_step": 10.0 * birth, "state": state})
-    >>> birth_order(found).correlation.round(2).item()
-    0.89
+    >>> order = birth_order(found)
+    >>> order.correlation.round(2).item(), order.slope.item(), order.attrs["why_no_p"]
+    (0.89, 2.0, 'no order can be shown with 2 layers that have births; it takes five')
     """
     require_births(births, "birth", "birth_step", "state", LAYER)
-    require_whole_numbers(n_permutations=n_permutations)
-    of_layers = _in_order(births, layers)
-    if n_permutations < 1:
-        raise ValueError(f"n_permutations={n_permutations}: a test needs some; 999 is usual")
+    require_whole_numbers(n_permutations=n_permutations, n_resamples=n_resamples)
+    if n_permutations < 1 or n_resamples < 1:
+        raise ValueError(
+            f"n_permutations={n_permutations}, n_resamples={n_resamples}: a test and an interval "
+            "need some; 9999 and 999 are usual"
+        )
+    of_layers, whose = _in_order(births, layers)
     others = [dim for dim in of_layers["birth"].dims if dim != LAYER]
     chosen = of_layers[["birth", "birth_step", "state"]].transpose(LAYER, *others).compute()
-    n_layers = chosen.sizes[LAYER]
-    birth = chosen["birth"].values.reshape(n_layers, -1)
-    steps = chosen["birth_step"].values.reshape(n_layers, -1)
-    state = chosen["state"].values.reshape(n_layers, -1)
-    is_born = state == BORN
-    depth = np.nonzero(is_born)[0]
-    correlation, *p_values = _tested(birth[is_born], depth, n_layers, n_permutations, seed)
-
-    quartiles = np.array([0.25, 0.5, 0.75])
-    attrs = {"long_name": "training step of birth", "units": "1"}
-    result = xr.Dataset(
-        {
-            "correlation": ((), correlation, {"long_name": "rank correlation of birth and depth"}),
-            "p_value": ((), p_values[0], {"long_name": "p, units permuted"}),
-            "p_value_of_layers": ((), p_values[1], {"long_name": "p, layers permuted"}),
-            "birth_step": (
-                (LAYER, "quantile"),
-                quantiles(np.where(is_born, steps, np.nan), quartiles),
-                attrs,
-            ),
-            **{
-                f"n_{name}": (LAYER, (state == name).sum(axis=1), {"long_name": f"units {name}"})
-                for name in (BORN, NEVER, UNSTABLE)
-            },
-        },
-        {LAYER: chosen[LAYER], "quantile": quartiles},
-        {**births.attrs, "n_permutations": n_permutations, "seed": seed},
+    table = {name: each.values.reshape(chosen.sizes[LAYER], -1) for name, each in chosen.items()}
+    is_born = table["state"] == BORN
+    born = [of_layer[there] for of_layer, there in zip(table["birth"], is_born, strict=True)]
+    found, why_no_p, n_orders = _found(
+        born,
+        _stages(chosen[LAYER].values.tolist(), stages),
+        str(births.attrs.get("variable", "")),
+        (n_permutations, n_resamples, seed),
     )
-    for variable in result.data_vars.values():
-        variable.attrs.setdefault("units", "1")
+    steps = np.where(is_born, table["birth_step"], np.nan)
+    found["birth_step"] = (LAYER, "quantile"), quantiles(steps, _QUARTILES)
+    for name in (BORN, NEVER, UNSTABLE):
+        found[f"n_{name}"] = LAYER, (table["state"] == name).sum(axis=1)
+    n_out = int((table["state"] == NEVER).sum() + (table["state"] == UNSTABLE).sum())
+    result = xr.Dataset(
+        {name: (*each, _described(name)) for name, each in found.items()},
+        {LAYER: chosen[LAYER], "quantile": _QUARTILES, BOUND: ["lower", "upper"]},
+        {
+            **births.attrs,
+            "exchangeable": "whole layers" + ("" if stages is None else " within their stages"),
+            "null": "births of a layer have nothing to do with its depth",
+            "order_of_layers": whose,
+            "left_out": f"{counted(n_out, 'unit')} without a birth",
+            "why_no_p": why_no_p,
+            "n_orders": n_orders,
+            "n_resamples": n_resamples,
+            "seed": seed,
+        },
+    )
     return result
 
 
-def _in_order(births: xr.Dataset, layers: list[str] | None) -> xr.Dataset:
-    """Births of the layers that are asked for, from the first to the last."""
+def _described(name: str) -> dict[str, str]:
+    """Attributes of a variable of the result."""
+    long_names = {
+        "correlation": "rank correlation of birth and depth",
+        "correlation_interval": "95 % interval of the correlation, layers drawn again",
+        "slope": "from the births of a layer to those of the next",
+        "slope_interval": "95 % interval of the slope, layers drawn again",
+        "null_correlation": "95 % of correlations, whole layers permuted",
+        "p_value": "p, whole layers permuted",
+        "birth_step": "training step of birth",
+    }
+    units = "checkpoint" if name.startswith("slope") else "1"
+    return {"long_name": long_names.get(name, f"units {name[2:]}"), "units": units}
+
+
+def _in_order(births: xr.Dataset, layers: list[str] | None) -> tuple[xr.Dataset, str]:
+    """Births of the layers that are asked for, in order, and whose order that is."""
     there = [str(layer) for layer in np.atleast_1d(births[LAYER].values)]
     asked = there if layers is None else list(layers)
     for layer in asked:
@@ -131,39 +177,130 @@ def _in_order(births: xr.Dataset, layers: list[str] | None) -> xr.Dataset:
             f"An order needs two layers or more; here are {', '.join(asked) or 'none'}. "
             "Take births of several layers"
         )
-    return births.sel({LAYER: asked})
+    if layers is not None:
+        return births.sel({LAYER: asked}), "given"
+    depth = births.coords.get(DEPTH)
+    if depth is not None and (depth >= 0).all():
+        return births.isel({LAYER: np.argsort(depth.values, kind="stable")}), "execution"
+    return births, "names" if "order" in births[LAYER].attrs else "given"
 
 
-def _tested(
-    birth: np.ndarray, depth: np.ndarray, n_layers: int, n_permutations: int, seed: int
-) -> tuple[float, float, float]:
-    """Rank correlation, and its p-values with units and with layers permuted."""
-    if len(np.unique(birth)) < 2 or len(np.unique(depth)) < 2:
-        return np.nan, np.nan, np.nan
-    when = _standardised(_ranks(birth))
-    where = _standardised(_ranks(depth))
-    found = float(when @ where)
-    # A permutation that changes nothing is a hit, whatever rounding makes of it.
-    least = found - 1e-12
-    generator = np.random.default_rng(seed)
-    hits = sum(when @ generator.permutation(where) >= least for _ in range(n_permutations))
+def _stages(layers: list[str], stages: Mapping[str, str] | None) -> list[list[int]]:
+    """Places of the layers of each stage; of all where none are named."""
+    if stages is None:
+        return [[*range(len(layers))]]
+    without = [layer for layer in layers if layer not in stages]
+    if without:
+        raise KeyError(
+            f"No stage of {', '.join(without)}: `stages` names one for each of the layers, "
+            f"such as {{{layers[0]!r}: 'stem'}}"
+        )
+    places: dict[str, list[int]] = {}
+    for place, layer in enumerate(layers):
+        places.setdefault(stages[layer], []).append(place)
+    return [*places.values()]
 
+
+def _found(
+    born: list[np.ndarray], stages: list[list[int]], variable: str, given: tuple[int, int, int]
+) -> tuple[dict[str, tuple[Any, ...]], str, int]:
+    """Effect, intervals, null and p of births by layer; why there is no p; number of orders."""
+    n_permutations, n_resamples, seed = given
+    nothing = np.full(2, np.nan)
+    has_births = np.array([len(of_layer) > 0 for of_layer in born])
+    effect, interval, null, p_value = nothing, np.full((2, 2), np.nan), nothing, np.nan
+    orders = np.zeros((0, len(born)), int)
+    if has_births.sum() >= 2:
+        numbers = _numbers(born)
+        whole = np.concatenate(numbers)[None, None]
+        effect = _effects(whole, np.ones(whole.shape[:3], bool))[0]
+        generator = np.random.default_rng(seed)
+        kept = {place: i for i, place in enumerate(np.flatnonzero(has_births).tolist())}
+        within = [[kept[place] for place in stage if place in kept] for stage in stages]
+        orders = orders_within([stage for stage in within if stage], n_permutations, generator)
+    why_no_p = _why_no_p(int(has_births.sum()), len(stages) > 1, len(orders), effect[0], variable)
+    if np.isfinite(effect[0]) and len(orders) >= _LEAST_ORDERS:
+        resampled = cluster_bootstrap(numbers, _effects, n_resamples, generator)
+        interval = quantiles(resampled.T, MIDDLE)
+    if not why_no_p:
+        moved = _correlations(numbers, orders)
+        null = quantiles(moved[None], MIDDLE)[0]
+        far = np.abs(moved - moved.mean())
+        # An order that changes nothing is a hit, whatever rounding makes of it.
+        p_value = float((far >= far[0] - 1e-9).mean())
+    found = {
+        "correlation": ((), effect[0]),
+        "correlation_interval": (BOUND, interval[0]),
+        "slope": ((), effect[1]),
+        "slope_interval": (BOUND, interval[1]),
+        "null_correlation": (BOUND, null),
+        "p_value": ((), p_value),
+    }
+    return found, why_no_p, len(orders)
+
+
+def _why_no_p(
+    n_layers: int, is_in_stages: bool, n_orders: int, correlation: float, variable: str
+) -> str:
+    """Why there can be no p-value, in words; "" where there can."""
+    if n_orders < _LEAST_ORDERS:
+        if is_in_stages:
+            return (
+                f"no order can be shown within these stages, where the layers that have births "
+                f"can stand in {n_orders} orders; it takes {_LEAST_ORDERS}"
+            )
+        return (
+            f"no order can be shown with {counted(n_layers, 'layer')} that "
+            f"{'has' if n_layers == 1 else 'have'} births; it takes five"
+        )
+    if np.isnan(correlation):
+        return "all births are at the same checkpoint"
+    if variable in RAW:
+        return (
+            f"births of the raw {variable} cannot tell an order from gains that grow in all "
+            "layers at once; give births of something without scale"
+        )
+    return ""
+
+
+def _numbers(born: list[np.ndarray]) -> list[np.ndarray]:
+    """Of each layer's units rank of birth and of depth, birth and depth, (unit, number)."""
+    births = np.concatenate(born).astype(float)
+    depth = np.repeat(np.arange(len(born)), [len(of_layer) for of_layer in born])
+    columns = np.column_stack([_ranks(births), _ranks(depth), births, depth])
+    return [columns[depth == place] for place in range(len(born)) if len(born[place])]
+
+
+def _effects(numbers: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
+    """Correlation of the ranks and slope of the births, (resample, 2); NaN where there is none."""
+    n = np.maximum(is_counted.sum((1, 2)), 1)[:, None]
+    weights = is_counted[..., None]
+    centred = (numbers - ((numbers * weights).sum((1, 2)) / n)[:, None, None]) * weights
+    rank, place, birth, depth = np.moveaxis(centred, -1, 0)
+
+    def sums(first: np.ndarray, second: np.ndarray) -> np.ndarray:
+        total: np.ndarray = np.einsum("rlu,rlu->r", first, second)
+        return total
+
+    spread = sums(rank, rank) * sums(place, place)
+    with np.errstate(invalid="ignore", divide="ignore"):
+        correlation = sums(rank, place) / np.sqrt(spread)
+        slope = sums(birth, depth) / sums(depth, depth)
+    return np.column_stack([np.where(spread > 1e-9, correlation, np.nan), slope])
+
+
+def _correlations(numbers: list[np.ndarray], orders: np.ndarray) -> np.ndarray:
+    """Rank correlation of births with the depth of layers in other orders, (order,)."""
     # Layers move as wholes, so their sizes and the sum of their births are all that is needed.
-    sizes = np.bincount(depth, minlength=n_layers)
-    born = np.bincount(depth, when, minlength=n_layers)
-    if factorial(n_layers) <= n_permutations + 1:
-        orders = [np.array(order) for order in permutations(range(n_layers))][1:]
-    else:
-        orders = [generator.permutation(n_layers) for _ in range(n_permutations)]
-    layer_hits = sum(_correlation_of_layers(born[o], sizes[o]) >= least for o in orders)
-    return found, (1 + hits) / (1 + n_permutations), (1 + layer_hits) / (1 + len(orders))
-
-
-def _correlation_of_layers(born: np.ndarray, sizes: np.ndarray) -> float:
-    """Rank correlation of births with the depth of layers that stand in this order."""
-    ranks = sizes.cumsum() - (sizes + 1) / 2
-    centred = ranks - np.average(ranks, weights=sizes)
-    return float(born @ centred / np.sqrt(sizes @ centred**2))
+    sizes = np.array([len(of_layer) for of_layer in numbers])[orders]
+    when = np.concatenate([of_layer[:, 0] for of_layer in numbers])
+    sums = np.array([(of_layer[:, 0] - when.mean()).sum() for of_layer in numbers])[orders]
+    ranks = sizes.cumsum(axis=1) - (sizes + 1) / 2
+    centred = ranks - (sizes * ranks).sum(axis=1, keepdims=True) / len(when)
+    correlations: np.ndarray = (sums * centred).sum(axis=1) / np.sqrt(
+        (sizes * centred**2).sum(axis=1) * ((when - when.mean()) ** 2).sum()
+    )
+    return correlations
 
 
 def _ranks(values: np.ndarray) -> np.ndarray:
@@ -171,10 +308,3 @@ def _ranks(values: np.ndarray) -> np.ndarray:
     _, which, counts = np.unique(values, return_inverse=True, return_counts=True)
     ranks: np.ndarray = (counts.cumsum() - (counts + 1) / 2)[which]
     return ranks
-
-
-def _standardised(values: np.ndarray) -> np.ndarray:
-    """Values with mean 0 and norm 1, so that a product of two is their correlation."""
-    centred = values - values.mean()
-    standardised: np.ndarray = centred / np.linalg.norm(centred)
-    return standardised

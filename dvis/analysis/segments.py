@@ -11,7 +11,7 @@ Edges = tuple[Any, Any]  # an index, of any kind that numpy takes, into (series,
 
 
 class Fit(Protocol):
-    """Residual sums of squares of segments of series, (series, checkpoint), NaN where nothing is.
+    """Weighted residual sums of squares of segments of series, (series, checkpoint).
 
     Between and around checkpoints are edges, from 0 to their number.
     """
@@ -23,49 +23,63 @@ class Fit(Protocol):
 
 
 class LevelFit:
-    """Segments of one level each: residuals from the mean, by running sums."""
+    """Segments of one level each: residuals from the mean, by running sums.
 
-    def __init__(self, series: np.ndarray) -> None:
+    Of series (series, checkpoint), NaN where nothing is, and of weights of the same shape.
+    """
+
+    def __init__(self, series: np.ndarray, weights: np.ndarray) -> None:
         is_counted = np.isfinite(series)
         # Centred, so that differences of running sums lose no digits to a common offset.
         self.values = np.where(is_counted, series, 0.0)
         self.values -= _means(self.values, is_counted)
         self.values[~is_counted] = 0.0
+        self.weights = np.where(is_counted, weights, 0.0)
+        self.least_weight = np.where(is_counted, weights, np.inf).min(axis=1, keepdims=True)
         self.n_up_to = _running(is_counted)
-        self.sums = _running(self.values)
-        self.squares = _running(self.values**2)
+        self.weights_up_to = _running(self.weights)
+        self.sums = _running(self.weights * self.values)
+        self.squares = _running(self.weights * self.values**2)
 
     def cost(self, start: Edges, stop: Edges) -> np.ndarray:
         """Residual sum of squares around the mean, (series, segment)."""
-        n = np.maximum(_between(self.n_up_to, start, stop), 1.0)
+        weight = self.weight(start, stop)
         total = _between(self.sums, start, stop)
-        residual = _between(self.squares, start, stop) - total**2 / n
+        residual = _between(self.squares, start, stop) - total**2 / weight
         positive: np.ndarray = np.maximum(residual, 0.0)
         return positive
+
+    def weight(self, start: Edges, stop: Edges) -> np.ndarray:
+        """Sum of weights, (series, segment); of nothing that of one checkpoint."""
+        weight: np.ndarray = np.maximum(
+            _between(self.weights_up_to, start, stop), self.least_weight
+        )
+        return weight
 
 
 class LineFit(LevelFit):
     """Segments of one straight line each, over the number of the counted checkpoint."""
 
-    def __init__(self, series: np.ndarray) -> None:
-        super().__init__(series)
+    def __init__(self, series: np.ndarray, weights: np.ndarray) -> None:
+        super().__init__(series, weights)
         is_counted = np.isfinite(series)
         place = np.where(is_counted, self.n_up_to[:, 1:], 0.0)
         place -= _means(place, is_counted)
         place[~is_counted] = 0.0
-        self.places = _running(place)
-        self.place_squares = _running(place**2)
-        self.products = _running(place * self.values)
+        self.places = _running(self.weights * place)
+        self.place_squares = _running(self.weights * place**2)
+        self.products = _running(self.weights * place * self.values)
 
     def cost(self, start: Edges, stop: Edges) -> np.ndarray:
         """Residual sum of squares around the line, (series, segment)."""
-        n = np.maximum(_between(self.n_up_to, start, stop), 1.0)
+        weight = self.weight(start, stop)
         place = _between(self.places, start, stop)
-        spread = _between(self.place_squares, start, stop) - place**2 / n
+        spread = _between(self.place_squares, start, stop) - place**2 / weight
         product = _between(self.products, start, stop)
-        product = product - place * _between(self.sums, start, stop) / n
-        # The places are whole numbers apart: a spread below a half is that of a single one.
-        explained = np.where(spread > 0.25, product**2 / np.maximum(spread, 0.25), 0.0)
+        product = product - place * _between(self.sums, start, stop) / weight
+        # The places are whole numbers apart: less than half a weight is the spread of a single one.
+        least = self.least_weight / 4
+        explained = np.where(spread > least, product**2 / np.maximum(spread, least), 0.0)
         residual: np.ndarray = np.maximum(super().cost(start, stop) - explained, 0.0)
         return residual
 

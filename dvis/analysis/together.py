@@ -8,25 +8,48 @@ import xarray as xr
 
 from dvis.analysis.change_points import CHANGE
 from dvis.analysis.requirements import require_numbers, require_whole_numbers
+from dvis.analysis.resampling import BOUND, MIDDLE
+from dvis.analysis.trajectories import quantiles
+
+_WINDOWS, _LEAST_WINDOW = 6, 2  # windows in all checkpoints, by simulation; checkpoints
+_LONG_NAMES = {
+    "is_together": "together with a change of the second series",
+    "nearest_step": "training step of the second series' nearest change",
+    "distance": "checkpoints from it",
+    "n_together": "changes together",
+    "n_changes": "changes",
+    "share_together": "share of changes together",
+    "n_pairs": "pairs of changes together",
+    "null_n_pairs": "95 % of pairs together, changes of the second series jittered",
+    "p_value": "p, changes of the second series jittered",
+}
 
 
 def alignment(
     first: xr.Dataset,
     second: xr.Dataset,
     *,
-    tolerance_steps: float,
-    n_permutations: int = 999,
+    tolerance: float = 1,
+    window: int | None = None,
+    n_permutations: int = 9_999,
     seed: int = 0,
 ) -> xr.Dataset:
     r"""Which changes of a first set fall together with those of a second series, with a test.
 
     A change of the first set is together with the second series where some change of that is at
-    most `tolerance_steps` training steps away. It is computed at once, for the test needs all.
+    most `tolerance` checkpoints away. Distances are counted along the second series' checkpoints,
+    between which steps are interpolated. It is computed at once, for the test needs all.
 
-    The p-value is :math:`(1 + hits) / (1 + n)`. Each permutation puts the second series' changes at
-    checkpoints drawn at random without replacement, and is a hit where at least as many of the
-    first set are together with them. The first set stays as it is, so that units which change at
-    the same moment for a reason of their own do not count as so many witnesses.
+    Much of training happens in its middle, in both series, for no reason that they share. So the
+    test keeps the trend of each and moves only what is faster: each change of the second series
+    goes to a place drawn evenly from those at most `window` checkpoints away (jitter, Amarasingham
+    et al. 2012), and the first set stays as it is, so that units which change at the same moment
+    for a reason of their own do not count as so many witnesses. What is counted is pairs of a
+    change of each that are together, for changes that stand close to each other would share
+    witnesses. The p-value is :math:`(1 + hits) / (1 + n)`, a hit being a jitter with as many pairs
+    or more. A trend faster than the window is taken for more than a trend, and a single change can
+    have no p much below `(2 * tolerance + 1) / (2 * window + 1)`. `docs/levels.md` has the rates at
+    which the test finds something where there is nothing.
 
     Parameters
     ----------
@@ -34,22 +57,27 @@ def alignment(
         What `change_points` or `births` gave, of any number of units.
     second : Dataset, (change,)
         What `change_points` gave of one series.
-    tolerance_steps : float
-        How far apart two changes may be, in training steps, 0 or more.
+    tolerance : float, optional
+        How far apart two changes may be, in checkpoints, 0 or more.
+    window : int, optional
+        How far the test moves changes, in checkpoints; by default a sixth of all checkpoints, and
+        2 at least.
     n_permutations : int, optional
-        Permutations of the test.
+        Jitters of the test.
     seed : int, optional
-        Seed of the permutations.
+        Seed of the jitters.
 
     Returns
     -------
     Dataset
         - `is_together`, bool, dims as the first set's steps: False also where there is no change;
         - `nearest_step`, float64, same dims: the step of the second series' nearest change;
-        - `distance`, float64, same dims: the first set's step minus that, in training steps; NaN
-          where either has no change;
+        - `distance`, float64, same dims: how far from it, in checkpoints, positive where the first
+          set's is later; NaN where either has no change, or the step lies outside of the series;
         - `n_together`, `n_changes`, int64: of how many changes with a known step how many are;
         - `share_together`, float64: NaN where there are none;
+        - `n_pairs`, int64: pairs of changes that are together;
+        - `null_n_pairs` (bound), float64: where 95 % of the jitters' pairs lie;
         - `p_value`, float64: NaN where either has no change of a known step.
 
     Raises
@@ -58,58 +86,76 @@ def alignment(
         When the first has neither `step` nor `birth_step`, the second is not of one series, or a
         number is out of its range.
 
+    References
+    ----------
+    Amarasingham, Harrison, Hatsopoulos and Geman (2012), Conditional modeling and the jitter method
+    of spike resampling, doi:10.1152/jn.00633.2011.
+
     Examples
     --------
     >>> from dvis.analysis.change_points import change_points
     >>> loss = [3.0, 3.0, 3.0, 1.0, 1.0, 1.0]
     >>> ds = xr.Dataset({"loss": ("checkpoint", loss)}, {"step": ("checkpoint", range(6))})
     >>> drops = change_points(ds, variable="loss")
-    >>> alignment(drops, drops, tolerance_steps=0).share_together.item()
+    >>> alignment(drops, drops, tolerance=0).share_together.item()
     1.0
     """
-    require_numbers(tolerance_steps=tolerance_steps)
-    require_whole_numbers(n_permutations=n_permutations)
-    if not tolerance_steps >= 0:
-        raise ValueError(f"tolerance_steps={tolerance_steps} is a distance; give 0 or more")
+    require_numbers(tolerance=tolerance)
+    require_whole_numbers(n_permutations=n_permutations, window=window)
+    if not tolerance >= 0:
+        raise ValueError(f"tolerance={tolerance} is a distance in checkpoints; give 0 or more")
+    if window is not None and window < 1:
+        raise ValueError(f"window={window}: a test moves changes by 1 checkpoint or more")
     if n_permutations < 1:
         raise ValueError(f"n_permutations={n_permutations}: a test needs some; 999 is usual")
     steps = _steps(first).compute()
-    others = _known(_one_series(second).compute().values)
-    nearest = xr.apply_ufunc(_nearest, steps, kwargs={"others": others})
-    distance = steps - nearest
-    is_together = np.abs(distance) <= tolerance_steps
-    known = _known(steps.values)
-    n_together = int(is_together.sum())
-    p_value = np.nan
+    of_second = _one_series(second).compute().values
+    axis = np.sort(np.asarray(second.attrs["checkpoint_steps"], float))
+    axis = axis[np.isfinite(axis)]
+    window = max(_LEAST_WINDOW, len(axis) // _WINDOWS) if window is None else window
+
+    # Both along the second series' checkpoints, in units of these.
+    places = xr.apply_ufunc(_places, steps, kwargs={"axis": axis})
+    others = _places(np.sort(of_second[np.isfinite(of_second)]), axis)
+    nearest = xr.apply_ufunc(_nearest, places, kwargs={"others": others})
+    distance = places - nearest
+    is_together = np.abs(distance) <= tolerance
+    known = places.values[np.isfinite(places.values)]
+    pairs = np.zeros(1)
     if len(known) and len(others):
-        p_value = _p_value(
-            known, second, len(others), n_together, tolerance_steps, n_permutations, seed
-        )
+        room = int(second.attrs["least_length"])
+        n_near = (np.abs(known[:, None] - np.arange(len(axis))) <= tolerance).sum(axis=0)
+        bounds = room, len(axis) - room
+        pairs = n_near[_jittered(others.astype(int), bounds, window, n_permutations, seed)].sum(1)
+    n_together, n_changes = int(is_together.sum()), int(np.isfinite(steps).sum())
     found = {
-        "is_together": (is_together, "together with a change of the second series"),
-        "nearest_step": (nearest, "training step of the second series' nearest change"),
-        "distance": (distance, "training steps from it"),
-        "n_together": (xr.DataArray(n_together), "changes together"),
-        "n_changes": (xr.DataArray(len(known)), "changes"),
-        "share_together": (
-            xr.DataArray(n_together / len(known) if len(known) else np.nan),
-            "share of changes together",
-        ),
-        "p_value": (xr.DataArray(p_value), "p, changes of the second series moved"),
+        "is_together": is_together,
+        "nearest_step": xr.apply_ufunc(_steps_at, nearest, kwargs={"axis": axis}),
+        "distance": distance,
+        "n_together": n_together,
+        "n_changes": n_changes,
+        "share_together": n_together / n_changes if n_changes else np.nan,
+        "n_pairs": int(pairs[0]),
+        "null_n_pairs": (BOUND, quantiles(pairs[1:], MIDDLE)),
+        "p_value": float((pairs >= pairs[0]).mean()) if len(pairs) > 1 else np.nan,
     }
-    return xr.Dataset(
+    result = xr.Dataset(
+        found,
+        {BOUND: ["lower", "upper"]},
         {
-            name: each.assign_attrs(long_name=text, units="1")
-            for name, (each, text) in found.items()
-        },
-        attrs={
             "first": first.attrs.get("variable", ""),
             "second": second.attrs.get("variable", ""),
-            "tolerance_steps": tolerance_steps,
+            "exchangeable": "places of a change of the second series within the window",
+            "null": "changes of the two have no more in common than trends slower than the window",
+            "tolerance": tolerance,
+            "window": window,
             "n_permutations": n_permutations,
             "seed": seed,
         },
     )
+    for name, long_name in _LONG_NAMES.items():
+        result[name].attrs = {"long_name": long_name, "units": "1"}
+    return result
 
 
 def _steps(first: xr.Dataset) -> xr.DataArray:
@@ -141,42 +187,40 @@ def _one_series(second: xr.Dataset) -> xr.DataArray:
     return steps
 
 
-def _known(steps: np.ndarray) -> np.ndarray:
-    """Steps that are known, in order, (change,)."""
-    known: np.ndarray = np.sort(steps[np.isfinite(steps)])
-    return known
+def _places(steps: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Places along checkpoints with these steps, in order; NaN outside of them."""
+    if not len(axis):
+        return np.full(np.shape(steps), np.nan)
+    places: np.ndarray = np.interp(steps, axis, np.arange(len(axis)), left=np.nan, right=np.nan)
+    return places
 
 
-def _nearest(steps: np.ndarray, others: np.ndarray) -> np.ndarray:
-    """The nearest of other steps, in order, to each; NaN where there is none."""
+def _steps_at(places: np.ndarray, axis: np.ndarray) -> np.ndarray:
+    """Steps of whole places along checkpoints; NaN where there is none."""
+    padded = np.append(axis, np.nan)
+    found: np.ndarray = padded[np.nan_to_num(places, nan=len(axis)).astype(int)]
+    return found
+
+
+def _nearest(places: np.ndarray, others: np.ndarray) -> np.ndarray:
+    """The nearest of other places, in order, to each; NaN where there is none."""
     if not len(others):
-        return np.full(steps.shape, np.nan)
-    after = np.searchsorted(others, steps).clip(0, len(others) - 1)
+        return np.full(places.shape, np.nan)
+    after = np.searchsorted(others, places).clip(0, len(others) - 1)
     before = np.maximum(after - 1, 0)
-    is_before = np.abs(steps - others[before]) <= np.abs(others[after] - steps)
-    return np.where(np.isnan(steps), np.nan, np.where(is_before, others[before], others[after]))
+    is_before = np.abs(places - others[before]) <= np.abs(others[after] - places)
+    return np.where(np.isnan(places), np.nan, np.where(is_before, others[before], others[after]))
 
 
-def _p_value(
-    known: np.ndarray,
-    second: xr.Dataset,
-    n_others: int,
-    n_together: int,
-    tolerance_steps: float,
-    n_permutations: int,
-    seed: int,
-) -> float:
-    """Share of random placements of the second series' changes with as many together."""
-    least_length = int(second.attrs["least_length"])
-    steps = np.asarray(second.attrs["checkpoint_steps"], float)
-    # A change lies where segments on both of its sides have room.
-    may_change = _known(steps[least_length : len(steps) - least_length + 1])
-    # Changes stand at few steps, however many units they are of.
-    distinct, counts = np.unique(known, return_counts=True)
-    is_near = np.abs(distinct[:, None] - may_change) <= tolerance_steps
+def _jittered(
+    places: np.ndarray, room: tuple[int, int], window: int, n: int, seed: int
+) -> np.ndarray:
+    """Places moved within a window and within the room that changes have, (1 + jitter, change).
+
+    The first are those that there are.
+    """
+    first, last = np.minimum(room[0], places), np.maximum(room[1], places)
+    low, high = np.maximum(places - window, first), np.minimum(places + window, last)
     generator = np.random.default_rng(seed)
-    hits = 0
-    for _ in range(n_permutations):
-        drawn = generator.choice(len(may_change), size=n_others, replace=False)
-        hits += counts @ is_near[:, drawn].any(axis=1) >= n_together
-    return float((1 + hits) / (1 + n_permutations))
+    moved = generator.integers(low, high + 1, (n, len(places)))
+    return np.concatenate([places[None], moved])

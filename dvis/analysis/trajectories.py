@@ -18,8 +18,9 @@ _OF_UNITS = (
     *("activation", "response", "value_min", "value_max", "stop_step", "seed", "params"),
     "status",
 )
-# What is meant of units where no variable is named, the first that there is.
-_USUAL = ("activation", "response")
+# Have a scale: that of a unit times the gains of all layers below. Of these the first that there is
+# is meant of units where no variable is named.
+RAW = ("activation", "response")
 
 
 def counted(dataset: xr.Dataset, variable: str | xr.DataArray | None = None) -> xr.DataArray:
@@ -74,7 +75,7 @@ def counted(dataset: xr.Dataset, variable: str | xr.DataArray | None = None) -> 
 
 def usual_variable(dataset: xr.Dataset) -> str:
     """The variable that is meant where none is named: activations, or else responses."""
-    return next((name for name in _USUAL if name in dataset), _USUAL[0])
+    return next((name for name in RAW if name in dataset), RAW[0])
 
 
 def of_complete_units(dataset: xr.Dataset, values: xr.DataArray) -> xr.DataArray:

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from dvis.schema import did_you_mean
+from dvis.schema import DEPTH, did_you_mean
 
 # Modules whose classes give (batch, row, column, channel).
 _WINDOWED = ("torchvision.models.swin", "timm.models.swin_transformer")
@@ -30,8 +30,11 @@ class LayerOutput:
     """What a layer gives in one forward pass.
 
     `shape` is that of its last call, batch first; `channel_dim` is the dimension of its channels.
+    `depth` is its place among all layers in the order of execution, from 0: a layer made of others
+    comes after the last of them.
     """
 
+    depth: int
     n_calls: int
     shape: tuple[int, ...]
     channel_dim: int
@@ -73,6 +76,20 @@ def convolutions(model: nn.Module, outputs: Mapping[str, LayerOutput]) -> tuple[
         for name, module in model.named_modules()
         if isinstance(module, nn.Conv2d) and name in outputs
     )
+
+
+def layer_columns(outputs: Mapping[str, LayerOutput]) -> dict[str, dict[str, int]]:
+    """What a store keeps of each layer, by the coordinate and the layer.
+
+    Parameters
+    ----------
+    outputs : mapping of str to LayerOutput
+        What `trace_layers` says of the layers that are measured.
+    """
+    return {
+        "n_channels": {layer: output.n_channels for layer, output in outputs.items()},
+        DEPTH: {layer: output.depth for layer, output in outputs.items()},
+    }
 
 
 def first_tensor(output: Any) -> Tensor | None:
@@ -181,7 +198,7 @@ def trace_layers(model: nn.Module, images: Tensor) -> dict[str, LayerOutput]:
     Returns
     -------
     dict of str to LayerOutput
-        By layer, in the order of the first call; the model itself is `""`.
+        By layer, in the order in which they first gave something; the model itself is `""`.
 
     Notes
     -----
@@ -217,8 +234,8 @@ def trace_layers(model: nn.Module, images: Tensor) -> dict[str, LayerOutput]:
             stack.callback(module.register_forward_hook(hook_of(layer)).remove)
         model(images)
     return {
-        layer: LayerOutput(n_calls=calls[layer], shape=shape, channel_dim=channel_dim)
-        for layer, (shape, channel_dim) in shapes.items()
+        layer: LayerOutput(depth=depth, n_calls=calls[layer], shape=shape, channel_dim=channel_dim)
+        for depth, (layer, (shape, channel_dim)) in enumerate(shapes.items())
     }
 
 

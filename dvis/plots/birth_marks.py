@@ -62,7 +62,8 @@ def births_of(dataset: xr.Dataset, births: xr.Dataset | None, variable: str) -> 
     """
     births = find_births(dataset, variable=variable) if births is None else births
     require_births(births, "birth_checkpoint", "state", LAYER, CHANNEL)
-    return births[["birth_checkpoint", "state"]].load()
+    named = ("birth", "birth_checkpoint", "birth_step", "state")
+    return births[[name for name in named if name in births]].load()
 
 
 def birth_marks(births: xr.Dataset, axis: TimeAxis, units: list[tuple[str, int]]) -> BirthMarks:

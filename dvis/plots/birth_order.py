@@ -8,6 +8,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.births import ABSENT, BORN
+from dvis.analysis.order import birth_order
 from dvis.plots.birth_marks import (
     UNBORN,
     BirthMarks,
@@ -29,6 +30,7 @@ from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain
 from dvis.plots.time_axis import Scale, TimeAxis, XAxis, show_axis, time_axis
+from dvis.schema import LAYER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -56,7 +58,8 @@ def births_by_layer(
 
     The bar is the checkpoint by which half of the born units are born, the box spans 25 to 75 %.
     Units born at the same checkpoint are stacked. At the right stands how many are born, unstable
-    and never born.
+    and never born. The margin has what `birth_order` finds of these layers: their rank correlation
+    with depth, its interval, and what it is where layers are permuted.
 
     Parameters
     ----------
@@ -85,7 +88,8 @@ def births_by_layer(
     refuse_births(dataset)
     curves = read_unit_curves(dataset, variable, layer, channel)
     axis = time_axis(dataset, x, xscale)
-    marks = birth_marks(births_of(dataset, births, curves.variable), axis, curves.units)
+    found = births_of(dataset, births, curves.variable)
+    marks = birth_marks(found, axis, curves.units)
     rows_of: dict[str, list[int]] = {}
     for row, (name, state) in enumerate(zip(curves.layers, marks.states, strict=True)):
         if state != ABSENT:
@@ -106,7 +110,11 @@ def births_by_layer(
         _draw_births(axes, axis, births_here, place, colors[name], row_inches)
     _show_rows(axes, axis, layers)
     _count_states(axes, layers, {name: [marks.states[r] for r in rows_of[name]] for name in layers})
-    notes = (_off_axis(marks, x), "points: units; box: 25 to 75 % of the born, bar: their median")
+    notes = (
+        _order_in_words(found, there),
+        _off_axis(marks, x),
+        "points: units; box: 25 to 75 % of the born, bar: their median",
+    )
     headline(figure, "Births by layer", origin_of(dataset), axis.note, *notes, marks.criterion)
     return saved(figure, path)
 
@@ -188,6 +196,24 @@ def _write(
         annotation_clip=False,
         **{"ha": "center", "va": "center", **style},
     )
+
+
+def _order_in_words(births: xr.Dataset, layers: list[str]) -> str:
+    """Effect, interval and null of the order of births, in words; "" of a single layer."""
+    if not {"birth", "birth_step"} <= set(births) or LAYER not in births.dims or len(layers) < 2:
+        return ""
+    order = birth_order(births.sel({LAYER: np.isin(births[LAYER].values, layers)}))
+    correlation, p_value = float(order["correlation"]), float(order["p_value"])
+    if np.isnan(correlation):
+        return ""
+    text = f"rank correlation of birth and depth: {correlation:.2f}"
+    low, high = order["correlation_interval"].values
+    if np.isfinite(low):
+        text += f" ({low:.2f} to {high:.2f})"
+    if np.isnan(p_value):
+        return f"{text}; {order.attrs['why_no_p']}"
+    low, high = order["null_correlation"].values
+    return f"{text}; with layers permuted {low:.2f} to {high:.2f}, p = {p_value:.2g}"
 
 
 def _off_axis(marks: BirthMarks, x: XAxis) -> str:

@@ -17,7 +17,7 @@ import zarr
 from dvis.names import CheckpointName
 from dvis.schema import CHECKPOINT, TEXT, Mark, Status, Words, is_forgotten
 from dvis.store.growth import resize, settle
-from dvis.store.making import existing_group, make_group, other_settings
+from dvis.store.making import add_later_arrays, existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
 from dvis.store.placing import Places, as_stored, put_curves, put_parts
 from dvis.store.regions import aligned
@@ -34,7 +34,7 @@ class Group:
     """
 
     def __init__(self, store: Path, words: Words, group: zarr.Group) -> None:
-        self.store, self.words, self.zarr = store, words, group
+        self.store, self.words, self.zarr = store, words.there(group.__contains__), group
         self._arrays: dict[str, Any] = {}
         self._caches: dict[str, PartCache] = {}
         self.read_labels()
@@ -83,6 +83,7 @@ class Group:
             if not differing:
                 settle(group)
                 settle_replaced(group)
+                add_later_arrays(group, words)
                 return cls(store, words, group)
             if not overwrite:
                 where = f"The {words.noun} {name!r} of {store}, run {run!r},"

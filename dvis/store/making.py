@@ -7,7 +7,7 @@ from typing import Any
 import zarr
 
 from dvis.disk import remove_tree
-from dvis.schema import Words, group_path, run_group
+from dvis.schema import VariableSpec, Words, group_path, run_group
 from dvis.store.contents import groups_below
 from dvis.store.guarded import GuardedStore
 
@@ -30,20 +30,36 @@ def make_group(
     zarr.open_group(files, path=run_group(run), mode="a").update_attributes({"run": run})
     group = zarr.open_group(files, path=path, mode="a")
     for array, of_array in words.arrays.items():
-        group.create_array(
-            array,
-            shape=tuple(words.sizes.get(dim, 0) for dim in of_array.dims),
-            dtype=of_array.dtype,
-            fill_value=of_array.fill,
-            dimension_names=of_array.dims,
-            attributes=dict(of_array.attrs),
-            **of_array.created_with(),
-        )
+        _make_array(group, array, of_array, words.sizes)
     named = {"run": run, words.name_attr: name, "coordinates": " ".join(words.coordinates)}
     # Only now is it one: a group without its kind is of a making that was cut off.
     group.update_attributes({**named, **attrs})
     group.update_attributes({"dvis_kind": words.kind})
     return group
+
+
+def _make_array(
+    group: zarr.Group, name: str, of_array: VariableSpec, sizes: Mapping[str, int]
+) -> None:
+    group.create_array(
+        name,
+        shape=tuple(sizes.get(dim, 0) for dim in of_array.dims),
+        dtype=of_array.dtype,
+        fill_value=of_array.fill,
+        dimension_names=of_array.dims,
+        attributes=dict(of_array.attrs),
+        **of_array.created_with(),
+    )
+
+
+def add_later_arrays(group: zarr.Group, words: Words) -> None:
+    """Give a whole group of an earlier dvis the arrays that came since, empty."""
+    missing = {n: each for n, each in words.arrays.items() if each.is_later and n not in group}
+    for name, of_array in missing.items():
+        labels: Any = {dim: group[dim] for dim in of_array.dims}
+        _make_array(group, name, of_array, {dim: each.shape[0] for dim, each in labels.items()})
+    if missing:
+        group.update_attributes({"coordinates": " ".join(words.coordinates)})
 
 
 def _see_that_no_other_run_is_at(store: Path, path: str, run: str) -> None:

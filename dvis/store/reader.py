@@ -15,12 +15,12 @@ from dvis.names import (
     CheckpointName,
     Told,
     is_placed,
-    natural_key,
     parse_checkpoint,
     training_order,
 )
 from dvis.schema import CHECKPOINT, LAYER, SchemaError, is_forgotten
 from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
+from dvis.store.depth import in_order_of_execution
 from dvis.store.labels import label_coordinates
 from dvis.store.places import sources_of, told_places
 from dvis.store.portable import portable
@@ -180,7 +180,7 @@ def with_metrics(
 
 
 def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
-    """Labels that plot, unknown numbers as NaN, checkpoints in training order, layers by name."""
+    """Labels that plot, unknown numbers as NaN, checkpoints and layers in their order."""
     # Labels are small and in chunks of their own: as dask arrays they would not fit the data's.
     on_dask = {name: each.compute() for name, each in dataset.coords.items() if each.chunks}
     dataset = dataset.assign_coords(on_dask)
@@ -203,8 +203,7 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     }
     dataset = dataset.assign_coords(unknown)
     if LAYER in dataset.dims:
-        layers = dataset[LAYER].values.tolist()
-        orders[LAYER] = sorted(range(len(layers)), key=lambda i: natural_key(layers[i]))
+        dataset, orders[LAYER] = in_order_of_execution(dataset)
     return in_order(dataset, orders)
 
 

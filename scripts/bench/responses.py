@@ -49,7 +49,7 @@ def main(settings: Settings) -> None:
     measurement = ImageResponses(
         images=images, aggregation=settings.aggregation, batch_size=settings.batch_size
     )
-    task = measurement.task(measurement.widths(model, settings.layers))
+    task = measurement.task(measurement.outputs(model, settings.layers))
     batches = [
         images.batch(first, min(first + settings.batch_size, n_images), torch.zeros(1))
         for first in range(0, n_images, settings.batch_size)

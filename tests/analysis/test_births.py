@@ -6,12 +6,10 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from made_up import LAYERS, log_steps, made_up, nothing_computed, rising_at
+from made_up import log_steps, made_up, nothing_computed, rising_at
 
 import dvis
 from dvis.analysis.births import births
-from dvis.analysis.order import birth_order
-from dvis.schema import SchemaError
 
 ONE_UNIT = (slice(None), None, None)
 
@@ -182,9 +180,6 @@ def test_an_empty_selection_has_no_births() -> None:
     for dim in ("checkpoint", "layer", "channel"):
         with pytest.raises(ValueError, match=f"No {dim} is left: the selection took all"):
             births(dataset.isel({dim: []}))
-    no_units = birth_order(births(made_up(rising_at([[2], [3]], 6))).isel(channel=[]))
-    assert np.isnan(no_units.correlation)
-    assert np.isnan(no_units.birth_step).all()
 
 
 def test_wrong_parameters_say_what_is_right() -> None:
@@ -222,85 +217,3 @@ def test_births_are_found_in_all_units_at_once() -> None:
         return min(times)
 
     assert cpu_of(6400) < 6400 * cpu_of(1) / 20  # in place of a call for each
-
-
-def layered(generator: np.random.Generator, spread: int) -> np.ndarray:
-    """Positions of birth that come `spread` checkpoints later with each layer, and scatter."""
-    return generator.integers(1, 9, (4, 12)) + spread * np.arange(4)[:, None]
-
-
-def test_a_planted_order_of_layers_is_found() -> None:
-    planted = layered(np.random.default_rng(1), spread=3)
-    order = birth_order(births(made_up(rising_at(planted, 25))))
-    assert order.correlation > 0.6
-    assert order.p_value == 1 / 1000
-    assert order.p_value_of_layers == 1 / 24
-    quartiles = order.birth_step.sel(quantile=0.5).values
-    steps = np.array(log_steps(25))[planted]
-    np.testing.assert_array_equal(quartiles, np.median(steps, axis=1))
-    assert order.n_born.values.tolist() == [12] * 4
-
-
-def test_the_reverse_order_is_no_order() -> None:
-    planted = layered(np.random.default_rng(1), spread=3)
-    found = births(made_up(rising_at(planted, 25)))
-    order = birth_order(found, layers=list(LAYERS[::-1]))
-    assert order.correlation < -0.6
-    assert order.p_value > 0.99
-    assert order.p_value_of_layers == 1
-
-
-def test_a_permuted_copy_shows_no_order() -> None:
-    generator = np.random.default_rng(2)
-    of_units = layered(generator, spread=3)
-    p_values = []
-    for seed in range(100):
-        permuted = generator.permutation(of_units.ravel()).reshape(of_units.shape)
-        found = births(made_up(rising_at(permuted, 25)))
-        p_values.append(float(birth_order(found, n_permutations=199, seed=seed).p_value))
-    assert (np.array(p_values) > 0.05).sum() >= 95
-    assert 0.35 < np.mean(p_values) < 0.65
-
-
-def test_ties_have_their_mean_rank() -> None:
-    found = births(made_up(rising_at([[2, 2, 3], [2, 4, 4]], 8)))
-    # Ranks of births 1, 1, 3, 1, 4.5, 4.5 against 1, 1, 1, 4, 4, 4, worked out by hand.
-    births_ranks, depths = [2, 2, 4, 2, 5.5, 5.5], [2, 2, 2, 5, 5, 5]
-    expected = np.corrcoef(births_ranks, depths)[0, 1]
-    assert birth_order(found).correlation == pytest.approx(expected)
-
-
-def test_units_that_were_not_born_are_counted_and_left_out() -> None:
-    trajectories = rising_at([[2, 3, 99], [4, 5, 7]], 8)
-    order = birth_order(births(made_up(trajectories)))
-    assert order.n_born.values.tolist() == [2, 2]
-    assert order.n_never.values.tolist() == [1, 0]
-    assert order.n_unstable.values.tolist() == [0, 1]
-    together = birth_order(births(made_up(rising_at([[2, 2], [2, 2]], 8))))
-    assert np.isnan([together.correlation, together.p_value]).all()
-
-
-def test_the_same_seed_gives_the_same_p_value() -> None:
-    found = births(made_up(rising_at(layered(np.random.default_rng(3), 0), 25)))
-    first, second, other = (birth_order(found, seed=seed).p_value for seed in (5, 5, 6))
-    assert first == second
-    assert first != other
-
-
-def test_an_order_of_what_are_no_births_says_so() -> None:
-    dataset = made_up(rising_at([[2, 3], [4, 5]], 8))
-    with pytest.raises(SchemaError, match=r"no birth, birth_step, state, only .*ds\.dvis\.births"):
-        dataset.dvis.birth_order()
-    of_loss = births(made_up(np.zeros((4, 1, 1)), val_loss=[0, 0, 1, 1]), variable="val_loss")
-    with pytest.raises(SchemaError, match="no layer, only"):
-        birth_order(of_loss)
-
-
-def test_an_order_of_wrong_layers_says_so() -> None:
-    found = births(made_up(rising_at([[2, 3], [4, 5]], 8)))
-    with pytest.raises(KeyError, match="Did you mean 'layer2'"):
-        birth_order(found, layers=["layer1", "layer22"])
-    with pytest.raises(ValueError, match="two layers or more; here are layer1"):
-        birth_order(found, layers=["layer1"])
-    with pytest.raises(ValueError, match="n_permutations=0"):
-        birth_order(found, n_permutations=0)

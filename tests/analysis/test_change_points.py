@@ -1,4 +1,4 @@
-"""Change points: planted ones are found, the division is the best there is, alignment is tested."""
+"""Change points: planted ones are found, the division is the best there is, noise seldom is one."""
 
 from itertools import combinations, pairwise
 from pathlib import Path
@@ -6,12 +6,11 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from made_up import made_up, nothing_computed, rising_at
+from made_up import made_up, nothing_computed
+from made_up_nulls import correlated_noise, false_alarms
 
 import dvis
-from dvis.analysis.births import births
 from dvis.analysis.change_points import change_points
-from dvis.analysis.together import alignment
 
 
 def jumping(*starts: int, n: int = 60, size: float = 1.0) -> np.ndarray:
@@ -121,10 +120,55 @@ def test_changes_with_the_most_gain_stay() -> None:
 
 def test_noise_alone_seldom_changes() -> None:
     noise = np.random.default_rng(4).standard_normal((100, 1, 1000))
-    found = change_points(made_up(noise, steps=range(100)))
-    assert (found.n_changes > 0).mean() < 0.14  # the docstring says 11 %
-    strict = change_points(made_up(noise, steps=range(100)), penalty=3 * np.log(100))
-    assert (strict.n_changes > 0).mean() < 0.03
+    strict = change_points(made_up(noise, steps=range(100)), penalty=20)
+    assert (strict.n_changes > 0).mean() < 0.01
+    assert strict.attrs["false_alarms"] == "not calibrated"
+
+
+@pytest.mark.parametrize("shape", ["level", "line"])
+@pytest.mark.parametrize("n_checkpoints", [8, 9, 12, 17, 31, 70])
+def test_false_alarms_are_as_rare_as_is_said(n_checkpoints: int, shape: str) -> None:
+    noise = correlated_noise(0, 1500, n_checkpoints)
+    for known in ({}, {"noise": 1.0}):
+        assert 0.033 < false_alarms(noise, shape=shape, **known) < 0.07
+
+
+def test_correlated_noise_alarms_as_often_as_is_said() -> None:
+    for n_checkpoints, said, said_of_known in ((12, 0.26, 0.17), (25, 0.50, 0.30)):
+        noise = correlated_noise(0.5, 1500, n_checkpoints)
+        assert false_alarms(noise) == pytest.approx(said, abs=0.04)
+        assert false_alarms(noise, noise=1.0) == pytest.approx(said_of_known, abs=0.04)
+
+
+def test_standard_errors_of_a_variable_are_its_noise() -> None:
+    numbers = 0.01 * np.random.default_rng(0).normal(size=12)
+    numbers[6:] += 1
+    sure = series(numbers).assign(val_loss_se=("checkpoint", np.full(12, 0.2)))
+    unsure = series(numbers).assign(val_loss_se=("checkpoint", np.full(12, 2.0)))
+    found, none = (change_points(each, variable="val_loss") for each in (sure, unsure))
+    assert found.attrs["noise_from"] == "val_loss_se"
+    assert found.noise == pytest.approx(0.2)
+    assert found.position[0] == 6
+    assert none.n_changes == 0
+    xr.testing.assert_identical(none.n_changes, of_named(numbers, 2.0).n_changes)
+    with_gap = sure.assign(val_loss_se=sure.val_loss_se.where(sure.step != 3))
+    assert change_points(with_gap, variable="val_loss").noise < 0.1  # estimated
+
+
+def of_named(numbers: np.ndarray, noise: float) -> xr.Dataset:
+    """Changes by errors that a variable of another name has."""
+    errors = series(numbers).assign(errors=("checkpoint", np.full(len(numbers), noise)))
+    return change_points(errors, variable="val_loss", noise="errors")
+
+
+@pytest.mark.parametrize("shape", ["level", "line"])
+def test_a_checkpoint_of_great_error_counts_for_little(shape: str) -> None:
+    numbers = np.zeros(24)
+    numbers[10:12] = 8
+    errors = np.full(24, 0.5)
+    assert len(found_in(numbers, noise=xr.DataArray(errors, dims="checkpoint"), shape="level")) == 2
+    errors[10:12] = 50
+    assert found_in(numbers, noise=xr.DataArray(errors, dims="checkpoint"), shape=shape) == []
 
 
 def test_the_sample_is_cut_as_numpy_and_as_dask_alike(sample_store: Path) -> None:
@@ -139,7 +183,7 @@ def test_wrong_parameters_say_what_is_right() -> None:
         found_in(np.zeros(9), shape="levels")
     with pytest.raises(ValueError, match="needs 2 checkpoints or more"):
         found_in(np.zeros(9), shape="line", least_length=1)
-    with pytest.raises(ValueError, match="leave it out for that of the BIC"):
+    with pytest.raises(ValueError, match="leave it out for 5 % false alarms"):
         found_in(np.zeros(9), penalty=-1)
     with pytest.raises(ValueError, match="noise=0"):
         found_in(np.zeros(9), noise=0)
@@ -155,76 +199,6 @@ def test_short_series_have_no_changes() -> None:
     for n in (1, 2, 3):
         assert found_in(np.arange(n) * 5.0) == []
         assert found_in(np.arange(n) * 5.0, shape="line") == []
-
-
-@pytest.fixture
-def loss_changes() -> xr.Dataset:
-    """Change points at steps 120, 300 and 500 of 0, 10, 20, ..., 590."""
-    return change_points(series(jumping(12, 30, 50), 10 * np.arange(60)), variable="val_loss")
-
-
-def of_units(*starts: int) -> xr.Dataset:
-    """Change points of units that each change once."""
-    levels = np.stack([jumping(start) for start in starts], axis=1)[:, None]
-    return change_points(made_up(levels, steps=10 * np.arange(60)))
-
-
-def test_changes_near_each_other_are_together(loss_changes: xr.Dataset) -> None:
-    found = alignment(of_units(12, 31, 41), loss_changes, tolerance_steps=10)
-    assert found.is_together[0, :, 0].values.tolist() == [True, True, False]
-    assert found.distance[0, :, 0].values.tolist() == [0, 10, -90]
-    assert found.nearest_step[0, :, 0].values.tolist() == [120, 300, 500]
-    assert (found.n_together, found.n_changes) == (2, 3)
-    assert found.share_together == pytest.approx(2 / 3)
-    exact = alignment(of_units(12, 31, 40), loss_changes, tolerance_steps=0)
-    assert exact.n_together == 1
-
-
-def test_births_are_aligned_too(loss_changes: xr.Dataset) -> None:
-    born = births(made_up(rising_at([[12, 30, 50, 99]], 60), steps=10 * np.arange(60)))
-    found = alignment(born, loss_changes, tolerance_steps=0)
-    assert found.is_together.dims == ("layer", "channel")
-    assert found.is_together.values.tolist() == [[True, True, True, False]]
-    assert found.p_value < 0.01
-
-
-def test_changes_at_random_are_not_together() -> None:
-    generator = np.random.default_rng(5)
-    p_values = []
-    for seed in range(100):
-        starts = generator.choice(np.arange(2, 58, 3), 3, replace=False)
-        loss = change_points(series(jumping(*starts)), variable="val_loss")
-        # Units that all change at one moment are one witness, not forty.
-        units = of_units(*[int(generator.integers(2, 58))] * 40).assign_attrs(loss.attrs)
-        units["step"] = units["step"] / 10
-        found = alignment(units, loss, tolerance_steps=3, n_permutations=99, seed=seed)
-        p_values.append(float(found.p_value))
-    assert (np.array(p_values) > 0.05).sum() >= 95
-
-
-def test_series_without_changes_have_no_p_value(loss_changes: xr.Dataset) -> None:
-    still = change_points(series(np.zeros(60)), variable="val_loss")
-    assert np.isnan(alignment(still, loss_changes, tolerance_steps=0).p_value)
-    none = alignment(of_units(12), still, tolerance_steps=0)
-    assert np.isnan(none.p_value)
-    assert none.n_together == 0
-
-
-def test_the_same_seed_gives_the_same_alignment(loss_changes: xr.Dataset) -> None:
-    units = of_units(13, 33, 53)
-    first, second = (alignment(units, loss_changes, tolerance_steps=30, seed=1) for _ in "ab")
-    xr.testing.assert_identical(first, second)
-
-
-def test_a_wrong_alignment_says_what_is_right(loss_changes: xr.Dataset) -> None:
-    with pytest.raises(ValueError, match=r"dimensions .* several; take one"):
-        alignment(loss_changes, of_units(1, 2), tolerance_steps=0)
-    with pytest.raises(ValueError, match="neither step nor birth_step"):
-        alignment(made_up(np.zeros((3, 1, 1))), loss_changes, tolerance_steps=0)
-    with pytest.raises(ValueError, match="not what change_points gave"):
-        alignment(loss_changes, made_up(np.zeros((3, 1, 1))), tolerance_steps=0)
-    with pytest.raises(ValueError, match="tolerance_steps=-1"):
-        alignment(loss_changes, loss_changes, tolerance_steps=-1)
 
 
 def test_what_runs_over_more_than_units_is_refused() -> None:

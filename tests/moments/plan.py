@@ -6,7 +6,7 @@ from dvis.kinds.moments.measure import Moments, MomentsTask
 from dvis.kinds.moments.words import WORDS
 
 from dvis.models.checkpoints import find_checkpoints
-from dvis.models.hooks import trace_layers
+from dvis.models.hooks import layer_columns, trace_layers
 from dvis.models.model_input import find_input
 from dvis.schema import CHANNEL, LAYER
 from dvis.sweep.plan import Plan
@@ -29,6 +29,6 @@ def measure_moments(options: MomentsOptions, *, progress: bool = False) -> Repor
         tasks=[MomentsTask(layer, tuple(range(n))) for layer, n in widths.items()],
         settings={"n_images": options.noise, "size": size},
         labels={LAYER: list(widths), CHANNEL: range(max(widths.values()))},
-        columns={"n_channels": widths},
+        columns=layer_columns({layer: outputs[layer] for layer in widths}),
     )
     return carry_out(plan, run, options, progress=progress)

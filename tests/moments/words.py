@@ -15,6 +15,6 @@ WORDS = Words(
         f"{SOURCE}/problem": spec(UNIT_DIMS, TEXT, "", "what was wrong"),
         f"{SOURCE}/weights": spec(UNIT_DIMS, "uint64", 0, "hash of the checkpoint's weights"),
     },
-    coordinates=("epoch", "phase", "batch", "step", "time", "n_channels"),
+    coordinates=("epoch", "phase", "batch", "step", "time", "n_channels", "depth"),
     noun="moments",
 )

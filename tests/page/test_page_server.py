@@ -274,7 +274,9 @@ def test_a_store_that_grows_is_shown_as_it_is_then(tmp_path: Path) -> None:
         )
         before = signature_of(client)
         assert len(client.get("/api/variant/0").json()["checkpoints"]) == 2
-        recorder.prepare([parse_checkpoint(labels[2])], {}, {"conv1": 3}, [task], {})
+        recorder.prepare(
+            [parse_checkpoint(labels[2])], {}, {"n_channels": {"conv1": 3}}, [task], {}
+        )
         there = client.get("/api/layer/0/0").json()
         assert there["status"] == ["111", "111", "000"]
         middle = signature_of(client)

@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 import xarray as xr
-from made_up import BIRTHS, many_units, rising_at
+from made_up import BIRTHS, made_up, many_units, rising_at
 from matplotlib.axes import Axes
 from matplotlib.collections import LineCollection, PathCollection, QuadMesh
 
 from dvis import plots
+from dvis.analysis.births import births as find_births
+from dvis.analysis.order import birth_order
 from dvis.kinds.features import pictures as feature_pictures
 from dvis.schema import SchemaError, Status
 
@@ -92,6 +94,21 @@ def test_births_stand_in_their_layer_at_their_step(rising: xr.Dataset, births: x
         assert len(np.unique(of_layer, axis=0)) == len(of_layer)
     written = [text.get_text() for text in axes.texts]
     assert written == ["born", "4", "3", "unstable", "–", "–", "never", "–", "1"]
+
+
+def test_the_margin_has_the_order_of_layers(rising: xr.Dataset) -> None:
+    margin = plots.births_by_layer(rising).get_supxlabel().replace("\n", " ")
+    assert "rank correlation of birth and depth: 0.89; no order can be shown with 2" in margin
+    planted = np.arange(1, 13, 2)[:, None] + [0, 1, 1, 2]
+    run = made_up(rising_at(planted, 16), layers=[f"layer{i}" for i in range(6)])
+    found = find_births(run, variable=run["activation"].rename("similarity"))
+    margin = plots.births_by_layer(run, births=found).get_supxlabel().replace("\n", " ")
+    order = birth_order(found)
+    low, high = order.correlation_interval.values
+    assert f"{float(order.correlation):.2f} ({low:.2f} to {high:.2f}); with layers" in margin
+    assert "p = 0.0028" in margin
+    one = plots.births_by_layer(rising, "layer1").get_supxlabel()
+    assert "correlation" not in one
 
 
 def test_births_at_unknown_steps_are_counted(rising: xr.Dataset, births: xr.Dataset) -> None:

@@ -163,7 +163,7 @@ def test_a_link_made_while_a_sweep_runs_is_not_followed(tmp_path: Path, home: Pa
         store, "net", "1", image_size=24, number_of_images=1, parameters=parameters
     ) as recorder:
         names = [parse_checkpoint(label) for label in LABELS]
-        recorder.prepare(names, {}, {"conv1": 3}, [Task("conv1", (0,))], {})
+        recorder.prepare(names, {}, {"n_channels": {"conv1": 3}}, [Task("conv1", (0,))], {})
         record(recorder, LABELS[0], (0, 0), Task("conv1", (0, 1, 2)), size=24)
         image = store / group_path("1", "features", "average-0") / "image" / "c"
         shutil.rmtree(image)

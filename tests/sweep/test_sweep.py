@@ -93,7 +93,7 @@ def test_images_of_several_origins_start_each_from_its_own_values(
         label = dvis.open(options.store).checkpoint.values[0]
         layer = FeatureTask("conv1", "average", (0, 1, 2, 3))
         names = [parse_checkpoint(label)]
-        recorder.prepare(names, {}, {"conv1": 8}, [layer], {})
+        recorder.prepare(names, {}, {"n_channels": {"conv1": 8}}, [layer], {})
         inputs = recorder.start_from(label, layer)
     assert inputs is not None
     dataset = dvis.open(options.store)

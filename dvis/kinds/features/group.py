@@ -23,7 +23,7 @@ from dvis.kinds.features.words import (
     WORDS,
 )
 from dvis.names import CheckpointName
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, Words, X, Y, group_path
+from dvis.schema import CHANNEL, CHECKPOINT, DEPTH, LAYER, RGB, Status, Words, X, Y, group_path
 from dvis.store.group import Group
 from dvis.store.making import existing_group, make_group
 from dvis.store.placing import Places
@@ -98,13 +98,16 @@ class FeatureGroup(Group):
         return dict(zip(self.layers, counts, strict=True))
 
     def grow_units(
-        self, checkpoints: Sequence[CheckpointName], channels_of_layers: Mapping[str, int]
+        self,
+        checkpoints: Sequence[CheckpointName],
+        n_channels: Mapping[str, int],
+        depth: Mapping[str, int] | None = None,
     ) -> None:
         """Make room for checkpoints, layers and channels that the group does not have yet."""
         known = self.n_channels
-        counts = {layer: max(n, known.get(layer, 0)) for layer, n in channels_of_layers.items()}
+        counts = {layer: max(n, known.get(layer, 0)) for layer, n in n_channels.items()}
         labels = {LAYER: list(counts), CHANNEL: range(max(counts.values(), default=0))}
-        self.grow(checkpoints, labels, {"n_channels": counts})
+        self.grow(checkpoints, labels, {"n_channels": counts, DEPTH: depth or {}})
 
     def parameter_index(self, parameters: Mapping[str, Any]) -> int:
         """Place of a set of parameters in the group's table, or -1 where the table is full."""

@@ -17,6 +17,7 @@ from dvis.kinds.features.starts import FromFolders, FromPrevious
 from dvis.kinds.features.words import WORDS
 from dvis.models.data import InputTransform
 from dvis.models.devices import find_device
+from dvis.models.hooks import LayerOutput, layer_columns
 from dvis.models.model_input import find_input
 from dvis.models.model_reference import model_name
 from dvis.schema import counted
@@ -68,8 +69,8 @@ def visualize(
     facts, size = run.facts.get(first, {}), options.settings.feature_image_size
     taken = find_input(options, facts, options.model, model, size)
     measurement = _measurement(options, taken.transform)
-    widths = _widths(measurement, model, str(options.model))
-    tasks = measurement.tasks(widths)
+    outputs = _outputs(measurement, model, str(options.model))
+    tasks = measurement.tasks(outputs)
     _check_asked_for(options, run, tasks)
     start = _FromOptions(options, measurement)
 
@@ -85,7 +86,8 @@ def visualize(
         )
         start.recorder = made
         names = [checkpoint.name for checkpoint in run.checkpoints]
-        return made.prepare(names, run.steps, widths, tasks, run.fingerprints)
+        columns = layer_columns(outputs)
+        return made.prepare(names, run.steps, columns, tasks, run.fingerprints)
 
     plan = Plan(
         model=options.model,
@@ -154,9 +156,11 @@ class _FromOptions:
         ]
 
 
-def _widths(measurement: FeatureVisualisation, model: nn.Module, name: str) -> dict[str, int]:
+def _outputs(
+    measurement: FeatureVisualisation, model: nn.Module, name: str
+) -> dict[str, LayerOutput]:
     try:
-        return measurement.widths(model)
+        return measurement.outputs(model)
     except RuntimeError as err:  # torch's, of a layer that the images do not fit
         size, n_channels = measurement.image_size, len(measurement.mean)
         raise ValueError(

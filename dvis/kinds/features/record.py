@@ -69,7 +69,7 @@ class FeatureRecorder:
         self,
         checkpoints: Sequence[CheckpointName],
         steps: Mapping[str, int],
-        widths: Mapping[str, int],
+        columns: Mapping[str, Mapping[str, int]],
         tasks: Sequence[UnitTask],
         fingerprints: Mapping[str, int],
     ) -> Self:
@@ -81,8 +81,8 @@ class FeatureRecorder:
             Checkpoints.
         steps : mapping of str to int
             Training step by checkpoint, of those whose is known.
-        widths : mapping of str to int
-            Channels of each layer.
+        columns : mapping of str to mapping
+            `n_channels` of each layer, and its `depth` where that is known.
         tasks : sequence of UnitTask
             What is to be recorded.
         fingerprints : mapping of str to int
@@ -94,12 +94,12 @@ class FeatureRecorder:
                 for number in range(self.number_of_images):
                     variant = f"{objective}-{number}"
                     group = self._open_group(variant)
-                    group.grow_units(checkpoints, widths)
+                    group.grow_units(checkpoints, **columns)
                     group.write_column("step", steps)
                     group.note(**self.noted)
                     self._params[variant] = group.parameter_index(self.parameters)
                     self._groups[variant] = group
-                    for layer in widths:
+                    for layer in columns["n_channels"]:
                         self._state[variant, layer] = self._read_state(variant, group, layer)
         self.kept = self._count_kept([name.label for name in checkpoints], tasks)
         return self

@@ -12,6 +12,7 @@ import numpy as np
 
 from dvis.schema import (
     COORDINATES,
+    DEPTH,
     RGB,
     SOURCE,
     TEXT,
@@ -85,7 +86,7 @@ SOURCES: dict[str, VariableSpec] = {
 WORDS = Words(
     kind=KIND,
     arrays={**COORDINATES, **SCALARS, "image": IMAGE, "loss": LOSS, **SOURCES},
-    coordinates=("epoch", "phase", "batch", "step", "time", "n_channels"),
+    coordinates=("epoch", "phase", "batch", "step", "time", "n_channels", DEPTH),
     marks=(Mark(weights=FINGERPRINT, problem=PROBLEM),),
     name_attr="variant",
     noun="feature images",

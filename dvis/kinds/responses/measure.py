@@ -157,8 +157,8 @@ class ImageResponses:
     by_class: bool = False
     batch_size: int = 32
 
-    def widths(self, model: nn.Module, layers: Sequence[str] = ()) -> dict[str, int]:
-        """Channels of each of some layers; of all convolutions where none are named.
+    def outputs(self, model: nn.Module, layers: Sequence[str] = ()) -> dict[str, LayerOutput]:
+        """What each of some layers gives; each of all convolutions where none are named.
 
         Raises
         ------
@@ -170,15 +170,16 @@ class ImageResponses:
         outputs = trace_layers(model, self.images.batch(0, 1, next(model.parameters())))
         layers = layers or convolutions(model, outputs)
         check_layers(model, outputs, layers)
-        return {layer: outputs[layer].n_channels for layer in layers}
+        return {layer: outputs[layer] for layer in layers}
 
     def forget(self) -> None:
         """Let go of the images as they were prepared, which this process keeps."""
         forget_prepared()
 
-    def task(self, widths: Mapping[str, int]) -> ImagesTask:
+    def task(self, outputs: Mapping[str, LayerOutput]) -> ImagesTask:
         """The whole work on one model."""
-        return ImagesTask(tuple(widths.items()), tuple(range(sum(widths.values()))))
+        widths = tuple((layer, output.n_channels) for layer, output in outputs.items())
+        return ImagesTask(widths, tuple(range(sum(width for _, width in widths))))
 
     def measure(
         self, model: nn.Module, task: ImagesTask, start: np.ndarray | None = None

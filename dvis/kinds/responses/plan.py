@@ -4,7 +4,7 @@ A model's name, its checkpoints and images in; the group `{run}/responses/{name}
 `stores/{model}.zarr` grows. What is there is skipped, so that a run that was stopped goes on.
 """
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import replace
 from functools import partial
 from pathlib import Path
@@ -30,9 +30,10 @@ from dvis.kinds.responses.words import (
 from dvis.models.data import ImageSet, InputTransform, load_images
 from dvis.models.data.fixed_images import FixedImages, images_of_files, noise_images
 from dvis.models.devices import find_device
+from dvis.models.hooks import LayerOutput, layer_columns
 from dvis.models.model_input import ModelInput, find_input
 from dvis.models.model_reference import model_name
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, DEPTH, LAYER, Status, did_you_mean
 from dvis.store.contents import contents
 from dvis.store.group import Group
 from dvis.sweep.plan import Measurement, Plan, Start
@@ -87,18 +88,22 @@ def planned(
     settings: ResponseSettings,
     measurement: Measurement,
     tasks: list[Any],
-    widths: Mapping[str, int],
+    columns: Mapping[str, Mapping[Any, Any]],
     *,
     start: Start | None = None,
     images: Mapping[tuple[str, str], np.ndarray] | None = None,
     model_input: ModelInput | None = None,
     notes: tuple[str, ...] = (),
 ) -> Plan:
-    """The plan of responses to the images that the settings tell of."""
+    """The plan of responses to the images that the settings tell of.
+
+    `columns` are what the store keeps of each layer, `n_channels` among it.
+    """
+    widths = columns["n_channels"]
     width = max(widths.values())
-    columns: dict[str, Mapping[Any, Any]] = {"n_channels": widths}
     if settings.image_classes:
-        columns["image_class"] = dict(zip(settings.labels, settings.image_classes, strict=True))
+        classes = dict(zip(settings.labels, settings.image_classes, strict=True))
+        columns = {**columns, "image_class": classes}
     take_back = partial(_take_other_images_back, images or {}, overwrite=options.overwrite)
     return Plan(
         model=options.model,
@@ -164,7 +169,7 @@ def _of_images(options: RespondOptions, run: RunFacts) -> Plan:
         by_class=options.by_class,
         batch_size=_batch_size(options),
     )
-    widths = _widths(measurement, model, options)
+    outputs = _outputs(measurement, model, options)
     image_set = images.images
     settings = ResponseSettings(
         of=CLASS if options.by_class else IMAGE,
@@ -183,15 +188,15 @@ def _of_images(options: RespondOptions, run: RunFacts) -> Plan:
         ),
     )
     name = options.name or options.default_name
-    tasks = [measurement.task(widths)]
-    return planned(options, name, settings, measurement, tasks, widths, model_input=taken)
+    tasks, columns = [measurement.task(outputs)], layer_columns(outputs)
+    return planned(options, name, settings, measurement, tasks, columns, model_input=taken)
 
 
-def _widths(
+def _outputs(
     measurement: ImageResponses, model: nn.Module, options: RespondOptions
-) -> dict[str, int]:
+) -> dict[str, LayerOutput]:
     try:
-        return measurement.widths(model, options.layers)
+        return measurement.outputs(model, options.layers)
     except (RuntimeError, AssertionError) as err:  # torch's, of images that a layer does not fit
         transform = measurement.images.transform
         raise ValueError(
@@ -230,7 +235,6 @@ def _of_features(options: RespondOptions) -> Plan:
         batch_size=_batch_size(options),
     )
     images = {"run": run, "variant": variant, "checkpoint": labels[0] if is_one else ALL}
-    counts = dataset["n_channels"].to_series()
     of_run = "" if run == options.run else f"{run}/"
     named = replace(options, feature_images=f"{of_run}{images['checkpoint']}").default_name
     notes: tuple[str, ...] = ()
@@ -247,11 +251,16 @@ def _of_features(options: RespondOptions) -> Plan:
         ),
         measurement,
         measurement.tasks(units),
-        {layer: int(counts[layer]) for layer in units},
+        {n: _of_layers(dataset[n], units) for n in ("n_channels", DEPTH) if n in dataset},
         start=StoredImages(dataset),
         images=fingerprints_of_images(dataset, units),
         notes=notes,
     )
+
+
+def _of_layers(column: xr.DataArray, layers: Iterable[str]) -> dict[str, int]:
+    """A coordinate of layers by some of them."""
+    return {layer: int(column.sel({LAYER: layer})) for layer in layers}
 
 
 def _run_and_checkpoint(options: RespondOptions, store: Path) -> tuple[str, str]:

@@ -15,6 +15,7 @@ from dvis.schema import (
     CHANNEL,
     CHECKPOINT,
     COORDINATES,
+    DEPTH,
     LAYER,
     SCALAR_CHUNK,
     SOURCE,
@@ -104,7 +105,7 @@ def response_words(of: Of, *, n_channels: int = 1, n_images: int = 1) -> Words:
             dims, "uint64", 0, "hash of the checkpoint's weights", layout=layout
         ),
     }
-    coordinates = ["epoch", "phase", "batch", "step", "time", "n_channels"]
+    coordinates = ["epoch", "phase", "batch", "step", "time", "n_channels", DEPTH]
     if of == IMAGE:
         arrays["image_class"] = spec((IMAGE,), TEXT, "", "class of the image")
         coordinates.append("image_class")

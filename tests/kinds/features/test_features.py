@@ -26,6 +26,7 @@ from dvis.kinds.features.measure.parametrisations import (
     parametrisation,
 )
 from dvis.kinds.features.options import feature_settings
+from dvis.models.hooks import LayerOutput
 
 PLAIN = Normalisation(mean=(0.0,) * 3, std=(1.0,) * 3)
 UNIT = Normalisation(mean=(0.5,) * 3, std=(0.25,) * 3)
@@ -109,6 +110,10 @@ def test_a_unit_alone_and_in_a_batch_of_16_has_the_same_image(param_name: str) -
         torch.testing.assert_close(alone.last, together[index].last, rtol=0, atol=1e-9)
 
 
+def widths(outputs: dict[str, LayerOutput]) -> dict[str, int]:
+    return {layer: output.n_channels for layer, output in outputs.items()}
+
+
 def measurement(**changes: object) -> FeatureVisualisation:
     options = {"max_iterations": 12, "min_iterations": 4}
     given = {"image_size": 16, "mean": UNIT.mean, "std": UNIT.std, "layers": ("conv2",)}
@@ -147,7 +152,7 @@ def test_callers_model_and_generators_are_left_alone() -> None:
     model.conv1.weight.requires_grad_(False)
     before, random_state = copy.deepcopy(model), torch.get_rng_state()
     made = measurement(layers=("relu",))
-    made.measure(model, made.tasks(made.widths(model))[0])
+    made.measure(model, made.tasks(made.outputs(model))[0])
     assert torch.equal(torch.get_rng_state(), random_state)
     assert not any(module._forward_hooks for module in model.modules())
     assert [p.requires_grad for p in model.parameters()] == [
@@ -178,8 +183,8 @@ def test_outputs_of_two_three_and_four_dimensions(layer: str, n_channels: int) -
     model = transformer()
     settings = feature_settings("default", {"max_iterations": 40})
     made = measurement(layers=(layer,), channels=(0, 4), settings=settings)
-    assert made.widths(model) == {layer: n_channels}
-    (task,) = made.tasks(made.widths(model))
+    assert widths(made.outputs(model)) == {layer: n_channels}
+    (task,) = made.tasks(made.outputs(model))
     result = made.measure(model, task)
     assert result.sizes["channel"] == 2
     assert (result.activation > -result.loss.isel(step_in_run=0)).all()
@@ -190,10 +195,14 @@ def test_swin_and_convnext_channels_are_found_where_they_are() -> None:
         patch_size=[4, 4], embed_dim=8, depths=[1, 1], num_heads=[1, 1], window_size=[4, 4]
     ).eval()
     made = measurement(layers=("features.1", "features.1.0.mlp.0", "features.0.0"), image_size=32)
-    assert made.widths(swin) == {"features.1": 8, "features.1.0.mlp.0": 32, "features.0.0": 8}
+    assert widths(made.outputs(swin)) == {
+        "features.1": 8,
+        "features.1.0.mlp.0": 32,
+        "features.0.0": 8,
+    }
     convnext = torchvision.models.convnext_tiny().eval()
     made = measurement(layers=("features.1.0.block.4", "features.1.0"), image_size=32)
-    assert made.widths(convnext) == {"features.1.0.block.4": 384, "features.1.0": 96}
+    assert widths(made.outputs(convnext)) == {"features.1.0.block.4": 384, "features.1.0": 96}
 
 
 def test_dead_units_are_told_and_stop() -> None:
@@ -204,7 +213,7 @@ def test_dead_units_are_told_and_stop() -> None:
         "default", {"max_iterations": 30, "convergence_window": 5, "min_iterations": 25}
     )
     made = measurement(layers=("relu",), settings=settings, channels=(2, 3))
-    (task,) = made.tasks(made.widths(model))
+    (task,) = made.tasks(made.outputs(model))
     result = made.measure(model, task).isel(image_number=0)
     assert result.is_dead.values.tolist() == [False, True]
     assert result.stop_step.values[1] == 5
@@ -215,7 +224,7 @@ def test_a_unit_whose_numbers_are_not_finite_fails_alone() -> None:
     model = seeded_net()
     model.conv2.weight.data[2] = np.nan
     made = measurement(channels=(1, 2, 3))
-    (task,) = made.tasks(made.widths(model))
+    (task,) = made.tasks(made.outputs(model))
     errors = made.measure(model, task)["error"].values[0].tolist()
     assert errors[0] == errors[2] == ""
     assert "nan" in errors[1]
@@ -285,7 +294,7 @@ def test_units_that_a_model_does_not_have(
     changes: dict[str, object], error: type[Exception], match: str
 ) -> None:
     with pytest.raises(error, match=match):
-        measurement(**changes).widths(seeded_net())
+        measurement(**changes).outputs(seeded_net())
 
 
 def test_a_layer_without_channels_is_refused() -> None:
@@ -302,7 +311,7 @@ def test_a_layer_without_channels_is_refused() -> None:
             return self.scalar(self.conv(images))
 
     with pytest.raises(ValueError, match="gives no channels"):
-        measurement(layers=("scalar",)).widths(Model().eval())
+        measurement(layers=("scalar",)).outputs(Model().eval())
 
 
 @pytest.mark.parametrize(

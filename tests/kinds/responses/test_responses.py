@@ -57,9 +57,10 @@ def test_responses_are_those_of_a_plain_pass_with_hooks(aggregation: str) -> Non
     model, images = seeded_net(), shapes()
     layers = ["conv1", "conv2", "bn1", "relu", "fc"]
     measurement = ImageResponses(images=images, aggregation=aggregation, batch_size=4)
-    widths = measurement.widths(model, layers)
+    given = measurement.outputs(model, layers)
+    widths = {layer: output.n_channels for layer, output in given.items()}
     assert widths == {"conv1": 8, "conv2": 16, "bn1": 8, "relu": 16, "fc": 4}
-    result = measurement.measure(model, measurement.task(widths))
+    result = measurement.measure(model, measurement.task(given))
     outputs = plain_outputs(model, layers, stacked(images))
     for layer in layers:
         maps = outputs[layer].flatten(2) if layer != "fc" else outputs[layer][..., None]
@@ -72,7 +73,7 @@ def test_responses_of_tokens_are_means_over_them() -> None:
     model, images = transformer(), shapes()
     layers = ["encoder.layers.encoder_layer_0", "encoder.layers.encoder_layer_1.mlp", "heads.head"]
     measurement = ImageResponses(images=images, batch_size=3)
-    result = measurement.measure(model, measurement.task(measurement.widths(model, layers)))
+    result = measurement.measure(model, measurement.task(measurement.outputs(model, layers)))
     outputs = plain_outputs(model, layers, stacked(images))
     for layer in layers:
         expected = outputs[layer].mean(1) if outputs[layer].ndim == 3 else outputs[layer]
@@ -160,7 +161,7 @@ def test_units_whose_responses_are_not_finite_have_an_error() -> None:
 def test_a_wrong_layer_is_told_with_the_nearest() -> None:
     measurement = ImageResponses(images=shapes(2))
     with pytest.raises(KeyError, match="Did you mean 'conv1'"):
-        measurement.widths(seeded_net(), ["conv11"])
+        measurement.outputs(seeded_net(), ["conv11"])
 
 
 def test_files_are_named_by_their_paths_and_brought_to_the_models_size(tmp_path: Path) -> None:

@@ -1,7 +1,7 @@
 """Feature visualisation as a measurement: one model in, feature images of its units out."""
 
 import hashlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Any, Literal, Self
 
@@ -137,8 +137,8 @@ class FeatureVisualisation:
             return "1/f" if self.settings.param == "maco" else ""
         return hashlib.blake2b(self.magnitude.tobytes(), digest_size=8).hexdigest()
 
-    def widths(self, model: nn.Module) -> dict[str, int]:
-        """Channels of each of the layers.
+    def outputs(self, model: nn.Module) -> dict[str, LayerOutput]:
+        """What each of the layers gives.
 
         Raises
         ------
@@ -167,15 +167,15 @@ class FeatureVisualisation:
                 names = [name for name in outputs if name]
                 raise KeyError(did_you_mean("layer", layer, names, type(model).__name__))
             self._check(layer, outputs[layer])
-        return {layer: outputs[layer].n_channels for layer in layers}
+        return {layer: outputs[layer] for layer in layers}
 
-    def tasks(self, widths: dict[str, int]) -> list[FeatureTask]:
+    def tasks(self, outputs: Mapping[str, LayerOutput]) -> list[FeatureTask]:
         """How the work on one model divides: blocks of channels of one layer."""
         size = max(1, min(BLOCK_CHANNELS, self.batch_size // self.number_of_images))
         size = next(n for n in range(size, 0, -1) if BLOCK_CHANNELS % n == 0)
         tasks = []
-        for layer, width in widths.items():
-            wanted = sorted(set(self.channels)) or range(width)
+        for layer, output in outputs.items():
+            wanted = sorted(set(self.channels)) or range(output.n_channels)
             blocks: dict[int, list[int]] = {}
             for index in wanted:
                 blocks.setdefault(index // size, []).append(index)

@@ -24,17 +24,19 @@ def births_at_llc_changes(
     variable: str | xr.DataArray | None = None,
     births: xr.Dataset | None = None,
     changes: xr.Dataset | None = None,
-    tolerance_steps: float | None = None,
-    n_permutations: int = 999,
+    tolerance: float = 1,
+    window: int | None = None,
+    n_permutations: int = 9_999,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Which features are born near an abrupt change of the LLC, with a permutation test.
+    """Which features are born near an abrupt change of the LLC, with a test.
 
     Births and changes are compared by `dvis.analysis.together.alignment`: a birth is together with
-    the LLC where some change of that is at most `tolerance_steps` away, and the p-value is the
-    share of random placements of the LLC's changes among its checkpoints with as many births
-    together. It says whether births crowd at the changes more than at other checkpoints: neither
-    that one causes the other, nor which is first. It is computed at once, for the test needs all.
+    the LLC where some change of that is at most `tolerance` of the LLC's checkpoints away, and the
+    test moves each change of the LLC by up to `window` checkpoints. It says whether births crowd at
+    the changes more than at checkpoints nearby: not that one causes the other, nor which is first;
+    and with the few changes of one run it seldom can. It is computed at once, for the test needs
+    all.
 
     Parameters
     ----------
@@ -48,20 +50,17 @@ def births_at_llc_changes(
     births : Dataset, optional
         What `ds.dvis.births` gave; by default the births of `variable`, by its own defaults.
     changes : Dataset, (change,), optional
-        What `ds.dvis.change_points` gave of the LLC; by default by its own defaults.
-    tolerance_steps : float, optional
-        How far apart they may be, in training steps; by default the median distance between
-        one checkpoint of the LLC and the next.
-    n_permutations : int, optional
-        Permutations of the test.
-    seed : int, optional
-        Seed of the permutations.
+        What `ds.dvis.change_points` gave of the LLC; by default by its own defaults, with the
+        standard errors of the LLC (`llc_se`) as the noise where the Dataset has them.
+    tolerance, window, n_permutations, seed : optional
+        As `alignment` takes them.
 
     Returns
     -------
     Dataset
         What `alignment` gives: `is_together`, `nearest_step`, `distance` of each unit,
-        `n_together`, `n_changes` (here births of a known step), `share_together`, `p_value`. And
+        `n_together`, `n_changes` (here births of a known step), `share_together`, `n_pairs`,
+        `null_n_pairs`, `p_value`. And
 
         - `llc` (checkpoint), float64, of all checkpoints; NaN where there is none;
         - `is_llc_change` (checkpoint), bool: the first checkpoint with an LLC after a change;
@@ -81,13 +80,16 @@ def births_at_llc_changes(
     if births is None:
         births = find_births(dataset, variable=variable)
     if changes is None:
-        changes = change_points(of_checkpoints.to_dataset(name="llc"), variable="llc")
-    if tolerance_steps is None:
-        tolerance_steps = float(np.median(np.diff(np.sort(of_checkpoints["step"].values))))
+        known = xr.Dataset({"llc": of_checkpoints})
+        errors = f"{llc}_se"
+        if isinstance(llc, str) and errors in dataset:
+            known["llc_se"] = counted(dataset, errors).sel({CHECKPOINT: known[CHECKPOINT]})
+        changes = change_points(known, variable="llc")
     together = alignment(
         births,
         changes,
-        tolerance_steps=tolerance_steps,
+        tolerance=tolerance,
+        window=window,
         n_permutations=n_permutations,
         seed=seed,
     )

@@ -14,7 +14,7 @@ from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain
 from dvis.plots.time_axis import Scale, TimeAxis, XAxis, cell_edges, show_axis, time_axis
 from dvis.plots.trajectories import show_depth
-from dvis.schema import CHECKPOINT, LAYER
+from dvis.schema import CHECKPOINT, LAYER, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -31,8 +31,9 @@ def llc_and_births(
     variable: str | xr.DataArray | None = None,
     births: xr.Dataset | None = None,
     changes: xr.Dataset | None = None,
-    tolerance_steps: float | None = None,
-    n_permutations: int = 999,
+    tolerance: float = 1,
+    window: int | None = None,
+    n_permutations: int = 9_999,
     seed: int = 0,
     x: XAxis = "step",
     xscale: Scale = "auto",
@@ -49,7 +50,7 @@ def llc_and_births(
     ----------
     dataset : Dataset
         What `dvis.open` gave, with `llc` and `llc_se` where the store has them.
-    llc, variable, births, changes, tolerance_steps, n_permutations, seed : optional
+    llc, variable, births, changes, tolerance, window, n_permutations, seed : optional
         As for `ds.dvis.births_at_llc_changes`, which counts and tests.
     {x}
     {xscale}
@@ -70,7 +71,8 @@ def llc_and_births(
         variable=variable,
         births=births,
         changes=changes,
-        tolerance_steps=tolerance_steps,
+        tolerance=tolerance,
+        window=window,
         n_permutations=n_permutations,
         seed=seed,
     )
@@ -198,14 +200,18 @@ def _title(found: xr.Dataset) -> str:
         return "The LLC has no abrupt change"
     if not n:
         return "No birth of a known step"
-    p_value = float(found["p_value"])
-    return f"{n_together} of {n} births are near a change of the LLC (p = {p_value:.3g})"
+    return f"{n_together} of {n} births are near a change of the LLC"
 
 
 def _notes(found: xr.Dataset) -> list[str]:
-    tolerance, n = found.attrs["tolerance_steps"], found.attrs["n_permutations"]
-    near = f"near: at most {tolerance:,g} training steps away"
-    test = f"p: share of {n} random placements of these changes with as many births near"
-    if not found["is_llc_change"].any():
+    tolerance, window = found.attrs["tolerance"], found.attrs["window"]
+    near = f"near: at most {counted(tolerance, 'checkpoint')} away"
+    if np.isnan(found["p_value"]):
         return [near]
+    low, high = found["null_n_pairs"].values
+    test = (
+        f"pairs of a birth and a change that are near: {int(found['n_pairs'])}; "
+        f"{low:g} to {high:g} with changes moved by up to {window} checkpoints "
+        f"(p = {float(found['p_value']):.3g})"
+    )
     return ["red: changes of the LLC", near, test]
