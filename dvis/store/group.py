@@ -6,9 +6,9 @@ written last; what is killed on the way has no mark and is done again.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
@@ -20,7 +20,6 @@ from dvis.store.growth import resize, settle
 from dvis.store.making import existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
 from dvis.store.placing import Places, as_stored, put_curves, put_parts
-from dvis.store.regions import aligned
 from dvis.store.replaced import retracting, settle_replaced
 
 ABSENT, FAILED = int(Status.ABSENT), int(Status.FAILED)
@@ -30,8 +29,11 @@ _OF_NAMES = ("epoch", "batch", "phase", "time")
 class Group:
     """A group of some kind, open for the one process that holds its lock, or for a look at it.
 
-    `rows` tells by dim at which place each label is.
+    `rows` tells by dim at which place each label is; `own_files` are the arrays whose files a kind
+    writes and looks at by itself.
     """
+
+    own_files: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, store: Path, words: Words, group: zarr.Group) -> None:
         self.store, self.words, self.zarr = store, words, group
@@ -277,13 +279,31 @@ class Group:
         problems = {mark.problem: np.full(n_open, f"failed: {error}", TEXT)}
         self.write(taken(places, is_open), problems, np.full(n_open, FAILED), mark)
 
+    def is_emptied(self, name: str) -> bool:
+        """Whether what is damaged of an array may be emptied: labels and coordinates are not."""
+        is_label = self.words.arrays[name].dims == (name,)
+        return not is_label and name not in self.words.coordinates
+
+    def empty_chunk(self, name: str, region: tuple[slice, ...]) -> None:
+        """Empty a region of whole chunks that cannot be read, so that the others can be again.
+
+        What parts have in common is measured again with its own mark.
+        """
+        self.array(name)[region] = self.words.arrays[name].fill
+        dims = self.words.arrays[name].dims
+        for mark in self.words.marks[1:]:
+            of_mark = self.array(mark.status)
+            if dims[0] == CHECKPOINT and set(dims) <= set(self.words.arrays[mark.status].dims):
+                at = region[: len(dims)]
+                of_mark[at] = ABSENT
+        self._caches.clear()
+
     def mark_failed(
         self,
         units: np.ndarray,
         messages: Sequence[str],
-        damaged: Iterable[tuple[str, tuple[slice, ...]]] = (),
     ) -> None:
-        """Mark parts failed, say why, and take their values away; what cannot be read is emptied.
+        """Mark parts failed, say why, and take their values away.
 
         Parameters
         ----------
@@ -291,16 +311,9 @@ class Group:
             Places of the parts in the array of the first mark.
         messages : sequence of str
             What is wrong with each.
-        damaged : iterable of (str, tuple of slice)
-            Arrays, and regions of them, that cannot be read.
         """
         mark = self.words.marks[0]
         dims = self.words.arrays[mark.status].dims
-        for name, region in damaged:
-            array = self.array(name)
-            array[aligned(region, array.shape, array.chunks)] = array.fill_value
-        if not len(units):
-            return
         places = dict(zip(dims, units.T, strict=True))
         self.empty(places, mark)
         problems = {mark.problem: np.array([f"failed: {m}" for m in messages], TEXT)}

@@ -12,10 +12,10 @@ import numpy as np
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.images.block_reader import Block, BlockReader
 from dvis.kinds.features.images.picture_files import PictureError, decode
-from dvis.kinds.features.words import Form, Variant
+from dvis.kinds.features.words import INFO, Form, Variant
 from dvis.progress import progress_bar
 from dvis.schema import Status
-from dvis.store.faults import Fault
+from dvis.store.faults import Fault, readable
 from dvis.store.group import Group
 
 
@@ -56,9 +56,16 @@ def _block_faults(
         block.layer,
         slice(block.channel, block.channel + columns),
     )
-    beyond = np.asarray(reader.array("params")[region]) >= n_parameters
+    beyond = readable(reader.array("params"), region) >= n_parameters
     for row, column in zip(*np.nonzero(beyond), strict=True):
         yield int(row), int(column), "points to parameters that the group does not have"
+    lacking = (block.status == Status.COMPLETE) & np.isnan(
+        readable(reader.array("activation"), region)
+    )
+    if lacking.any():  # an info.json that says NaN is kept verbatim
+        says_so = np.strings.find(readable(reader.array(INFO), region), "NaN") >= 0
+        for row, column in zip(*np.nonzero(lacking & ~says_so), strict=True):
+            yield int(row), int(column), "is complete, but has no activation"
     has_image = (block.status == Status.COMPLETE) | (
         (block.status == Status.INCOMPLETE) & (block.form & Form.HAS_IMAGE > 0)
     )
