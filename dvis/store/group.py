@@ -16,6 +16,7 @@ import zarr
 
 from dvis.names import CheckpointName
 from dvis.schema import CHECKPOINT, TEXT, Mark, Status, Words, is_forgotten
+from dvis.store.damage import NamedArray
 from dvis.store.growth import resize, settle
 from dvis.store.making import existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
@@ -104,7 +105,7 @@ class Group:
     def array(self, name: str) -> Any:
         """One of the group's arrays, `source/...` included."""
         if name not in self._arrays:
-            self._arrays[name] = self.zarr[name]
+            self._arrays[name] = NamedArray(self.zarr[name])
         return self._arrays[name]
 
     def grow(
