@@ -20,6 +20,7 @@ from dvis.store.faults import (
     Fault,
     attribute_faults,
     chunk_faults,
+    empty_chunk,
     label_faults,
     schema_faults,
     unreadable_labels,
@@ -125,7 +126,7 @@ def _schema_faults(store: Path, kind: Kind, group: zarr.Group, place: str) -> It
 def _mend(group: Group, faults: list[Fault]) -> None:
     """Empty the damaged chunks, and mark the parts failed."""
     for name, region in {str(f.damaged): f.damaged for f in faults if f.damaged}.values():
-        group.empty_chunk(name, region)
+        empty_chunk(group, name, region)
     of_parts = {fault.unit: fault.message for fault in faults if fault.unit is not None}
     if of_parts:
         group.mark_failed(np.array(list(of_parts)), list(of_parts.values()))

@@ -156,7 +156,7 @@ def chunk_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
 
 def _of_chunk(group: Group, name: str, region: Region, message: str, place: str) -> Iterator[Fault]:
     mark = group.words.marks[0]
-    if not group.is_emptied(name):
+    if not _is_emptied(group.words, name):
         yield Fault(place, f"{message}. {_NOT_MENDED}")
         return
     damaged, units = (name, region), np.empty((0, 0), np.int64)
@@ -171,6 +171,25 @@ def _of_chunk(group: Group, name: str, region: Region, message: str, place: str)
     labels = _labels(group, mark)
     for unit in map(tuple, units.tolist()):
         yield Fault(f"{place}, {_described(labels, unit)}", message, unit, damaged)
+
+
+def _is_emptied(words: Words, name: str) -> bool:
+    """Whether what is damaged of an array may be emptied: labels and coordinates are not."""
+    return words.arrays[name].dims != (name,) and name not in words.coordinates
+
+
+def empty_chunk(group: Group, name: str, region: Region) -> None:
+    """Empty a region of whole chunks that cannot be read, so that the others can be again.
+
+    What parts have in common is no longer marked as there, and is measured again.
+    """
+    of_array = group.words.arrays[name]
+    group.array(name)[region] = of_array.fill
+    for mark in group.words.marks[1:]:
+        of_mark = group.words.arrays[mark.status].dims
+        if of_array.dims[0] == CHECKPOINT and set(of_array.dims) <= set(of_mark):
+            group.array(mark.status)[region] = ABSENT
+    group.read_labels()  # nothing of it is kept in memory
 
 
 def readable(array: Any, region: Any) -> np.ndarray:

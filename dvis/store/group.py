@@ -280,25 +280,6 @@ class Group:
         problems = {mark.problem: np.full(n_open, f"failed: {error}", TEXT)}
         self.write(taken(places, is_open), problems, np.full(n_open, FAILED), mark)
 
-    def is_emptied(self, name: str) -> bool:
-        """Whether what is damaged of an array may be emptied: labels and coordinates are not."""
-        is_label = self.words.arrays[name].dims == (name,)
-        return not is_label and name not in self.words.coordinates
-
-    def empty_chunk(self, name: str, region: tuple[slice, ...]) -> None:
-        """Empty a region of whole chunks that cannot be read, so that the others can be again.
-
-        What parts have in common is measured again with its own mark.
-        """
-        self.array(name)[region] = self.words.arrays[name].fill
-        dims = self.words.arrays[name].dims
-        for mark in self.words.marks[1:]:
-            of_mark = self.array(mark.status)
-            if dims[0] == CHECKPOINT and set(dims) <= set(self.words.arrays[mark.status].dims):
-                at = region[: len(dims)]
-                of_mark[at] = ABSENT
-        self._caches.clear()
-
     def mark_failed(
         self,
         units: np.ndarray,
