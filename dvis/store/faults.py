@@ -149,7 +149,7 @@ def chunk_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
                     array[region]
                 except UNREADABLE as err:
                     yield from _of_chunk(
-                        group, name, region, f"its {name} is damaged: {err}", place
+                        group, name, region, f"its {name} is damaged: {err.__cause__ or err}", place
                     )
             bar.update()
 
