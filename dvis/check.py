@@ -6,7 +6,7 @@ failed, so that an import or a measurement makes them again.
 
 from collections.abc import Iterator
 from contextlib import nullcontext
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -16,7 +16,16 @@ from dvis.disk import links_below, write_lock
 from dvis.kinds.kind import Kind
 from dvis.kinds.registry import KINDS, OF_UNITS
 from dvis.store.contents import Contents, Entry, contents
-from dvis.store.faults import Fault, attribute_faults, label_faults, schema_faults, until_unreadable
+from dvis.store.faults import (
+    Fault,
+    attribute_faults,
+    chunk_faults,
+    empty_chunk,
+    label_faults,
+    schema_faults,
+    unreadable_labels,
+    until_unreadable,
+)
 from dvis.store.group import Group
 from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring
@@ -86,30 +95,39 @@ def _check_entry(
         group = zarr.open_group(
             GuardedStore(store), path=entry.group, mode="r+" if fix else "r", use_consolidated=False
         )
-        faults = list(until_unreadable(_group_faults(store, kind, group, place, progress), place))
-        if fix and any(fault.unit or fault.damaged for fault in faults):
-            _mend(kind.opened(store, group), faults)
-    return faults
+        faults = list(until_unreadable(_schema_faults(store, kind, group, place), place))
+        if faults:
+            return faults
+        opened = kind.opened(store, group)
+        # First, and emptied: nothing that reads a damaged chunk comes any further.
+        faults = list(chunk_faults(opened, place, progress))
+        if fix:
+            _mend(opened, faults)
+        known = {fault.unit for fault in faults if fault.unit is not None}
+        of_parts = chain(label_faults(opened, place), kind.faults(opened, place, progress))
+        found = [
+            f for f in until_unreadable(of_parts, place) if f.unit is None or f.unit not in known
+        ]
+        if fix:
+            _mend(opened, found)
+    return faults + found
 
 
-def _group_faults(
-    store: Path, kind: Kind, group: zarr.Group, place: str, progress: bool
-) -> Iterator[Fault]:
+def _schema_faults(store: Path, kind: Kind, group: zarr.Group, place: str) -> Iterator[Fault]:
     words = kind.words(group.attrs)
     if not words.arrays:
         yield Fault(place, "says that it holds what this dvis does not know")
         return
     of_schema = attribute_faults(group, words, place)
-    of_schema += schema_faults(store, group, words.there(group.__contains__).arrays, place)
-    yield from of_schema
-    if of_schema:
-        return
-    opened = kind.opened(store, group)
-    yield from label_faults(opened, place)
-    yield from kind.faults(opened, place, progress)
+    words = words.there(group.__contains__)
+    of_schema += schema_faults(store, group, words.arrays, place)
+    yield from of_schema or unreadable_labels(group, words, place)
 
 
 def _mend(group: Group, faults: list[Fault]) -> None:
+    """Empty the damaged chunks, and mark the parts failed."""
+    for name, region in {str(f.damaged): f.damaged for f in faults if f.damaged}.values():
+        empty_chunk(group, name, region)
     of_parts = {fault.unit: fault.message for fault in faults if fault.unit is not None}
-    damaged = {str(f.damaged): f.damaged for f in faults if f.damaged is not None}
-    group.mark_failed(np.array(list(of_parts)), list(of_parts.values()), damaged.values())
+    if of_parts:
+        group.mark_failed(np.array(list(of_parts)), list(of_parts.values()))

@@ -83,6 +83,12 @@ def _run(command: Callable[[], int]) -> int:
             text = f"{err.filename}: {err.strerror}"
         print(f"dvis: {text}", file=sys.stderr)
         return 2
+    except RuntimeError as err:
+        if os.environ.get("DVIS_DEBUG") or "decompress" not in str(err):
+            raise
+        hint = "`dvis check` on the store names its array, `dvis check --fix` mends it"
+        print(f"dvis: a chunk of an array is damaged: {err}. {hint}", file=sys.stderr)
+        return 2
 
 
 if __name__ == "__main__":

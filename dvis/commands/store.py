@@ -30,7 +30,8 @@ def info(store: Positional[str], *, problems: bool = True) -> int:
     if listed:
         print(counted(len(listed), "problem") + (":" if problems else ""))
     for problem in listed if problems else ():
-        print(f"  {problem}")
+        first, *more = problem.splitlines() or [""]  # a refusal's program is said at measuring
+        print(f"  {first}{' ...' if more else ''}")
     return 0
 
 
@@ -63,7 +64,7 @@ def check(store: Positional[Path], *, fix: bool = False) -> int:
     faults = check_store(store, fix=fix, progress=True)
     for fault in faults:
         print(fault)
-    n_units = sum(fault.unit is not None for fault in faults)
+    n_units = len({fault.place for fault in faults if fault.unit is not None})
     marked = counted(n_units, "unit")
     fixed = f"; {marked} marked failed, to be made again by the next import or run"
     print(f"{store}: {counted(len(faults), 'fault')}{fixed if fix and n_units else ''}")
@@ -84,6 +85,8 @@ def forget(store: Positional[Path], *, checkpoint: tuple[str, ...], run: str | N
     run
         Their run, where several have one of them.
     """
+    if not checkpoint:
+        raise ValueError("--checkpoint names no checkpoint: give the labels of those to take back")
     for removed in forget_checkpoints(store, checkpoint, run=run):
         print(removed)
     return 0

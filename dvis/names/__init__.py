@@ -6,7 +6,15 @@ Names, plain facts of files and what a user told in; places in training out.
 from dvis.names.grammar import parse_checkpoint
 from dvis.names.name import UNPLACED, CheckpointName, natural_key, stem_of
 from dvis.names.order import training_order
-from dvis.names.run import Placed, Told, is_placed, merged, place_in_run, whole_number
+from dvis.names.run import (
+    Placed,
+    Told,
+    is_placed,
+    merged,
+    place_in_run,
+    repeated_steps,
+    whole_number,
+)
 from dvis.names.sources import ESTIMATED, source_words, step_sources
 from dvis.names.steps import check_batches, estimate_batches_per_epoch, training_steps
 from dvis.names.told import Steps, check_told, chosen, fits, read_told
@@ -29,6 +37,7 @@ __all__ = [
     "parse_checkpoint",
     "place_in_run",
     "read_told",
+    "repeated_steps",
     "source_words",
     "stem_of",
     "step_sources",

@@ -14,7 +14,7 @@ from typing import Any, NamedTuple
 import numpy as np
 
 from dvis.names.grammar import parse_checkpoint
-from dvis.names.name import PHASES, UNPLACED, CheckpointName
+from dvis.names.name import PHASES, UNPLACED, CheckpointName, natural_key
 from dvis.names.order import training_order
 
 # Keys by which trainings save a step, and an epoch; some in a dict of one of these names.
@@ -89,7 +89,34 @@ def place_in_run(
     names = _with_steps(names, facts, notes)
     names = _with_countable_epochs(names, notes)
     names = [told.get(name.label, Told()).applied_to(name) for name in names]
+    notes += repeated_steps(names)
     return Placed(names=tuple(names[i] for i in training_order(names)), notes=tuple(notes))
+
+
+def repeated_steps(names: Iterable[CheckpointName]) -> list[str]:
+    """What is to be said of the steps that several checkpoints have, in one text.
+
+    Those whose names say that they are the best or the last may be another one again.
+
+    Examples
+    --------
+    >>> repeated_steps(map(parse_checkpoint, ["a_step10.pt", "b_step10.pt"]))
+    ['2 checkpoints have step 10: a_step10.pt, b_step10.pt. Are they of several runs, or copies?']
+    """
+    of_step: dict[int, list[str]] = {}
+    for name in names:
+        if name.step >= 0 and name.role not in UNPLACED:
+            of_step.setdefault(name.step, []).append(name.label)
+    repeated = {step: labels for step, labels in of_step.items() if len(labels) > 1}
+    if not repeated:
+        return []
+    step, labels = min(repeated.items())
+    shown = ", ".join(sorted(labels, key=natural_key)[:3]) + (", ..." if len(labels) > 3 else "")
+    more = f"; {len(repeated) - 1} more steps are of several too" if len(repeated) > 1 else ""
+    return [
+        f"{len(labels)} checkpoints have step {step:,}: {shown}{more}. "
+        "Are they of several runs, or copies?"
+    ]
 
 
 def _with_steps_of_run(names: list[CheckpointName], notes: list[str]) -> list[CheckpointName]:

@@ -3,6 +3,7 @@
 A path, a URL or a Zarr store in, names and attributes out. Nothing here reads an array or writes.
 """
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -171,6 +172,11 @@ def read_contents(store: StoreLike, name: str) -> Contents:
         root = zarr.open_group(store, mode="r", use_consolidated=None)
     except FileNotFoundError as err:
         raise FileNotFoundError(f"No store at {name}") from err
+    except json.JSONDecodeError as err:
+        raise SchemaError(
+            f"{name}/zarr.json, which says what the store holds, is damaged: {err}. Put a copy of "
+            "the file in its place"
+        ) from err
     version = root.attrs.get("dvis_schema")
     if version is None:
         raise SchemaError(f"{name} is a Zarr group, but no dvis store: it has no `dvis_schema`")
@@ -248,6 +254,8 @@ def _remote_store(url: str, storage_options: dict[str, Any] | None) -> Store:
 
 
 def _what_is_there(path: Path) -> str:
+    if path.is_file():
+        return f"{path} is a file; a store is a folder, which `dvis ingest` or a measurement makes"
     if path.is_dir():
         return f"{path} is a folder, but no Zarr group; a jpg/json tree goes in by `dvis ingest`"
     parent = path.parent

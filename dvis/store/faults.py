@@ -5,7 +5,7 @@ A group as it lies on disk in, faults out.
 
 from collections import Counter
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, TypeAlias
@@ -20,6 +20,7 @@ from dvis.store.growth import UNREADABLE
 from dvis.store.regions import regions
 
 Region: TypeAlias = tuple[slice, ...]
+_NOT_MENDED = "`--fix` does not mend labels and coordinates; put a copy of the file in its place"
 
 
 @dataclass(frozen=True)
@@ -55,6 +56,18 @@ def attribute_faults(group: zarr.Group, words: Words, place: str) -> list[Fault]
         for name, (kind_of, what) in words.said.items()
         if not isinstance(group.attrs.get(name), kind_of)
     ]
+
+
+def unreadable_labels(group: zarr.Group, words: Words, place: str) -> Iterator[Fault]:
+    """Labels that cannot be decoded, without which nothing else of a group can be looked at."""
+    for dim, of_array in words.arrays.items():
+        if of_array.dims == (dim,):
+            labels: Any = group[dim]
+            try:
+                labels[:]
+            except UNREADABLE as err:
+                message = f"a file of it is damaged, the rest was not looked at: {dim}: {err}"
+                yield Fault(place, f"{message}. {_NOT_MENDED}")
 
 
 def label_faults(group: Group, place: str) -> Iterator[Fault]:
@@ -122,19 +135,91 @@ def _root_faults(
             yield Fault(place, f"{name} is not as the store's root says; --fix sets that right")
 
 
+def chunk_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
+    """Chunks that cannot be decoded, of every array but those whose files the kind looks at.
+
+    Every part of a damaged chunk is a fault; where it has none, the chunk is one.
+    """
+    names = [name for name in group.words.arrays if name not in group.own_files]
+    with progress_bar(len(names), "arrays", f"decode {place}", shown=progress) as bar:
+        for name in names:
+            array = group.array(name)
+            for region in regions(array.shape, array.shards or array.chunks):
+                try:
+                    array[region]
+                except UNREADABLE as err:
+                    yield from _of_chunk(
+                        group, name, region, f"its {name} is damaged: {err.__cause__ or err}", place
+                    )
+            bar.update()
+
+
+def _of_chunk(group: Group, name: str, region: Region, message: str, place: str) -> Iterator[Fault]:
+    mark = group.words.marks[0]
+    if not _is_emptied(group.words, name):
+        yield Fault(place, f"{message}. {_NOT_MENDED}")
+        return
+    damaged, units = (name, region), np.empty((0, 0), np.int64)
+    if name in group.words.arrays_of(mark):
+        status = group.array(mark.status)
+        of_parts = region[: len(status.shape)]
+        there = readable(status, of_parts) != ABSENT
+        units = np.argwhere(there) + [along.start for along in of_parts]
+    if not len(units):
+        yield Fault(place, message, None, damaged)
+        return
+    labels = _labels(group, mark)
+    for unit in map(tuple, units.tolist()):
+        yield Fault(f"{place}, {_described(labels, unit)}", message, unit, damaged)
+
+
+def _is_emptied(words: Words, name: str) -> bool:
+    """Whether what is damaged of an array may be emptied: labels and coordinates are not."""
+    return words.arrays[name].dims != (name,) and name not in words.coordinates
+
+
+def empty_chunk(group: Group, name: str, region: Region) -> None:
+    """Empty a region of whole chunks that cannot be read, so that the others can be again.
+
+    What parts have in common is no longer marked as there, and is measured again.
+    """
+    of_array = group.words.arrays[name]
+    group.array(name)[region] = of_array.fill
+    for mark in group.words.marks[1:]:
+        of_mark = group.words.arrays[mark.status].dims
+        if of_array.dims[0] == CHECKPOINT and set(of_array.dims) <= set(of_mark):
+            group.array(mark.status)[region] = ABSENT
+    group.read_labels()  # nothing of it is kept in memory
+
+
+def readable(array: Any, region: Any) -> np.ndarray:
+    """Values of a region of an array; its fill value where they cannot be decoded."""
+    try:
+        return np.asarray(array[region])
+    except UNREADABLE:
+        shape = np.broadcast_to(False, array.shape)[region].shape
+        return np.full(shape, array.fill_value, array.dtype)
+
+
+def _labels(group: Group, mark: Mark) -> dict[str, list[Any]]:
+    """Labels along the dims of a mark; places where they cannot be decoded."""
+    dims = group.words.arrays[mark.status].dims
+    return {dim: readable(group.array(dim), slice(None)).tolist() for dim in dims}
+
+
 @dataclass(frozen=True, kw_only=True)
 class Block:
     """Parts that lie in the same files: where, and what the group holds of them.
 
     `status` and `weights` have the dims of the mark, `values` (by array) one more, which holds all
-    that a part has. Values that cannot be read are the array's fill value, and `damage` says why.
+    that a part has. Values that cannot be read are the array's fill value, which `chunk_faults`
+    says.
     """
 
     region: Region
     status: np.ndarray
     weights: np.ndarray
     values: Mapping[str, np.ndarray]
-    damage: Mapping[str, str] = field(default_factory=dict)
 
 
 # What is wrong with which parts of a block: whether it is so, and in words.
@@ -152,7 +237,7 @@ def lacks_values(mark: Mark, block: Block) -> Iterator[tuple[np.ndarray, str]]:
 def part_faults(
     group: Group, place: str, progress: bool, *, says: Says | None = None
 ) -> Iterator[Fault]:
-    """Faults of the parts of a group: status, weights, damaged files, and what a kind says.
+    """Faults of the parts of a group: status, weights, and what a kind says.
 
     Parameters
     ----------
@@ -167,10 +252,7 @@ def part_faults(
     """
     mark = group.words.marks[0]
     says = says or partial(lacks_values, mark)
-    labels = {
-        dim: np.asarray(group.array(dim)[:]).tolist()
-        for dim in group.words.arrays[mark.status].dims
-    }
+    labels = _labels(group, mark)
     weighed = _weighed_checkpoints(group, mark)
     spans = list(_spans(group, mark))
     with progress_bar(len(spans), "blocks", f"check {place}", shown=progress) as bar:
@@ -203,19 +285,11 @@ def _of_block(
     for inside in np.argwhere(~np.isin(block.status, (ABSENT, FAILED, *mark.kept))):
         at = tuple(inside)
         said[at] = f"has status {block.status[at]}, which is none of its kind"
-    damaged = None
-    for name, error in block.damage.items():
-        damaged = name, block.region
-        said[block.status != ABSENT] = f"its {name} is damaged: {error}"
-        if (block.status == ABSENT).all():
-            corner = tuple(along.start for along in block.region)
-            where = f"{place}, {_described(labels, corner)}, ..."
-            yield Fault(where, f"its {name} is damaged: {error}", None, damaged)
     for inside in np.argwhere(said != ""):
         pairs = zip(inside, block.region, strict=True)
         unit = tuple(int(i) + along.start for i, along in pairs)
         message = str(said[tuple(inside)])
-        yield Fault(f"{place}, {_described(labels, unit)}", message, unit, damaged)
+        yield Fault(f"{place}, {_described(labels, unit)}", message, unit)
 
 
 def _described(labels: Mapping[str, list[Any]], unit: tuple[int, ...]) -> str:
@@ -253,30 +327,15 @@ def _spans(group: Group, mark: Mark) -> Iterator[Region]:
 
 def _blocks(group: Group, mark: Mark, span: Region) -> Iterator[Block]:
     """Blocks of a span, of which one file of the widest array each; status is read first."""
-    status, weights = (np.asarray(group.array(name)[span]) for name in (mark.status, mark.weights))
+    status, weights = (readable(group.array(name), span) for name in (mark.status, mark.weights))
     height = group.array(_widest(group, mark)).chunks[0]
     names = [n for n in group.words.arrays_of(mark) if not n.startswith(SOURCE)]
     for first in range(0, len(status), height):
         rows = slice(first, min(first + height, len(status)))
         region = (slice(span[0].start + rows.start, span[0].start + rows.stop), *span[1:])
-        values, damage = {}, {}
-        for name in names:
-            array = group.array(name)
-            shape = status[rows].shape
-            try:
-                of_parts = np.asarray(array[region])
-            except UNREADABLE as err:
-                damage[name] = str(err)
-                own = array.shape[len(shape) :]
-                of_parts = np.full((*shape, *own), array.fill_value, array.dtype)
-            values[name] = of_parts.reshape(*shape, -1)
-        yield Block(
-            region=region,
-            status=status[rows],
-            weights=weights[rows],
-            values=values,
-            damage=damage,
-        )
+        parts = status[rows].shape
+        values = {n: readable(group.array(n), region).reshape(*parts, -1) for n in names}
+        yield Block(region=region, status=status[rows], weights=weights[rows], values=values)
 
 
 def _widest(group: Group, mark: Mark) -> str:
@@ -290,6 +349,6 @@ def _weighed_checkpoints(group: Group, mark: Mark) -> np.ndarray:
     status, weights = group.array(mark.status), group.array(mark.weights)
     is_weighed = np.zeros(status.shape[0], bool)
     for region in regions(status.shape, status.chunks):
-        is_known = np.isin(status[region], mark.kept) & (np.asarray(weights[region]) != 0)
+        is_known = np.isin(readable(status, region), mark.kept) & (readable(weights, region) != 0)
         is_weighed[region[0]] |= is_known.any(tuple(range(1, is_known.ndim)))
     return is_weighed

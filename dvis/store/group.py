@@ -6,9 +6,9 @@ written last; what is killed on the way has no mark and is done again.
 """
 
 import json
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
@@ -16,11 +16,11 @@ import zarr
 
 from dvis.names import CheckpointName
 from dvis.schema import CHECKPOINT, TEXT, Mark, Status, Words, is_forgotten
+from dvis.store.damage import NamedArray
 from dvis.store.growth import resize, settle
 from dvis.store.making import add_later_arrays, existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
 from dvis.store.placing import Places, as_stored, put_curves, put_parts
-from dvis.store.regions import aligned
 from dvis.store.replaced import retracting, settle_replaced
 
 ABSENT, FAILED = int(Status.ABSENT), int(Status.FAILED)
@@ -30,8 +30,11 @@ _OF_NAMES = ("epoch", "batch", "phase", "time")
 class Group:
     """A group of some kind, open for the one process that holds its lock, or for a look at it.
 
-    `rows` tells by dim at which place each label is.
+    `rows` tells by dim at which place each label is; `own_files` are the arrays whose files a kind
+    writes and looks at by itself.
     """
+
+    own_files: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, store: Path, words: Words, group: zarr.Group) -> None:
         self.store, self.words, self.zarr = store, words.there(group.__contains__), group
@@ -103,7 +106,7 @@ class Group:
     def array(self, name: str) -> Any:
         """One of the group's arrays, `source/...` included."""
         if name not in self._arrays:
-            self._arrays[name] = self.zarr[name]
+            self._arrays[name] = NamedArray(self.zarr[name])
         return self._arrays[name]
 
     def grow(
@@ -282,9 +285,8 @@ class Group:
         self,
         units: np.ndarray,
         messages: Sequence[str],
-        damaged: Iterable[tuple[str, tuple[slice, ...]]] = (),
     ) -> None:
-        """Mark parts failed, say why, and take their values away; what cannot be read is emptied.
+        """Mark parts failed, say why, and take their values away.
 
         Parameters
         ----------
@@ -292,16 +294,9 @@ class Group:
             Places of the parts in the array of the first mark.
         messages : sequence of str
             What is wrong with each.
-        damaged : iterable of (str, tuple of slice)
-            Arrays, and regions of them, that cannot be read.
         """
         mark = self.words.marks[0]
         dims = self.words.arrays[mark.status].dims
-        for name, region in damaged:
-            array = self.array(name)
-            array[aligned(region, array.shape, array.chunks)] = array.fill_value
-        if not len(units):
-            return
         places = dict(zip(dims, units.T, strict=True))
         self.empty(places, mark)
         problems = {mark.problem: np.array([f"failed: {m}" for m in messages], TEXT)}

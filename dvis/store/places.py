@@ -22,6 +22,7 @@ from dvis.names import (
     merged,
     parse_checkpoint,
     read_told,
+    repeated_steps,
     source_words,
     step_sources,
     training_order,
@@ -29,6 +30,7 @@ from dvis.names import (
 )
 from dvis.schema import CHECKPOINT, SchemaError, counted, did_you_mean, is_forgotten, run_group
 from dvis.store.contents import Contents, Entry, StoreLike, contents, open_group
+from dvis.store.damage import NamedArray
 from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring
 
@@ -54,7 +56,7 @@ def set_steps(store: str | Path, steps: Steps, run: str | None = None) -> str:
     Returns
     -------
     str
-        Where the steps of the run's checkpoints come from now, in words.
+        Where the steps of the run's checkpoints come from now, in words, and which repeat.
 
     Raises
     ------
@@ -82,7 +84,8 @@ def set_steps(store: str | Path, steps: Steps, run: str | None = None) -> str:
         keep_places(path, run, told)
     except OSError as err:
         raise explain_full_disk(err, path) from err
-    return sources_of(stored_names(path, contents(path), run), _attrs_of(path, run))
+    names = stored_names(path, contents(path), run)
+    return ". ".join([sources_of(names, _attrs_of(path, run)), *repeated_steps(names)])
 
 
 def keep_places(
@@ -204,7 +207,8 @@ def describe_places(store: StoreLike, found: Contents, run: str) -> list[str]:
         shown = ", ".join(without[:5]) + (", ..." if len(without) > 5 else "")
         n_without = counted(len(without), "checkpoint")
         lines.append(f"run {run}: {n_without} without a place in training, at the end: {shown}")
-    return lines + [f"run {run}: {note}" for note in place_notes(attrs)]
+    notes = dict.fromkeys([*place_notes(attrs), *repeated_steps(names)])
+    return lines + [f"run {run}: {note}" for note in notes]
 
 
 def _attrs_of(store: Path, run: str) -> dict[str, Any]:
@@ -217,5 +221,7 @@ def _attrs_of(store: Path, run: str) -> dict[str, Any]:
 def _columns_of(store: StoreLike, entry: Entry) -> list[tuple[str, int, int]]:
     """Label, epoch and step of each checkpoint of a group, as its arrays have them."""
     group = open_group(store, entry)
-    columns: list[Any] = [np.asarray(group[name][:]) for name in (CHECKPOINT, "epoch", "step")]  # type: ignore[index]
+    columns: list[Any] = [
+        np.asarray(NamedArray(group[name])[:]) for name in (CHECKPOINT, "epoch", "step")
+    ]
     return list(zip(*(column.tolist() for column in columns), strict=False))

@@ -10,6 +10,7 @@ import numpy as np
 
 from dvis.schema import CHECKPOINT, SOURCE, is_forgotten
 from dvis.store.contents import Entry, StoreLike, open_group
+from dvis.store.damage import NamedArray
 from dvis.store.faults import words_of_labels
 from dvis.store.regions import regions
 
@@ -32,13 +33,13 @@ def count_status(status: Any) -> dict[str, int]:
 
 def n_checkpoints(group: Any) -> int:
     """Checkpoints of a group."""
-    labels = np.asarray(group[CHECKPOINT][:]).tolist()
+    labels = np.asarray(NamedArray(group[CHECKPOINT])[:]).tolist()
     return sum(not is_forgotten(label) for label in labels)
 
 
 def _described(store: StoreLike, entry: Entry, noun: str) -> str:
     group: Any = open_group(store, entry)
-    counts = count_status(group["status"])
+    counts = count_status(NamedArray(group["status"]))
     there = [f"{n} {name}" for name, n in list(counts.items())[1:] if n]
     text = f"{noun} of {entry.run}: {entry.name}, {n_checkpoints(group)} checkpoints, "
     return text + (", ".join(there) or "nothing yet")
@@ -47,9 +48,9 @@ def _described(store: StoreLike, entry: Entry, noun: str) -> str:
 def group_problems(store: StoreLike, entry: Entry) -> Iterator[str]:
     """What was met at parts of a group, each with its labels."""
     group: Any = open_group(store, entry)
-    problem = group.get(f"{SOURCE}/problem")
-    if problem is None:
+    if group.get(f"{SOURCE}/problem") is None:
         return
+    problem = NamedArray(group[f"{SOURCE}/problem"])
     dims = list(group["status"].metadata.dimension_names)
     labels = {dim: np.asarray(group[dim][:]).tolist() for dim in dims}
     for region in regions(problem.shape, problem.chunks):

@@ -237,7 +237,8 @@ def test_a_damaged_file_of_status_is_named_and_other_groups_are_checked(own_stor
     (file,) = (own_store / GROUP / "status" / "c" / "0" / "0").iterdir()
     file.write_bytes(file.read_bytes()[:-5])
     responses_group(own_store)["status"][1, 1, 4] = 9
-    first, second = map(str, dvis.check_store(own_store))
+    named, first, second = map(str, dvis.check_store(own_store))
+    assert named.startswith("checkpoints, feature images average-0: its status is damaged")
     assert first.startswith("checkpoints, feature images average-0: a file of it is damaged")
     assert "has status 9" in second
 

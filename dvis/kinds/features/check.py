@@ -12,11 +12,13 @@ import numpy as np
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.images.block_reader import Block, BlockReader
 from dvis.kinds.features.images.picture_files import PictureError, decode
+from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
 from dvis.kinds.features.words import Form, Variant
 from dvis.progress import progress_bar
 from dvis.schema import Status
-from dvis.store.faults import Fault
+from dvis.store.faults import Fault, readable
 from dvis.store.group import Group
+from dvis.store.regions import regions
 
 
 def feature_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
@@ -27,7 +29,33 @@ def feature_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
     except ValueError as err:
         yield Fault(place, str(err))
         return
-    yield from _unit_faults(BlockReader(group.store, group.zarr), place, progress)
+    reader = BlockReader(group.store, group.zarr)
+    for unit in _lost_activations(reader):
+        yield Fault(_place(reader, place, unit), "is complete, but has no activation", unit)
+    yield from _unit_faults(reader, place, progress)
+
+
+def _lost_activations(reader: BlockReader) -> Iterator[tuple[int, ...]]:
+    """Complete units without an activation: measured ones, and whole files of imported ones.
+
+    An info.json may say NaN of a unit, and a file of nothing else is no file.
+    """
+    activation, parameters = reader.array("activation"), reader.group.attrs.get("parameters", [])
+    for region in regions(activation.shape, activation.chunks):
+        is_complete = readable(reader.array("status"), region) == Status.COMPLETE
+        if not is_complete.any():
+            continue
+        is_there = np.isfinite(readable(activation, region))
+        params = readable(reader.array("params"), region)
+        is_measured = fingerprint_of(params, parameters) == WEIGHTS  # type: ignore[arg-type]
+        is_lost = is_complete & ~is_there & (is_measured | (not is_there.any()))
+        for inside in np.argwhere(is_lost).tolist():
+            yield tuple(i + along.start for i, along in zip(inside, region, strict=True))
+
+
+def _place(reader: BlockReader, place: str, unit: tuple[int, ...]) -> str:
+    label, layer = reader.labels[unit[0]], reader.layers[unit[1]]
+    return f"{place}, {label}, {layer}, channel {unit[2]}"
 
 
 def _unit_faults(reader: BlockReader, place: str, progress: bool) -> Iterator[Fault]:
@@ -39,8 +67,7 @@ def _unit_faults(reader: BlockReader, place: str, progress: bool) -> Iterator[Fa
         for block in reader.walk():
             for row, column, message in _block_faults(reader, block, n_parameters, pool):
                 unit = (block.row + row, block.layer, block.channel + column)
-                label, layer = reader.labels[unit[0]], reader.layers[unit[1]]
-                yield Fault(f"{place}, {label}, {layer}, channel {unit[2]}", message, unit)
+                yield Fault(_place(reader, place, unit), message, unit)
             bar.update()
 
 
@@ -56,7 +83,7 @@ def _block_faults(
         block.layer,
         slice(block.channel, block.channel + columns),
     )
-    beyond = np.asarray(reader.array("params")[region]) >= n_parameters
+    beyond = readable(reader.array("params"), region) >= n_parameters
     for row, column in zip(*np.nonzero(beyond), strict=True):
         yield int(row), int(column), "points to parameters that the group does not have"
     has_image = (block.status == Status.COMPLETE) | (

@@ -3,7 +3,7 @@
 Everything else about it is as in groups of all kinds.
 """
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from itertools import product
 from pathlib import Path
@@ -34,6 +34,8 @@ _MOST_PARAMETERS = 1000
 
 class FeatureGroup(Group):
     """A variant of a run, open for writing by the one process that holds its lock."""
+
+    own_files = frozenset({_IMAGE})
 
     @classmethod
     def existing(cls, store: Path, run: str, variant: str) -> Self | None:
@@ -145,11 +147,8 @@ class FeatureGroup(Group):
         self,
         units: np.ndarray,
         messages: Sequence[str],  # a unit's problem tells of its files
-        damaged: Iterable[tuple[str, tuple[slice, ...]]] = (),
     ) -> None:
         """Mark units failed, and forget their files so that an import reads them again."""
-        if not len(units):
-            return
         places = dict(zip((CHECKPOINT, LAYER, CHANNEL), units.T, strict=True))
         n_units = len(units)
         emptied = {

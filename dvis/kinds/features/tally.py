@@ -12,6 +12,7 @@ import numpy as np
 from dvis.kinds.features.words import KIND
 from dvis.schema import SCALAR_CHUNK, SchemaError, Status
 from dvis.store.contents import Entry, StoreLike, contents, open_group
+from dvis.store.damage import NamedArray
 from dvis.store.tally import n_checkpoints
 
 # How the notes of a sweep begin, which name no file; those of an import begin with one.
@@ -68,18 +69,18 @@ def feature_problems(store: StoreLike, entry: Entry) -> Iterator[str]:
 
 def _count(store: StoreLike, entry: Entry) -> VariantCounts:
     group = open_group(store, entry)
-    status = group["status"]
+    status = NamedArray(group["status"])
     counts = np.zeros(max(Status) + 1, np.int64)
-    for layer in range(status.shape[1]):  # type: ignore[union-attr]
+    for layer in range(status.shape[1]):
         counts += np.bincount(
-            np.asarray(status[:, layer, :]).ravel(),  # type: ignore[index]
+            np.asarray(status[:, layer, :]).ravel(),
             minlength=len(counts),
         )
     return VariantCounts(
         entry.run,
         entry.name,
         n_checkpoints(group),
-        status.shape[1],  # type: ignore[union-attr]
+        status.shape[1],
         int(counts[Status.COMPLETE]),
         int(counts[Status.INCOMPLETE]),
         int(counts[Status.FAILED]),
@@ -107,10 +108,10 @@ def _problems_of(store: StoreLike, entry: Entry, model: str) -> Iterator[UnitPro
     group = open_group(store, entry)
     labels = np.asarray(group["checkpoint"][:]).tolist()  # type: ignore[index]
     layers = np.asarray(group["layer"][:]).tolist()  # type: ignore[index]
-    problem = group["source/problem"]
-    for layer in range(problem.shape[1]):  # type: ignore[union-attr]
+    problem = NamedArray(group["source/problem"])
+    for layer in range(problem.shape[1]):
         for start in range(0, len(labels), SCALAR_CHUNK[0]):
-            texts = np.asarray(problem[start : start + SCALAR_CHUNK[0], layer, :])  # type: ignore[index]
+            texts = np.asarray(problem[start : start + SCALAR_CHUNK[0], layer, :])
             for row, channel in zip(*np.nonzero(texts != ""), strict=True):
                 label, text = str(labels[start + row]), str(texts[row, channel])
                 if text.startswith(_NOTES_OF_SWEEPS):

@@ -123,7 +123,9 @@ def verify_store(
             for variant, dataset in datasets.items():
                 if label in dataset[CHECKPOINT].values:
                     at = dataset.sel({CHECKPOINT: label})
-                    report.n_of_other_weights += _n_of_other_weights(store, run, variant, at, file)
+                    if network is not None:  # whose file tells which weights are meant
+                        n_other = _n_of_other_weights(store, run, variant, at, file)
+                        report.n_of_other_weights += n_other
                     for n in _verify(network, at, variant, tolerance, report):
                         bar.update(n)
     if report.n_of_other_weights:
