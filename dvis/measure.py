@@ -37,7 +37,7 @@ Checkpoints: TypeAlias = str | Path | Iterable[str | Path] | Mapping[str, Any]
 
 def features(
     model: AnyModel,
-    checkpoints: Checkpoints = (),
+    checkpoints: Checkpoints | None = None,
     *,
     preset: str = "default",
     client: "Client | None" = None,
@@ -52,8 +52,8 @@ def features(
         A name, as the command takes it; or a module, which is copied and never changed; or what
         returns one. The store of a model without a name is called by its class or function, unless
         `store` is given, whose file's name it then has.
-    checkpoints : path, paths, or mapping of str to path, state dict or nn.Module
-        Checkpoint files, or folders of them, or checkpoints by label; by default the weights of the
+    checkpoints : path, paths, or mapping of str to path, state dict or nn.Module, optional
+        Checkpoint files, or folders of them, or checkpoints by label; where they are left out, the weights of the
         module that is given, as `model`, and torchvision's pretrained weights of a name.
     preset : {"default", "original"}
         Where the options of the optimisation begin.
@@ -89,7 +89,7 @@ def features(
 
 def responses(
     model: AnyModel,
-    checkpoints: Checkpoints = (),
+    checkpoints: Checkpoints | None = None,
     *,
     client: "Client | None" = None,
     progress: bool = False,
@@ -124,7 +124,7 @@ def responses(
 
 def llc(
     model: AnyModel,
-    checkpoints: Checkpoints = (),
+    checkpoints: Checkpoints | None = None,
     *,
     data: Any = None,
     loss: Any = "cross_entropy",
@@ -214,7 +214,7 @@ def _split(options: Mapping[str, Any], settings: type) -> tuple[dict[str, Any], 
 
 @contextmanager
 def _asked(
-    kind: type, model: AnyModel, checkpoints: Checkpoints, options: Mapping[str, Any]
+    kind: type, model: AnyModel, checkpoints: Checkpoints | None, options: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Options as a command's dataclass takes them: paths as paths, several values as a tuple."""
     from dvis.models.given_checkpoints import as_files
@@ -225,14 +225,16 @@ def _asked(
         if isinstance(given.get(name), str):
             given[name] = Path(given[name])
     given["model"] = _model(model, given.get("store"))
-    if not checkpoints and hasattr(model, "state_dict") and not isinstance(model, type):
+    if checkpoints is None and hasattr(model, "state_dict") and not isinstance(model, type):
         checkpoints = {"model": model}
     if isinstance(checkpoints, Mapping):
         with as_files(checkpoints) as files:
             yield {**given, "checkpoint_path": files}
         return
-    several = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
-    yield {**given, "checkpoint_path": tuple(map(Path, several))}
+    if isinstance(checkpoints, str | Path):
+        checkpoints = [checkpoints]
+    paths = None if checkpoints is None else tuple(map(Path, checkpoints))
+    yield {**given, "checkpoint_path": paths}
 
 
 def _model(model: AnyModel, store: Path | None) -> Model:

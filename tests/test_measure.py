@@ -145,6 +145,8 @@ def test_a_grey_module_with_computed_weights(tmp_path: Path) -> None:
     [
         ({"model": 3}, TypeError, "the model is a int; give a name"),
         ({"model": lambda: TinyNet(4)}, ValueError, "names no store; give store="),
+        ({"model": seeded_net(0), "checkpoints": {}}, ValueError, "no checkpoints were given"),
+        ({"model": seeded_net(0), "checkpoints": iter([])}, ValueError, "leave them out"),
         ({"checkpoints": {"a": 3}}, TypeError, "checkpoint 'a' is a int; give a state dict"),
         ({"checkpoints": {3: {}}}, TypeError, "label is 3; give text, such as 'step_3'"),
         ({"nois": 3}, KeyError, "Did you mean 'noise'"),
