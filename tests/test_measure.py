@@ -111,6 +111,20 @@ def test_the_weights_of_a_module_are_its_checkpoint(tmp_path: Path) -> None:
     assert responses.attrs["made_with_model"] == "own (given from Python)"
 
 
+def test_two_models_do_not_share_a_store(tmp_path: Path) -> None:
+    store = tmp_path / "two.zarr"
+    given: dict[str, Any] = {"noise": 2, "store": store, **FAST}
+    measure.responses(seeded_net(1), **given)
+    measure.responses(TinyNet(7), {"of other classes": TinyNet(7)}, **given)
+    wider = seeded_net(1)
+    wider.conv2 = nn.Conv2d(wider.conv2.in_channels, 16, 5, padding=2)
+    for other, kind in ((wider, measure.responses), (GreyNet(), measure.features)):
+        options = given if kind is measure.responses else {**QUICK, "store": store}
+        with pytest.raises(ValueError, match=r"another model that is called 'two' too.*Give"):
+            kind(other, {"other": other}, **options)
+    assert dvis.responses(store).checkpoint.values.tolist() == ["model", "of other classes"]
+
+
 def test_a_factory_and_files_by_label(tmp_path: Path) -> None:
     torch.save({"state_dict": seeded_net(1).state_dict(), "lr": 0.1}, tmp_path / "a.pth")
     given = {"first": seeded_net(0), "second": tmp_path / "a.pth"}

@@ -6,8 +6,10 @@ itself. What a checkpoint's weights tell about the model's shape (classes, image
 heads) is read off them, so that a name and a file are enough.
 """
 
+import hashlib
 import importlib
 import inspect
+import json
 import math
 import os
 import sys
@@ -104,6 +106,21 @@ def _last_layer(module: nn.Module) -> str:
     """Name of a classifier's last layer, whose outputs are the classes."""
     layers = [n for n, m in module.named_modules() if isinstance(m, nn.Linear | nn.Conv2d)]
     return layers[-1] if layers else ""
+
+
+def architecture_of(module: nn.Module) -> str:
+    """What tells a model from others: its class, and the names and shapes of its weights.
+
+    Its classes and its auxiliary heads do not count: checkpoints of one model may differ in them.
+    """
+    heads = (f"{_last_layer(module)}.", *_AUXILIARY.values())
+    shapes = {
+        name: list(tensor.shape)
+        for name, tensor in module.named_parameters()
+        if not name.startswith(heads)
+    }
+    digest = hashlib.blake2b(json.dumps(shapes, sort_keys=True).encode(), digest_size=4)
+    return f"{type(module).__qualname__} {digest.hexdigest()}"
 
 
 def construct_empty(model: Model, options: Mapping[str, Any]) -> nn.Module:
