@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_origin, get_type_hints
 
 from dvis.kinds.features.options import FeatureSettings, VisualizeOptions, feature_settings
 from dvis.kinds.llc.options import EstimateOptions
@@ -32,6 +32,7 @@ if TYPE_CHECKING:
 
 # A name, a module, or what returns one; files, or by label files, state dicts and modules.
 AnyModel: TypeAlias = "str | nn.Module | Callable[..., nn.Module]"
+_NO_OPTIONS = {"model", "checkpoint_path", "settings"}  # fields that arguments of their own make
 Checkpoints: TypeAlias = str | Path | Iterable[str | Path] | Mapping[str, Any]
 
 
@@ -53,8 +54,9 @@ def features(
         returns one. The store of a model without a name is called by its class or function, unless
         `store` is given, whose file's name it then has.
     checkpoints : path, paths, or mapping of str to path, state dict or nn.Module, optional
-        Checkpoint files, or folders of them, or checkpoints by label; where they are left out, the weights of the
-        module that is given, as `model`, and torchvision's pretrained weights of a name.
+        Checkpoint files, or folders of them, or checkpoints by label; where they are left out, the
+        weights of the module that is given, as `model`, and torchvision's pretrained weights of a
+        name.
     preset : {"default", "original"}
         Where the options of the optimisation begin.
     client : distributed.Client, optional
@@ -80,7 +82,7 @@ def features(
     """
     with needing_torch("measure.features"):
         from dvis.kinds.features.plan import visualize
-    of_images, others = _split(options, FeatureSettings)
+    of_images, others = _split(options, VisualizeOptions, FeatureSettings)
     settings = feature_settings(preset, of_images)  # type: ignore[arg-type]  # which is checked there
     given = {**others, "settings": settings}
     with _asked(VisualizeOptions, model, checkpoints, given) as asked:
@@ -118,6 +120,7 @@ def responses(
     """
     with needing_torch("measure.responses"):
         from dvis.kinds.responses.plan import respond
+    _check_names(options, RespondOptions)
     with _asked(RespondOptions, model, checkpoints, options) as asked:
         return respond(RespondOptions(**asked), client=client, progress=progress)
 
@@ -158,7 +161,7 @@ def llc(
     """
     with needing_torch("measure.llc"):
         from dvis.kinds.llc.estimation import estimate_llc
-    of_chains, others = _split(options, ChainSettings)
+    of_chains, others = _split(options, EstimateOptions, ChainSettings)
     given = {**others, "settings": ChainSettings(**of_chains)}
     with _asked(EstimateOptions, model, checkpoints, given) as asked:
         return estimate_llc(
@@ -199,14 +202,17 @@ def layers(
     with needing_torch("measure.layers"):
         from dvis.models.given_checkpoints import as_files
         from dvis.models.layer_table import layer_table
-    _check_names(InputOptions, options)
-    taken = InputOptions(**_as_tuples(options))
+    _check_names(options, InputOptions)
+    taken = InputOptions(**_as_fields(InputOptions, options))
     with as_files({} if checkpoint is None else {"checkpoint": checkpoint}) as files:
         return layer_table(_model(model, None), files.get("checkpoint"), taken)
 
 
-def _split(options: Mapping[str, Any], settings: type) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(
+    options: Mapping[str, Any], kind: type, settings: type
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options that belong to some settings, and the others."""
+    _check_names(options, kind, settings)
     names = {item.name for item in fields(settings)}
     chosen = {name: value for name, value in options.items() if name in names}
     return chosen, {name: value for name, value in options.items() if name not in names}
@@ -219,8 +225,7 @@ def _asked(
     """Options as a command's dataclass takes them: paths as paths, several values as a tuple."""
     from dvis.models.given_checkpoints import as_files
 
-    _check_names(kind, options)
-    given = _as_tuples(options)
+    given = _as_fields(kind, options)
     for name in ("store", "steps"):
         if isinstance(given.get(name), str):
             given[name] = Path(given[name])
@@ -231,10 +236,19 @@ def _asked(
         with as_files(checkpoints) as files:
             yield {**given, "checkpoint_path": files}
         return
-    if isinstance(checkpoints, str | Path):
-        checkpoints = [checkpoints]
-    paths = None if checkpoints is None else tuple(map(Path, checkpoints))
-    yield {**given, "checkpoint_path": paths}
+    yield {**given, "checkpoint_path": None if checkpoints is None else _paths(checkpoints)}
+
+
+def _paths(checkpoints: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
+    is_one = isinstance(checkpoints, str | Path) or not isinstance(checkpoints, Iterable)
+    several = [checkpoints] if is_one else list(checkpoints)
+    for each in several:
+        if not isinstance(each, str | Path):
+            raise TypeError(
+                f"a checkpoint is given as a {type(each).__name__} without its label; give a "
+                "mapping: {'step_0': state_dict, 'step_100': state_dict}"
+            )
+    return tuple(map(Path, several))
 
 
 def _model(model: AnyModel, store: Path | None) -> Model:
@@ -248,12 +262,22 @@ def _model(model: AnyModel, store: Path | None) -> Model:
     return GivenModel.of(model, None if store is None else store.stem)
 
 
-def _check_names(kind: type, options: Mapping[str, Any]) -> None:
-    names = [item.name for item in fields(kind)]
+def _check_names(options: Mapping[str, Any], *kinds: type) -> None:
+    names = [item.name for kind in kinds for item in fields(kind) if item.name not in _NO_OPTIONS]
     for name in options:
         if name not in names:
-            raise KeyError(did_you_mean("option", name, names, kind.__name__))
+            raise KeyError(did_you_mean("option", name, names, kinds[0].__name__))
 
 
-def _as_tuples(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+def _as_fields(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as their fields have them: several values as a tuple, one of several as well."""
+    types = get_type_hints(kind)
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+    return {
+        name: (value,) if _is_one_of_several(value, types.get(name)) else value
+        for name, value in given.items()
+    }
+
+
+def _is_one_of_several(value: Any, of_field: Any) -> bool:
+    return get_origin(of_field) is tuple and isinstance(value, str | Path | int | float)

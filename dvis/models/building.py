@@ -197,6 +197,11 @@ def _call_factory(factory: Callable[..., Any], model: str, n_classes: int | None
             f"{model}({given}) makes no model: {err}. It takes {inspect.signature(factory)}. "
             "Give a factory that takes num_classes alone, or nothing"
         ) from err
+    except Exception as err:  # whatever a stranger's factory raises
+        raise ValueError(
+            f"{model}, which is to make the model, raised {type(err).__name__}: {err}. Mend it, or "
+            "give another factory"
+        ) from err
     if not isinstance(module, nn.Module):
         raise ValueError(
             f"{model} returned a {type(module).__name__}. Give a factory that returns a "
@@ -216,6 +221,13 @@ def _find_factory(model: str) -> Callable[..., Any]:
             f"No module {module_name!r} for the model {model!r}: looked in {Path.cwd()} and where "
             "Python imports from. Run from the folder that holds it, or install it",
             name=err.name,
+        ) from err
+    except ImportError:
+        raise
+    except Exception as err:  # whatever a stranger's module raises
+        raise ValueError(
+            f"{module_name}, which is to have the model {model!r}, cannot be imported: it raised "
+            f"{type(err).__name__}: {err}"
         ) from err
     for part in name.split("."):
         if not hasattr(found, part):

@@ -96,8 +96,8 @@ def find_checkpoints(
     FileNotFoundError
         When a path does not exist, or a folder holds no checkpoints.
     ValueError
-        When no path is given, the checkpoints of a folder lie in several folders (several runs), or two files have
-        the same name and so would share a label.
+        When what is given is empty, the checkpoints of a folder lie in several folders (several
+        runs), or two files have the same name and so would share a label.
     """
     if paths is None:
         return [CheckpointFile(name=CheckpointName(PRETRAINED), path=None)]
