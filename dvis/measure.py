@@ -240,8 +240,9 @@ def _asked(
 
 
 def _paths(checkpoints: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
-    is_one = isinstance(checkpoints, str | Path) or not isinstance(checkpoints, Iterable)
-    several = [checkpoints] if is_one else list(checkpoints)
+    several: list[Any] = [checkpoints]
+    if isinstance(checkpoints, Iterable) and not isinstance(checkpoints, str):
+        several = list(checkpoints)
     for each in several:
         if not isinstance(each, str | Path):
             raise TypeError(
