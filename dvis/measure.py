@@ -11,7 +11,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias
+from typing import TYPE_CHECKING, Any, TypeAlias, get_origin, get_type_hints
 
 from dvis.kinds.features.options import FeatureSettings, VisualizeOptions, feature_settings
 from dvis.kinds.llc.options import EstimateOptions
@@ -32,12 +32,13 @@ if TYPE_CHECKING:
 
 # A name, a module, or what returns one; files, or by label files, state dicts and modules.
 AnyModel: TypeAlias = "str | nn.Module | Callable[..., nn.Module]"
+_NO_OPTIONS = {"model", "checkpoint_path", "settings"}  # fields that arguments of their own make
 Checkpoints: TypeAlias = str | Path | Iterable[str | Path] | Mapping[str, Any]
 
 
 def features(
     model: AnyModel,
-    checkpoints: Checkpoints = (),
+    checkpoints: Checkpoints | None = None,
     *,
     preset: str = "default",
     client: "Client | None" = None,
@@ -52,9 +53,10 @@ def features(
         A name, as the command takes it; or a module, which is copied and never changed; or what
         returns one. The store of a model without a name is called by its class or function, unless
         `store` is given, whose file's name it then has.
-    checkpoints : path, paths, or mapping of str to path, state dict or nn.Module
-        Checkpoint files, or folders of them, or checkpoints by label; by default the weights of the
-        module that is given, as `model`, and torchvision's pretrained weights of a name.
+    checkpoints : path, paths, or mapping of str to path, state dict or nn.Module, optional
+        Checkpoint files, or folders of them, or checkpoints by label; where they are left out, the
+        weights of the module that is given, as `model`, and torchvision's pretrained weights of a
+        name.
     preset : {"default", "original"}
         Where the options of the optimisation begin.
     client : distributed.Client, optional
@@ -80,7 +82,7 @@ def features(
     """
     with needing_torch("measure.features"):
         from dvis.kinds.features.plan import visualize
-    of_images, others = _split(options, FeatureSettings)
+    of_images, others = _split(options, VisualizeOptions, FeatureSettings)
     settings = feature_settings(preset, of_images)  # type: ignore[arg-type]  # which is checked there
     given = {**others, "settings": settings}
     with _asked(VisualizeOptions, model, checkpoints, given) as asked:
@@ -89,7 +91,7 @@ def features(
 
 def responses(
     model: AnyModel,
-    checkpoints: Checkpoints = (),
+    checkpoints: Checkpoints | None = None,
     *,
     client: "Client | None" = None,
     progress: bool = False,
@@ -118,13 +120,14 @@ def responses(
     """
     with needing_torch("measure.responses"):
         from dvis.kinds.responses.plan import respond
+    _check_names(options, RespondOptions)
     with _asked(RespondOptions, model, checkpoints, options) as asked:
         return respond(RespondOptions(**asked), client=client, progress=progress)
 
 
 def llc(
     model: AnyModel,
-    checkpoints: Checkpoints = (),
+    checkpoints: Checkpoints | None = None,
     *,
     data: Any = None,
     loss: Any = "cross_entropy",
@@ -158,7 +161,7 @@ def llc(
     """
     with needing_torch("measure.llc"):
         from dvis.kinds.llc.estimation import estimate_llc
-    of_chains, others = _split(options, ChainSettings)
+    of_chains, others = _split(options, EstimateOptions, ChainSettings)
     given = {**others, "settings": ChainSettings(**of_chains)}
     with _asked(EstimateOptions, model, checkpoints, given) as asked:
         return estimate_llc(
@@ -199,14 +202,17 @@ def layers(
     with needing_torch("measure.layers"):
         from dvis.models.given_checkpoints import as_files
         from dvis.models.layer_table import layer_table
-    _check_names(InputOptions, options)
-    taken = InputOptions(**_as_tuples(options))
+    _check_names(options, InputOptions)
+    taken = InputOptions(**_as_fields(InputOptions, options))
     with as_files({} if checkpoint is None else {"checkpoint": checkpoint}) as files:
         return layer_table(_model(model, None), files.get("checkpoint"), taken)
 
 
-def _split(options: Mapping[str, Any], settings: type) -> tuple[dict[str, Any], dict[str, Any]]:
+def _split(
+    options: Mapping[str, Any], kind: type, settings: type
+) -> tuple[dict[str, Any], dict[str, Any]]:
     """Options that belong to some settings, and the others."""
+    _check_names(options, kind, settings)
     names = {item.name for item in fields(settings)}
     chosen = {name: value for name, value in options.items() if name in names}
     return chosen, {name: value for name, value in options.items() if name not in names}
@@ -214,25 +220,36 @@ def _split(options: Mapping[str, Any], settings: type) -> tuple[dict[str, Any], 
 
 @contextmanager
 def _asked(
-    kind: type, model: AnyModel, checkpoints: Checkpoints, options: Mapping[str, Any]
+    kind: type, model: AnyModel, checkpoints: Checkpoints | None, options: Mapping[str, Any]
 ) -> Iterator[dict[str, Any]]:
     """Options as a command's dataclass takes them: paths as paths, several values as a tuple."""
     from dvis.models.given_checkpoints import as_files
 
-    _check_names(kind, options)
-    given = _as_tuples(options)
+    given = _as_fields(kind, options)
     for name in ("store", "steps"):
         if isinstance(given.get(name), str):
             given[name] = Path(given[name])
     given["model"] = _model(model, given.get("store"))
-    if not checkpoints and hasattr(model, "state_dict") and not isinstance(model, type):
+    if checkpoints is None and hasattr(model, "state_dict") and not isinstance(model, type):
         checkpoints = {"model": model}
     if isinstance(checkpoints, Mapping):
         with as_files(checkpoints) as files:
             yield {**given, "checkpoint_path": files}
         return
-    several = [checkpoints] if isinstance(checkpoints, str | Path) else list(checkpoints)
-    yield {**given, "checkpoint_path": tuple(map(Path, several))}
+    yield {**given, "checkpoint_path": None if checkpoints is None else _paths(checkpoints)}
+
+
+def _paths(checkpoints: str | Path | Iterable[str | Path]) -> tuple[Path, ...]:
+    several: list[Any] = [checkpoints]
+    if isinstance(checkpoints, Iterable) and not isinstance(checkpoints, str):
+        several = list(checkpoints)
+    for each in several:
+        if not isinstance(each, str | Path):
+            raise TypeError(
+                f"a checkpoint is given as a {type(each).__name__} without its label; give a "
+                "mapping: {'step_0': state_dict, 'step_100': state_dict}"
+            )
+    return tuple(map(Path, several))
 
 
 def _model(model: AnyModel, store: Path | None) -> Model:
@@ -246,12 +263,22 @@ def _model(model: AnyModel, store: Path | None) -> Model:
     return GivenModel.of(model, None if store is None else store.stem)
 
 
-def _check_names(kind: type, options: Mapping[str, Any]) -> None:
-    names = [item.name for item in fields(kind)]
+def _check_names(options: Mapping[str, Any], *kinds: type) -> None:
+    names = [item.name for kind in kinds for item in fields(kind) if item.name not in _NO_OPTIONS]
     for name in options:
         if name not in names:
-            raise KeyError(did_you_mean("option", name, names, kind.__name__))
+            raise KeyError(did_you_mean("option", name, names, kinds[0].__name__))
 
 
-def _as_tuples(options: Mapping[str, Any]) -> dict[str, Any]:
-    return {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+def _as_fields(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
+    """Options as their fields have them: several values as a tuple, one of several as well."""
+    types = get_type_hints(kind)
+    given = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
+    return {
+        name: (value,) if _is_one_of_several(value, types.get(name)) else value
+        for name, value in given.items()
+    }
+
+
+def _is_one_of_several(value: Any, of_field: Any) -> bool:
+    return get_origin(of_field) is tuple and isinstance(value, str | Path | int | float)

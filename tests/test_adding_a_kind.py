@@ -149,6 +149,30 @@ def test_info_and_check_tell_of_moments(house: Path, ran: Path, tmp_path: Path) 
     assert "24 failed" in dvis_of(house, "info", str(store))
 
 
+def test_its_options_do_what_their_help_says(house: Path, ran: Path, tmp_path: Path) -> None:
+    first, second, _ = (path.name for path in sorted((ran / "run").iterdir()))
+    (tmp_path / "steps.csv").write_text(f"name,step\n{first},5\n{second},70\n")
+    code = (
+        "import sys, dvis; from pathlib import Path\n"
+        "from dvis.kinds.moments.kind import MomentsOptions as Options\n"
+        "from dvis.kinds.moments.plan import measure_moments\n"
+        "run, here = map(Path, sys.argv[1:3])\n"
+        "def measured(**more):\n"
+        "    given = dict(model='tiny_models:net', checkpoint_path=(run,), layers=('conv1',))\n"
+        "    given |= dict(store=here / 'a.zarr', workers=0, steps=here / 'steps.csv')\n"
+        "    try: measure_moments(Options(**given | more))\n"
+        "    except (KeyError, ValueError) as err: print(err.args[0])\n"
+        "measured(checkpoint_patterns=('nope*',))\n"
+        "measured(layers=('conv9',))\n"
+        "measured(checkpoint_patterns=sys.argv[3:])\n"
+        "print(dvis.open(here / 'a.zarr', kind='moments').step.values.tolist())\n"
+    )
+    said = run_of(house, "-c", code, str(ran / "run"), str(tmp_path), first, second).splitlines()
+    assert "nope*" in said[0]
+    assert said[1].startswith("No layer 'conv9' in tiny_models:net. Layers: conv1")
+    assert said[2] == "[5, 70]"
+
+
 def test_a_checkpoint_that_comes_later_is_measured_alone(house: Path, ran: Path) -> None:
     write_checkpoints(ran / "run", 4)
     command = ["moments", "--model", "tiny_models:net", "--checkpoint-path", str(ran / "run")]

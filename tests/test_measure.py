@@ -111,6 +111,20 @@ def test_the_weights_of_a_module_are_its_checkpoint(tmp_path: Path) -> None:
     assert responses.attrs["made_with_model"] == "own (given from Python)"
 
 
+def test_two_models_do_not_share_a_store(tmp_path: Path) -> None:
+    store = tmp_path / "two.zarr"
+    given: dict[str, Any] = {"noise": 2, "store": store, **FAST}
+    measure.responses(seeded_net(1), **given)
+    measure.responses(TinyNet(7), {"of other classes": TinyNet(7)}, **given)
+    wider = seeded_net(1)
+    wider.conv2 = nn.Conv2d(wider.conv2.in_channels, 16, 5, padding=2)
+    for other, kind in ((wider, measure.responses), (GreyNet(), measure.features)):
+        options = given if kind is measure.responses else {**QUICK, "store": store}
+        with pytest.raises(ValueError, match=r"another model that is called 'two' too.*Give"):
+            kind(other, {"other": other}, **options)
+    assert dvis.responses(store).checkpoint.values.tolist() == ["model", "of other classes"]
+
+
 def test_a_factory_and_files_by_label(tmp_path: Path) -> None:
     torch.save({"state_dict": seeded_net(1).state_dict(), "lr": 0.1}, tmp_path / "a.pth")
     given = {"first": seeded_net(0), "second": tmp_path / "a.pth"}
@@ -145,15 +159,42 @@ def test_a_grey_module_with_computed_weights(tmp_path: Path) -> None:
     [
         ({"model": 3}, TypeError, "the model is a int; give a name"),
         ({"model": lambda: TinyNet(4)}, ValueError, "names no store; give store="),
+        ({"model": seeded_net(0), "checkpoints": {}}, ValueError, "no checkpoints were given"),
+        ({"model": seeded_net(0), "checkpoints": iter([])}, ValueError, "leave them out"),
         ({"checkpoints": {"a": 3}}, TypeError, "checkpoint 'a' is a int; give a state dict"),
         ({"checkpoints": {3: {}}}, TypeError, "label is 3; give text, such as 'step_3'"),
+        ({"checkpoints": [{}]}, TypeError, "given as a dict without its label; give a mapping"),
+        ({"checkpoints": seeded_net(0)}, TypeError, "given as a TinyNet without its label"),
+        ({"weights_key": "ema"}, ValueError, "No weights key 'ema' in checkpoint 'a'.*itself"),
+        ({"layers": "conv9"}, (KeyError, ValueError), "'conv9'"),
+        ({"input_mean": 0.5, "input_std": 58}, ValueError, "input_std is 58; .* by 255"),
+        ({"input_mean": [127] * 3, "input_std": [0.5] * 3}, ValueError, "input_mean is 127 127"),
         ({"nois": 3}, KeyError, "Did you mean 'noise'"),
     ],
 )
 def test_what_cannot_be_measured(given: dict[str, Any], error: type, text: str) -> None:
-    asked = {"model": net, "checkpoints": {"a": seeded_net(0)}, "noise": 2, **given}
+    asked = {"model": net, "checkpoints": {"a": seeded_net(0)}, "noise": 2, **FAST, **given}
     with pytest.raises(error, match=text):
-        measure.responses(**asked, **FAST)
+        measure.responses(**asked)
+
+
+def test_names_of_settings_are_options_too() -> None:
+    with pytest.raises(KeyError, match="Did you mean 'max_iterations'"):
+        measure.features(net, max_iteration=2)
+
+
+def test_a_factory_that_raises_is_named() -> None:
+    def broken() -> nn.Module:
+        raise RuntimeError("no such block")
+
+    with pytest.raises(ValueError, match=r"broken, which is.* RuntimeError: no such block"):
+        measure.layers(broken)
+
+
+def test_one_value_is_one_of_several(tmp_path: Path) -> None:
+    one: dict[str, Any] = {"layers": "conv2", "channels": 0, "store": tmp_path / "s.zarr"}
+    report = measure.features(net, {"a": seeded_net(0)}, **{**QUICK, **one})
+    assert report.n_measured == 1
 
 
 def test_a_name_without_a_file_has_no_weights_to_fetch(tmp_path: Path) -> None:

@@ -32,9 +32,11 @@ def at(
 
     Raises
     ------
+    TypeError
+        When what is asked for is, or holds, no number.
     ValueError
-        When both or neither are given, one is no number, or the Dataset's checkpoints do not tell
-        theirs.
+        When both or neither are given, one is not a number (NaN), or the Dataset's checkpoints
+        do not tell theirs.
 
     Examples
     --------
@@ -47,7 +49,10 @@ def at(
     if len(given) != 1:
         raise ValueError("Give a step or an epoch, and only one of them: at(step=1000)")
     ((name, asked),) = given.items()
-    wanted = np.asarray(asked, float)
+    try:
+        wanted = np.asarray(asked, float)
+    except (TypeError, ValueError) as err:
+        raise TypeError(f"{name} is {asked!r}; give a number, or a list of numbers") from err
     if wanted.ndim > 1 or np.isnan(wanted).any():
         raise ValueError(f"{name} is {asked!r}; give a number, or a list of numbers")
     known = _known(dataset, name)

@@ -6,8 +6,10 @@ itself. What a checkpoint's weights tell about the model's shape (classes, image
 heads) is read off them, so that a name and a file are enough.
 """
 
+import hashlib
 import importlib
 import inspect
+import json
 import math
 import os
 import sys
@@ -106,6 +108,21 @@ def _last_layer(module: nn.Module) -> str:
     return layers[-1] if layers else ""
 
 
+def architecture_of(module: nn.Module) -> str:
+    """What tells a model from others: its class, and the names and shapes of its weights.
+
+    Its classes and its auxiliary heads do not count: checkpoints of one model may differ in them.
+    """
+    heads = (f"{_last_layer(module)}.", *_AUXILIARY.values())
+    shapes = {
+        name: list(tensor.shape)
+        for name, tensor in module.named_parameters()
+        if not name.startswith(heads)
+    }
+    digest = hashlib.blake2b(json.dumps(shapes, sort_keys=True).encode(), digest_size=4)
+    return f"{type(module).__qualname__} {digest.hexdigest()}"
+
+
 def construct_empty(model: Model, options: Mapping[str, Any]) -> nn.Module:
     """A model without its weights where that can be, else with random ones.
 
@@ -180,6 +197,11 @@ def _call_factory(factory: Callable[..., Any], model: str, n_classes: int | None
             f"{model}({given}) makes no model: {err}. It takes {inspect.signature(factory)}. "
             "Give a factory that takes num_classes alone, or nothing"
         ) from err
+    except Exception as err:  # whatever a stranger's factory raises
+        raise ValueError(
+            f"{model}, which is to make the model, raised {type(err).__name__}: {err}. Mend it, or "
+            "give another factory"
+        ) from err
     if not isinstance(module, nn.Module):
         raise ValueError(
             f"{model} returned a {type(module).__name__}. Give a factory that returns a "
@@ -199,6 +221,13 @@ def _find_factory(model: str) -> Callable[..., Any]:
             f"No module {module_name!r} for the model {model!r}: looked in {Path.cwd()} and where "
             "Python imports from. Run from the folder that holds it, or install it",
             name=err.name,
+        ) from err
+    except ImportError:
+        raise
+    except Exception as err:  # whatever a stranger's module raises
+        raise ValueError(
+            f"{module_name}, which is to have the model {model!r}, cannot be imported: it raised "
+            f"{type(err).__name__}: {err}"
         ) from err
     for part in name.split("."):
         if not hasattr(found, part):

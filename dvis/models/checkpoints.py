@@ -75,7 +75,7 @@ class Checkpoint:
 
 
 def find_checkpoints(
-    paths: str | Path | Sequence[str | Path] | Mapping[str, Path],
+    paths: str | Path | Sequence[str | Path] | Mapping[str, Path] | None = None,
     *,
     weights_key: str | None = None,
 ) -> list[CheckpointFile]:
@@ -83,11 +83,11 @@ def find_checkpoints(
 
     Parameters
     ----------
-    paths : sequence of str or Path
+    paths : path, paths, or mapping of str to path, optional
         Files, taken whatever they are called, and folders, of which the files that are checkpoints
         are taken, and the folders that are one each (`checkpoint-500/model.safetensors`), which
-        give it their name; where a folder has none, those of its one folder that has some. None at
-        all stands for torchvision's pretrained weights. In a mapping, files by label.
+        give it their name; where a folder has none, those of its one folder that has some. In a
+        mapping, files by label. By default torchvision's pretrained weights.
     weights_key : str, optional
         Which weights of each file are meant, where several fit the model.
 
@@ -96,12 +96,17 @@ def find_checkpoints(
     FileNotFoundError
         When a path does not exist, or a folder holds no checkpoints.
     ValueError
-        When the checkpoints of a folder lie in several folders (several runs), or two files have
-        the same name and so would share a label.
+        When what is given is empty, the checkpoints of a folder lie in several folders (several
+        runs), or two files have the same name and so would share a label.
     """
-    asked = [paths] if isinstance(paths, str | Path) else list(paths)
-    if not asked:
+    if paths is None:
         return [CheckpointFile(name=CheckpointName(PRETRAINED), path=None)]
+    asked = [paths] if isinstance(paths, str | Path) else list(paths)
+    if not asked:  # a pattern that fitted no file must not measure other weights
+        raise ValueError(
+            "no checkpoints were given: what was given for them is empty. Give a file or a folder, "
+            "or leave them out to measure the model's own weights, or pretrained ones of a name"
+        )
     found: dict[str, Path] = {}
     if isinstance(paths, Mapping):
         found = {label: _only_file_at(path, label) for label, path in paths.items()}

@@ -220,5 +220,6 @@ def _asked_for(places: Sequence[_Place], asked: str, path: Path) -> list[_Place]
     if not chosen:
         most = max(place.n_named for place in places)
         keys = [place.key for place in places if 2 * place.n_named >= most]
+        keys = [f"{key} (the file itself)" if key == _THE_FILE else key for key in keys]
         raise CheckpointError(did_you_mean("weights key", asked, keys, str(path)))
     return chosen

@@ -13,6 +13,8 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from dvis.models.safe_load import CheckpointError
+
 
 @contextmanager
 def as_files(checkpoints: Mapping[str, Any]) -> Iterator[dict[str, Path]]:
@@ -36,7 +38,14 @@ def as_files(checkpoints: Mapping[str, Any]) -> Iterator[dict[str, Path]]:
                     f"a checkpoint's label is {label!r}; give text, such as {f'step_{label}'!r}"
                 )
             files[label] = _file_of(label, given, Path(folder) / f"{place}.pth")
-        yield files
+        try:
+            yield files
+        except CheckpointError as err:  # of a file that its caller never saw
+            text = str(err)
+            for label, file in files.items():
+                if file.parent == Path(folder):
+                    text = text.replace(str(file), f"checkpoint {label!r}")
+            raise CheckpointError(text) from err
 
 
 def _file_of(label: str, given: Any, file: Path) -> Path:

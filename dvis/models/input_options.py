@@ -41,6 +41,16 @@ class InputOptions:
                 f"{len(self.input_mean)} values of input_mean and {len(self.input_std)} of "
                 "input_std given; give both, one of each a channel"
             )
+        if not all(0 <= value <= 1 for value in self.input_mean):
+            raise ValueError(
+                f"input_mean is {_listed(self.input_mean)}; pixel values are 0 to 1: divide what "
+                "is told of 0 to 255 by 255"
+            )
+        if not all(0 < value <= 1 for value in self.input_std):
+            raise ValueError(
+                f"input_std is {_listed(self.input_std)}; give numbers above 0 and at most 1, for "
+                "pixel values are 0 to 1: divide what is told of 0 to 255 by 255"
+            )
         given = len(self.input_mean)
         if given and self.input_channels not in (None, given):
             raise ValueError(
@@ -53,3 +63,7 @@ class InputOptions:
         """Names of the options that are given."""
         names = ("input_size", "input_channels", "input_mean", "input_std")
         return tuple(name for name in names if getattr(self, name) not in (None, ()))
+
+
+def _listed(values: tuple[float, ...]) -> str:
+    return " ".join(f"{value:g}" for value in values)

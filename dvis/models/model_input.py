@@ -81,6 +81,11 @@ def find_input(
             own = transform.channels
             n_channels = own if is_of_training else _channels_of(module, transform.size, own)
         mean, std = (_fitted(v, n_channels) for v in (recorded.mean, recorded.std))
+    if len(mean) not in (1, 3) and not options.told:
+        raise ValueError(
+            f"{model} takes images of {len(mean)} channels by its first convolution; dvis has "
+            "those of 3 or 1. Give --input-channels where it takes such after all"
+        )
     transform = replace(transform, channels=len(mean), mean=mean, std=std)
     by_size, by_values = (
         "options" if is_told else recorder for is_told in (size, options.input_mean)

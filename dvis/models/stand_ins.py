@@ -11,6 +11,7 @@ import pathlib
 import re
 from collections.abc import Callable, Iterable, Mapping
 from pickle import UnpicklingError
+from types import MappingProxyType
 from typing import Any
 
 import numpy as np
@@ -66,8 +67,10 @@ class Array:
 class Record:
     """An object that has fields and nothing else: `argparse.Namespace`, `types.SimpleNamespace`."""
 
+    fields: Mapping[str, Any] = MappingProxyType({})  # torch makes one without a call of __init__
+
     def __init__(self, *_args: object) -> None:
-        self.fields: dict[str, Any] = {}
+        """Whatever it is given is of no use."""
 
     def __setstate__(self, state: object) -> None:
         self.fields = dict(state) if isinstance(state, Mapping) else {}

@@ -93,7 +93,7 @@ def _plain(value: Any, room: Iterator[int]) -> Any:
                 raise ValueError("too much for a fact")
             return _plain(value.values.tolist(), room)
         case Record():
-            return _plain(value.fields, room)
+            return _plain(dict(value.fields), room)
         case list() | tuple() | set() | frozenset():
             return [_plain(each, room) for each in value]
         case dict() if all(isinstance(key, str | int | float | None) for key in value):

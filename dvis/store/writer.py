@@ -23,7 +23,10 @@ from dvis.store.guarded import GuardedStore
 STORE_LOCK = "store"
 
 
-def create_store(path: Path, model: str) -> None:
+_ARCHITECTURE = "architecture"  # attribute of a store: what tells its model from others of its name
+
+
+def create_store(path: Path, model: str, architecture: str | None = None) -> None:
     """Make an empty store for a model, or check that the one at the path is that model's.
 
     Raises
@@ -39,7 +42,7 @@ def create_store(path: Path, model: str) -> None:
                 raise SchemaError(
                     f"{path} is a folder with other things in it; give another --store"
                 )
-            zarr.create_group(
+            root = zarr.create_group(
                 GuardedStore(path),
                 attributes={
                     "dvis_schema": SCHEMA_VERSION,
@@ -49,9 +52,12 @@ def create_store(path: Path, model: str) -> None:
                     "dvis_version": version("dvis"),
                 },
             )
+            if architecture is not None:
+                root.attrs[_ARCHITECTURE] = architecture
             _consolidate(path)
             return
-        attrs = zarr.open_group(path, mode="r", use_consolidated=False).attrs
+        root = zarr.open_group(GuardedStore(path), mode="r+", use_consolidated=False)
+        attrs = root.attrs
         if attrs.get("dvis_schema") != SCHEMA_VERSION:
             raise SchemaError(
                 f"{path} has schema {attrs.get('dvis_schema')!r}; this dvis writes schema "
@@ -62,10 +68,21 @@ def create_store(path: Path, model: str) -> None:
                 f"{path} is the store of {attrs.get('model')!r}, not of {model!r}; "
                 "give another --store"
             )
+        if architecture is not None and attrs.get(_ARCHITECTURE) != architecture:
+            if _ARCHITECTURE in attrs:
+                raise SchemaError(
+                    f"{path} is the store of another model that is called {model!r} too: one of "
+                    f"class and weights {attrs[_ARCHITECTURE]}, and this one is {architecture}. "
+                    "Give another --store"
+                )
+            root.attrs[_ARCHITECTURE] = architecture
+            _consolidate(path)
 
 
 @contextmanager
-def writing(store: str | Path, model: str, run: str, kind: str) -> Iterator[Path]:
+def writing(
+    store: str | Path, model: str, run: str, kind: str, architecture: str | None = None
+) -> Iterator[Path]:
     """Hold the right to write some groups of a model's store, which is made where there is none.
 
     Parameters
@@ -76,6 +93,8 @@ def writing(store: str | Path, model: str, run: str, kind: str) -> Iterator[Path
         Whose store it is.
     run, kind : str
         What its one writer holds: the groups of a kind of a run.
+    architecture : str, optional
+        What tells the model from others of its name, where it is known.
 
     Raises
     ------
@@ -88,7 +107,7 @@ def writing(store: str | Path, model: str, run: str, kind: str) -> Iterator[Path
     """
     path = Path(store).expanduser()
     run_group(run)  # raises for a name that no store can keep, before there is one
-    create_store(path, model)
+    create_store(path, model, architecture)
     try:
         with write_lock(path, f"{run}/{kind}"):
             yield path

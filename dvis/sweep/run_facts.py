@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 from torch import nn
 
 from dvis.models.architectures import load_fitted
+from dvis.models.building import architecture_of
 from dvis.models.checkpoints import (
     CheckpointError,
     CheckpointFile,
@@ -55,6 +56,8 @@ class RunFacts:
     notes : list of str
         What was not believed of their places, and which were left out; the first model adds what
         is in its file beside its weights.
+    architecture : set of str
+        What tells the model from others, which the first model adds.
     """
 
     checkpoints: tuple[CheckpointFile, ...]
@@ -63,6 +66,7 @@ class RunFacts:
     fingerprints: Mapping[str, int] = field(default_factory=dict)
     told: Mapping[str, Told] = field(default_factory=dict)
     notes: list[str] = field(default_factory=list)
+    architecture: set[str] = field(default_factory=set)
 
     @property
     def steps(self) -> dict[str, int]:
@@ -106,6 +110,7 @@ class RunFacts:
                 continue
             if left:
                 self.notes.append(_said_of_left(checkpoint.label, left))
+            self.architecture.add(architecture_of(module))
             return module, checkpoint.label
         raise errors[0]
 

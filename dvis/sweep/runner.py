@@ -117,7 +117,8 @@ def carry_out(
     """
     model, kind = model_name(plan.model), plan.words.kind
     group_path(place.run, kind, plan.name)  # raises for names that no store can keep
-    with writing(place.store_of(model), model, place.run, kind) as store:
+    architecture = next(iter(run.architecture), None)
+    with writing(place.store_of(model), model, place.run, kind, architecture) as store:
         recorder = (plan.recorder or GroupRecorder.open)(plan, store, run, place)
         try:
             write_metrics(store, place.run, run.metrics)

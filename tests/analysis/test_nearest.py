@@ -92,3 +92,9 @@ def test_the_nearest_of_names_says_that_steps_are_meant(opened: xr.Dataset, aske
             chosen.sel(checkpoint=asked, method="nearest")
     with pytest.raises(KeyError, match=r"Did you mean 'layer1'\?['\"]?$"):
         opened.sel(layer="layer3", method="nearest")
+
+
+def test_a_step_that_is_no_number() -> None:
+    ds = xr.Dataset(coords={"step": ("checkpoint", [0, 10])})
+    with pytest.raises(TypeError, match="step is 'a'; give a number"):
+        ds.dvis.at(step="a")

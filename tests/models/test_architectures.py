@@ -283,7 +283,7 @@ def test_offline_the_error_says_where_the_file_belongs(
     hub: Path, capfd: pytest.CaptureFixture[str]
 ) -> None:
     with pytest.raises(ConnectionError) as error:
-        load_model("resnet18", find_checkpoints([])[0])
+        load_model("resnet18", find_checkpoints()[0])
     assert str(hub / "resnet18-f37072fd.pth") in str(error.value)
     assert "https://download.pytorch.org/models/resnet18-f37072fd.pth" in str(error.value)
     assert capfd.readouterr() == ("", "")

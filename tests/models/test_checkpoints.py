@@ -97,8 +97,14 @@ def test_what_is_not_there_is_said_with_what_is(tmp_path: Path) -> None:
 
 
 def test_no_path_stands_for_pretrained_weights() -> None:
-    (only,) = find_checkpoints([])
+    (only,) = find_checkpoints()
     assert (only.label, only.path) == ("pretrained", None)
+
+
+@pytest.mark.parametrize("empty", [[], (), {}])
+def test_an_empty_list_of_paths_stands_for_nothing(empty: Any) -> None:
+    with pytest.raises(ValueError, match=r"no checkpoints were given.*leave them out"):
+        find_checkpoints(empty)
 
 
 # --- Reading

@@ -38,6 +38,8 @@ MOMENT = datetime(2024, 3, 25, 0, 28, tzinfo=UTC)
         (MOMENT, "2024-03-25T00:28:00+00:00"),
         (date(2024, 1, 1), "2024-01-01"),
         (Namespace(data=Path("a"), lr=[0.1]), {"data": "a", "lr": [0.1]}),
+        (Namespace(), {}),
+        (types.SimpleNamespace(), {}),
         (types.SimpleNamespace(a=types.SimpleNamespace(b=1)), {"a": {"b": 1}}),
         (defaultdict(list, {"a": [1]}), {"a": [1]}),
         (Counter("aab"), {"a": 2, "b": 1}),

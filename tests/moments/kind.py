@@ -30,7 +30,7 @@ def moments(options: Annotated[MomentsOptions, tyro.conf.arg(name="")]) -> int:
     return 1 if report.n_failed else 0
 
 
-def curve_of_unit(asked: Asked) -> Iterator[Part]:
+def unit_curve(asked: Asked) -> Iterator[Part]:
     """A unit's mean over training, in a band of one standard deviation."""
     for entry in asked.contents.of(KIND, asked.run) if asked.unit else ():
         dataset = READER.open_entry(asked.store, asked.contents, entry)
@@ -43,8 +43,5 @@ def curve_of_unit(asked: Asked) -> Iterator[Part]:
 
 READER = Reader(kind=KIND, noun="moments", made_by="dvis moments")
 MOMENTS = Kind(
-    reader=READER,
-    words=lambda _attrs: WORDS,
-    parts=curve_of_unit,
-    commands={"moments": plainly(moments)},
+    reader=READER, words=lambda _: WORDS, parts=unit_curve, commands={"moments": plainly(moments)}
 )

@@ -34,7 +34,7 @@ def visualize_command(arguments: Sequence[str]) -> Callable[..., int]:
     }
     defaults |= {"model": tyro.MISSING, **of_command, "settings": settings}
     for name in ("checkpoint_path", "init_images_dir"):
-        defaults[name] = _paths(defaults[name])
+        defaults[name] = None if defaults[name] is None else _paths(defaults[name])
     for name in ("layers", "channels"):
         defaults[name] = _several(defaults[name])
     for name in ("store", "output_path", "maco_images"):

@@ -55,7 +55,7 @@ def verify_store(
     store: str | Path,
     model: Model | None = None,
     *,
-    checkpoint_path: Sequence[Path] = (),
+    checkpoint_path: Sequence[Path] | None = None,
     run: str | None = None,
     weights_key: str | None = None,
     tolerance: float = _TOLERANCE,
@@ -72,7 +72,7 @@ def verify_store(
         The model, where it is none of torchvision's: a name, as `dvis visualize` takes it.
         A store's own name for it is taken where torchvision has it; no other is, for a store does
         not say what code is to run.
-    checkpoint_path : sequence of Path
+    checkpoint_path : sequence of Path, optional
         The run's checkpoints: files, or folders of them.
     run : str, optional
         The run (default: the store's).
@@ -111,7 +111,7 @@ def verify_store(
     n_units = sum(int((d.status == Status.COMPLETE).sum()) for d in datasets.values())
     labels = {str(label): None for d in datasets.values() for label in d[CHECKPOINT].values}
     if absent := [label for label in labels if label not in files]:
-        where = ", ".join(map(str, checkpoint_path)) or "no folder"
+        where = ", ".join(map(str, checkpoint_path or ())) or "no folder"
         report.reasons.append(
             f"{len(absent)} of the store's {len(labels)} checkpoints are not in {where}, such as "
             f"{absent[0]}; give --checkpoint-path the run's folder"

@@ -135,7 +135,7 @@ def calibrate_llc(
     FileNotFoundError, CheckpointError, KeyError, ValueError, TypeError, DiskFullError
         As `estimate_llc` raises them.
     """
-    paths = () if options.checkpoint is None else (options.checkpoint,)
+    paths = None if options.checkpoint is None else (options.checkpoint,)
     found = find_checkpoints(paths)
     if len(found) > 1:
         raise ValueError(
