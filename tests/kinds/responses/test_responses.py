@@ -87,7 +87,7 @@ def test_one_pass_serves_all_layers_and_ends_after_the_last() -> None:
     for name, module in model.named_modules():
         module.register_forward_hook(lambda *_, name=name: calls.append(name))
     measurement = ImageResponses(images=images, batch_size=4)
-    task = measurement.task({"conv1": 8, "conv2": 16})
+    task = measurement.task(measurement.outputs(model, ["conv1", "conv2"]))
     measurement.measure(model, task)  # which also sees, once, that images of a batch do not mix
     calls.clear()
     measurement.measure(model, task)
@@ -99,7 +99,7 @@ def test_the_model_is_left_as_it_was() -> None:
     model, images = seeded_net(), shapes()
     before = {name: value.clone() for name, value in model.state_dict().items()}
     measurement = ImageResponses(images=images)
-    measurement.measure(model, measurement.task({"conv1": 8}))
+    measurement.measure(model, measurement.task(measurement.outputs(model, ["conv1"])))
     assert all(torch.equal(before[name], value) for name, value in model.state_dict().items())
     assert not any(module._forward_hooks for module in model.modules())
 
@@ -108,7 +108,7 @@ def test_a_class_has_the_mean_of_its_images() -> None:
     model, images = seeded_net(), shapes(30)
     each = ImageResponses(images=images, batch_size=7)
     means = replace(each, by_class=True)
-    task = each.task({"conv1": 8, "fc": 4})
+    task = each.task(each.outputs(model, ["conv1", "fc"]))
     of_images = each.measure(model, task).response.values
     of_classes = means.measure(model, task).response
     assert of_classes.dims == ("unit", "class")
@@ -121,7 +121,7 @@ def test_a_class_has_the_mean_of_its_images() -> None:
 def test_part_of_the_units_responds_as_all_of_them_do() -> None:
     model, images = seeded_net(), shapes()
     measurement = ImageResponses(images=images)
-    task = measurement.task({"conv1": 8, "conv2": 16, "fc": 4})
+    task = measurement.task(measurement.outputs(model, ["conv1", "conv2", "fc"]))
     whole = measurement.measure(model, task).response.values
     part = measurement.measure(model, task.with_parts((1, 9, 10, 27)))
     assert part.layer.values.tolist() == ["conv1", "conv2", "conv2", "fc"]
@@ -154,7 +154,7 @@ def test_units_whose_responses_are_not_finite_have_an_error() -> None:
     with torch.no_grad():
         model.conv1.weight[2] = torch.nan
     measurement = ImageResponses(images=images)
-    result = measurement.measure(model, measurement.task({"conv1": 8}))
+    result = measurement.measure(model, measurement.task(measurement.outputs(model, ["conv1"])))
     assert np.flatnonzero(result.error.values != "").tolist() == [2]
 
 
