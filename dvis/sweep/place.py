@@ -142,7 +142,8 @@ class RunOptions(ModelOptions):
 
     # From Python also files by the labels that they are to have.
     checkpoint_path: Annotated[
-        tuple[Path, ...] | Mapping[str, Path] | None, tyro.conf.arg(constructor=tuple[Path, ...])
+        tuple[Path, ...] | Mapping[str, Path] | None,
+        tyro.conf.arg(constructor=tuple[Path, ...] | None),
     ] = None
     checkpoint_patterns: Annotated[tuple[str, ...], tyro.conf.arg(name="checkpoints")] = ()
     steps: Path | None = None

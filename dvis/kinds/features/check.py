@@ -38,17 +38,18 @@ def feature_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
 def _lost_activations(reader: BlockReader) -> Iterator[tuple[int, ...]]:
     """Complete units without an activation: measured ones, and whole files of imported ones.
 
-    An info.json may say NaN of a unit, and a file of nothing else is no file.
+    An info.json may say NaN of a unit, so that one alone in its file proves nothing.
     """
     activation, parameters = reader.array("activation"), reader.group.attrs.get("parameters", [])
     for region in regions(activation.shape, activation.chunks):
         is_complete = readable(reader.array("status"), region) == Status.COMPLETE
         if not is_complete.any():
             continue
-        is_there = np.isfinite(readable(activation, region))
+        is_there = ~np.isnan(readable(activation, region))
         params = readable(reader.array("params"), region)
         is_measured = fingerprint_of(params, parameters) == WEIGHTS  # type: ignore[arg-type]
-        is_lost = is_complete & ~is_there & (is_measured | (not is_there.any()))
+        is_whole_file = not is_there.any() and is_complete.sum() > 1
+        is_lost = is_complete & ~is_there & (is_measured | is_whole_file)
         for inside in np.argwhere(is_lost).tolist():
             yield tuple(i + along.start for i, along in zip(inside, region, strict=True))
 

@@ -126,7 +126,7 @@ def measurement(**changes: object) -> FeatureVisualisation:
 def test_stored_image_gives_the_stored_activation(preset: str) -> None:
     model = seeded_net()
     made = measurement(settings=feature_settings(preset, {"max_iterations": 12}))
-    (task,) = made.tasks({"conv2": 8})
+    (task,) = made.tasks(made.outputs(model))
     result = made.measure(model, task).isel(image_number=0)
     table = made.parameters
     for index in range(8):
@@ -142,7 +142,7 @@ def test_stored_image_gives_the_stored_activation(preset: str) -> None:
 
 def test_images_gain_on_their_start() -> None:
     made = measurement(settings=feature_settings("default", {"max_iterations": 40}))
-    (task,) = made.tasks({"conv2": 8})
+    (task,) = made.tasks(made.outputs(seeded_net()))
     result = made.measure(seeded_net(), task)
     assert (result.activation > -result.loss.isel(step_in_run=0)).all()
 
@@ -235,7 +235,7 @@ def test_several_images_differ_more_under_diversity() -> None:
         options = {"max_iterations": 40, "diversity_weight": weight, "stop_rule": "never"}
         settings = feature_settings("default", options)
         made = measurement(number_of_images=2, settings=settings, channels=(0, 1, 2, 3))
-        (task,) = made.tasks({"conv2": 16})
+        (task,) = made.tasks(made.outputs(seeded_net()))
         images = made.measure(seeded_net(), task).image.values.reshape(2, 4, -1).astype(float)
         pairs = zip(images[0], images[1], strict=True)
         return float(np.mean([np.corrcoef(a, b)[0, 1] for a, b in pairs]))
