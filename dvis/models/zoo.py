@@ -24,9 +24,8 @@ def construct_timm(name: str, options: Mapping[str, Any]) -> nn.Module:
         When it has no such model, or the model takes no such option.
     """
     timm = _library("timm", "timm")
-    if not timm.is_model(
-        name
-    ):  # a name of a hub or a folder would download, or run what lies there
+    # A name of a hub or of a folder would download, or run what lies there.
+    if not timm.is_model(name):
         raise ValueError(did_you_mean("model", name, timm.list_models(), TIMM))
     try:
         module: nn.Module = timm.create_model(name, pretrained=False, **options)

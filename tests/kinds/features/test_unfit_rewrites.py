@@ -85,7 +85,9 @@ def values_and_gradients(evaluate: Callable[[Tensor], Tensor], images: Tensor) -
     return [values.detach(), *torch.autograd.grad(values.sum(), [seen])]
 
 
-def prepared(way: Callable[[Net, Tensor], Tensor], objective: Objective, seed: int) -> Prepared:
+def compared_with_the_net(
+    way: Callable[[Net, Tensor], Tensor], objective: Objective, seed: int
+) -> Prepared:
     """See that the copy of a net gives what the net gives of weak and strong images."""
     net = seeded(lambda: Net(way), seed).double()
     generator = torch.Generator().manual_seed(seed)
@@ -120,7 +122,7 @@ def prepared(way: Callable[[Net, Tensor], Tensor], objective: Objective, seed: i
     ],
 )
 def test_a_channel_is_the_models_own(way: Callable[[Net, Tensor], Tensor], seed: int) -> None:
-    prepared(way, channel("out", 1), seed)
+    compared_with_the_net(way, channel("out", 1), seed)
 
 
 @pytest.mark.parametrize("seed", range(3))
@@ -128,14 +130,14 @@ def test_a_channel_is_the_models_own(way: Callable[[Net, Tensor], Tensor], seed:
     "way", [wide_branch_that_sleeps, code_of_positions, zeros_that_stand_for_rows]
 )
 def test_a_neuron_is_the_models_own(way: Callable[[Net, Tensor], Tensor], seed: int) -> None:
-    prepared(way, neuron("out", 1, 12, 12), seed)
+    compared_with_the_net(way, neuron("out", 1, 12, 12), seed)
 
 
 def test_what_fits_is_taken() -> None:
     def plain(net: Net, images: Tensor) -> Tensor:
         return net.last(net.pool(net.relu(net.norm(net.conv(images)))))
 
-    ready = prepared(plain, neuron("out", 1, 5, 6), 0)
+    ready = compared_with_the_net(plain, neuron("out", 1, 5, 6), 0)
     assert isinstance(ready.model.norm, nn.Identity)
     assert isinstance(ready.model.pool, nn.Sequential)
     assert len(ready.own_channels) == 1
