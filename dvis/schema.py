@@ -42,6 +42,7 @@ class Status(IntEnum):
     COMPLETE = 1
     INCOMPLETE = 2  # the image or the info is missing
     FAILED = 3  # not to be trusted, nothing of it is shown
+    DEAD = 4  # its optimisation never began to move: what is there tells nothing of the unit
 
 
 class SchemaError(ValueError):
@@ -54,7 +55,7 @@ class VariableSpec:
 
     `layout` is what `zarr.Group.create_array` is told of its chunks; by default those of labels, or
     of scalars of units. Groups of an earlier dvis may lack an array that `is_later`; they are given
-    it when they are next written to.
+    it when they are next written to. One that `is_optional` a group has once a writer asks for it.
     """
 
     dims: tuple[str, ...]
@@ -63,6 +64,7 @@ class VariableSpec:
     attrs: Mapping[str, Any]
     layout: Mapping[str, Any] = field(default_factory=dict)
     is_later: bool = False
+    is_optional: bool = False
 
     def created_with(self) -> Mapping[str, Any]:
         """Arguments of `create_array` that say how it lies on disk."""
@@ -78,6 +80,7 @@ def spec(
     *,
     layout: Mapping[str, Any] | None = None,
     is_later: bool = False,
+    is_optional: bool = False,
     **attrs: Any,
 ) -> VariableSpec:
     """The words of an array, with its `long_name` and other attributes."""
@@ -88,6 +91,7 @@ def spec(
         attrs={"long_name": long_name, **attrs},
         layout=layout or {},
         is_later=is_later,
+        is_optional=is_optional,
     )
 
 
@@ -159,8 +163,12 @@ class Words:
     of_runs: Mapping[str, str] = field(default_factory=dict)
 
     def there(self, has: Callable[[str], bool]) -> "Words":
-        """The words of a group that has certain arrays, without the later ones that it lacks."""
-        arrays = {n: each for n, each in self.arrays.items() if not each.is_later or has(n)}
+        """The words of a group that has certain arrays, without those that it may lack."""
+        arrays = {
+            name: each
+            for name, each in self.arrays.items()
+            if not (each.is_later or each.is_optional) or has(name)
+        }
         if len(arrays) == len(self.arrays):
             return self
         coordinates = tuple(name for name in self.coordinates if name in arrays)

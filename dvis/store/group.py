@@ -16,6 +16,7 @@ import zarr
 
 from dvis.names import CheckpointName
 from dvis.schema import CHECKPOINT, TEXT, Mark, Status, Words, is_forgotten
+from dvis.store import making
 from dvis.store.damage import NamedArray
 from dvis.store.growth import resize, settle
 from dvis.store.making import add_later_arrays, existing_group, make_group, other_settings
@@ -37,7 +38,8 @@ class Group:
     own_files: ClassVar[frozenset[str]] = frozenset()
 
     def __init__(self, store: Path, words: Words, group: zarr.Group) -> None:
-        self.store, self.words, self.zarr = store, words.there(group.__contains__), group
+        self.store, self.zarr = store, group
+        self._all_words, self.words = words, words.there(group.__contains__)
         self._arrays: dict[str, Any] = {}
         self._caches: dict[str, PartCache] = {}
         self.read_labels()
@@ -108,6 +110,11 @@ class Group:
         if name not in self._arrays:
             self._arrays[name] = NamedArray(self.zarr[name])
         return self._arrays[name]
+
+    def add_arrays(self, names: Sequence[str]) -> None:
+        """Have these optional arrays from now on; the caller is `restructuring`."""
+        making.add_arrays(self.zarr, self._all_words, names)
+        self.words = self._all_words.there(self.zarr.__contains__)
 
     def grow(
         self,

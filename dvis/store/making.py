@@ -30,7 +30,8 @@ def make_group(
     zarr.open_group(files, path=run_group(run), mode="a").update_attributes({"run": run})
     group = zarr.open_group(files, path=path, mode="a")
     for array, of_array in words.arrays.items():
-        _make_array(group, array, of_array, words.sizes)
+        if not of_array.is_optional:
+            _make_array(group, array, of_array, words.sizes)
     named = {"run": run, words.name_attr: name, "coordinates": " ".join(words.coordinates)}
     # Only now is it one: a group without its kind is of a making that was cut off.
     group.update_attributes({**named, **attrs})
@@ -54,12 +55,19 @@ def _make_array(
 
 def add_later_arrays(group: zarr.Group, words: Words) -> None:
     """Give a whole group of an earlier dvis the arrays that came since, empty."""
-    missing = {n: each for n, each in words.arrays.items() if each.is_later and n not in group}
-    for name, of_array in missing.items():
+    later = [name for name, of_array in words.arrays.items() if of_array.is_later]
+    if add_arrays(group, words, later):
+        group.update_attributes({"coordinates": " ".join(words.coordinates)})
+
+
+def add_arrays(group: zarr.Group, words: Words, names: Sequence[str]) -> list[str]:
+    """Give a whole group those arrays that it lacks, empty; the caller is `restructuring`."""
+    missing = [name for name in names if name not in group]
+    for name in missing:
+        of_array = words.arrays[name]
         labels: Any = {dim: group[dim] for dim in of_array.dims}
         _make_array(group, name, of_array, {dim: each.shape[0] for dim, each in labels.items()})
-    if missing:
-        group.update_attributes({"coordinates": " ".join(words.coordinates)})
+    return missing
 
 
 def _see_that_no_other_run_is_at(store: Path, path: str, run: str) -> None:

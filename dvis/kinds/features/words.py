@@ -45,6 +45,19 @@ BLOCK_CHANNELS = 64
 BLOCK_MAX_CHECKPOINTS = 16
 BLOCK_BYTES = 48 * 2**20
 
+# What an activation is held against; only what was measured for it is there.
+_COMPARED = {
+    "reference_mean": "mean activation of the reference images",
+    "reference_sd": "standard deviation of the activation over reference images",
+    "reference_max": "highest activation of a reference image",
+    "constant_max": "highest activation of a black, grey or white image",
+    "held_out_mean": "mean activation of the feature image in views it was not made for",
+    "restart_sd": "standard deviation of the activation over restarts",
+    "neighbour_max": "highest activation of the images of the checkpoints beside it",
+    "seed_similarity": "similarity of feature images of different seeds",
+}
+COMPARED = tuple(_COMPARED)
+
 # What is written of a unit beside its image and loss.
 MEASURED = ("activation", "value_min", "value_max", "stop_step", "seed")
 FINGERPRINT, FORM, INFO = f"{SOURCE}/fingerprint", f"{SOURCE}/form", f"{SOURCE}/info"
@@ -71,6 +84,10 @@ SCALARS: dict[str, VariableSpec] = {
     "seed": spec(UNIT_DIMS, "int32", -1, "seed of the optimisation"),
     "params": spec(UNIT_DIMS, "int32", -1, "index into the group's attribute `parameters`"),
     "status": status_spec(UNIT_DIMS, "unit", Status),
+    **{
+        name: spec(UNIT_DIMS, "float32", np.nan, long_name, is_optional=True, units="1")
+        for name, long_name in _COMPARED.items()
+    },
 }
 IMAGE = spec(IMAGE_DIMS, "uint8", 0, "feature image", units="1")
 LOSS = spec(LOSS_DIMS, "float32", np.nan, "loss of the optimisation", units="1")
