@@ -5,7 +5,8 @@ VENV ?= .venv
 BIN := $(VENV)/bin
 # Tests run side by side, each file in one process; torch leaves the cores to the processes.
 JOBS ?= 2
-TESTED := OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
+# Tests start many processes, of which each would otherwise compile dvis anew.
+TESTED := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 INSTALLED := $(VENV)/.installed
 RUN := demo/resnet18_checkpoints/1
 STORE := demo/stores/resnet18.zarr

@@ -6,7 +6,6 @@ from pathlib import Path
 
 import torch
 from torch import Tensor, nn
-from torchvision.models import VisionTransformer
 
 
 class TinyNet(nn.Module):
@@ -49,7 +48,9 @@ def seeded_net(seed: int = 0) -> TinyNet:
     return model
 
 
-def transformer() -> VisionTransformer:
+def transformer() -> nn.Module:
+    from torchvision.models import VisionTransformer
+
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = VisionTransformer(

@@ -10,10 +10,16 @@ from pathlib import Path
 from urllib.parse import urlsplit
 
 import torch
-import torchvision
 from torch import Tensor, nn
 
-from dvis.models.building import Shapes, construct, construct_empty, skeleton, torchvision_names
+from dvis.models.building import (
+    Shapes,
+    construct,
+    construct_empty,
+    is_torchvisions,
+    skeleton,
+    torchvision_names,
+)
 from dvis.models.checkpoints import CheckpointError, CheckpointFile, load_checkpoint
 from dvis.models.fitting import Weights, find_weights
 from dvis.models.model_reference import Model
@@ -96,13 +102,15 @@ def load_fitted(
 
 def _pretrained_file(model: Model) -> Path:
     """File of torchvision's best weights of a model, downloaded if it is not there."""
-    if not isinstance(model, str) or model not in torchvision_names():
+    if not isinstance(model, str) or not is_torchvisions(model):
         construct(model, {})  # a name that is nobody's has an error of its own
         raise CheckpointError(
             f"{model} has no pretrained weights: torchvision has those of its own models. Give the "
             "path of a checkpoint"
         )
-    weights = torchvision.models.get_model_weights(model).DEFAULT
+    from torchvision.models import get_model_weights
+
+    weights = get_model_weights(model).DEFAULT
     name = Path(urlsplit(weights.url).path).name
     path = Path(torch.hub.get_dir()) / "checkpoints" / name
     if path.exists():

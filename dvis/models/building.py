@@ -19,7 +19,6 @@ from pathlib import Path
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 
 from dvis.models.copying import private_copy
@@ -38,8 +37,15 @@ Shapes = Mapping[str, torch.Size]  # of weights and buffers, by name
 
 def torchvision_names() -> list[str]:
     """Names of torchvision's classification models."""
-    names: list[str] = torchvision.models.list_models(module=torchvision.models)
+    from torchvision import models  # imports torch's compiler: twice the time of torch alone
+
+    names: list[str] = models.list_models(module=models)
     return names
+
+
+def is_torchvisions(model: Model) -> bool:
+    """Whether a model is one of torchvision's by its name."""
+    return _library(model) == TORCHVISION and model in torchvision_names()
 
 
 def build_model(
@@ -159,12 +165,14 @@ def construct(model: Model, options: Mapping[str, Any]) -> nn.Module:
     if library != TORCHVISION:
         with _current_folder_importable():
             return _call_factory(_find_factory(model), model, options.get("num_classes"))
-    if model not in torchvision_names():
+    if not is_torchvisions(model):
         where = "torchvision; others are timm:NAME, open_clip:NAME and package.module:function"
         raise ValueError(did_you_mean("model", model, torchvision_names(), where))
+    from torchvision import models
+
     # Both would warn that they will stop to draw their weights by default.
     own: dict[str, Any] = {"init_weights": True} if model in _AUXILIARY else {}
-    module: nn.Module = torchvision.models.get_model(model, weights=None, **own, **options)
+    module: nn.Module = models.get_model(model, weights=None, **own, **options)
     return module
 
 

@@ -10,10 +10,9 @@ from math import floor
 from typing import Any
 
 import torch
-import torchvision
 from torch import nn
 
-from dvis.models.building import torchvision_names
+from dvis.models.building import is_torchvisions
 from dvis.models.data import InputTransform
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
 from dvis.models.input_options import ASSUMED, InputOptions
@@ -113,7 +112,7 @@ def _recorded(
 
 
 def _of_library(model: Model, module: nn.Module) -> tuple[InputTransform, str]:
-    if isinstance(model, str) and model in torchvision_names():
+    if isinstance(model, str) and is_torchvisions(model):
         return _of_torchvision(model), "torchvision"
     of_timm = getattr(module, "pretrained_cfg", None)
     if isinstance(of_timm, Mapping) and {"mean", "std", "input_size"} <= of_timm.keys():
@@ -130,7 +129,9 @@ def _of_library(model: Model, module: nn.Module) -> tuple[InputTransform, str]:
 
 def _of_torchvision(model: str) -> InputTransform:
     """As torchvision's best weights of a model record it; nothing is downloaded."""
-    preset = torchvision.models.get_model_weights(model).DEFAULT.transforms()
+    from torchvision.models import get_model_weights
+
+    preset = get_model_weights(model).DEFAULT.transforms()
     values = {"mean": preset.mean, "std": preset.std}
     return _transform(
         preset.crop_size[0], preset.resize_size[0], values, preset.interpolation.value

@@ -4,13 +4,10 @@ A local root goes in; an ImageSet in memory comes out. Nothing is downloaded unl
 """
 
 import os
-from collections.abc import Callable
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
 
 import numpy as np
-from torchvision import datasets
 
 from dvis.models.data.image_set import ArrayPictures, Augmentation, ImageSet, Split, numbered
 from dvis.models.data.transform import InputTransform
@@ -18,9 +15,9 @@ from dvis.models.data.transform import InputTransform
 
 @dataclass(frozen=True, kw_only=True)
 class _Source:
-    """A torchvision dataset: how to open it, where it lies below the root, its pixel statistics."""
+    """A torchvision dataset: its class, where it lies below the root, its pixel statistics."""
 
-    open: Callable[..., Any]
+    class_name: str
     folder: str
     size: int
     mean: tuple[float, ...]
@@ -33,7 +30,7 @@ class _Source:
 # torchvision unpickles CIFAR-10's files after comparing each with its known MD5 sum.
 _SOURCES = {
     "cifar10": _Source(
-        open=datasets.CIFAR10,
+        class_name="CIFAR10",
         folder="cifar-10-batches-py",
         size=32,
         mean=(0.4914, 0.4822, 0.4465),
@@ -41,7 +38,7 @@ _SOURCES = {
         augmentation=Augmentation(smallest_area=0.5, flips=True),
     ),
     "mnist": _Source(
-        open=datasets.MNIST,
+        class_name="MNIST",
         folder="MNIST/raw",
         size=28,
         mean=(0.1307,) * 3,
@@ -49,7 +46,7 @@ _SOURCES = {
         augmentation=Augmentation(),
     ),
     "emnist": _Source(
-        open=datasets.EMNIST,
+        class_name="EMNIST",
         folder="EMNIST/raw",
         size=28,
         mean=(0.1751,) * 3,
@@ -87,10 +84,13 @@ def torchvision_images(
     OSError
         When the download fails.
     """
+    from torchvision import datasets  # imports torch's compiler
+
     source = _SOURCES[dataset]
     kind = {"split": "balanced"} if dataset == "emnist" else {}
     try:
-        opened = source.open(str(root), train=split == "train", download=download, **kind)
+        of_class = getattr(datasets, source.class_name)
+        opened = of_class(str(root), train=split == "train", download=download, **kind)
     except (RuntimeError, OSError) as err:
         raise _explained(err, dataset, root / source.folder, download) from err
     values = np.asarray(opened.data)

@@ -10,7 +10,6 @@ from collections.abc import Sequence
 import torch
 import torch.nn.functional as F
 from torch import Tensor
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from dvis.kinds.features.options import FeatureSettings
 
@@ -54,5 +53,7 @@ def _affine_grid(affine: Tensor, height: int, width: int) -> Tensor:
 
 def blur(images: Tensor, kernel_size: int) -> Tensor:
     """Images under a Gaussian of so many pixels (odd)."""
+    from torchvision.transforms.v2.functional import gaussian_blur  # imports torch's compiler
+
     blurred: Tensor = gaussian_blur(images, [kernel_size, kernel_size])
     return blurred
