@@ -83,6 +83,7 @@ def visualize(
             parameters={**measurement.parameters, **_origin(options)},
             overwrite=place.overwrite,
             noted=plan.made_with,
+            compared=measurement.compared,
         )
         start.recorder = made
         names = [checkpoint.name for checkpoint in run.checkpoints]
@@ -192,6 +193,8 @@ def _measurement(options: VisualizeOptions, taken: InputTransform) -> FeatureVis
         neurons=options.neuron_positions,
         aggregation=options.aggregation,
         number_of_images=options.number_of_images,
+        restarts=options.restarts,
+        number_of_seeds=options.number_of_seeds,
         batch_size=options.batch_size or batch_size,
         magnitude=magnitude,
         precision=options.precision,

@@ -14,15 +14,23 @@ from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.levels import model_input
 from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
 from dvis.kinds.features.run_notes import finish_import
-from dvis.kinds.features.words import FINGERPRINT, FORM, IMAGE_NUMBER, size_label
+from dvis.kinds.features.words import (
+    FINGERPRINT,
+    FORM,
+    IMAGE_NUMBER,
+    OF_IMAGE,
+    SCALARS,
+    SOURCES,
+    size_label,
+)
 from dvis.names import CheckpointName
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status
 from dvis.store.writer import restructuring
 from dvis.sweep.record import OTHER_WEIGHTS, said_of
 
 _MISSING, _DONE, _OTHER_OPTIONS, _OTHER_WEIGHTS = range(4)
 _WHY = {_OTHER_OPTIONS: "of other options", _OTHER_WEIGHTS: OTHER_WEIGHTS}
-_DEAD = "dead: no gradient reached the image, which stayed as it began"
+_DEAD = "dead: from no start did a gradient reach the image"
 
 
 class UnitTask(Protocol):
@@ -54,11 +62,13 @@ class FeatureRecorder:
         parameters: Mapping[str, Any],
         overwrite: bool = False,
         noted: Mapping[str, str] | None = None,
+        compared: Sequence[str] = (),
     ) -> None:
         self.store, self.run = store, run
         self.image_size, self.number_of_images = image_size, number_of_images
         self.parameters, self.overwrite = parameters, overwrite
         self.noted = dict(noted or {})
+        self.compared = list(compared)
         self.kept: dict[str, int] = {}
         self._groups: dict[str, FeatureGroup] = {}
         self._params: dict[str, int] = {}
@@ -94,6 +104,8 @@ class FeatureRecorder:
                 for number in range(self.number_of_images):
                     variant = f"{objective}-{number}"
                     group = self._open_group(variant)
+                    group.add_arrays(self.compared)
+                    group.array("status").attrs.update(group.words.arrays["status"].attrs)
                     group.grow_units(checkpoints, **columns)
                     group.write_column("step", steps)
                     group.note(**self.noted)
@@ -148,21 +160,43 @@ class FeatureRecorder:
         ):
             units = of_image.squeeze(IMAGE_NUMBER, drop=True)
             units = units.assign_coords({CHECKPOINT: label, LAYER: task.layer})
-            n_units = units.sizes[CHANNEL]
-            made_of = np.full(n_units, self._fingerprints.get(label, 0), np.uint64)
-            notes = np.where(units["is_dead"], _DEAD, "").astype(object)
-            units = units.drop_vars("is_dead").assign(
-                {
-                    "note": (CHANNEL, notes),
-                    "params": (CHANNEL, np.full(n_units, self._params[variant])),
-                    FORM: (CHANNEL, np.zeros(n_units, np.uint8)),
-                    FINGERPRINT: (CHANNEL, made_of),
-                }
-            )
-            group.commit(units)
-            dims = (CHECKPOINT, LAYER, CHANNEL)
-            said += [f"{variant}, {text}" for text in said_of(units, dims)]
+            units = self.commit(group, units, self._params[variant])
+            said += [f"{variant}, {text}" for text in said_of(units, UNIT_DIMS)]
         return said
+
+    def commit(self, group: FeatureGroup, units: xr.Dataset, params: int) -> xr.Dataset:
+        """Put units (channel) of one variant into its group; return them as they were committed.
+
+        Parameters
+        ----------
+        group : FeatureGroup
+            The variant's group.
+        units : Dataset, (channel, ...)
+            What was measured of them; what they lack of `OF_IMAGE` is emptied.
+        params : int
+            Place in the group's table of how they were made.
+        """
+        n_units = units.sizes[CHANNEL]
+        is_dead = units["is_dead"].values
+        arrays = {**SCALARS, **SOURCES}
+        emptied = {
+            name: (CHANNEL, np.full(n_units, arrays[name].fill, arrays[name].dtype))
+            for name in OF_IMAGE
+            if name in group.words.arrays and name not in units
+        }
+        made_of = self._fingerprints.get(units[CHECKPOINT].item(), 0)
+        units = units.drop_vars("is_dead").assign(
+            {
+                **emptied,
+                "note": (CHANNEL, np.where(is_dead, _DEAD, "").astype(object)),
+                "status": (CHANNEL, np.where(is_dead, Status.DEAD, Status.COMPLETE)),
+                "params": (CHANNEL, np.full(n_units, params)),
+                FORM: (CHANNEL, np.zeros(n_units, np.uint8)),
+                FINGERPRINT: (CHANNEL, np.full(n_units, made_of, np.uint64)),
+            }
+        )
+        group.commit(units)
+        return units
 
     def fail(self, label: str, task: UnitTask, error: str) -> None:
         """Mark a task's units failed, with the error; those that are complete are kept."""
@@ -178,6 +212,17 @@ class FeatureRecorder:
         for number in range(self.number_of_images):
             variant = f"{task.objective}-{number}"
             yield variant, self._groups[variant]
+
+    def _own_params(self, variant: str, group: FeatureGroup) -> list[int]:
+        """Places of this sweep's parameters in a group's table, also as of what was refined."""
+        refined = self.refined_parameters
+        places = [i for i, each in enumerate(group.parameters) if each == refined]
+        return [self._params[variant], *places]
+
+    @property
+    def refined_parameters(self) -> dict[str, Any]:
+        """How images are made that begin at those of the checkpoints beside theirs."""
+        return {**self.parameters, "init_from": "neighbours"}
 
     def _count_kept(self, labels: Sequence[str], tasks: Sequence[UnitTask]) -> dict[str, int]:
         """Complete units of some tasks that were made otherwise than this sweep would."""
@@ -221,7 +266,9 @@ class FeatureRecorder:
         is_measured = fingerprint_of(params, group.parameters) == WEIGHTS
         is_of_others = is_measured & (weights != 0) & (made_of != 0) & (made_of != weights)
         state = np.full(status.shape, _DONE, np.uint8)
-        state[params != self._params[variant]] = _OTHER_OPTIONS
+        state[~np.isin(params, self._own_params(variant, group))] = _OTHER_OPTIONS
         state[is_of_others] = _OTHER_WEIGHTS
-        state[status != Status.COMPLETE] = _MISSING
+        # Of a dead unit nothing is worth keeping that was not tried as is asked for now.
+        is_tried = (status == Status.DEAD) & (state == _DONE) & (not self.overwrite)
+        state[(status != Status.COMPLETE) & ~is_tried] = _MISSING
         return state

@@ -55,6 +55,7 @@ _COMPARED = {
     "restart_sd": "standard deviation of the activation over restarts",
     "neighbour_max": "highest activation of the images of the checkpoints beside it",
     "seed_similarity": "similarity of feature images of different seeds",
+    "seed_similarity_null": "similarity of the feature images of different units",
 }
 COMPARED = tuple(_COMPARED)
 
@@ -62,6 +63,9 @@ COMPARED = tuple(_COMPARED)
 MEASURED = ("activation", "value_min", "value_max", "stop_step", "seed")
 FINGERPRINT, FORM, INFO = f"{SOURCE}/fingerprint", f"{SOURCE}/form", f"{SOURCE}/info"
 PROBLEM = f"{SOURCE}/problem"
+NEIGHBOURS = f"{SOURCE}/neighbours"
+# What tells of one image and not of its unit: it goes when the image does.
+OF_IMAGE = ("restart_sd", "neighbour_max", "seed_similarity", "seed_similarity_null", NEIGHBOURS)
 
 
 class Form(IntEnum):
@@ -97,6 +101,13 @@ SOURCES: dict[str, VariableSpec] = {
     FINGERPRINT: spec(UNIT_DIMS, "uint64", 0, "hash of the files or weights it was made of"),
     FORM: spec(UNIT_DIMS, "uint8", 0, "bits of dvis.kinds.features.words.Form"),
     PROBLEM: spec(UNIT_DIMS, TEXT, "", "what was wrong with the unit's files"),
+    NEIGHBOURS: spec(
+        UNIT_DIMS,
+        "uint64",
+        0,
+        "hash of the checkpoints beside it whose images were tried",
+        is_optional=True,
+    ),
     INFO: spec(UNIT_DIMS, TEXT, "", "info.json, verbatim, where the variables cannot repeat it"),
 }
 
