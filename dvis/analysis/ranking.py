@@ -177,9 +177,9 @@ def summary(
     A unit is dead at a checkpoint where even its own feature image, made to excite it, leaves its
     activation at `dead_level` or below. Behind a rectifier, a unit that no gradient reaches has an
     activation of exactly 0 and a loss that never changes; the activation tells as much as the loss
-    curve, and is a hundredth of the bytes. Units whose status is dead are dead. Of the others, those
-    that are not complete do not count. The result is on dask where the activation is, and then
-    nothing is computed.
+    curve, and is a hundredth of the bytes. Units whose status is dead are dead; of the others,
+    those that are not complete do not count. The result is on dask where the activation is, and
+    then nothing is computed.
 
     Parameters
     ----------

@@ -120,7 +120,7 @@ class FeatureRecorder:
         """Channels of a task whose images a checkpoint does not have, or not all."""
         channels = np.array(task.channels)
         is_there = np.ones(len(channels), bool)
-        for variant, group in self._of(task):
+        for variant, group in self.groups_of(task):
             state = self._state[variant, task.layer][group.rows[CHECKPOINT][label], channels]
             is_there &= state == _DONE if self.overwrite else state != _MISSING
         return tuple(channels[~is_there].tolist())
@@ -133,22 +133,9 @@ class FeatureRecorder:
         ndarray, (image_number, channel, rgb, y, x), float32, or None where there is none at all
         """
         inputs = []
-        for _, group in self._of(task):
-            at = (group.rows[CHECKPOINT][label], group.layers[task.layer], np.array(task.channels))
-            images, low, high, params, status = (
-                np.asarray(group.array(name).oindex[at])
-                for name in ("image", "value_min", "value_max", "params", "status")
-            )
-            table = group.parameters
-            tables = [table[i] if i >= 0 else {} for i in params.tolist()]
-            given = np.stack(
-                [
-                    model_input(image, bottom, top, of_image)
-                    for image, bottom, top, of_image in zip(images, low, high, tables, strict=True)
-                ]
-            )
-            given[status != Status.COMPLETE] = np.nan
-            inputs.append(np.moveaxis(given, -1, 1))
+        for _, group in self.groups_of(task):
+            row, layer = group.rows[CHECKPOINT][label], group.layers[task.layer]
+            inputs.append(model_inputs(group, row, layer, np.array(task.channels)))
         start = np.stack(inputs)
         return None if np.isnan(start).all() else start
 
@@ -156,7 +143,7 @@ class FeatureRecorder:
         """Put a task's result into the store; return what is to be said of its units."""
         said = []
         for (variant, group), (_, of_image) in zip(
-            self._of(task), result.groupby(IMAGE_NUMBER), strict=True
+            self.groups_of(task), result.groupby(IMAGE_NUMBER), strict=True
         ):
             units = of_image.squeeze(IMAGE_NUMBER, drop=True)
             units = units.assign_coords({CHECKPOINT: label, LAYER: task.layer})
@@ -200,7 +187,7 @@ class FeatureRecorder:
 
     def fail(self, label: str, task: UnitTask, error: str) -> None:
         """Mark a task's units failed, with the error; those that are complete are kept."""
-        for _, group in self._of(task):
+        for _, group in self.groups_of(task):
             labels = {CHECKPOINT: label, LAYER: task.layer, CHANNEL: list(task.channels)}
             group.fail(group.places(labels), error)
 
@@ -208,7 +195,12 @@ class FeatureRecorder:
         """Show readers all of it."""
         finish_import(self.store)
 
-    def _of(self, task: UnitTask) -> Iterator[tuple[str, FeatureGroup]]:
+    def group(self, variant: str) -> FeatureGroup:
+        """The group of a variant, by its objective and image number."""
+        return self._groups[variant]
+
+    def groups_of(self, task: UnitTask) -> Iterator[tuple[str, FeatureGroup]]:
+        """Names and groups of a task's variants, by image number."""
         for number in range(self.number_of_images):
             variant = f"{task.objective}-{number}"
             yield variant, self._groups[variant]
@@ -228,7 +220,7 @@ class FeatureRecorder:
         """Complete units of some tasks that were made otherwise than this sweep would."""
         n_units = dict.fromkeys(_WHY.values(), 0)
         for task in () if self.overwrite else tasks:
-            for variant, group in self._of(task):
+            for variant, group in self.groups_of(task):
                 rows = [group.rows[CHECKPOINT][label] for label in labels]
                 state = self._state[variant, task.layer][np.ix_(rows, task.channels)]
                 for why, text in _WHY.items():
@@ -272,3 +264,20 @@ class FeatureRecorder:
         is_tried = (status == Status.DEAD) & (state == _DONE) & (not self.overwrite)
         state[(status != Status.COMPLETE) & ~is_tried] = _MISSING
         return state
+
+
+def model_inputs(group: FeatureGroup, row: int, layer: int, channels: np.ndarray) -> np.ndarray:
+    """Model inputs of a layer's images at a checkpoint, (channel, rgb, y, x), float32.
+
+    Those of units that are not complete are NaN.
+    """
+    images, low, high, params, status = (
+        np.asarray(group.array(name).oindex[row, layer, channels])
+        for name in ("image", "value_min", "value_max", "params", "status")
+    )
+    table = group.parameters
+    tables = [table[i] if i >= 0 else {} for i in params.tolist()]
+    units = zip(images, low, high, tables, strict=True)
+    given = np.stack([model_input(*of_image) for of_image in units])
+    given[status != Status.COMPLETE] = np.nan
+    return np.moveaxis(given, -1, 1)

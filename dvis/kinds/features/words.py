@@ -58,6 +58,10 @@ _COMPARED = {
     "seed_similarity_null": "similarity of the feature images of different units",
 }
 COMPARED = tuple(_COMPARED)
+NEIGHBOUR_MAX, SEED_SIMILARITY = "neighbour_max", "seed_similarity"
+SEED_NULL = "seed_similarity_null"
+# An image of another checkpoint is better by this share of the activation, or as good.
+BEATEN_BY = 0.05
 
 # What is written of a unit beside its image and loss.
 MEASURED = ("activation", "value_min", "value_max", "stop_step", "seed")
@@ -65,7 +69,7 @@ FINGERPRINT, FORM, INFO = f"{SOURCE}/fingerprint", f"{SOURCE}/form", f"{SOURCE}/
 PROBLEM = f"{SOURCE}/problem"
 NEIGHBOURS = f"{SOURCE}/neighbours"
 # What tells of one image and not of its unit: it goes when the image does.
-OF_IMAGE = ("restart_sd", "neighbour_max", "seed_similarity", "seed_similarity_null", NEIGHBOURS)
+OF_IMAGE = ("restart_sd", NEIGHBOUR_MAX, SEED_SIMILARITY, SEED_NULL, NEIGHBOURS)
 
 
 class Form(IntEnum):
@@ -119,6 +123,12 @@ WORDS = Words(
     name_attr="variant",
     noun="feature images",
 )
+
+
+def is_beaten(activation: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Whether another activation is higher by more than a twentieth; of none, NaN, it is not."""
+    beaten: np.ndarray = other > activation + BEATEN_BY * np.abs(activation)
+    return beaten
 
 
 def block_checkpoints(height: int, width: int, codec: str) -> int:

@@ -1,6 +1,5 @@
 """Feature visualisation as a measurement: one model in, feature images of its units out."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Literal
@@ -29,7 +28,14 @@ from dvis.kinds.features.measure.restarts import (
     start_of_attempt,
 )
 from dvis.kinds.features.measure.similarity import of_seeds, profiles
-from dvis.kinds.features.measure.stored import StoredImage, activations, model_input, quantise
+from dvis.kinds.features.measure.spectra import spectrum_name
+from dvis.kinds.features.measure.stored import (
+    StoredImage,
+    activations,
+    model_input,
+    quantise,
+    values_of,
+)
 from dvis.kinds.features.options import FeatureSettings, Precision
 from dvis.kinds.features.words import (
     BLOCK_CHANNELS,
@@ -113,7 +119,7 @@ class FeatureVisualisation:
             INPUT_STD: [1.0] * n_channels if is_pixel else list(self.std),
             "number_of_images": self.number_of_images,
             "precision": self.precision,
-            "spectrum": self._spectrum,
+            "spectrum": spectrum_name(self.settings.param, self.magnitude),
             # Not of one, so that what older versions made of the same options is known as such.
             **({"restarts": self.restarts} if self.restarts > 1 else {}),
         }
@@ -123,13 +129,6 @@ class FeatureVisualisation:
         """Arrays that its results have beside those of every feature image."""
         asked = {"restart_sd": self.restarts > 1, "seed_similarity": self.number_of_seeds > 1}
         return [name for name, is_asked in asked.items() if is_asked]
-
-    @property
-    def _spectrum(self) -> str:
-        """What tells the spectrum of maco images from others: 1/f, or a hash."""
-        if self.magnitude is None:
-            return "1/f" if self.settings.param == "maco" else ""
-        return hashlib.blake2b(self.magnitude.tobytes(), digest_size=8).hexdigest()
 
     def outputs(self, model: nn.Module) -> dict[str, LayerOutput]:
         """What each of the layers gives.
@@ -147,7 +146,7 @@ class FeatureVisualisation:
                 f"gauss_kernel_size is {kernel}, too wide for images of {self.image_size} px; give "
                 f"less than {2 * self.image_size}"
             )
-        outputs = trace_layers(model, self._blank(model))
+        outputs = trace_layers(model, self.blank(model))
         found = of_layers(model, outputs, self.layers)
         for layer, output in found.items():
             self._check(layer, output)
@@ -192,7 +191,7 @@ class FeatureVisualisation:
             several restarts `restart_sd`, with several seeds `seed_similarity`. An image to which
             no gradient came is tried again from three other seeds.
         """
-        outputs = trace_layers(model, self._blank(model))
+        outputs = trace_layers(model, self.blank(model))
         self._check(task.layer, outputs[task.layer])
         pairs = [(n, c) for n in range(self.number_of_images) for c in task.channels]
         units = [index for _, index in pairs]
@@ -290,6 +289,14 @@ class FeatureVisualisation:
         whole = grey[:, None, None].expand(-1, self.image_size, self.image_size)
         return profiles(model, outputs, layer, torch.cat([*inputs, whole[None]]))
 
+    def as_stored(self, start: np.ndarray, like: Tensor) -> tuple[list[StoredImage], Tensor]:
+        """What is stored of model inputs (image, rgb, y, x), and what the model takes of that."""
+        param = self._parametrisation(like)
+        normalisation = self._normalisation(param)
+        values = self._start(start[None], param, normalisation, like)
+        stored = [quantise(self._centre(v), is_bounded=param.is_bounded) for v in values]
+        return stored, model_input(stored, normalisation, like)
+
     def _choose(
         self,
         model: nn.Module,
@@ -368,7 +375,8 @@ class FeatureVisualisation:
     def _check(self, layer: str, output: LayerOutput) -> None:
         check_units(layer, output, self.channels, self.neurons, self.image_size)
 
-    def _blank(self, model: nn.Module) -> Tensor:
+    def blank(self, model: nn.Module) -> Tensor:
+        """An image of nothing, (1, channel, y, x), such as the model takes."""
         some = next(model.parameters())
         return some.new_zeros(1, len(self.mean), self.image_size, self.image_size)
 
@@ -383,14 +391,8 @@ class FeatureVisualisation:
     ) -> Tensor:
         """Values of model inputs (image_number, channel, rgb, y, x) as one batch."""
         inputs = torch.from_numpy(start).flatten(0, 1).to(like)[:, : len(self.mean)]
-        std = like.new_tensor(normalisation.std)[:, None, None]
-        values = inputs * std + like.new_tensor(normalisation.mean)[:, None, None]
         border = round(self.image_size * self.settings.crop_factor) - self.image_size
-        if border:
-            before, after = border // 2, border - border // 2
-            padding = (before, after, before, after)
-            values = nn.functional.pad(values, padding, mode="replicate")
-        return values
+        return values_of(inputs, normalisation, border)
 
     def _centre(self, values: Tensor) -> Tensor:
         first = (values.shape[-1] - self.image_size) // 2
