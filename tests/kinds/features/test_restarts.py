@@ -69,11 +69,15 @@ def test_a_unit_that_faint_noise_leaves_silent_is_found_from_more_contrast() -> 
     assert result.seed.values[2] == image_seed(0, "relu", 2, 0)
 
 
-def test_a_neuron_that_is_silent_at_first_is_found_and_a_dead_one_is_dead() -> None:
-    model = Contrast((2.0, 1e3)).eval()
+def test_neurons_that_are_silent_at_first_are_found_and_a_dead_one_is_dead() -> None:
+    model = Contrast((0.4,) * 8 + (1e3,)).eval()
     result = measured(measurement(neurons=((7, 7),)), model).isel(image_number=0)
-    assert result.is_dead.values.tolist() == [False, True]
-    assert result.activation.values[0] > 0
+    is_dead = result.is_dead.values
+    assert is_dead[-1]
+    assert (~is_dead[:-1]).sum() >= 4
+    assert (result.activation.values[:-1][~is_dead[:-1]] > 0).all()
+    first = [image_seed(0, "relu", channel, 0) for channel in range(8)]
+    assert (result.seed.values[:-1][~is_dead[:-1]] != np.array(first)[~is_dead[:-1]]).any()
 
 
 def test_a_dead_unit_changes_no_other(options: VisualizeOptions) -> None:
@@ -152,7 +156,7 @@ def dead_run(options: VisualizeOptions) -> VisualizeOptions:
     """Checkpoints at all of which channel 2 of bn2's ReLU is dead."""
     for path in write_checkpoints(Path(options.checkpoint_path[0]), 3):
         content = torch.load(path, weights_only=True)
-        content["model_state_dict"]["bn2.bias"][:] = 0.5
+        content["model_state_dict"]["bn2.bias"][:] = 8.0
         content["model_state_dict"]["bn2.bias"][2] = -1e3
         torch.save(content, path)
     return replace(options, layers=("relu",))
