@@ -230,7 +230,7 @@ def summary(
     n_units = activation.notnull().sum(CHANNEL)
     described = {
         "n_units": (n_units, "complete units", "1"),
-        "activation": (_quantiles(activation), "activation", activation.attrs.get("units", "1")),
+        "activation": (over_channels(activation), "activation", activation.attrs.get("units", "1")),
         "dead_share": (
             _dead_share(dataset, activation, dead_level),
             "share of dead units",
@@ -263,12 +263,12 @@ def _dead_share(dataset: xr.Dataset, activation: xr.DataArray, dead_level: float
     return share.transpose(CHECKPOINT, LAYER)
 
 
-def _quantiles(activation: xr.DataArray) -> xr.DataArray:
+def over_channels(values: xr.DataArray) -> xr.DataArray:
     """Quantiles over channels, (checkpoint, layer, quantile)."""
     at = np.array(QUANTILES)
     found: xr.DataArray = xr.apply_ufunc(
         quantiles,
-        activation,
+        values,
         kwargs={"at": at},
         input_core_dims=[[CHANNEL]],
         output_core_dims=[[QUANTILE]],

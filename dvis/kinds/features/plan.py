@@ -4,7 +4,7 @@ A model's name, its checkpoints and options in; `stores/{model}.zarr` grows. Wha
 skipped, so that a run that was stopped goes on, and more channels or checkpoints add to it.
 """
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
@@ -14,11 +14,13 @@ from torch import nn
 from dvis.kinds.features.cross_check import CrossCheck
 from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation
 from dvis.kinds.features.measure.neighbours import NeighbourCheck
+from dvis.kinds.features.measure.seed_pairs import PairTask, SeedPairs
 from dvis.kinds.features.measure.spectra import spectrum_of_images
 from dvis.kinds.features.options import VisualizeOptions
 from dvis.kinds.features.record import FeatureRecorder
+from dvis.kinds.features.seed_null import SeedNull, pair_tasks
 from dvis.kinds.features.starts import FromFolders, FromPrevious
-from dvis.kinds.features.words import NEIGHBOUR_MAX, NEIGHBOURS, WORDS
+from dvis.kinds.features.words import NEIGHBOUR_MAX, NEIGHBOURS, SEED_NULL, SEED_SIMILARITY, WORDS
 from dvis.models.data import InputTransform
 from dvis.models.devices import find_device
 from dvis.models.hooks import LayerOutput, layer_columns
@@ -96,8 +98,11 @@ def visualize(
     )
     report = carry_out(plan, run, options, client=client, progress=progress)
     report.notes[:0] = start.notes
-    if options.cross_check and len(run.checkpoints):
-        _cross_check(plan, recorders, run, options, report, client, progress)
+    how = {"client": client, "progress": progress}
+    if options.cross_check:
+        _cross_check(plan, recorders, run, options, report, how)
+    if options.number_of_seeds > 1:
+        _seed_null(plan, recorders, run, options, report, how)
     return report
 
 
@@ -134,8 +139,7 @@ def _cross_check(
     run: RunFacts,
     options: VisualizeOptions,
     report: Report,
-    client: "Client | None",
-    progress: bool,
+    how: Mapping[str, Any],
 ) -> None:
     """Try each unit's images of the checkpoints beside, and add what comes of it to the report."""
     checks: list[CrossCheck] = []
@@ -158,10 +162,44 @@ def _cross_check(
         recorder=recorder,
         unit="neighbour check",
     )
-    known = set(report.notes)
-    done = carry_out(again, run, options, client=client, progress=progress)
-    report.notes += [note for note in done.notes if note not in known]
+    _add(report, carry_out(again, run, options, **how))
     report.notes += checks[0].said()
+
+
+def _seed_null(
+    plan: Plan,
+    recorders: _Recorders,
+    run: RunFacts,
+    options: VisualizeOptions,
+    report: Report,
+    how: Mapping[str, Any],
+) -> None:
+    """Measure what the agreement of seeds is held against."""
+    nulls: list[SeedNull] = []
+
+    def recorder(plan: Plan, store: Path, run: RunFacts, place: Place) -> SeedNull:
+        nulls.append(SeedNull(recorders(plan, store, run, place, (SEED_SIMILARITY, SEED_NULL))))
+        return nulls[0]
+
+    def start(before: str | None, label: str, task: PairTask, /) -> Any:
+        return nulls[0](before, label, task)
+
+    again = replace(
+        plan,
+        measurement=SeedPairs(features=recorders.measurement),
+        tasks=pair_tasks(plan.tasks),
+        start=start,
+        is_chained=False,
+        recorder=recorder,
+        unit="pair",
+    )
+    _add(report, carry_out(again, run, options, **how))
+
+
+def _add(report: Report, done: Report) -> None:
+    """Add what went wrong in a further look to the report."""
+    known = set(report.notes)
+    report.notes += [note for note in done.notes if note not in known]
     report.n_failed += done.n_failed
 
 

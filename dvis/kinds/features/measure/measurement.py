@@ -27,7 +27,7 @@ from dvis.kinds.features.measure.restarts import (
     spread,
     start_of_attempt,
 )
-from dvis.kinds.features.measure.similarity import of_seeds, profiles
+from dvis.kinds.features.measure.similarity import grey_input, of_seeds, profiles
 from dvis.kinds.features.measure.spectra import spectrum_name
 from dvis.kinds.features.measure.stored import (
     StoredImage,
@@ -284,10 +284,9 @@ class FeatureVisualisation:
         """What a layer makes of stored images, (image, channel)."""
         some = next(model.parameters())
         normalisation = self._normalisation(self._parametrisation(some))
-        grey = (0.5 - some.new_tensor(self.mean)) / some.new_tensor(self.std)
         inputs = [model_input(images, normalisation, some)] if images else []
-        whole = grey[:, None, None].expand(-1, self.image_size, self.image_size)
-        return profiles(model, outputs, layer, torch.cat([*inputs, whole[None]]))
+        grey = grey_input(self.mean, self.std, self.image_size, some)
+        return profiles(model, outputs, layer, torch.cat([*inputs, grey]))
 
     def as_stored(self, start: np.ndarray, like: Tensor) -> tuple[list[StoredImage], Tensor]:
         """What is stored of model inputs (image, rgb, y, x), and what the model takes of that."""

@@ -56,6 +56,12 @@ def profiles(
     return found
 
 
+def grey_input(mean: Sequence[float], std: Sequence[float], size: int, like: Tensor) -> Tensor:
+    """What a model takes of a grey image, (1, channel, y, x)."""
+    levels = (0.5 - like.new_tensor(mean)) / like.new_tensor(std)
+    return levels[None, :, None, None].expand(-1, -1, size, size)
+
+
 def similarity(first: np.ndarray, second: np.ndarray, made_for: Collection[int]) -> float:
     """Correlation of two profiles (channel,) without the channels that they were made for.
 
