@@ -4,21 +4,30 @@ from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-import numpy as np
 import xarray as xr
 
-from dvis.analysis.control import VALUE, controlled
+from dvis.analysis.control import CONTROL, VALUE, controlled
+from dvis.analysis.ranking import QUANTILE
 from dvis.kinds.features.agreement import seed_agreement
-from dvis.plots.canvas import evenly, headline, layer_colors, saved, subplots, without_box
+from dvis.plots.canvas import (
+    Color,
+    evenly,
+    headline,
+    layer_colors,
+    saved,
+    subplots,
+    without_box,
+)
 from dvis.plots.curves import points
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null, null_note
 from dvis.plots.selection import at_layer, listed, origin_of
 from dvis.plots.ticks import plain
-from dvis.plots.time_axis import Scale, XAxis, show_axis, time_axis
+from dvis.plots.time_axis import Scale, TimeAxis, XAxis, show_axis, time_axis
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, counted
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _PANEL_INCHES = (2.3, 1.7)
@@ -65,12 +74,10 @@ def seeds(
     chosen = dataset if channels is None else dataset.sel({CHANNEL: channels})
     agreement = seed_agreement(chosen)
     axis = time_axis(dataset, x, xscale)
-    layers_there = [str(name) for name in agreement[LAYER].values]
-    named = [
-        str(at_layer(dataset, name)[LAYER].item())
-        for name in listed(dataset, LAYER, layer) or layers_there
-    ]
-    n_units = agreement["n_units"].sel(control=VALUE).max(CHECKPOINT)
+    all_layers = [str(name) for name in agreement[LAYER].values]
+    asked = listed(dataset, LAYER, layer) or all_layers
+    n_units = agreement["n_units"].sel({CONTROL: VALUE}).max(CHECKPOINT)
+    named = [str(at_layer(dataset, name)[LAYER].item()) for name in asked]
     there = [name for name in named if int(n_units.sel({LAYER: name})) > 0]
     if not there:
         raise ValueError("No layer has units whose seeds were compared; nothing to draw")
@@ -87,34 +94,35 @@ def seeds(
         sharey=True,
         layout="constrained",
     )
-    colors = layer_colors(layers_there)
-    found = controlled(agreement, "similarity")
-    of_seeds = agreement["similarity"].sel(control=VALUE)
-    for place, axes in enumerate(grid.flat):
-        if place >= len(layers):
-            axes.set_axis_off()
-            continue
-        name = layers[place]
+    colors = layer_colors(all_layers)
+    for name, axes in zip(layers, grid.flat, strict=False):
         show_axis(axes, axis, inches=width - 0.6)
-        low, high, median = (
-            each.sel({LAYER: name}).values[axis.places]
-            for each in (found.low, found.high, found.value)
-        )
-        draw_null(axes, axis.positions, low, high)
-        edges = [
-            of_seeds.sel({LAYER: name, "quantile": at}).values[axis.places] for at in (0.25, 0.75)
-        ]
-        axes.fill_between(axis.positions, *edges, color=colors[name], alpha=0.25, lw=0)
-        axes.plot(
-            axis.positions, median, color=colors[name], lw=2.2, **points(np.asarray(median), most=0)
-        )
+        _draw(axes, axis, agreement.sel({LAYER: name}), colors[name])
         title = f"{name}, {counted(int(n_units.sel({LAYER: name})), 'unit')}"
         axes.set_title(plain(title), loc="left", fontsize=8)
-        axes.tick_params(labelsize=7)
-        axes.set_xlabel("")
-        without_box(axes)
+    for axes in grid.flat[len(layers) :]:
+        axes.set_axis_off()
     figure.supylabel("similarity of two seeds' images", fontsize=9)
     left_out = f"{len(layers)} of {len(there)} layers" if len(layers) < len(there) else ""
-    notes = (left_out, "line: median; colour: middle half of units", null_note(found.exchanged))
+    notes = (
+        left_out,
+        "line: median; colour: middle half of units",
+        null_note(controlled(agreement, "similarity").exchanged),
+    )
     headline(figure, "Agreement of two seeds", origin_of(dataset), axis.note, *notes)
     return saved(figure, path)
+
+
+def _draw(axes: "Axes", axis: TimeAxis, of_layer: xr.Dataset, color: Color) -> None:
+    """Draw a layer's median and middle half over the band of its null."""
+    found = controlled(of_layer, "similarity")
+    draw_null(axes, axis.positions, found.low.values[axis.places], found.high.values[axis.places])
+    of_seeds = of_layer["similarity"].sel({CONTROL: VALUE})
+    low, median, high = (
+        of_seeds.sel({QUANTILE: at}).values[axis.places] for at in (0.25, 0.5, 0.75)
+    )
+    axes.fill_between(axis.positions, low, high, color=color, alpha=0.25, lw=0)
+    axes.plot(axis.positions, median, color=color, lw=2.2, **points(median))
+    axes.tick_params(labelsize=7)
+    axes.set_xlabel("")
+    without_box(axes)
