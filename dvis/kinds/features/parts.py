@@ -5,7 +5,7 @@ from collections.abc import Iterator
 from dvis.analysis.control import controlled
 from dvis.kinds.features.agreement import seed_agreement
 from dvis.kinds.features.read import FEATURE_READER
-from dvis.kinds.features.words import SEED_NULL, SEED_SIMILARITY
+from dvis.kinds.features.words import KIND, SEED_NULL, SEED_SIMILARITY
 from dvis.kinds.parts import Asked, Curves, Line
 from dvis.plots.canvas import evenly
 from dvis.schema import CHECKPOINT, LAYER
@@ -15,7 +15,7 @@ _MAX_LAYERS = 8
 
 def seed_curves(asked: Asked) -> Iterator[Curves]:
     """How alike two seeds are in the run's default variant, by layer, where they were compared."""
-    if asked.unit is not None:
+    if asked.unit is not None or not asked.contents.of(KIND, asked.run):
         return
     entry = FEATURE_READER.choose(asked.contents, asked.run, None)
     dataset = FEATURE_READER.open_entry(asked.store, asked.contents, entry)
