@@ -137,6 +137,19 @@ def test_the_null_depends_on_no_batch_and_is_measured_once(
         np.testing.assert_allclose(alone[name], together[name], atol=1e-4)
 
 
+def test_seeds_of_what_is_there_are_compared_when_it_is_overwritten(
+    options: VisualizeOptions,
+) -> None:
+    options = replace(options, cross_check=False)
+    visualize(options)
+    of_seeds = replace(options, number_of_seeds=2, layers=("conv2",))
+    assert visualize(of_seeds).kept["of other options"] == 12
+    assert visualize(replace(of_seeds, overwrite=True)).n_measured == 12
+    found = dvis.open(options.store).sel(channel=[0, 1, 2, 3])
+    assert np.isfinite(found.seed_similarity.sel(layer="conv2")).all()
+    assert found.seed_similarity.sel(layer="conv1").isnull().all()
+
+
 def test_one_unit_of_a_layer_has_no_null(options: VisualizeOptions) -> None:
     visualize(replace(options, number_of_seeds=2, channels=(1,)))
     dataset = dvis.open(options.store)

@@ -49,6 +49,7 @@ from dvis.models.hooks import LayerOutput, trace_layers
 from dvis.schema import CHANNEL, LAYER, NOTES, RGB, X, Y
 
 Aggregation = Literal["average", "sum", "single"]
+_SEVERAL = ("restarts", "number_of_seeds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -121,7 +122,7 @@ class FeatureVisualisation:
             "precision": self.precision,
             "spectrum": spectrum_name(self.settings.param, self.magnitude),
             # Not of one, so that what older versions made of the same options is known as such.
-            **({"restarts": self.restarts} if self.restarts > 1 else {}),
+            **{n: getattr(self, n) for n in _SEVERAL if getattr(self, n) > 1},
         }
 
     @property
