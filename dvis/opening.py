@@ -60,7 +60,8 @@ def open(  # dvis.open reads like the builtin that it stands for
         - `stop_step`, `seed`, `params` (checkpoint, layer, channel), int32, -1 where unknown;
         - `loss` (checkpoint, layer, channel, step_in_run), float32, NaN after the last step;
         - `status` (checkpoint, layer, channel), uint8: 0 absent, 1 complete, 2 incomplete,
-          3 failed;
+          3 failed, 4 dead: from no start did a gradient reach the image. A dead unit has no image;
+          its `activation` is what was measured, which births, medians and pictures leave out;
         - `train_loss`, `val_accuracy` and other numbers (checkpoint), float64, that the training
           kept with its checkpoints, where it did;
         - `llc`, `llc_se`, `llc_n_diverged`, float64, and `llc_is_settled`, bool (checkpoint), where

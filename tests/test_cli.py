@@ -50,9 +50,19 @@ def test_ingest_prints_a_table_and_the_problems(
     code, out, _ = run(capsys, "ingest", str(tree))
     assert code == 0
     assert out.splitlines()[1].split() == [
-        *("run", "variant", "checkpoints", "layers", "complete", "incomplete", "failed")
+        *("run", "variant", "checkpoints", "layers"),
+        *("complete", "incomplete", "failed", "dead"),
     ]
-    assert out.splitlines()[3].split() == ["checkpoints", "average-0", "3", "2", "18", "0", "0"]
+    assert out.splitlines()[3].split() == [
+        "checkpoints",
+        "average-0",
+        "3",
+        "2",
+        "18",
+        "0",
+        "0",
+        "0",
+    ]
     jpg = tree / "checkpoints" / CHECKPOINTS[0] / "layer_layer1_channel_7_average.jpg"
     write_unit(jpg.parent, channel=7, jpg=b"\xff\xd8")
     code, out, _ = run(capsys, "ingest", str(tree))

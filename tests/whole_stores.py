@@ -55,7 +55,7 @@ def state_of(store: Path) -> dict[str, xr.Dataset]:
             [np.asarray(group[dim][:]).tolist().index(label) for label in dataset[dim].values]
             for dim in ("checkpoint", "layer")
         )
-        for name in SOURCES:
+        for name in filter(group.__contains__, SOURCES):
             values = np.asarray(group[name][:])[rows][:, layers]
             if values.dtype == TEXT:
                 values = np.array(values.tolist(), dtype=str)

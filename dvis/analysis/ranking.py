@@ -20,7 +20,7 @@ from dvis.analysis.trajectories import (
     positions_beside,
     quantiles,
 )
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status, did_you_mean
 
 RANK, QUANTILE = "rank", "quantile"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -177,8 +177,9 @@ def summary(
     A unit is dead at a checkpoint where even its own feature image, made to excite it, leaves its
     activation at `dead_level` or below. Behind a rectifier, a unit that no gradient reaches has an
     activation of exactly 0 and a loss that never changes; the activation tells as much as the loss
-    curve, and is a hundredth of the bytes. Units that are not complete do not count. The result is
-    on dask where the activation is, and then nothing is computed.
+    curve, and is a hundredth of the bytes. Units whose status is dead are dead; of the others,
+    those that are not complete do not count. The result is on dask where the activation is, and
+    then nothing is computed.
 
     Parameters
     ----------
@@ -196,7 +197,8 @@ def summary(
         - `n_units` (checkpoint, layer), int64: complete units with an activation;
         - `activation` (checkpoint, layer, quantile), float64: quantiles 0.05, 0.25, 0.5, 0.75 and
           0.95 over these, NaN where there are none;
-        - `dead_share` (checkpoint, layer), float64: of these, NaN where there are none;
+        - `dead_share` (checkpoint, layer), float64: of these and those whose status is dead, NaN
+          where there are none;
         - `born_share` (checkpoint, layer), float64, with `births`: units born by then, of all units
           of which births can tell; NaN where there are none.
 
@@ -228,9 +230,9 @@ def summary(
     n_units = activation.notnull().sum(CHANNEL)
     described = {
         "n_units": (n_units, "complete units", "1"),
-        "activation": (_quantiles(activation), "activation", activation.attrs.get("units", "1")),
+        "activation": (over_channels(activation), "activation", activation.attrs.get("units", "1")),
         "dead_share": (
-            (activation <= dead_level).sum(CHANNEL) / n_units.where(n_units > 0),
+            _dead_share(dataset, activation, dead_level),
             "share of dead units",
             "1",
         ),
@@ -249,12 +251,24 @@ def summary(
     )
 
 
-def _quantiles(activation: xr.DataArray) -> xr.DataArray:
+def _dead_share(dataset: xr.Dataset, activation: xr.DataArray, dead_level: float) -> xr.DataArray:
+    """Share of units that are dead by their status or their activation, (checkpoint, layer)."""
+    is_dead = activation <= dead_level
+    is_known = activation.notnull()
+    if "status" in dataset and set(dataset["status"].dims) <= set(activation.dims):
+        is_told = dataset["status"] == Status.DEAD
+        is_dead, is_known = is_dead | is_told, is_known | is_told
+    n_known = is_known.sum(CHANNEL)
+    share: xr.DataArray = is_dead.sum(CHANNEL) / n_known.where(n_known > 0)
+    return share.transpose(CHECKPOINT, LAYER)
+
+
+def over_channels(values: xr.DataArray) -> xr.DataArray:
     """Quantiles over channels, (checkpoint, layer, quantile)."""
     at = np.array(QUANTILES)
     found: xr.DataArray = xr.apply_ufunc(
         quantiles,
-        activation,
+        values,
         kwargs={"at": at},
         input_core_dims=[[CHANNEL]],
         output_core_dims=[[QUANTILE]],

@@ -57,6 +57,10 @@ class Curves:
         What a band and a cross stand for, such as `± standard error`.
     with_zero : bool
         Whether the vertical axis begins at 0.
+    null_low, null_high : numbers, (checkpoint,), optional
+        Where the null of all lines lies, which the page draws as a grey band behind them.
+    null_text : str
+        What the null exchanges, such as `90 % of pairs of different units`.
     """
 
     shape: ClassVar[str] = "curves"
@@ -66,6 +70,9 @@ class Curves:
     band: str = ""
     remark: str = ""
     with_zero: bool = False
+    null_low: Numbers | None = None
+    null_high: Numbers | None = None
+    null_text: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

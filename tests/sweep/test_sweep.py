@@ -108,7 +108,12 @@ def test_weights_are_loaded_once_per_checkpoint_and_worker(
     log = tmp_path / "loads"
     monkeypatch.setenv("DVIS_TEST_LOADS", str(log))
     counted = replace(
-        options, model="tiny_models:counted_net", workers=None, channels=(), batch_size=1
+        options,
+        model="tiny_models:counted_net",
+        workers=None,
+        channels=(),
+        batch_size=1,
+        cross_check=False,  # which goes over the checkpoints once more
     )
     with_one = replace(counted, workers=0, store=tmp_path / "one.zarr")
     assert visualize(with_one).n_measured == 72

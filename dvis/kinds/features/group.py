@@ -165,10 +165,14 @@ class FeatureGroup(Group):
     def _put_images(self, places: Places, values: np.ndarray, status: np.ndarray) -> None:
         blocks = self.blocks
         good = np.flatnonzero(status == Status.COMPLETE)
-        chosen = {dim: np.broadcast_to(place, len(status))[good] for dim, place in places.items()}
-        for path, members in _by_block(blocks, chosen).items():
+        for path, members in _by_block(blocks, _those(places, status, good)).items():
             images = {at: _encoded(values[good[i]], blocks.codec) for i, at in members}
             blocks.merge(path, images)
+        # A dead unit has none: that of another optimisation would look like its own.
+        dead = np.flatnonzero(status == Status.DEAD)
+        for path, members in _by_block(blocks, _those(places, status, dead)).items():
+            if path.exists():
+                blocks.merge(path, {}, drop={position for _, position in members})
 
 
 def feature_words(
@@ -198,6 +202,11 @@ def _by_block(blocks: ImageBlocks, places: Places) -> dict[Path, list[tuple[int,
         path = blocks.path(block_row, layer, column)
         members.setdefault(path, []).append((i, (inside, place)))
     return members
+
+
+def _those(places: Places, status: np.ndarray, chosen: np.ndarray) -> Places:
+    """Places of some of the parts."""
+    return {dim: np.broadcast_to(place, len(status))[chosen] for dim, place in places.items()}
 
 
 def _encoded(pixels: np.ndarray, codec: str) -> bytes:

@@ -9,6 +9,7 @@ from dvis.kinds.features import pictures
 from dvis.kinds.features.check import feature_faults
 from dvis.kinds.features.command import compact, verify, visualize_command
 from dvis.kinds.features.group import FeatureGroup
+from dvis.kinds.features.parts import seed_curves
 from dvis.kinds.features.read import FEATURE_READER, choose_variant
 from dvis.kinds.features.shown.shown_features import ShownFeatures
 from dvis.kinds.features.tally import feature_problems, feature_table
@@ -32,6 +33,7 @@ FEATURES = Kind(
     faults=feature_faults,
     describe=feature_table,
     problems=feature_problems,
+    parts=seed_curves,
     shown=ShownFeatures,
     imported=import_tree,
     commands={
@@ -52,6 +54,7 @@ FEATURES = Kind(
             one=UNIT,
         ),
         "grid": Picture(draw=_grid, options=("checkpoint", "max_images"), **_OPENS, one=("layer",)),
+        "seeds": Picture(draw=pictures.seeds, options=("x", "xscale"), **_OPENS),
         "heatmap": Picture(draw=plots.heatmap, options=OVER_TRAINING, **_OPENS),
         "births": Picture(draw=plots.births_by_layer, options=OVER_TRAINING, **_OPENS),
     },

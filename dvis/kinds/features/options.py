@@ -239,6 +239,18 @@ class VisualizeOptions(RunOptions):
         What of a channel is maximised: its average, its sum, or a single neuron at its centre.
     number_of_images
         Images of each unit.
+    restarts
+        Optimisations of each image from different seeds: the best is kept, and the spread of their
+        activations stored as restart_sd. One to which no gradient comes is always tried from three
+        more.
+    number_of_seeds
+        Seeds whose images are compared with each other, for the agreement stored as
+        seed_similarity, and of which none but the restarts is kept.
+    cross_check
+        Try the images of the checkpoints beside each unit's at its own, which is stored as
+        neighbour_max, say where they activate it more than its own, and begin at them what is dead.
+    refine
+        Optimise those units again from that better image, and keep the better result.
     init_images_dir
         Folders of a jpg/json tree to start from; the first that has a unit's image gives it.
     init_from
@@ -261,6 +273,10 @@ class VisualizeOptions(RunOptions):
     neurons: str | None = None
     aggregation: Literal["average", "sum", "single"] = "average"
     number_of_images: int = 1
+    restarts: int = 1
+    number_of_seeds: int = 1
+    cross_check: bool = True
+    refine: bool = False
     init_images_dir: tuple[Path, ...] = ()
     init_from: Literal["noise", "previous"] = "noise"
     batch_size: int | None = None
@@ -273,7 +289,10 @@ class VisualizeOptions(RunOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least("number_of_images", self.number_of_images, 1)
+        for name in ("number_of_images", "restarts", "number_of_seeds"):
+            at_least(name, getattr(self, name), 1)
+        if self.refine and not self.cross_check:
+            raise ValueError("refine needs the cross-check; leave --no-cross-check out")
         at_least("batch_size", self.batch_size, 1)
         if self.init_images_dir and self.init_from == "previous":
             raise ValueError("give init_images_dir or init_from previous, not both")

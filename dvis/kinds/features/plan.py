@@ -4,17 +4,23 @@ A model's name, its checkpoints and options in; `stores/{model}.zarr` grows. Wha
 skipped, so that a run that was stopped goes on, and more channels or checkpoints add to it.
 """
 
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from torch import nn
 
+from dvis.kinds.features.cross_check import CrossCheck
 from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation
+from dvis.kinds.features.measure.neighbours import NeighbourCheck
+from dvis.kinds.features.measure.seed_pairs import PairTask, SeedPairs
 from dvis.kinds.features.measure.spectra import spectrum_of_images
 from dvis.kinds.features.options import VisualizeOptions
 from dvis.kinds.features.record import FeatureRecorder
+from dvis.kinds.features.seed_null import SeedNull, pair_tasks
 from dvis.kinds.features.starts import FromFolders, FromPrevious
-from dvis.kinds.features.words import WORDS
+from dvis.kinds.features.words import NEIGHBOUR_MAX, NEIGHBOURS, SEED_NULL, SEED_SIMILARITY, WORDS
 from dvis.models.data import InputTransform
 from dvis.models.devices import find_device
 from dvis.models.hooks import LayerOutput, layer_columns
@@ -73,21 +79,11 @@ def visualize(
     tasks = measurement.tasks(outputs)
     _check_asked_for(options, run, tasks)
     start = _FromOptions(options, measurement)
+    recorders = _Recorders(options, measurement, outputs)
 
     def recorder(plan: Plan, store: Path, run: RunFacts, place: Place) -> FeatureRecorder:
-        made = FeatureRecorder(
-            store,
-            place.run,
-            image_size=measurement.image_size,
-            number_of_images=measurement.number_of_images,
-            parameters={**measurement.parameters, **_origin(options)},
-            overwrite=place.overwrite,
-            noted=plan.made_with,
-        )
-        start.recorder = made
-        names = [checkpoint.name for checkpoint in run.checkpoints]
-        columns = layer_columns(outputs)
-        return made.prepare(names, run.steps, columns, tasks, run.fingerprints)
+        start.recorder = recorders(plan, store, run, place, measurement.compared)
+        return start.recorder
 
     plan = Plan(
         model=options.model,
@@ -102,7 +98,109 @@ def visualize(
     )
     report = carry_out(plan, run, options, client=client, progress=progress)
     report.notes[:0] = start.notes
+    how = {"client": client, "progress": progress}
+    if options.cross_check:
+        _cross_check(plan, recorders, run, options, report, how)
+    if options.number_of_seeds > 1:
+        _seed_null(plan, recorders, run, options, report, how)
     return report
+
+
+@dataclass(frozen=True)
+class _Recorders:
+    """Makes the recorders of a plan and of those that look again at what it made."""
+
+    options: VisualizeOptions
+    measurement: FeatureVisualisation
+    outputs: dict[str, LayerOutput]
+
+    def __call__(
+        self, plan: Plan, store: Path, run: RunFacts, place: Place, compared: Sequence[str]
+    ) -> FeatureRecorder:
+        """A recorder whose groups have certain arrays beside the usual."""
+        made = FeatureRecorder(
+            store,
+            place.run,
+            image_size=self.measurement.image_size,
+            number_of_images=self.measurement.number_of_images,
+            parameters={**self.measurement.parameters, **_origin(self.options)},
+            overwrite=place.overwrite,
+            noted=plan.made_with,
+            compared=compared,
+        )
+        names = [checkpoint.name for checkpoint in run.checkpoints]
+        columns = layer_columns(self.outputs)
+        return made.prepare(names, run.steps, columns, plan.tasks, run.fingerprints)
+
+
+def _cross_check(
+    plan: Plan,
+    recorders: _Recorders,
+    run: RunFacts,
+    options: VisualizeOptions,
+    report: Report,
+    how: Mapping[str, Any],
+) -> None:
+    """Try each unit's images of the checkpoints beside, and add what comes of it to the report."""
+    checks: list[CrossCheck] = []
+
+    def recorder(plan: Plan, store: Path, run: RunFacts, place: Place) -> CrossCheck:
+        made = recorders(plan, store, run, place, (NEIGHBOUR_MAX, NEIGHBOURS))
+        checks.append(CrossCheck(made, plan.tasks, options.refine))
+        return checks[0]
+
+    def start(before: str | None, label: str, task: FeatureTask, /) -> Any:
+        return checks[0](before, label, task)
+
+    measurement = NeighbourCheck(features=recorders.measurement, is_refined=options.refine)
+    again = replace(
+        plan,
+        measurement=measurement,
+        start=start,
+        # In the order of training, so that what is made better is what the next one is tried with.
+        is_chained=True,
+        recorder=recorder,
+        unit="neighbour check",
+    )
+    _add(report, carry_out(again, run, options, **how))
+    report.notes += checks[0].said()
+
+
+def _seed_null(
+    plan: Plan,
+    recorders: _Recorders,
+    run: RunFacts,
+    options: VisualizeOptions,
+    report: Report,
+    how: Mapping[str, Any],
+) -> None:
+    """Measure what the agreement of seeds is held against."""
+    nulls: list[SeedNull] = []
+
+    def recorder(plan: Plan, store: Path, run: RunFacts, place: Place) -> SeedNull:
+        nulls.append(SeedNull(recorders(plan, store, run, place, (SEED_SIMILARITY, SEED_NULL))))
+        return nulls[0]
+
+    def start(before: str | None, label: str, task: PairTask, /) -> Any:
+        return nulls[0](before, label, task)
+
+    again = replace(
+        plan,
+        measurement=SeedPairs(features=recorders.measurement),
+        tasks=pair_tasks(plan.tasks),
+        start=start,
+        is_chained=False,
+        recorder=recorder,
+        unit="pair",
+    )
+    _add(report, carry_out(again, run, options, **how))
+
+
+def _add(report: Report, done: Report) -> None:
+    """Add what went wrong in a further look to the report."""
+    known = set(report.notes)
+    report.notes += [note for note in done.notes if note not in known]
+    report.n_failed += done.n_failed
 
 
 def _check_asked_for(options: VisualizeOptions, run: RunFacts, tasks: list[FeatureTask]) -> None:
@@ -192,6 +290,8 @@ def _measurement(options: VisualizeOptions, taken: InputTransform) -> FeatureVis
         neurons=options.neuron_positions,
         aggregation=options.aggregation,
         number_of_images=options.number_of_images,
+        restarts=options.restarts,
+        number_of_seeds=options.number_of_seeds,
         batch_size=options.batch_size or batch_size,
         magnitude=magnitude,
         precision=options.precision,

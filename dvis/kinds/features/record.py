@@ -14,15 +14,23 @@ from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.levels import model_input
 from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
 from dvis.kinds.features.run_notes import finish_import
-from dvis.kinds.features.words import FINGERPRINT, FORM, IMAGE_NUMBER, size_label
+from dvis.kinds.features.words import (
+    FINGERPRINT,
+    FORM,
+    IMAGE_NUMBER,
+    OF_IMAGE,
+    SCALARS,
+    SOURCES,
+    size_label,
+)
 from dvis.names import CheckpointName
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status
 from dvis.store.writer import restructuring
 from dvis.sweep.record import OTHER_WEIGHTS, said_of
 
 _MISSING, _DONE, _OTHER_OPTIONS, _OTHER_WEIGHTS = range(4)
 _WHY = {_OTHER_OPTIONS: "of other options", _OTHER_WEIGHTS: OTHER_WEIGHTS}
-_DEAD = "dead: no gradient reached the image, which stayed as it began"
+_DEAD = "dead: from no start did a gradient reach the image"
 
 
 class UnitTask(Protocol):
@@ -54,11 +62,13 @@ class FeatureRecorder:
         parameters: Mapping[str, Any],
         overwrite: bool = False,
         noted: Mapping[str, str] | None = None,
+        compared: Sequence[str] = (),
     ) -> None:
         self.store, self.run = store, run
         self.image_size, self.number_of_images = image_size, number_of_images
         self.parameters, self.overwrite = parameters, overwrite
         self.noted = dict(noted or {})
+        self.compared = list(compared)
         self.kept: dict[str, int] = {}
         self._groups: dict[str, FeatureGroup] = {}
         self._params: dict[str, int] = {}
@@ -94,6 +104,8 @@ class FeatureRecorder:
                 for number in range(self.number_of_images):
                     variant = f"{objective}-{number}"
                     group = self._open_group(variant)
+                    group.add_arrays(self.compared)
+                    group.array("status").attrs.update(group.words.arrays["status"].attrs)
                     group.grow_units(checkpoints, **columns)
                     group.write_column("step", steps)
                     group.note(**self.noted)
@@ -108,7 +120,7 @@ class FeatureRecorder:
         """Channels of a task whose images a checkpoint does not have, or not all."""
         channels = np.array(task.channels)
         is_there = np.ones(len(channels), bool)
-        for variant, group in self._of(task):
+        for variant, group in self.groups_of(task):
             state = self._state[variant, task.layer][group.rows[CHECKPOINT][label], channels]
             is_there &= state == _DONE if self.overwrite else state != _MISSING
         return tuple(channels[~is_there].tolist())
@@ -121,22 +133,9 @@ class FeatureRecorder:
         ndarray, (image_number, channel, rgb, y, x), float32, or None where there is none at all
         """
         inputs = []
-        for _, group in self._of(task):
-            at = (group.rows[CHECKPOINT][label], group.layers[task.layer], np.array(task.channels))
-            images, low, high, params, status = (
-                np.asarray(group.array(name).oindex[at])
-                for name in ("image", "value_min", "value_max", "params", "status")
-            )
-            table = group.parameters
-            tables = [table[i] if i >= 0 else {} for i in params.tolist()]
-            given = np.stack(
-                [
-                    model_input(image, bottom, top, of_image)
-                    for image, bottom, top, of_image in zip(images, low, high, tables, strict=True)
-                ]
-            )
-            given[status != Status.COMPLETE] = np.nan
-            inputs.append(np.moveaxis(given, -1, 1))
+        for _, group in self.groups_of(task):
+            row, layer = group.rows[CHECKPOINT][label], group.layers[task.layer]
+            inputs.append(model_inputs(group, row, layer, np.array(task.channels)))
         start = np.stack(inputs)
         return None if np.isnan(start).all() else start
 
@@ -144,29 +143,51 @@ class FeatureRecorder:
         """Put a task's result into the store; return what is to be said of its units."""
         said = []
         for (variant, group), (_, of_image) in zip(
-            self._of(task), result.groupby(IMAGE_NUMBER), strict=True
+            self.groups_of(task), result.groupby(IMAGE_NUMBER), strict=True
         ):
             units = of_image.squeeze(IMAGE_NUMBER, drop=True)
             units = units.assign_coords({CHECKPOINT: label, LAYER: task.layer})
-            n_units = units.sizes[CHANNEL]
-            made_of = np.full(n_units, self._fingerprints.get(label, 0), np.uint64)
-            notes = np.where(units["is_dead"], _DEAD, "").astype(object)
-            units = units.drop_vars("is_dead").assign(
-                {
-                    "note": (CHANNEL, notes),
-                    "params": (CHANNEL, np.full(n_units, self._params[variant])),
-                    FORM: (CHANNEL, np.zeros(n_units, np.uint8)),
-                    FINGERPRINT: (CHANNEL, made_of),
-                }
-            )
-            group.commit(units)
-            dims = (CHECKPOINT, LAYER, CHANNEL)
-            said += [f"{variant}, {text}" for text in said_of(units, dims)]
+            units = self.commit(group, units, self._params[variant])
+            said += [f"{variant}, {text}" for text in said_of(units, UNIT_DIMS)]
         return said
+
+    def commit(self, group: FeatureGroup, units: xr.Dataset, params: int) -> xr.Dataset:
+        """Put units (channel) of one variant into its group; return them as they were committed.
+
+        Parameters
+        ----------
+        group : FeatureGroup
+            The variant's group.
+        units : Dataset, (channel, ...)
+            What was measured of them; what they lack of `OF_IMAGE` is emptied.
+        params : int
+            Place in the group's table of how they were made.
+        """
+        n_units = units.sizes[CHANNEL]
+        is_dead = units["is_dead"].values
+        arrays = {**SCALARS, **SOURCES}
+        emptied = {
+            name: (CHANNEL, np.full(n_units, arrays[name].fill, arrays[name].dtype))
+            for name in OF_IMAGE
+            if name in group.words.arrays and name not in units
+        }
+        made_of = self._fingerprints.get(units[CHECKPOINT].item(), 0)
+        units = units.drop_vars("is_dead").assign(
+            {
+                **emptied,
+                "note": (CHANNEL, np.where(is_dead, _DEAD, "").astype(object)),
+                "status": (CHANNEL, np.where(is_dead, Status.DEAD, Status.COMPLETE)),
+                "params": (CHANNEL, np.full(n_units, params)),
+                FORM: (CHANNEL, np.zeros(n_units, np.uint8)),
+                FINGERPRINT: (CHANNEL, np.full(n_units, made_of, np.uint64)),
+            }
+        )
+        group.commit(units)
+        return units
 
     def fail(self, label: str, task: UnitTask, error: str) -> None:
         """Mark a task's units failed, with the error; those that are complete are kept."""
-        for _, group in self._of(task):
+        for _, group in self.groups_of(task):
             labels = {CHECKPOINT: label, LAYER: task.layer, CHANNEL: list(task.channels)}
             group.fail(group.places(labels), error)
 
@@ -174,16 +195,32 @@ class FeatureRecorder:
         """Show readers all of it."""
         finish_import(self.store)
 
-    def _of(self, task: UnitTask) -> Iterator[tuple[str, FeatureGroup]]:
+    def group(self, variant: str) -> FeatureGroup:
+        """The group of a variant, by its objective and image number."""
+        return self._groups[variant]
+
+    def groups_of(self, task: UnitTask) -> Iterator[tuple[str, FeatureGroup]]:
+        """Names and groups of a task's variants, by image number."""
         for number in range(self.number_of_images):
             variant = f"{task.objective}-{number}"
             yield variant, self._groups[variant]
+
+    def _own_params(self, variant: str, group: FeatureGroup) -> list[int]:
+        """Places of this sweep's parameters in a group's table, also as of what was refined."""
+        refined = self.refined_parameters
+        places = [i for i, each in enumerate(group.parameters) if each == refined]
+        return [self._params[variant], *places]
+
+    @property
+    def refined_parameters(self) -> dict[str, Any]:
+        """How images are made that begin at those of the checkpoints beside theirs."""
+        return {**self.parameters, "init_from": "neighbours"}
 
     def _count_kept(self, labels: Sequence[str], tasks: Sequence[UnitTask]) -> dict[str, int]:
         """Complete units of some tasks that were made otherwise than this sweep would."""
         n_units = dict.fromkeys(_WHY.values(), 0)
         for task in () if self.overwrite else tasks:
-            for variant, group in self._of(task):
+            for variant, group in self.groups_of(task):
                 rows = [group.rows[CHECKPOINT][label] for label in labels]
                 state = self._state[variant, task.layer][np.ix_(rows, task.channels)]
                 for why, text in _WHY.items():
@@ -221,7 +258,26 @@ class FeatureRecorder:
         is_measured = fingerprint_of(params, group.parameters) == WEIGHTS
         is_of_others = is_measured & (weights != 0) & (made_of != 0) & (made_of != weights)
         state = np.full(status.shape, _DONE, np.uint8)
-        state[params != self._params[variant]] = _OTHER_OPTIONS
+        state[~np.isin(params, self._own_params(variant, group))] = _OTHER_OPTIONS
         state[is_of_others] = _OTHER_WEIGHTS
-        state[status != Status.COMPLETE] = _MISSING
+        # Of a dead unit nothing is worth keeping that was not tried as is asked for now.
+        is_tried = (status == Status.DEAD) & (state == _DONE) & (not self.overwrite)
+        state[(status != Status.COMPLETE) & ~is_tried] = _MISSING
         return state
+
+
+def model_inputs(group: FeatureGroup, row: int, layer: int, channels: np.ndarray) -> np.ndarray:
+    """Model inputs of a layer's images at a checkpoint, (channel, rgb, y, x), float32.
+
+    Those of units that are not complete are NaN.
+    """
+    images, low, high, params, status = (
+        np.asarray(group.array(name).oindex[row, layer, channels])
+        for name in ("image", "value_min", "value_max", "params", "status")
+    )
+    table = group.parameters
+    tables = [table[i] if i >= 0 else {} for i in params.tolist()]
+    units = zip(images, low, high, tables, strict=True)
+    given = np.stack([model_input(*of_image) for of_image in units])
+    given[status != Status.COMPLETE] = np.nan
+    return np.moveaxis(given, -1, 1)

@@ -42,6 +42,7 @@ class VariantCounts:
     n_complete: int
     n_incomplete: int
     n_failed: int
+    n_dead: int = 0
 
 
 def count_units(store: str | Path) -> list[VariantCounts]:
@@ -84,6 +85,7 @@ def _count(store: StoreLike, entry: Entry) -> VariantCounts:
         int(counts[Status.COMPLETE]),
         int(counts[Status.INCOMPLETE]),
         int(counts[Status.FAILED]),
+        int(counts[Status.DEAD]),
     )
 
 
@@ -130,12 +132,12 @@ def render_counts(counts: list[VariantCounts]) -> str:
     """The counts as a table of text."""
     if not counts:
         raise SchemaError("the store holds no feature images yet")
-    header = ("run", "variant", "checkpoints", "layers", "complete", "incomplete", "failed")
+    header = ("run", "variant", "checkpoints", "layers", "complete", "incomplete", "failed", "dead")
     rows = [
         (
             c.run,
             c.variant,
-            *map(str, (c.n_checkpoints, c.n_layers, c.n_complete, c.n_incomplete, c.n_failed)),
+            *map(str, (c.n_checkpoints, c.n_layers, *_totals(c))),
         )
         for c in counts
     ]
@@ -153,5 +155,5 @@ def render_counts(counts: list[VariantCounts]) -> str:
     return "\n".join(lines)
 
 
-def _totals(counts: VariantCounts) -> tuple[int, int, int]:
-    return counts.n_complete, counts.n_incomplete, counts.n_failed
+def _totals(counts: VariantCounts) -> tuple[int, int, int, int]:
+    return counts.n_complete, counts.n_incomplete, counts.n_failed, counts.n_dead

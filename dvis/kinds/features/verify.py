@@ -16,7 +16,7 @@ from torch import nn
 
 from dvis.kinds.features.levels import coloured_input
 from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
-from dvis.kinds.features.measure.measurement import objective_of
+from dvis.kinds.features.measure.objectives import objective_of
 from dvis.kinds.features.measure.stored import activations
 from dvis.kinds.features.read import FEATURE_READER, parameters_of
 from dvis.kinds.features.words import FINGERPRINT, KIND, Variant

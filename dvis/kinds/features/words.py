@@ -55,13 +55,21 @@ _COMPARED = {
     "restart_sd": "standard deviation of the activation over restarts",
     "neighbour_max": "highest activation of the images of the checkpoints beside it",
     "seed_similarity": "similarity of feature images of different seeds",
+    "seed_similarity_null": "similarity of the feature images of different units",
 }
 COMPARED = tuple(_COMPARED)
+NEIGHBOUR_MAX, SEED_SIMILARITY = "neighbour_max", "seed_similarity"
+SEED_NULL = "seed_similarity_null"
+# An image of another checkpoint is better by this share of the activation, or as good.
+BEATEN_BY = 0.05
 
 # What is written of a unit beside its image and loss.
 MEASURED = ("activation", "value_min", "value_max", "stop_step", "seed")
 FINGERPRINT, FORM, INFO = f"{SOURCE}/fingerprint", f"{SOURCE}/form", f"{SOURCE}/info"
 PROBLEM = f"{SOURCE}/problem"
+NEIGHBOURS = f"{SOURCE}/neighbours"
+# What tells of one image and not of its unit: it goes when the image does.
+OF_IMAGE = ("restart_sd", NEIGHBOUR_MAX, SEED_SIMILARITY, SEED_NULL, NEIGHBOURS)
 
 
 class Form(IntEnum):
@@ -97,6 +105,13 @@ SOURCES: dict[str, VariableSpec] = {
     FINGERPRINT: spec(UNIT_DIMS, "uint64", 0, "hash of the files or weights it was made of"),
     FORM: spec(UNIT_DIMS, "uint8", 0, "bits of dvis.kinds.features.words.Form"),
     PROBLEM: spec(UNIT_DIMS, TEXT, "", "what was wrong with the unit's files"),
+    NEIGHBOURS: spec(
+        UNIT_DIMS,
+        "uint64",
+        0,
+        "hash of the checkpoints beside it whose images were tried",
+        is_optional=True,
+    ),
     INFO: spec(UNIT_DIMS, TEXT, "", "info.json, verbatim, where the variables cannot repeat it"),
 }
 
@@ -108,6 +123,12 @@ WORDS = Words(
     name_attr="variant",
     noun="feature images",
 )
+
+
+def is_beaten(activation: np.ndarray, other: np.ndarray) -> np.ndarray:
+    """Whether another activation is higher by more than a twentieth; of none, NaN, it is not."""
+    beaten: np.ndarray = other > activation + BEATEN_BY * np.abs(activation)
+    return beaten
 
 
 def block_checkpoints(height: int, width: int, codec: str) -> int:

@@ -70,7 +70,7 @@
     function frameOf(place, centre, top) {
       const name = words.STATUS[Number(status[place])];
       const canvas = element("canvas", { width: cell.cell_width, height: cell.cell_height, "aria-hidden": "true" });
-      if (strip && name !== "absent" && name !== "failed") {
+      if (strip && !["absent", "failed", "dead"].includes(name)) {
         pictures.drawCell(canvas, strip, place, cell.columns, { width: cell.cell_width, height: cell.cell_height });
       }
       const button = element("button", {

@@ -24,7 +24,7 @@
       if (at < 0) continue;
       const name = part.slice(0, at);
       const value = part.slice(at + 1);
-      if (name === "status") conditions.status = new Set(value.split(",").filter((d) => /^[0-3]$/.test(d)));
+      if (name === "status") conditions.status = new Set(value.split(",").filter((d) => /^[0-4]$/.test(d)));
       if (name === "state") conditions.state = new Set(value.split(",").filter((s) => words.BIRTH_STATES.includes(s)));
       if (QUANTITIES.includes(name) && value.includes("..")) {
         const [low, high] = value.split("..").map((v) => (v === "" ? null : Number(v)));

@@ -259,7 +259,7 @@
     }
 
     const facets = {
-      status: filters.facet("State of the unit here", ["complete", "incomplete", "failed", "absent"].map((status) => ({ value: String(words.STATUS.indexOf(status)), label: status, className: status })), conditions.status, (chosen) => { conditions.status = chosen; refilter(); }),
+      status: filters.facet("State of the unit here", ["complete", "incomplete", "failed", "dead", "absent"].map((status) => ({ value: String(words.STATUS.indexOf(status)), label: status, className: status })), conditions.status, (chosen) => { conditions.status = chosen; refilter(); }),
       state: filters.facet("Birth", words.BIRTH_STATES.map((state) => ({ value: state, label: { born: "born", never: "never", unstable: "unstable", absent: "too few checkpoints" }[state] })), conditions.state, (chosen) => { conditions.state = chosen; refilter(); }),
     };
     const rangeOf = (name, title, options) => filters.range(title, conditions.ranges[name], (bounds) => {

@@ -45,7 +45,7 @@
     const all = numbers.reduce((sum, [, n]) => sum + n, 0) || 1;
     const text = numbers.filter(([, n]) => n).map(([status, n]) => `${words.count(n)} ${status}`).join(", ");
     return element("div", { class: "state-bar", role: "img", "aria-label": text, title: text },
-      ["complete", "incomplete", "failed", "absent"].map((status) => {
+      ["complete", "incomplete", "failed", "dead", "absent"].map((status) => {
         const n = layer[`n_${status}`];
         return n ? element("i", { class: status, style: { "flex-grow": String(Math.max(n / all, 0.01)) } }) : null;
       }));
@@ -79,7 +79,7 @@
           const status = words.STATUS[Number(document_.status[at][cell.position])];
           const block = Math.floor(cell.position / pictures.BLOCK);
           const address = pictures.thumbsAddress(context.variantIndex, layer.index, document_, at, block);
-          const sprite = status === "absent" || status === "failed" ? null : await pictures.load(address);
+          const sprite = ["absent", "failed", "dead"].includes(status) ? null : await pictures.load(address);
           if (context.checkpoint !== at) return;
           cell.wrapper.className = `example ${status}`;
           if (sprite) pictures.drawCell(cell.canvas, sprite, cell.position % pictures.BLOCK, 8, pictures.cellSize(sprite, document_, block));
@@ -155,7 +155,7 @@
     const { overview, variant } = context;
     const sum = (name) => variant.layers.reduce((total, layer) => total + layer[name], 0);
     const all = words.STATUS.reduce((total, status) => total + sum(`n_${status}`), 0);
-    const cards = ["complete", "incomplete", "failed", "absent"].map((status) =>
+    const cards = ["complete", "incomplete", "failed", "dead", "absent"].map((status) =>
       element("li", { class: sum(`n_${status}`) ? "" : "none" }, element("span", { class: `state-key ${status}`, "aria-hidden": "true" }),
         element("strong", {}, words.count(sum(`n_${status}`))), ` ${status}`));
     const list = element("ul", { class: "problems" });
@@ -164,7 +164,7 @@
     const rest = overview.problems.length - N_PROBLEMS;
     const more = rest > 0 ? button(`Show ${words.counted(rest, "more problem")}`, () => { show(overview.problems.length); more.remove(); }, { class: "plain" }) : null;
     return element("section", { class: "card", "aria-labelledby": "missing" },
-      element("h2", { id: "missing" }, "What is missing or failed"),
+      element("h2", { id: "missing" }, "What is missing, failed or dead"),
       element("p", { class: "quiet" }, `${words.counted(all, "unit")} of this variant, over all checkpoints:`),
       element("ul", { class: "tally-list" }, cards),
       overview.n_problems ? [element("p", {}, `${words.counted(overview.n_problems, "problem")} noted in the store`, overview.n_problems > overview.problems.length ? `, the first ${words.count(overview.problems.length)} here` : "", ":"), list, more] : element("p", { class: "quiet" }, "The store notes no problems."));

@@ -39,15 +39,15 @@
   }
 
   /** A band between two bounds, paler where the line is dashed; a bar where it is of one place. */
-  function area(positions, { low, high }, to) {
+  function area(positions, { low, high }, to, kind = "") {
     const parts = stretches(positions.length, (i) => positions[i] !== null && isNumber(low[i]) && isNumber(high[i]));
     const at = (values, i) => `${positions[i].toFixed(1)} ${to(values[i]).toFixed(1)}`;
     const d = (places) => `M${places.map((i) => at(high, i)).join("L")}L${places.slice().reverse().map((i) => at(low, i)).join("L")}Z`;
     const alone = parts.filter((part) => part.length === 1);
     return [
-      svg("path", { class: "band", d: parts.filter((part) => part.length > 1).map(d).join("") }),
-      parts.length > 1 ? svg("path", { class: "band bridge", d: gaps(parts).map(d).join("") }) : null,
-      alone.length ? svg("path", { class: "band-bar", d: alone.map(([i]) => `M${at(high, i)}L${at(low, i)}`).join("") }) : null,
+      svg("path", { class: `band ${kind}`.trim(), d: parts.filter((part) => part.length > 1).map(d).join("") }),
+      parts.length > 1 ? svg("path", { class: `band bridge ${kind}`.trim(), d: gaps(parts).map(d).join("") }) : null,
+      alone.length ? svg("path", { class: `band-bar ${kind}`.trim(), d: alone.map(([i]) => `M${at(high, i)}L${at(low, i)}`).join("") }) : null,
     ];
   }
 
@@ -127,14 +127,14 @@
 
   /**
    * One panel. `series`: {name, values, className}, of which each may have a `band`: {low, high},
-   * and `remarks`; `band`: one that is of none of them; `marks`: {index, text}; `onPick(index)` on a
+   * and `remarks`; `band`: one that is of none of them; `nullBand`: that of their null, behind all; `marks`: {index, text}; `onPick(index)` on a
    * click. The result's `moveTo(index)` moves the cursor.
    *
    * A series may have checkpoints of its own: {checkpoints, places}, with the places on the given
    * `axis`. The cursor then goes by `stops`: {checkpoint, place, indices}, an index for each series.
    */
   function panel(options) {
-    const { width, height = 150, checkpoints, kind, series, band, marks = [], title, label } = options;
+    const { width, height = 150, checkpoints, kind, series, band, nullBand, marks = [], title, label } = options;
     const { withTicks = true, withZero = false, cursor = null, onPick = null } = options;
     const axis = options.places ? sharedAxis(options.places, checkpoints, kind, width) : axisFor(checkpoints, kind, width);
     const positionsOf = (s) => (s.places ? s.places.map(axis.at) : axis.positions);
@@ -142,7 +142,7 @@
       ? options.stops.map((stop) => ({ ...stop, at: axis.at(stop.place) }))
       : checkpoints.map((checkpoint, i) => ({ checkpoint, at: axis.positions[i], indices: series.map(() => i) }));
     const bottom = height - (withTicks ? BOTTOM : 6);
-    const bands = [band, ...series.map((s) => s.band)].filter(Boolean);
+    const bands = [nullBand, band, ...series.map((s) => s.band)].filter(Boolean);
     const all = [...series.flatMap((s) => s.values), ...bands.flatMap(({ low, high }) => [...low, ...high])];
     const scale = dvis.scales.vertical(all, bottom, TOP, { withZero });
     const cursorLine = svg("line", { class: "cursor", y1: TOP - 4, y2: bottom });
@@ -152,6 +152,7 @@
       "svg",
       { class: "plot", width, height, viewBox: `0 0 ${width} ${height}`, role: "img", "aria-label": label || title },
       frame(width, height, axis, scale, { withTicks, title }),
+      nullBand ? area(axis.positions, nullBand, scale.to, "null") : null,
       band ? area(axis.positions, band, scale.to) : null,
       series.map((s) => (s.band ? area(positionsOf(s), s.band, scale.to) : null)),
       marks.map((m) => mark(axis, m, bottom)),

@@ -36,12 +36,14 @@
       name: line.label, className: names[i], values: placed(line.values), band: bandOf(line, placed),
       remarks: placed(line.remarks, "").map((remark) => remark && `, ${remark}`),
     })).filter((s) => hasNumbers(s.values));
-    return { title: part.title, series, withZero: part.with_zero, legend: legendOf(part, series) };
+    const nullBand = bandOf({ low: part.null_low, high: part.null_high }, placed);
+    return { title: part.title, series, withZero: part.with_zero, nullBand, legend: legendOf(part, series, nullBand) };
   }
 
-  function legendOf(part, series) {
+  function legendOf(part, series, nullBand) {
     const entries = series.map((s) => [s.className, s.name]);
     if (part.band && series.some((s) => s.band)) entries.push(["series-band", part.band]);
+    if (nullBand && series.length) entries.push(["series-null", part.null_text]);
     const n = series[0] ? series[0].values.filter((_, i) => series.some((s) => s.remarks[i])).length : 0;
     if (part.remark && n) entries.push(["cross-key", `${part.remark}, at ${words.counted(n, "checkpoint")}`]);
     return entries.length > 1 ? entries : [];
@@ -53,10 +55,10 @@
     let drawn = [];
     let cursor = context.checkpoint;
     const area = dvis.fitted("panels", (width) => {
-      drawn = plots.map(({ title, series, withZero }, i) => {
+      drawn = plots.map(({ title, series, withZero, nullBand }, i) => {
         const isLast = i === plots.length - 1;
         return dvis.plot.panel({
-          width, height: isLast ? LAST_HEIGHT : HEIGHT, checkpoints, kind: context.axisKind, series, withTicks: isLast, withZero,
+          width, height: isLast ? LAST_HEIGHT : HEIGHT, checkpoints, kind: context.axisKind, series, nullBand, withTicks: isLast, withZero,
           title, label: `${title} over ${checkpoints.length} checkpoints`, cursor, onPick,
         });
       });

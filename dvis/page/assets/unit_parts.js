@@ -61,11 +61,14 @@
     const cells = rows.map(() => element("dd"));
     const state = element("dd");
     const problem = element("p", { class: "fault", hidden: true });
+    const against = element("p", { class: "quiet held-against", hidden: true });
     const list = element("dl", { class: "facts" }, element("dt", {}, "state"), state,
       rows.map(([, text], i) => [element("dt", {}, text), cells[i]]));
     return {
-      element: element("div", {}, list, problem),
+      element: element("div", {}, list, against, problem),
       moveTo(index) {
+        dvis.replace(against, heldAgainst(unit, index));
+        against.hidden = !against.childElementCount;
         state.textContent = words.STATUS[Number(unit.status[index])];
         rows.forEach(([name], i) => {
           const value = unit[name][index];
@@ -76,6 +79,20 @@
         problem.hidden = !problem.textContent;
       },
     };
+  }
+
+  /** The activation and what it is held against: floors, held-out views, neighbours, seeds. */
+  function heldAgainst(unit, index) {
+    const known = (unit.compared || []).filter(({ values }) => values[index] !== null && values[index] !== undefined);
+    if (!known.length || unit.activation[index] === null) return [];
+    const said = [element("span", {}, `activation ${words.number(unit.activation[index])}`)];
+    let before = "";
+    for (const { group, name, title, values } of known) {
+      const start = group && group === before ? ", " : `; ${group ? `${group}: ` : ""}`;
+      said.push(element("span", { title }, `${start}${name} ${words.number(values[index])}`));
+      before = group;
+    }
+    return said;
   }
 
   function valueText(value) {

@@ -2,7 +2,7 @@
 
 // How numbers, checkpoints and states read.
 (function (dvis) {
-  const STATUS = ["absent", "complete", "incomplete", "failed"];
+  const STATUS = ["absent", "complete", "incomplete", "failed", "dead"];
   const BIRTH_STATES = ["born", "never", "unstable", "absent"];
   const MISSING = "–";
   const MINUS = "−";

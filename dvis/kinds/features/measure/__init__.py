@@ -1,6 +1,7 @@
 """Feature visualisation: the image that a unit responds to most, by gradient ascent."""
 
-from dvis.kinds.features.measure.measurement import FeatureTask, FeatureVisualisation
+from dvis.kinds.features.measure.asked_for import FeatureTask
+from dvis.kinds.features.measure.measurement import FeatureVisualisation
 from dvis.kinds.features.measure.objectives import (
     Objective,
     channel,

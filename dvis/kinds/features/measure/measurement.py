@@ -1,9 +1,8 @@
 """Feature visualisation as a measurement: one model in, feature images of its units out."""
 
-import hashlib
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Literal, Self
+from dataclasses import dataclass
+from typing import Any, Literal
 
 import numpy as np
 import torch
@@ -11,14 +10,32 @@ import xarray as xr
 from torch import Tensor, nn
 
 from dvis.kinds.features.levels import INPUT_MEAN, INPUT_STD
+from dvis.kinds.features.measure.asked_for import FeatureTask, check_units, of_layers
 from dvis.kinds.features.measure.engine import Normalisation, Optimised, maximise
-from dvis.kinds.features.measure.objectives import Objective, channel, map_size, neuron
+from dvis.kinds.features.measure.objectives import Objective, objective_of
 from dvis.kinds.features.measure.parametrisations import (
     ImageSpace,
     Parametrisation,
     parametrisation,
 )
-from dvis.kinds.features.measure.stored import StoredImage, activations, model_input, quantise
+from dvis.kinds.features.measure.restarts import (
+    Tried,
+    all_tried,
+    best_tried,
+    image_seed,
+    images_of_seeds,
+    spread,
+    start_of_attempt,
+)
+from dvis.kinds.features.measure.similarity import grey_input, of_seeds, profiles
+from dvis.kinds.features.measure.spectra import spectrum_name
+from dvis.kinds.features.measure.stored import (
+    StoredImage,
+    activations,
+    model_input,
+    quantise,
+    values_of,
+)
 from dvis.kinds.features.options import FeatureSettings, Precision
 from dvis.kinds.features.words import (
     BLOCK_CHANNELS,
@@ -26,43 +43,13 @@ from dvis.kinds.features.words import (
     IMAGE_NUMBER,
     SINGLE,
     STEP_IN_RUN,
-    SUM,
     neuron_objective,
-    neuron_of,
 )
-from dvis.models.hooks import LayerOutput, convolutions, trace_layers
-from dvis.schema import CHANNEL, LAYER, NOTES, RGB, X, Y, did_you_mean
+from dvis.models.hooks import LayerOutput, trace_layers
+from dvis.schema import CHANNEL, LAYER, NOTES, RGB, X, Y
 
 Aggregation = Literal["average", "sum", "single"]
-
-
-@dataclass(frozen=True)
-class FeatureTask:
-    """Channels of a layer, and what of them is maximised: `average`, `center`, `neuron_3_4`."""
-
-    layer: str
-    objective: str
-    channels: tuple[int, ...]
-
-    mark = "status"
-
-    @property
-    def labels(self) -> dict[str, Any]:
-        """The layer, and a channel for each part."""
-        return {LAYER: self.layer, CHANNEL: list(self.channels)}
-
-    @property
-    def parts(self) -> tuple[int, ...]:
-        """The channels: a sweep counts and records them one by one."""
-        return self.channels
-
-    def with_parts(self, parts: tuple[int, ...], /) -> Self:
-        """The same layer and objective, and other channels."""
-        return replace(self, channels=parts)
-
-    def __str__(self) -> str:
-        first, last = self.channels[0], self.channels[-1]
-        return f"{self.layer}, channels {first} to {last}, {self.objective}"
+_SEVERAL = ("restarts", "number_of_seeds")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -87,6 +74,10 @@ class FeatureVisualisation:
         What of a channel is maximised: its mean, its sum, or the neuron at its centre.
     number_of_images : int
         Images of each unit.
+    restarts : int
+        Optimisations of each image from different seeds, of which the best is kept.
+    number_of_seeds : int
+        Seeds whose images are compared with each other, for `seed_similarity`; 1 compares none.
     batch_size : int
         Images that are optimised together.
     magnitude : ndarray, (channel, y frequency, x frequency), optional
@@ -104,6 +95,8 @@ class FeatureVisualisation:
     neurons: tuple[tuple[int, int], ...] = ()
     aggregation: Aggregation = "average"
     number_of_images: int = 1
+    restarts: int = 1
+    number_of_seeds: int = 1
     batch_size: int = 4
     magnitude: np.ndarray | None = None
     precision: Precision = "float32"
@@ -127,15 +120,16 @@ class FeatureVisualisation:
             INPUT_STD: [1.0] * n_channels if is_pixel else list(self.std),
             "number_of_images": self.number_of_images,
             "precision": self.precision,
-            "spectrum": self._spectrum,
+            "spectrum": spectrum_name(self.settings.param, self.magnitude),
+            # Not of one, so that what older versions made of the same options is known as such.
+            **{n: getattr(self, n) for n in _SEVERAL if getattr(self, n) > 1},
         }
 
     @property
-    def _spectrum(self) -> str:
-        """What tells the spectrum of maco images from others: 1/f, or a hash."""
-        if self.magnitude is None:
-            return "1/f" if self.settings.param == "maco" else ""
-        return hashlib.blake2b(self.magnitude.tobytes(), digest_size=8).hexdigest()
+    def compared(self) -> list[str]:
+        """Arrays that its results have beside those of every feature image."""
+        asked = {"restart_sd": self.restarts > 1, "seed_similarity": self.number_of_seeds > 1}
+        return [name for name, is_asked in asked.items() if is_asked]
 
     def outputs(self, model: nn.Module) -> dict[str, LayerOutput]:
         """What each of the layers gives.
@@ -153,21 +147,11 @@ class FeatureVisualisation:
                 f"gauss_kernel_size is {kernel}, too wide for images of {self.image_size} px; give "
                 f"less than {2 * self.image_size}"
             )
-        outputs = trace_layers(model, self._blank(model))
-        layers = self.layers or convolutions(model, outputs)
-        modules = dict(model.named_modules())
-        for layer in layers:
-            if layer in modules and layer not in outputs:
-                raise ValueError(
-                    f"layer {layer!r} of {type(model).__name__} gives no channels in a forward "
-                    "pass in eval mode: (batch, channel), (batch, token, channel) or "
-                    "(batch, channel, row, column); take another layer"
-                )
-            if layer not in outputs:
-                names = [name for name in outputs if name]
-                raise KeyError(did_you_mean("layer", layer, names, type(model).__name__))
-            self._check(layer, outputs[layer])
-        return {layer: outputs[layer] for layer in layers}
+        outputs = trace_layers(model, self.blank(model))
+        found = of_layers(model, outputs, self.layers)
+        for layer, output in found.items():
+            self._check(layer, output)
+        return found
 
     def tasks(self, outputs: Mapping[str, LayerOutput]) -> list[FeatureTask]:
         """How the work on one model divides: blocks of channels of one layer."""
@@ -204,21 +188,70 @@ class FeatureVisualisation:
         -------
         Dataset
             Dims (image_number, channel, y, x, rgb, step_in_run) with `image`, `activation`,
-            `value_min`, `value_max`, `stop_step`, `seed`, `loss`, `is_dead` and `error`.
+            `value_min`, `value_max`, `stop_step`, `seed`, `loss`, `is_dead` and `error`; with
+            several restarts `restart_sd`, with several seeds `seed_similarity`. An image to which
+            no gradient came is tried again from three other seeds.
+        """
+        outputs = trace_layers(model, self.blank(model))
+        self._check(task.layer, outputs[task.layer])
+        pairs = [(n, c) for n in range(self.number_of_images) for c in task.channels]
+        units = [index for _, index in pairs]
+        n_attempts = max(self.restarts, self.number_of_seeds)
+
+        def attempt(images: Sequence[int], number: int) -> list[Tried]:
+            of_pairs = [pairs[image] for image in images]
+            at = start if number == 0 else None
+            return self.optimised(model, task, outputs, of_pairs, at, number, n_attempts)
+
+        tried = all_tried(attempt, units, n_attempts)
+        is_set = self.settings.diversity_weight > 0
+        kept = best_tried(tried, units if is_set else range(len(pairs)), self.restarts)
+        beside = {}
+        if self.restarts > 1:
+            beside["restart_sd"] = [spread(of_image, self.restarts) for of_image in tried]
+        if self.number_of_seeds > 1:
+            images = [images_of_seeds(of_image, self.number_of_seeds) for of_image in tried]
+            seen = [self.profiles(model, task.layer, outputs, of_unit) for of_unit in images]
+            beside["seed_similarity"] = of_seeds(seen, units)
+        return self.labelled(task, kept, beside)
+
+    def optimised(
+        self,
+        model: nn.Module,
+        task: FeatureTask,
+        outputs: dict[str, LayerOutput],
+        pairs: Sequence[tuple[int, int]],
+        start: np.ndarray | None,
+        number: int = 0,
+        n_attempts: int = 1,
+    ) -> list[Tried]:
+        """One optimisation of each image, from the start that is given or that of an attempt.
+
+        Parameters
+        ----------
+        model : nn.Module
+            The model in eval mode.
+        task : FeatureTask
+            Layer, channels and what of them is maximised.
+        outputs : dict of str to LayerOutput
+            What the model's layers give.
+        pairs : sequence of (int, int), (image,)
+            Number and channel of each image.
+        start : ndarray, (image_number, channel, rgb, y, x), float32, optional
+            Model inputs to start from, of all pairs; NaN where an image starts at random.
+        number, n_attempts : int
+            Which attempt it is, and how many each image has where none is dead.
         """
         some = next(model.parameters())
-        outputs = trace_layers(model, self._blank(model))
-        self._check(task.layer, outputs[task.layer])
-        side = round(self.image_size * self.settings.crop_factor)
-        space = ImageSpace(
-            channels=len(self.mean), height=side, width=side, dtype=some.dtype, device=some.device
-        )
-        magnitude = None if self.magnitude is None else torch.from_numpy(self.magnitude)
-        param = parametrisation(self.settings.param, space, magnitude)
+        param = self._parametrisation(some)
         normalisation = self._normalisation(param)
-        pairs = [(n, c) for n in range(self.number_of_images) for c in task.channels]
         objectives = [self._objective(task, index, outputs) for _, index in pairs]
-        seeds = [image_seed(self.settings.seed, task.layer, c, n) for n, c in pairs]
+        of_layer = self.settings.seed, task.layer
+        seeds = [image_seed(*of_layer, index, n, number) for n, index in pairs]
+        values = start_of_attempt(param, seeds, number, n_attempts)
+        if start is not None:
+            values = self._start(start, param, normalisation, some)
+        is_whole = self.settings.crop_factor == 1
         optimised = maximise(
             model,
             objectives,
@@ -226,13 +259,43 @@ class FeatureVisualisation:
             normalisation,
             self.settings,
             seeds=seeds,
-            start=None if start is None else self._start(start, param, normalisation, some),
+            start=values,
             groups=[index for _, index in pairs],
-            outputs=outputs if side == self.image_size else None,
+            outputs=outputs if is_whole else None,
             autocast=None if self.precision == "float32" else torch.bfloat16,
         )
         stored, reached = self._choose(model, outputs, objectives, optimised, param, normalisation)
-        return self._labelled(task, optimised, stored, reached, seeds)
+        return [Tried(*each) for each in zip(optimised, stored, reached, seeds, strict=True)]
+
+    def _parametrisation(self, like: Tensor) -> Parametrisation:
+        side = round(self.image_size * self.settings.crop_factor)
+        space = ImageSpace(
+            channels=len(self.mean), height=side, width=side, dtype=like.dtype, device=like.device
+        )
+        magnitude = None if self.magnitude is None else torch.from_numpy(self.magnitude)
+        return parametrisation(self.settings.param, space, magnitude)
+
+    def profiles(
+        self,
+        model: nn.Module,
+        layer: str,
+        outputs: dict[str, LayerOutput],
+        images: Sequence[StoredImage],
+    ) -> np.ndarray:
+        """What a layer makes of stored images, (image, channel)."""
+        some = next(model.parameters())
+        normalisation = self._normalisation(self._parametrisation(some))
+        inputs = [model_input(images, normalisation, some)] if images else []
+        grey = grey_input(self.mean, self.std, self.image_size, some)
+        return profiles(model, outputs, layer, torch.cat([*inputs, grey]))
+
+    def as_stored(self, start: np.ndarray, like: Tensor) -> tuple[list[StoredImage], Tensor]:
+        """What is stored of model inputs (image, rgb, y, x), and what the model takes of that."""
+        param = self._parametrisation(like)
+        normalisation = self._normalisation(param)
+        values = self._start(start[None], param, normalisation, like)
+        stored = [quantise(self._centre(v), is_bounded=param.is_bounded) for v in values]
+        return stored, model_input(stored, normalisation, like)
 
     def _choose(
         self,
@@ -261,14 +324,14 @@ class FeatureVisualisation:
             reached = np.where(is_better, of_others, reached)
         return stored, reached
 
-    def _labelled(
-        self,
-        task: FeatureTask,
-        optimised: Sequence[Optimised],
-        stored: Sequence[StoredImage],
-        reached: np.ndarray,
-        seeds: Sequence[int],
+    def labelled(
+        self, task: FeatureTask, kept: Sequence[Tried], beside: Mapping[str, Sequence[float]]
     ) -> xr.Dataset:
+        """Images of a task's channels, those of an image number after each other, as a Dataset."""
+        optimised, stored, reached, seeds = (
+            [getattr(each, name) for each in kept]
+            for name in ("optimised", "stored", "activation", "seed")
+        )
         shape = self.number_of_images, len(task.channels)
         n_steps = max(image.stop_step for image in optimised)
         losses = np.full((len(optimised), n_steps), np.nan, np.float32)
@@ -295,8 +358,9 @@ class FeatureVisualisation:
                 "value_max": per_unit([image.value_max for image in stored], np.float32),
                 "stop_step": per_unit([image.stop_step for image in optimised], np.int32),
                 "seed": per_unit(seeds, np.int32),
-                "is_dead": per_unit([image.is_dead for image in optimised], bool),
+                "is_dead": per_unit([each.is_dead for each in kept], bool),
                 "error": per_unit(errors, object),
+                **{name: per_unit(values, np.float32) for name, values in beside.items()},
                 "loss": ((*dims, STEP_IN_RUN), losses.reshape(*shape, n_steps)),
             },
             {IMAGE_NUMBER: np.arange(shape[0]), CHANNEL: np.array(task.channels)},
@@ -309,21 +373,10 @@ class FeatureVisualisation:
         return objective_of(task.layer, index, task.objective, outputs[task.layer])
 
     def _check(self, layer: str, output: LayerOutput) -> None:
-        for index in self.channels:
-            if not 0 <= index < output.n_channels:
-                raise ValueError(
-                    f"channel is {index}; {layer} has {output.n_channels} channels: 0 to "
-                    f"{output.n_channels - 1}"
-                )
-        height, width = map_size(output)
-        for row, column in self.neurons:
-            if not (0 <= row < height and 0 <= column < width):
-                raise ValueError(
-                    f"neuron is {row},{column}; the map of {layer} has {height} rows and {width} "
-                    f"columns at {self.image_size} px, counted from 0"
-                )
+        check_units(layer, output, self.channels, self.neurons, self.image_size)
 
-    def _blank(self, model: nn.Module) -> Tensor:
+    def blank(self, model: nn.Module) -> Tensor:
+        """An image of nothing, (1, channel, y, x), such as the model takes."""
         some = next(model.parameters())
         return some.new_zeros(1, len(self.mean), self.image_size, self.image_size)
 
@@ -338,29 +391,10 @@ class FeatureVisualisation:
     ) -> Tensor:
         """Values of model inputs (image_number, channel, rgb, y, x) as one batch."""
         inputs = torch.from_numpy(start).flatten(0, 1).to(like)[:, : len(self.mean)]
-        std = like.new_tensor(normalisation.std)[:, None, None]
-        values = inputs * std + like.new_tensor(normalisation.mean)[:, None, None]
         border = round(self.image_size * self.settings.crop_factor) - self.image_size
-        if border:
-            before, after = border // 2, border - border // 2
-            padding = (before, after, before, after)
-            values = nn.functional.pad(values, padding, mode="replicate")
-        return values
+        return values_of(inputs, normalisation, border)
 
     def _centre(self, values: Tensor) -> Tensor:
         first = (values.shape[-1] - self.image_size) // 2
         inside = slice(first, first + self.image_size)
         return values[:, inside, inside]
-
-
-def objective_of(layer: str, index: int, name: str, output: LayerOutput) -> Objective:
-    """The objective of a unit that a variant's name tells: average, sum, center, neuron_3_4."""
-    if at := neuron_of(name, *map_size(output)):
-        return neuron(layer, index, *at)
-    return channel(layer, index, aggregation="sum" if name == SUM else "mean")
-
-
-def image_seed(seed: int, layer: str, index: int, number: int) -> int:
-    """Seed of one image, the same at every checkpoint and in every batch, below 2**31."""
-    text = f"{seed}/{layer}/{index}/{number}".encode()
-    return int.from_bytes(hashlib.blake2b(text, digest_size=4).digest(), "little") >> 1

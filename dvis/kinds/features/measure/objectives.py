@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dvis.kinds.features.words import SUM, neuron_of
 from dvis.models.hooks import LayerOutput, as_maps
 from dvis.schema import did_you_mean
 
@@ -125,6 +126,13 @@ def map_size(output: LayerOutput) -> tuple[int, int]:
     sizes = [n for i, n in enumerate(output.shape) if i not in (0, output.channel_dim)]
     height, width = (*sizes, 1, 1)[:2]
     return height, width
+
+
+def objective_of(layer: str, index: int, name: str, output: LayerOutput) -> Objective:
+    """The objective of a unit that a variant's name tells: average, sum, center, neuron_3_4."""
+    if at := neuron_of(name, *map_size(output)):
+        return neuron(layer, index, *at)
+    return channel(layer, index, aggregation="sum" if name == SUM else "mean")
 
 
 class ObjectiveBatch:

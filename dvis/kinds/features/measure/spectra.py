@@ -1,5 +1,6 @@
 """The mean spectrum of a user's images, for `Maco`. Files in, magnitudes by frequency out."""
 
+import hashlib
 from pathlib import Path
 
 import numpy as np
@@ -60,3 +61,10 @@ def _square(picture: Image.Image, channels: int, side: int) -> np.ndarray:
     square = ImageOps.fit(picture.convert("RGB" if channels == 3 else "L"), (side, side))
     values = np.asarray(square, np.float64) / 255
     return np.atleast_3d(values).transpose(2, 0, 1)
+
+
+def spectrum_name(param: str, magnitude: np.ndarray | None) -> str:
+    """What tells the spectrum of maco images from others: 1/f, or a hash; "" of other images."""
+    if magnitude is None:
+        return "1/f" if param == "maco" else ""
+    return hashlib.blake2b(magnitude.tobytes(), digest_size=8).hexdigest()

@@ -47,6 +47,16 @@ def model_input(
     return torch.from_numpy(coloured_input(levels, low, high, table)).to(like)
 
 
+def values_of(inputs: Tensor, normalisation: Normalisation, border: int = 0) -> Tensor:
+    """Values of model inputs (image, channel, y, x), with a border of their outermost pixels."""
+    std = inputs.new_tensor(normalisation.std)[:, None, None]
+    values = inputs * std + inputs.new_tensor(normalisation.mean)[:, None, None]
+    if border:
+        before, after = border // 2, border - border // 2
+        values = nn.functional.pad(values, (before, after, before, after), mode="replicate")
+    return values
+
+
 def activations(
     model: nn.Module,
     outputs: dict[str, LayerOutput],

@@ -4,6 +4,7 @@ A Dataset in, a matplotlib figure out.
 """
 
 from dvis.kinds.features.pictures.development import development
+from dvis.kinds.features.pictures.seeds import seeds
 from dvis.kinds.features.pictures.sheets import grid, timeline
 
-__all__ = ["development", "grid", "timeline"]
+__all__ = ["development", "grid", "seeds", "timeline"]

@@ -42,8 +42,8 @@ def timeline(
 ) -> "Figure":
     """Feature images of a unit over training, each titled with its checkpoint and activation.
 
-    An absent unit is an empty, hatched frame; an incomplete one has an orange frame and says what
-    it lacks; a failed one is empty, with a red frame.
+    An absent unit is an empty, hatched frame, and so is a dead one, which says so; an incomplete
+    one has an orange frame and says what it lacks; a failed one is empty, with a red frame.
 
     Parameters
     ----------
@@ -186,7 +186,7 @@ def draw_unit(
             fontsize=7,
             bbox={"fc": "white", "ec": "none", "pad": 1.5},
         )
-    if status is Status.FAILED:
+    if status in (Status.FAILED, Status.DEAD):
         activation = np.nan
     color = FRAMES.get(status, "0.7")
     for spine in cell.spines.values():

@@ -4,6 +4,7 @@ from dataclasses import asdict
 from typing import Any
 
 import numpy as np
+import xarray as xr
 
 from dvis.kinds.features.read import FEATURE_READER, parameters_of
 from dvis.kinds.features.shown.documents import (
@@ -15,10 +16,20 @@ from dvis.kinds.features.shown.documents import (
 from dvis.kinds.features.shown.selection import ShownLayer, ShownStore
 from dvis.kinds.features.shown.sheets import strip_sheet
 from dvis.kinds.features.shown.stored_pictures import stored_pictures
+from dvis.kinds.features.words import NEIGHBOUR_MAX, SEED_SIMILARITY
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
 
 _FLOATS = ("activation", "value_min", "value_max")
 _WHOLE = ("stop_step", "seed", "params")
+# What the page says beside an activation, by the variable: what it is, and called in few words.
+_HELD_AGAINST = {
+    "constant_max": ("floor", "constant"),
+    "reference_max": ("floor", "data set"),
+    "held_out_mean": ("", "held out"),
+    NEIGHBOUR_MAX: ("", "neighbours"),
+    "restart_sd": ("", "restarts ±"),
+    SEED_SIMILARITY: ("", "seeds"),
+}
 
 
 def unit(store: ShownStore, variant: int, index: int, channel: int) -> dict[str, Any]:
@@ -28,7 +39,8 @@ def unit(store: ShownStore, variant: int, index: int, channel: int) -> dict[str,
     shown = layer.variant
     dataset = shown.open().sel({LAYER: layer.name, CHANNEL: channel})
     born = births_of(dataset)
-    at_rows = dataset[[*_FLOATS, *_WHOLE]].isel({CHECKPOINT: shown.rows}).load()
+    compared = [name for name in _HELD_AGAINST if name in dataset]
+    at_rows = dataset[[*_FLOATS, *_WHOLE, *compared]].isel({CHECKPOINT: shown.rows}).load()
     status = layer.status[:, column]
     is_told = np.isin(status, (Status.COMPLETE, Status.INCOMPLETE))
     whole = {name: np.where(is_told, at_rows[name].values, -1) for name in _WHOLE}
@@ -40,6 +52,7 @@ def unit(store: ShownStore, variant: int, index: int, channel: int) -> dict[str,
         "has_image": _has_image(layer, channel, status),
         **{name: np.where(is_told, at_rows[name].values, np.nan) for name in _FLOATS},
         **{name: whole_numbers(values) for name, values in whole.items()},
+        "compared": _compared(at_rows[compared], is_told),
         "parameters": tables,
         "params": params,
         "problems": _problems(layer, channel),
@@ -47,6 +60,20 @@ def unit(store: ShownStore, variant: int, index: int, channel: int) -> dict[str,
         "strip": {**asdict(strip_sheet(shown)), "version": layer.version_of_all()},
         "select": _selecting_line(store, layer, channel),
     }
+
+
+def _compared(at_rows: xr.Dataset, is_told: np.ndarray) -> list[dict[str, Any]]:
+    """What the activation is held against, in short words and in full, of what was measured."""
+    return [
+        {
+            "group": group,
+            "name": short,
+            "title": str(at_rows[name].attrs.get("long_name", name)),
+            "values": np.where(is_told, at_rows[name].values, np.nan),
+        }
+        for name, (group, short) in _HELD_AGAINST.items()
+        if name in at_rows
+    ]
 
 
 def _tables(
