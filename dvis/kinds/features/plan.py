@@ -10,9 +10,12 @@ from typing import TYPE_CHECKING, Any
 from torch import nn
 
 from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation
+from dvis.kinds.features.measure.reference import ReferenceImages
 from dvis.kinds.features.measure.spectra import spectrum_of_images
 from dvis.kinds.features.options import VisualizeOptions
 from dvis.kinds.features.record import FeatureRecorder
+from dvis.kinds.features.reference_images import find_reference
+from dvis.kinds.features.references import ReferenceTask
 from dvis.kinds.features.starts import FromFolders, FromPrevious
 from dvis.kinds.features.words import WORDS
 from dvis.models.data import InputTransform
@@ -68,7 +71,10 @@ def visualize(
     model, first = run.first_model(options.model)
     facts, size = run.facts.get(first, {}), options.settings.feature_image_size
     taken = find_input(options, facts, options.model, model, size)
-    measurement = _measurement(options, taken.transform)
+    reference, note = find_reference(
+        str(options.reference), options.n_reference, facts, taken.transform
+    )
+    measurement = _measurement(options, taken.transform, reference)
     outputs = _outputs(measurement, model, str(options.model))
     tasks = measurement.tasks(outputs)
     _check_asked_for(options, run, tasks)
@@ -81,6 +87,7 @@ def visualize(
             image_size=measurement.image_size,
             number_of_images=measurement.number_of_images,
             parameters={**measurement.parameters, **_origin(options)},
+            reference=reference.description,
             overwrite=place.overwrite,
             noted=plan.made_with,
         )
@@ -94,11 +101,12 @@ def visualize(
         words=WORDS,
         name=", ".join(measurement.objectives),
         measurement=measurement,
-        tasks=tasks,
+        tasks=[*tasks, *(_reference_tasks(tasks) if len(reference) else ())],
         start=start if start.is_given else None,
         is_chained=options.init_from == "previous",
         recorder=recorder,
         model_input=taken,
+        notes=(note,) if note else (),
     )
     report = carry_out(plan, run, options, client=client, progress=progress)
     report.notes[:0] = start.notes
@@ -118,6 +126,14 @@ def _check_asked_for(options: VisualizeOptions, run: RunFacts, tasks: list[Featu
         f"{counted(n_layers, 'layer')}: {n_in_all:,} images{at}. Name some with --layers, of "
         "those that `dvis layers` lists, or give --all"
     )
+
+
+def _reference_tasks(tasks: list[FeatureTask]) -> list[ReferenceTask]:
+    """What is to be held against the reference, of images that are there already."""
+    channels: dict[tuple[str, str], list[int]] = {}
+    for task in tasks:
+        channels.setdefault((task.layer, task.objective), []).extend(task.channels)
+    return [ReferenceTask(*place, tuple(sorted(each))) for place, each in channels.items()]
 
 
 class _FromOptions:
@@ -141,6 +157,8 @@ class _FromOptions:
     def __call__(self, before: str | None, label: str, task: FeatureTask, /) -> Any:
         """Model inputs to start from, or None."""
         assert self.recorder is not None
+        if isinstance(task, ReferenceTask):
+            return None
         start: Start = FromPrevious(self.recorder) if self._folders is None else self._folders
         return start(before, label, task)
 
@@ -175,7 +193,9 @@ def _origin(options: VisualizeOptions) -> dict[str, Any]:
     return {"init_from": "images" if folders else options.init_from, "init_images_dir": folders}
 
 
-def _measurement(options: VisualizeOptions, taken: InputTransform) -> FeatureVisualisation:
+def _measurement(
+    options: VisualizeOptions, taken: InputTransform, reference: ReferenceImages
+) -> FeatureVisualisation:
     """The measurement, for a model that takes images so."""
     magnitude = None
     if options.maco_images is not None:
@@ -195,4 +215,5 @@ def _measurement(options: VisualizeOptions, taken: InputTransform) -> FeatureVis
         batch_size=options.batch_size or batch_size,
         magnitude=magnitude,
         precision=options.precision,
+        reference=reference,
     )

@@ -57,6 +57,8 @@ _COMPARED = {
     "seed_similarity": "similarity of feature images of different seeds",
 }
 COMPARED = tuple(_COMPARED)
+OF_REFERENCE = ("reference_mean", "reference_sd", "reference_max")
+CONSTANT_MAX, REFERENCE = "constant_max", "reference"
 
 # What is written of a unit beside its image and loss.
 MEASURED = ("activation", "value_min", "value_max", "stop_step", "seed")
@@ -84,6 +86,9 @@ SCALARS: dict[str, VariableSpec] = {
     "seed": spec(UNIT_DIMS, "int32", -1, "seed of the optimisation"),
     "params": spec(UNIT_DIMS, "int32", -1, "index into the group's attribute `parameters`"),
     "status": status_spec(UNIT_DIMS, "unit", Status),
+    REFERENCE: spec(
+        UNIT_DIMS, "int32", -1, "index into the group's attribute `references`", is_optional=True
+    ),
     **{
         name: spec(UNIT_DIMS, "float32", np.nan, long_name, is_optional=True, units="1")
         for name, long_name in _COMPARED.items()

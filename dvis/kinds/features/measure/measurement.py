@@ -18,8 +18,15 @@ from dvis.kinds.features.measure.parametrisations import (
     Parametrisation,
     parametrisation,
 )
+from dvis.kinds.features.measure.reference import (
+    Numbers,
+    ReferenceImages,
+    held_against,
+    of_units,
+)
 from dvis.kinds.features.measure.stored import StoredImage, activations, model_input, quantise
 from dvis.kinds.features.options import FeatureSettings, Precision
+from dvis.kinds.features.references import ReferenceTask
 from dvis.kinds.features.words import (
     BLOCK_CHANNELS,
     CENTER,
@@ -93,6 +100,8 @@ class FeatureVisualisation:
         Spectrum for `param="maco"`.
     precision : {"float32", "bfloat16"}
         Numbers of the forward and backward pass.
+    reference : ReferenceImages, optional
+        Images that every unit's answer is measured to as well.
     """
 
     settings: FeatureSettings
@@ -107,6 +116,7 @@ class FeatureVisualisation:
     batch_size: int = 4
     magnitude: np.ndarray | None = None
     precision: Precision = "float32"
+    reference: ReferenceImages | None = None
 
     @property
     def objectives(self) -> list[str]:
@@ -187,7 +197,7 @@ class FeatureVisualisation:
         return tasks
 
     def measure(
-        self, model: nn.Module, task: FeatureTask, start: np.ndarray | None = None
+        self, model: nn.Module, task: FeatureTask | ReferenceTask, start: np.ndarray | None = None
     ) -> xr.Dataset:
         """Feature images of a task's channels.
 
@@ -204,11 +214,15 @@ class FeatureVisualisation:
         -------
         Dataset
             Dims (image_number, channel, y, x, rgb, step_in_run) with `image`, `activation`,
-            `value_min`, `value_max`, `stop_step`, `seed`, `loss`, `is_dead` and `error`.
+            `value_min`, `value_max`, `stop_step`, `seed`, `loss`, `is_dead` and `error`; with a
+            reference, what it adds (see `dvis.kinds.features.measure.reference.answers`), and of a
+            ReferenceTask this alone.
         """
         some = next(model.parameters())
         outputs = trace_layers(model, self._blank(model))
         self._check(task.layer, outputs[task.layer])
+        if isinstance(task, ReferenceTask):
+            return self._held_against_reference(xr.Dataset(), model, outputs, task)
         side = round(self.image_size * self.settings.crop_factor)
         space = ImageSpace(
             channels=len(self.mean), height=side, width=side, dtype=some.dtype, device=some.device
@@ -232,7 +246,25 @@ class FeatureVisualisation:
             autocast=None if self.precision == "float32" else torch.bfloat16,
         )
         stored, reached = self._choose(model, outputs, objectives, optimised, param, normalisation)
-        return self._labelled(task, optimised, stored, reached, seeds)
+        result = self._labelled(task, optimised, stored, reached, seeds)
+        return self._held_against_reference(result, model, outputs, task)
+
+    def _held_against_reference(
+        self,
+        result: xr.Dataset,
+        model: nn.Module,
+        outputs: Mapping[str, LayerOutput],
+        task: FeatureTask | ReferenceTask,
+    ) -> xr.Dataset:
+        """A result, and what its units answer to the reference images."""
+        if self.reference is None:
+            return result
+        layers = list(dict.fromkeys([*(self.layers or convolutions(model, outputs)), task.layer]))
+        found, why = held_against(model, outputs, layers, self.objectives, self.reference)
+        numbers: Numbers = found.get((task.layer, task.objective), {})
+        added = of_units(numbers, len(self.reference), task.channels)
+        notes = [*result.attrs.get(NOTES, []), *([why] if why else [])]
+        return result.merge(added).assign_attrs({**result.attrs, NOTES: notes})
 
     def _choose(
         self,
