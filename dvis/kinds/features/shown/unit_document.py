@@ -15,6 +15,7 @@ from dvis.kinds.features.shown.documents import (
 from dvis.kinds.features.shown.selection import ShownLayer, ShownStore
 from dvis.kinds.features.shown.sheets import strip_sheet
 from dvis.kinds.features.shown.stored_pictures import stored_pictures
+from dvis.kinds.features.words import CONSTANT_MAX, OF_REFERENCE
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
 
 _FLOATS = ("activation", "value_min", "value_max")
@@ -28,7 +29,8 @@ def unit(store: ShownStore, variant: int, index: int, channel: int) -> dict[str,
     shown = layer.variant
     dataset = shown.open().sel({LAYER: layer.name, CHANNEL: channel})
     born = births_of(dataset)
-    at_rows = dataset[[*_FLOATS, *_WHOLE]].isel({CHECKPOINT: shown.rows}).load()
+    held = [name for name in (*OF_REFERENCE, CONSTANT_MAX) if name in dataset]
+    at_rows = dataset[[*_FLOATS, *held, *_WHOLE]].isel({CHECKPOINT: shown.rows}).load()
     status = layer.status[:, column]
     is_told = np.isin(status, (Status.COMPLETE, Status.INCOMPLETE))
     whole = {name: np.where(is_told, at_rows[name].values, -1) for name in _WHOLE}
@@ -38,7 +40,7 @@ def unit(store: ShownStore, variant: int, index: int, channel: int) -> dict[str,
         "channel": channel,
         "status": digits(status),
         "has_image": _has_image(layer, channel, status),
-        **{name: np.where(is_told, at_rows[name].values, np.nan) for name in _FLOATS},
+        **{name: np.where(is_told, at_rows[name].values, np.nan) for name in (*_FLOATS, *held)},
         **{name: whole_numbers(values) for name, values in whole.items()},
         "parameters": tables,
         "params": params,
