@@ -134,7 +134,8 @@ def _standardised(dataset: xr.Dataset) -> xr.DataArray:
         "comment": (
             "activation of the feature image less the mean over reference images, in their "
             f"standard deviations at that checkpoint ({_sets(dataset)}); no value where these do "
-            f"not move the unit. It depends on the images{_lacking(dataset, activation)}"
+            "not move the unit. It depends on these images, and an untrained unit that stands out "
+            f"among them as a trained one does is born at once{_lacking(dataset, activation)}"
         ),
     }
     return found

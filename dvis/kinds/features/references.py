@@ -28,6 +28,7 @@ class ReferenceTask:
     channels: tuple[int, ...]
 
     mark = REFERENCE
+    adds = True  # to units that are there: none of them is measured again
 
     @property
     def labels(self) -> dict[str, Any]:

@@ -243,7 +243,9 @@ def test_images_that_were_there_are_held_against_it_without_being_made_again(
     assert "reference_sd" not in before
     assert before.constant_max.sel(channel=[0, 1]).notnull().all()
     assert before.dvis.births().attrs["measure"] == "raw"
-    visualize(checkpoints, store, channels=[0, 1], seed=7)  # kept, for they are of another seed
+    said = visualize(checkpoints, store, channels=[0, 1], seed=7)  # kept: of another seed
+    assert "units that are there are now held against reference images" in said[0]
+    assert "0 units measured, 0 failed" in said[1]
     after = dvis.open(store)
     np.testing.assert_array_equal(after.activation, before.activation)
     np.testing.assert_array_equal(after.params, before.params)

@@ -18,12 +18,7 @@ from dvis.kinds.features.measure.parametrisations import (
     Parametrisation,
     parametrisation,
 )
-from dvis.kinds.features.measure.reference import (
-    Numbers,
-    ReferenceImages,
-    held_against,
-    of_units,
-)
+from dvis.kinds.features.measure.reference import ReferenceImages, held_against
 from dvis.kinds.features.measure.stored import StoredImage, activations, model_input, quantise
 from dvis.kinds.features.options import FeatureSettings, Precision
 from dvis.kinds.features.references import ReferenceTask
@@ -222,7 +217,7 @@ class FeatureVisualisation:
         outputs = trace_layers(model, self._blank(model))
         self._check(task.layer, outputs[task.layer])
         if isinstance(task, ReferenceTask):
-            return self._held_against_reference(xr.Dataset(), model, outputs, task)
+            return held_against(xr.Dataset(), model, outputs, self, task)
         side = round(self.image_size * self.settings.crop_factor)
         space = ImageSpace(
             channels=len(self.mean), height=side, width=side, dtype=some.dtype, device=some.device
@@ -247,24 +242,7 @@ class FeatureVisualisation:
         )
         stored, reached = self._choose(model, outputs, objectives, optimised, param, normalisation)
         result = self._labelled(task, optimised, stored, reached, seeds)
-        return self._held_against_reference(result, model, outputs, task)
-
-    def _held_against_reference(
-        self,
-        result: xr.Dataset,
-        model: nn.Module,
-        outputs: Mapping[str, LayerOutput],
-        task: FeatureTask | ReferenceTask,
-    ) -> xr.Dataset:
-        """A result, and what its units answer to the reference images."""
-        if self.reference is None:
-            return result
-        layers = list(dict.fromkeys([*(self.layers or convolutions(model, outputs)), task.layer]))
-        found, why = held_against(model, outputs, layers, self.objectives, self.reference)
-        numbers: Numbers = found.get((task.layer, task.objective), {})
-        added = of_units(numbers, len(self.reference), task.channels)
-        notes = [*result.attrs.get(NOTES, []), *([why] if why else [])]
-        return result.merge(added).assign_attrs({**result.attrs, NOTES: notes})
+        return held_against(result, model, outputs, self, task)
 
     def _choose(
         self,

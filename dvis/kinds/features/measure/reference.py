@@ -7,7 +7,7 @@ units of all layers that are asked for, which a process keeps as long as the mod
 import hashlib
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Protocol
 from weakref import WeakKeyDictionary
 
 import numpy as np
@@ -18,9 +18,9 @@ from torch import Tensor, nn
 from dvis.kinds.features.measure.objectives import aggregated
 from dvis.kinds.features.references import N_IMAGES
 from dvis.kinds.features.words import CONSTANT_MAX, OF_REFERENCE
-from dvis.models.hooks import LayerOutput, as_maps, stopping
+from dvis.models.hooks import LayerOutput, as_maps, convolutions, stopping
 from dvis.models.mixing import why_alone
-from dvis.schema import CHANNEL, LEVELS
+from dvis.schema import CHANNEL, LEVELS, NOTES
 
 _CONSTANTS = (0.0, 0.5, 1.0)  # black, grey and white
 _BATCH = 16
@@ -149,21 +149,67 @@ def _numbers(values: np.ndarray, n_images: int) -> Numbers:
     }
 
 
-_known: "WeakKeyDictionary[nn.Module, tuple[object, tuple[Answers, str]]]" = WeakKeyDictionary()
+class Referring(Protocol):
+    """A measurement: what it asks for of a model."""
+
+    @property
+    def layers(self) -> tuple[str, ...]:
+        """Layers; none means all convolutions."""
+
+    @property
+    def objectives(self) -> list[str]:
+        """What of a channel is taken."""
+
+    @property
+    def reference(self) -> ReferenceImages | None:
+        """The images."""
+
+
+class UnitsOfLayer(Protocol):
+    """Channels of a layer, and what of them is maximised."""
+
+    @property
+    def layer(self) -> str:
+        """The layer."""
+
+    @property
+    def objective(self) -> str:
+        """What of a channel is taken."""
+
+    @property
+    def channels(self) -> tuple[int, ...]:
+        """The channels."""
 
 
 def held_against(
+    result: xr.Dataset,
     model: nn.Module,
     outputs: Mapping[str, LayerOutput],
-    layers: Sequence[str],
-    objectives: Sequence[str],
-    images: ReferenceImages,
-) -> tuple[Answers, str]:
-    """As `answers`; what was found of a model is kept as long as the model and its weights."""
-    key = (*map(tuple, (layers, objectives)), id(images), _stamp(model))
+    asked: Referring,
+    task: UnitsOfLayer,
+) -> xr.Dataset:
+    """A task's result, which may be empty, and what its units answer to the reference images.
+
+    One pass over the images serves all that a measurement asks for of a model: what was found is
+    kept as long as the model and its weights.
+    """
+    images = asked.reference
+    if images is None:
+        return result
+    wanted = asked.layers or convolutions(model, outputs)
+    layers = tuple(dict.fromkeys([*wanted, task.layer]))
+    key = layers, tuple(asked.objectives), images, _stamp(model)
     if model not in _known or _known[model][0] != key:
-        _known[model] = key, answers(model, outputs, layers, objectives, images)
-    return _known[model][1]
+        _known[model] = key, answers(model, outputs, layers, asked.objectives, images)
+    found, why = _known[model][1]
+    notes = [*result.attrs.get(NOTES, []), *([why] if why else [])]
+    if not result.data_vars:
+        notes.append("units that are there are now held against reference images")
+    added = _of_units(found.get((task.layer, task.objective), {}), len(images), task.channels)
+    return result.merge(added).assign_attrs({**result.attrs, NOTES: notes})
+
+
+_known: "WeakKeyDictionary[nn.Module, tuple[object, tuple[Answers, str]]]" = WeakKeyDictionary()
 
 
 def _stamp(model: nn.Module) -> bytes:
@@ -173,7 +219,7 @@ def _stamp(model: nn.Module) -> bytes:
     return torch.stack([torch.stack(each) for each in numbers]).cpu().numpy().tobytes()
 
 
-def of_units(numbers: Numbers, n_images: int, channels: Sequence[int]) -> xr.Dataset:
+def _of_units(numbers: Numbers, n_images: int, channels: Sequence[int]) -> xr.Dataset:
     """The numbers of some channels, labelled; NaN where they could not be measured."""
     names = (*OF_REFERENCE, CONSTANT_MAX) if n_images else (CONSTANT_MAX,)
     unknown = np.full(len(channels), np.nan, np.float32)
