@@ -15,6 +15,7 @@ from torch import Tensor, nn
 import dvis
 from dvis import measure
 from dvis.check import check_store
+from dvis.cli import main
 from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation
 from dvis.kinds.features.measure.reference import ReferenceImages, answers
@@ -288,3 +289,24 @@ def test_workers_give_the_same_numbers(checkpoints, tmp_path: Path) -> None:
 def test_one_image_is_no_reference(checkpoints, tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="n_reference is 1; it must be at least 2"):
         visualize(checkpoints, tmp_path / "net.zarr", n_reference=1)
+
+
+def test_the_command_takes_the_runs_own_images(tmp_path: Path, capsys) -> None:
+    run, store = tmp_path / "run", tmp_path / "net.zarr"
+    run_tiny(run)
+    command = [
+        *("visualize", "--model", "tiny_models:convolutional", "--checkpoint-path", str(run)),
+        *("--layers", "0", "--store", str(store), "--workers", "0", "--max-iterations", "2"),
+    ]
+    for channels in (["0"], ["0", "2"]):
+        with pytest.raises(SystemExit) as ended:
+            main([*command, "--channels", *channels])
+        assert not ended.value.code
+    assert "5 units measured, 0 failed" in capsys.readouterr().out
+    dataset = dvis.open(store).sel(channel=[0, 2])
+    assert '"name": "shapes/val", "n_images": 20' in dataset.attrs["references"][0]
+    assert dataset.reference_sd.notnull().all()
+    assert "20 images of shapes/val" in dataset.dvis.births().attrs["comment"]
+    with pytest.raises(SystemExit):
+        main([*command, "--reference", str(tmp_path / "none")])
+    assert "auto or noise" in capsys.readouterr().err
