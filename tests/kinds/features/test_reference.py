@@ -302,11 +302,13 @@ def test_the_command_takes_the_runs_own_images(tmp_path: Path, capsys) -> None:
         with pytest.raises(SystemExit) as ended:
             main([*command, "--channels", *channels])
         assert not ended.value.code
-    assert "5 units measured, 0 failed" in capsys.readouterr().out
+    n_checkpoints = len(list(run.glob("*.pth.tar")))
+    said = f"{n_checkpoints} units measured, 0 failed"
+    assert capsys.readouterr().out.count(said) == 2
     dataset = dvis.open(store).sel(channel=[0, 2])
-    assert '"name": "shapes/val", "n_images": 20' in dataset.attrs["references"][0]
+    assert '"name": "shapes/val", "n_images": 64' in dataset.attrs["references"][0]
     assert dataset.reference_sd.notnull().all()
-    assert "20 images of shapes/val" in dataset.dvis.births().attrs["comment"]
+    assert "64 images of shapes/val" in dataset.dvis.births().attrs["comment"]
     with pytest.raises(SystemExit):
         main([*command, "--reference", str(tmp_path / "none")])
     assert "auto or noise" in capsys.readouterr().err
