@@ -58,6 +58,10 @@ def open(  # dvis.open reads like the builtin that it stands for
         - `activation`, `value_min`, `value_max` (checkpoint, layer, channel), float32, NaN where
           unknown;
         - `stop_step`, `seed`, `params` (checkpoint, layer, channel), int32, -1 where unknown;
+        - `reference_mean`, `reference_sd`, `reference_max`, `constant_max` (checkpoint, layer,
+          channel), float32, where `dvis visualize` measured them: what the unit answers to
+          reference images, and to the best of black, grey and white; and `reference`, int32, which
+          of `attrs["references"]` they are, -1 where none;
         - `loss` (checkpoint, layer, channel, step_in_run), float32, NaN after the last step;
         - `status` (checkpoint, layer, channel), uint8: 0 absent, 1 complete, 2 incomplete,
           3 failed, 4 dead: from no start did a gradient reach the image. A dead unit has no image;

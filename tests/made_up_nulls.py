@@ -119,15 +119,117 @@ OF_SCALE: Mapping[str, Trajectories] = {
 }
 
 
-def orders(make: Trajectories, n_seeds: int, *, n_layers: int = N_LAYERS, **options: object):
-    """What `birth_order` finds in so many runs, (seed,): p, and whether the interval is off 0."""
+Learnt = Callable[[Generator, int, int], xr.Dataset]  # a run, in place of trajectories
+
+
+def held_against(run: xr.Dataset, gains: np.ndarray) -> xr.Dataset:
+    """A run of units without scale, below gains (checkpoint, layer) of which all is a multiple.
+
+    Reference images give each unit a mean of 0 and a standard deviation of 0.1 before the gain.
+    """
+    gain = xr.DataArray(
+        np.broadcast_to(gains, run["activation"].shape[:2]), dims=run["activation"].dims[:2]
+    )
+    activation = (run["activation"] * gain).assign_attrs(run["activation"].attrs)
+    spread = xr.zeros_like(activation) + 0.1 * gain
+    held = {"reference_mean": xr.zeros_like(activation), "reference_sd": spread}
+    return run.assign(activation=activation, **held)
+
+
+def of_answers(
+    learnt: np.ndarray,
+    gains: np.ndarray,
+    untrained: np.ndarray | None = None,
+    *,
+    noise: float = 0.0,
+    is_lazy: bool = False,
+) -> xr.Dataset:
+    """Answers to images that come to be the last ones as `learnt` rises from 0 to 1.
+
+    `untrained` (checkpoint, layer, channel) is how much of another pattern they are, which has
+    nothing to do with the last, by default what is left to 1; the gains (checkpoint, layer)
+    multiply all.
+    """
+    rng, n_images = np.random.default_rng(1), 32
+    drawn = rng.standard_normal((n_images, 2))
+    last, other = np.linalg.qr(drawn - drawn.mean(axis=0))[0].T * np.sqrt(n_images)
+    share = 1 - learnt if untrained is None else untrained
+    answers = learnt[..., None] * last + np.broadcast_to(share, learnt.shape)[..., None] * other
+    answers = answers + noise * rng.standard_normal(answers.shape)
+    gain = np.broadcast_to(gains, learnt.shape[:2])[..., None, None]
+    layers = [f"layer{i}" for i in range(learnt.shape[1])]
+    run = made_up(learnt, layers=layers)
+    run = run.drop_vars("activation").assign_coords(image=np.arange(n_images))
+    run["response"] = (*run["status"].dims, "image"), (answers * gain).astype(np.float32)
+    if is_lazy:
+        return run.chunk({"checkpoint": 5, "channel": 3, "image": 7}).assign_coords(run.coords)
+    return run
+
+
+def _gains(rng: Generator, n_layers: int) -> np.ndarray:
+    """Gains that double at some moment, multiplied with depth, (checkpoint, layer)."""
+    doubled = 1 + rises(np.full((1, 1, 1), rng.uniform(3, 8)))[..., 0]
+    return doubled ** np.arange(1, n_layers + 1)
+
+
+def standardised(make: Trajectories) -> Learnt:
+    """Units that learn so without scale, below gains that double at once, and their reference."""
+
+    def made(rng: Generator, n_layers: int, n_channels: int) -> xr.Dataset:
+        learnt = make(rng, n_layers, n_channels)
+        run = made_up(learnt, layers=[f"layer{i}" for i in range(n_layers)])
+        return held_against(run, _gains(rng, n_layers))
+
+    return made
+
+
+def correlated(most: float, make: Trajectories = any_time) -> Learnt:
+    """Units whose answers come to be the last ones so, below gains that double at once.
+
+    Untrained ones answer too, to other images: the deeper the more, up to `most` of the last.
+    """
+
+    def made(rng: Generator, n_layers: int, n_channels: int) -> xr.Dataset:
+        learnt = make(rng, n_layers, n_channels)
+        untrained = _ramp(n_layers, 0.0, most) * (1 - rises(np.full((1, 1, 1), 3.0)))
+        return of_answers(learnt, _gains(rng, n_layers), untrained, noise=0.1)
+
+    return made
+
+
+# Confounds as the measures without scale see them: gains, and what untrained layers answer.
+WITHOUT_SCALE: Mapping[str, Learnt] = {
+    "gains of all layers double at once, standardised": standardised(any_time),
+    "gains of all layers double at once, correlation": correlated(0.0),
+    "untrained layers answer otherwise, deeper ones more, correlation": correlated(0.8),
+}
+# Not a matter of scale: untrained units stand out from their spread, deeper ones more.
+UNTRAINED_STAND_OUT = standardised(untrained_answers)
+PLANTED: Mapping[str, Learnt] = {
+    "standardised": standardised(one_a_layer),
+    "correlation": correlated(0.5, one_a_layer),
+}
+
+
+def orders(
+    make: Trajectories | Learnt, n_seeds: int, *, n_layers: int = N_LAYERS, **options: object
+):
+    """What `birth_order` finds in so many runs, (seed,): p, and whether the interval is off 0.
+
+    Of a run that is made whole, births are by its usual measure; of trajectories as of something
+    without scale, or with `is_raw` as of activations.
+    """
     is_raw = bool(options.pop("is_raw", False))
+    baseline = options.pop("baseline", "zero")
     found = []
     for seed in range(n_seeds):
         made = make(np.random.default_rng(seed), n_layers, N_CHANNELS)
-        run = made_up(made, layers=[f"layer{i}" for i in range(n_layers)])
-        of_scale = None if is_raw else run["activation"].rename("similarity")
-        born = births(run, variable=of_scale)
+        if isinstance(made, xr.Dataset):
+            born = births(made, baseline=baseline)
+        else:
+            run = made_up(made, layers=[f"layer{i}" for i in range(n_layers)])
+            of_scale = None if is_raw else run["activation"].rename("similarity")
+            born = births(run, variable=of_scale)
         order = birth_order(born, seed=seed, **{"n_permutations": 999, "n_resamples": 1, **options})
         low, high = order["correlation_interval"].values
         found.append((float(order["p_value"]), low > 0 or high < 0))

@@ -140,3 +140,37 @@ def test_the_door_names_options_that_there_are() -> None:
         measure.features("resnet18", channel=(1,))
     with pytest.raises(KeyError, match="Did you mean 'dataset'"):
         measure.responses("resnet18", data_set="digits")
+
+
+def test_births_of_an_old_store_say_what_they_cannot_tell(old: Path) -> None:
+    store = old / "net.zarr"
+    for run in dvis.runs(store):
+        found = dvis.open(store, run).dvis.births()
+        assert (found.attrs["measure"], found.attrs["variable"]) == ("raw", "activation")
+        assert "gains which grow at once look like births" in found.attrs["comment"]
+    for name in ("classes", "shapes-val"):
+        found = dvis.responses(store, name=name).dvis.births()
+        assert found.attrs["measure"] == "correlation"
+        assert found.birth.dims == ("layer", "channel")
+
+
+def test_an_old_store_is_held_against_reference_images(old: Path, ten_classes: None) -> None:
+    store = old / "net.zarr"
+    before = dvis.open(store, "checkpoints").load()
+    complete = before.status == 1
+    channels = before.channel[complete.any(["checkpoint", "layer"])].values.tolist()
+    measure.features(
+        "tiny_models:net",
+        old / "run",
+        store=store,
+        run="checkpoints",
+        layers=[str(layer) for layer in before.layer.values],
+        channels=channels,
+        workers=0,
+    )
+    after = dvis.open(store, "checkpoints")
+    kept = after.activation.where(complete), after.image.where(complete)
+    np.testing.assert_array_equal(kept[0], before.activation.where(complete))
+    np.testing.assert_array_equal(kept[1], before.image.where(complete))
+    np.testing.assert_array_equal(after.reference_sd.notnull() & complete, complete)
+    assert after.dvis.births().attrs["measure"] == "standardised"

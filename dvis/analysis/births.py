@@ -9,9 +9,9 @@ from typing import Literal
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.measures import Measure, development
 from dvis.analysis.requirements import require_numbers, require_whole_numbers
 from dvis.analysis.trajectories import (
-    counted,
     labels_of,
     looked_up,
     origin,
@@ -68,6 +68,7 @@ def births(
     dataset: xr.Dataset,
     *,
     variable: str | xr.DataArray | None = None,
+    measure: Measure | None = None,
     fraction: float = 0.5,
     baseline: Literal["zero", "first"] = "zero",
     n_last: int = 1,
@@ -83,7 +84,12 @@ def births(
 
     .. math:: \theta = b + fraction \cdot (a_{final} - b)
 
-    of its own final level; :math:`b` is the baseline. Checkpoints at which the unit is not complete
+    of its own final level; :math:`b` is the baseline. By default :math:`a_t` has no scale where the
+    Dataset allows it, for of an activation nobody can tell what the unit learnt from the gain of
+    all layers below: it is the activation of the unit's feature image in standard deviations of its
+    answers to reference images at the same checkpoint, or the correlation of its responses with the
+    final ones. `attrs["measure"]` says which it is, `attrs["comment"]` what it cannot tell.
+    Checkpoints at which the unit is not complete
     are passed over. They are taken in the Dataset's order, which `dvis.open` makes that of
     training: births of a Dataset turned round are others. The result is on dask where the variable
     is, and then nothing is computed but the checkpoints' labels.
@@ -94,8 +100,13 @@ def births(
         What `dvis.open` gave, or `dvis.responses`.
     variable : str or DataArray, (checkpoint, ...), optional
         Trajectories: a variable, or numbers of one's own, such as `1 - drift(ds).to_last`, NaN
-        where nothing is. What falls is given with a minus. By default the activation, or the
-        response where there is none.
+        where nothing is, taken as they are. What falls is given with a minus.
+    measure : {"standardised", "correlation", "raw"}, optional
+        In place of a variable: activations in standard deviations of reference images, which
+        `dvis visualize` keeps; the correlation over images of responses with those at the unit's
+        last complete checkpoint; activations or responses as they are. By default the first of
+        these that the Dataset allows. A unit has no value at a checkpoint where the images do not
+        move it.
     fraction : float, optional
         Share of the rise that makes a birth, in (0, 1].
     baseline : {"zero", "first"}, optional
@@ -130,7 +141,7 @@ def births(
         - `n_losses`, int32: how often it rose and fell again before its birth;
         - `final_level`, float64: in the units of the variable.
 
-        The criterion is in the attributes.
+        The criterion is in the attributes, with `measure` ("given" of a variable) and `comment`.
 
     Raises
     ------
@@ -138,7 +149,8 @@ def births(
         When the Dataset has no such variable.
     ValueError
         When the variable has no dimension `checkpoint`, a selection left nothing of it, or a
-        parameter is out of its range.
+        parameter is out of its range; when a measure and a variable are given, or the Dataset does
+        not allow the measure.
     TypeError
         When a parameter is no number.
 
@@ -158,7 +170,7 @@ def births(
         least_stay=least_stay,
         max_losses=max_losses,
     )
-    trajectories = counted(dataset, variable)
+    trajectories = development(dataset, variable=variable, measure=measure)
     birth, earlier, later, n_losses, final_level, state = xr.apply_ufunc(
         _births_of,
         trajectories,
@@ -185,6 +197,8 @@ def births(
     attrs = {
         **origin(dataset),
         "variable": str(trajectories.name or ""),
+        "measure": trajectories.attrs["measure"],
+        "comment": trajectories.attrs["comment"],
         **asdict(criterion),
     }
     step = dataset.coords.get("step")

@@ -47,8 +47,9 @@ def birth_order(
     - with fewer than five layers with births: they can stand in 24 orders at most, so no order can
       be shown, and there is no interval either;
     - of births of raw activations or responses: an activation is a product of the gains of all
-      layers below it, so that gains which all grow at once put deep layers last. Give births of
-      something without scale: `ds.dvis.births(variable=1 - ds.dvis.drift().to_last)`.
+      layers below it, so that gains which all grow at once put deep layers last. Births have no
+      scale by default where there are reference images or responses; or give them something
+      without: `ds.dvis.births(variable=1 - ds.dvis.drift().to_last)`.
 
     Parameters
     ----------
@@ -258,7 +259,7 @@ def _why_no_p(
     if variable in RAW:
         return (
             f"births of the raw {variable} cannot tell an order from gains that grow in all "
-            "layers at once; give births of something without scale"
+            "layers at once; births against reference images, or of responses, can"
         )
     return ""
 

@@ -6,6 +6,7 @@ A Dataset in, a ranking or a summary of it out.
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.measures import Measure, development
 from dvis.analysis.requirements import (
     require_births,
     require_numbers,
@@ -25,10 +26,10 @@ from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status, did_you_m
 RANK, QUANTILE = "rank", "quantile"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
 _SCORES = {
-    "growth": "last activation less the first",
+    "growth": "last {} less the first",
     "drift": "mean distance of feature images to those before",
-    "instability": "movement of the activation that was undone",
-    "final_activation": "last activation",
+    "instability": "movement of the {} that was undone",
+    "final_activation": "last {}",
 }
 
 
@@ -36,6 +37,7 @@ def rank(
     dataset: xr.Dataset,
     by: str | xr.DataArray = "growth",
     *,
+    measure: Measure | None = None,
     n: int | None = None,
     lowest_first: bool = False,
 ) -> xr.Dataset:
@@ -53,10 +55,13 @@ def rank(
         otherwise all images are read.
     by : {"growth", "drift", "instability", "final_activation"} or DataArray, optional
         The score, over complete checkpoints in the Dataset's order, which `dvis.open` makes that
-        of training: "growth", the last activation less the first;
+        of training, by `measure`: "growth", the last activation less the first;
         "final_activation"; "instability", :math:`\sum_t |a_t - a_{t-1}| - |a_{last} - a_{first}|`,
         the movement that was undone; "drift", the mean of `drift`'s `to_previous`. Or any
         (layer, channel) numbers, NaN for units to be left out.
+    measure : {"standardised", "correlation", "raw"}, optional
+        What activations are taken for, as `births` takes it: by default in standard deviations of
+        reference images where these were measured. Raw ones put layers of large gains first.
     n : int, optional
         How many units; all by default.
     lowest_first : bool, optional
@@ -68,6 +73,7 @@ def rank(
         - `score`, float64, in the units of what it is made of;
         - coordinates `rank`, from 0, `layer` and `channel`.
 
+        The attributes have `measure`, and `comment`, what that cannot tell.
         Units without a score are left out; equal ones stand in the Dataset's order.
 
     Raises
@@ -75,7 +81,8 @@ def rank(
     KeyError
         When there is no such score, or the Dataset lacks what it is made of.
     ValueError
-        When a DataArray has other dimensions than layer and channel, or a selection left nothing.
+        When a DataArray has other dimensions than layer and channel, or a selection left nothing,
+        or the Dataset does not allow the measure.
     TypeError
         When `by` is neither a name nor a DataArray, or `n` no whole number.
 
@@ -90,7 +97,7 @@ def rank(
             f"by is of type {type(by).__name__}; give one of {', '.join(_SCORES)}, or a DataArray "
             "over layer and channel"
         )
-    score = _score(dataset, by) if isinstance(by, str) else by
+    score = _score(dataset, by, measure) if isinstance(by, str) else by
     require_whole_numbers(n=n)
     missing = [dim for dim in (LAYER, CHANNEL) if dim not in score.coords]
     if missing or not set(score.dims) <= {LAYER, CHANNEL}:
@@ -107,7 +114,9 @@ def rank(
     order = np.argsort(values if lowest_first else -values, kind="stable")
     order = order[np.isfinite(values[order])][:n]
     name = by if isinstance(by, str) else str(by.name or "")
-    attrs = {"long_name": _SCORES.get(name, name), "units": str(score.attrs.get("units", "1"))}
+    called = _SCORES.get(name, name).format(score.attrs.get("long_name", "activation"))
+    attrs = {"long_name": called, "units": str(score.attrs.get("units", "1"))}
+    told = {key: score.attrs[key] for key in ("measure", "comment") if key in score.attrs}
     return xr.Dataset(
         {"score": (RANK, values[order], attrs)},
         {
@@ -115,17 +124,17 @@ def rank(
             LAYER: (RANK, table[LAYER].values[layer[order]]),
             CHANNEL: (RANK, table[CHANNEL].values[channel[order]]),
         },
-        {**origin(dataset), "by": name, "lowest_first": int(lowest_first)},
+        {**origin(dataset), "by": name, **told, "lowest_first": int(lowest_first)},
     )
 
 
-def _score(dataset: xr.Dataset, by: str) -> xr.DataArray:
+def _score(dataset: xr.Dataset, by: str, measure: Measure | None) -> xr.DataArray:
     """A score of each unit by its name, (layer, channel)."""
     if by not in _SCORES:
         raise KeyError(did_you_mean("score", by, _SCORES, "rank"))
     if by == "drift":
         return _mean_drift(dataset)
-    trajectories = counted(dataset, "activation")
+    trajectories = development(dataset, measure=measure)
     score: xr.DataArray = xr.apply_ufunc(
         _movement,
         trajectories,
@@ -134,7 +143,7 @@ def _score(dataset: xr.Dataset, by: str) -> xr.DataArray:
         dask="parallelized",
         output_dtypes=["float64"],
     )
-    return score.assign_attrs(units=trajectories.attrs.get("units", "1"))
+    return score.assign_attrs(trajectories.attrs)
 
 
 def _mean_drift(dataset: xr.Dataset) -> xr.DataArray:
@@ -170,7 +179,11 @@ def _movement(values: np.ndarray, by: str) -> np.ndarray:
 
 
 def summary(
-    dataset: xr.Dataset, births: xr.Dataset | None = None, *, dead_level: float = 0.0
+    dataset: xr.Dataset,
+    births: xr.Dataset | None = None,
+    *,
+    measure: Measure | None = None,
+    dead_level: float = 0.0,
 ) -> xr.Dataset:
     """Each layer at each checkpoint in few numbers.
 
@@ -187,16 +200,19 @@ def summary(
         What `dvis.open` gave.
     births : Dataset, (layer, channel), optional
         What `births` gave of the same checkpoints, in the same order.
+    measure : {"standardised", "raw"}, optional
+        What activations are taken for, as `births` takes it: by default in standard deviations of
+        reference images where these were measured.
     dead_level : float, optional
-        Activation up to which a unit is dead. Layers whose activations may be negative (before a
-        rectifier, GELU) can need another.
+        Raw activation up to which a unit is dead. Layers whose activations may be negative (before
+        a rectifier, GELU) can need another.
 
     Returns
     -------
     Dataset, (checkpoint, layer, quantile)
         - `n_units` (checkpoint, layer), int64: complete units with an activation;
         - `activation` (checkpoint, layer, quantile), float64: quantiles 0.05, 0.25, 0.5, 0.75 and
-          0.95 over these, NaN where there are none;
+          0.95 over these by the measure that its attributes name, NaN where there are none;
         - `dead_share` (checkpoint, layer), float64: of these and those whose status is dead, NaN
           where there are none;
         - `born_share` (checkpoint, layer), float64, with `births`: units born by then, of all units
@@ -208,7 +224,7 @@ def summary(
         When the Dataset has no activation.
     ValueError
         When the activation has not the dimensions checkpoint, layer and channel, or a selection
-        left nothing of one.
+        left nothing of one, or the Dataset does not allow the measure.
     SchemaError
         When `births` has no birth and state.
 
@@ -227,10 +243,17 @@ def summary(
             "summary takes all units of a layer: select with lists, such as layer=['layer1']"
         )
     activation = in_one_piece(activation, CHANNEL)
+    by_measure = in_one_piece(development(dataset, measure=measure), CHANNEL)
     n_units = activation.notnull().sum(CHANNEL)
     described = {
         "n_units": (n_units, "complete units", "1"),
-        "activation": (over_channels(activation), "activation", activation.attrs.get("units", "1")),
+        "activation": (
+            over_channels(by_measure).assign_attrs(
+                {name: by_measure.attrs[name] for name in ("measure", "comment")}
+            ),
+            str(by_measure.attrs.get("long_name", "activation")),
+            by_measure.attrs.get("units", "1"),
+        ),
         "dead_share": (
             _dead_share(dataset, activation, dead_level),
             "share of dead units",

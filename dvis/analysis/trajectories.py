@@ -16,7 +16,8 @@ ORIGIN = ("model", "run", "variant")
 # Variables of units: in the Dataset of one unit, dimensions do not tell them from the model's.
 _OF_UNITS = (
     *("activation", "response", "value_min", "value_max", "stop_step", "seed", "params"),
-    "status",
+    *("status", "standardised_activation", "response_correlation"),
+    *("reference", "reference_mean", "reference_sd", "reference_max", "constant_max"),
 )
 # Have a scale: that of a unit times the gains of all layers below. Of these the first that there is
 # is meant of units where no variable is named.

@@ -1,7 +1,8 @@
 """The images of a training run: in which order it sees them, and on which it is measured."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -117,6 +118,49 @@ def load_training_data(settings: TrainingSettings) -> TrainingData:
         val=train.take(np.sort(order[:n_val])),
         settings=settings,
     )
+
+
+def images_of_training(
+    facts: Mapping[str, Any], split: Split, size: int, *, data_path: str | Path | None = None
+) -> ImageSet | None:
+    """The images that checkpoints were trained or validated on, as far as these tell.
+
+    Parameters
+    ----------
+    facts : mapping
+        What a checkpoint tells of itself: `settings` of its training.
+    split : "train" or "val"
+        Which of the images.
+    size : int
+        Side in pixels.
+    data_path : str or Path, optional
+        Where the set lies, in place of where it lay in training.
+
+    Returns
+    -------
+    ImageSet or None
+        None where the checkpoint does not tell a set.
+
+    Raises
+    ------
+    ValueError, FileNotFoundError
+        As `load_images` raises them.
+    """
+    settings = facts.get("settings")
+    if not isinstance(settings, Mapping) or not isinstance(settings.get("dataset"), str):
+        return None
+    path = data_path or settings.get("data_path")
+    given = TrainingSettings(
+        model="any",
+        dataset=settings["dataset"],
+        data_path=None if path is None else Path(path).expanduser(),
+        image_size=size,
+        seed=int(settings.get("seed", 0)),
+        n_train=settings.get("n_train"),
+        val_fraction=settings.get("val_fraction"),
+    )
+    data = load_training_data(given)
+    return data.train if split == "train" else data.val
 
 
 def _generator(settings: TrainingSettings, use: Draw, position: int = 0) -> np.random.Generator:

@@ -52,8 +52,8 @@ def refuse_births(dataset: xr.Dataset) -> None:
         )
 
 
-def births_of(dataset: xr.Dataset, births: xr.Dataset | None, variable: str) -> xr.Dataset:
-    """Births as given, or of a variable by the default criterion; read into memory.
+def births_of(dataset: xr.Dataset, births: xr.Dataset | None, variable: str | None) -> xr.Dataset:
+    """Births as given, or of a variable, or by the usual measure; read into memory.
 
     Raises
     ------
@@ -94,5 +94,5 @@ def _criterion(births: xr.Dataset) -> str:
     attrs = births.attrs
     if "fraction" not in attrs:
         return ""
-    variable = attrs.get("variable", "value")
+    variable = str(attrs.get("variable", "value")).replace("_", " ")
     return f"born: {variable} stays above {float(attrs['fraction']):.0%} of its final level"

@@ -88,7 +88,7 @@ def births_by_layer(
     refuse_births(dataset)
     curves = read_unit_curves(dataset, variable, layer, channel)
     axis = time_axis(dataset, x, xscale)
-    found = births_of(dataset, births, curves.variable)
+    found = births_of(dataset, births, variable)
     marks = birth_marks(found, axis, curves.units)
     rows_of: dict[str, list[int]] = {}
     for row, (name, state) in enumerate(zip(curves.layers, marks.states, strict=True)):

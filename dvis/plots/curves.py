@@ -6,7 +6,8 @@ from typing import TYPE_CHECKING, Any, Literal
 import numpy as np
 import xarray as xr
 
-from dvis.analysis.requirements import require
+from dvis.analysis.measures import RAW_MEASURE, development, usual_measure
+from dvis.analysis.requirements import require, require_dataset
 from dvis.analysis.trajectories import is_of_model, of_complete_units, usual_variable
 from dvis.plots.canvas import Color
 from dvis.plots.selection import labels_of, listed, units_of
@@ -83,7 +84,8 @@ def read_curves(
         When there is no such layer or channel, no checkpoint is left, or the variable has other
         dimensions.
     """
-    variable = usual_variable(dataset) if variable is None else variable
+    if variable is None:
+        dataset, variable = _by_usual_measure(dataset, layer)
     require(dataset, variable, labels=(CHECKPOINT,))
     data = dataset[variable]
     others = [str(dim) for dim in data.dims if dim not in (CHECKPOINT, LAYER, CHANNEL)]
@@ -120,6 +122,17 @@ def read_curves(
         names=[f"{layer}, channel {channel}" for layer, channel in units],
         **called,
     )
+
+
+def _by_usual_measure(dataset: xr.Dataset, layer: "Chosen[str]") -> tuple[xr.Dataset, str]:
+    """The Dataset with what a unit's development is read off, and what that is called."""
+    require_dataset(dataset)
+    if usual_measure(dataset) == RAW_MEASURE:
+        return dataset, usual_variable(dataset)
+    if LAYER in dataset.dims and layer is not None:
+        dataset = dataset.sel({LAYER: listed(dataset, LAYER, layer)})
+    found = development(dataset)
+    return dataset.assign({str(found.name): found}), str(found.name)
 
 
 def read_unit_curves(

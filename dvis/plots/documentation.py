@@ -26,8 +26,10 @@ _SHARED = {
     """,
     "variable": """
         variable : str, optional
-            Scalar of units, with dims (checkpoint, layer, channel). By default the activation, or
-            the response where there is none.
+            Scalar of units, with dims (checkpoint, layer, channel). By default what `births` reads:
+            activations in standard deviations of reference images, or the correlation of responses
+            with the final ones, where the Dataset allows it; else activations or responses as they
+            are. The axis says which.
     """,
     "xscale": """
         xscale : {"auto", "linear", "log"}

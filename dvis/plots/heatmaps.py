@@ -97,7 +97,7 @@ def heatmap(
     refuse_births(dataset)
     curves = read_unit_curves(dataset, variable, layer, channel)
     axis = time_axis(dataset, x, xscale)
-    marks = birth_marks(births_of(dataset, births, curves.variable), axis, curves.units)
+    marks = birth_marks(births_of(dataset, births, variable), axis, curves.units)
     values = curves.values[:, axis.places]
     order = _sorted_rows(values, curves, marks, by_layer)
     if not len(order):

@@ -66,8 +66,9 @@ def trajectory(
     {x}
     variable : str, optional
         Scalar with dims (checkpoint, layer, channel); or of the whole model, with dims
-        (checkpoint), such as `val_loss`. By default the activation, or the response where there is
-        none. Units that are not complete do not count.
+        (checkpoint), such as `val_loss`. By default what `births` reads: activations in standard
+        deviations of reference images where these were measured, else as they are; the axis says
+        which. Units that are not complete do not count.
     {xscale}
     {yscale}
     {path}

@@ -37,6 +37,11 @@ class Task(Protocol):
         """The same task with other parts."""
 
 
+def n_counted(task: Task) -> int:
+    """Parts of a task that count as measured: none where it `adds` to parts that are there."""
+    return 0 if getattr(task, "adds", False) else len(task.parts)
+
+
 class Measurement(Protocol):
     """One model in, one labelled Dataset out. It travels to workers, so it can be pickled.
 

@@ -21,7 +21,7 @@ from dvis.models.model_reference import Model, model_name
 from dvis.progress import progress_bar
 from dvis.schema import NOTES
 from dvis.sweep.executors import ExecutorFactory
-from dvis.sweep.plan import Measurement, Recorder, Start
+from dvis.sweep.plan import Measurement, Recorder, Start, n_counted
 from dvis.sweep.worker import Lacking, Order, Work, carry_out_order, forget, keep
 
 logger = logging.getLogger(__name__)
@@ -101,7 +101,7 @@ def sweep(
         When the workers of a task were killed again and again.
     """
     report = SweepReport()
-    n_units = sum(len(job.task.parts) for job in _jobs(checkpoints, tasks, recorder))
+    n_units = sum(n_counted(job.task) for job in _jobs(checkpoints, tasks, recorder))
     queue = _Queue(_jobs(checkpoints, tasks, recorder), is_chained)
     orders = _Orders(uuid4().hex, Work(measurement, model), device, start)
     try:
@@ -113,7 +113,7 @@ def sweep(
                             logger.warning("a worker was killed; its tasks are done again")
                             break
                         _settle(job, future, recorder, report)
-                        bar.update(len(job.task.parts))
+                        bar.update(n_counted(job.task))
     finally:
         forget()
     return report
@@ -222,7 +222,7 @@ def _settle(
 ) -> None:
     """Record what came of a job: a result, or an error."""
     error = future.exception()
-    label, n_units = job.checkpoint.label, len(job.task.parts)
+    label, n_units = job.checkpoint.label, n_counted(job.task)
     if error is None:
         result = future.result()
         assert isinstance(result, xr.Dataset)

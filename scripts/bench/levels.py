@@ -22,6 +22,10 @@ from made_up_nulls import (
     APART,
     NO_ORDER,
     OF_SCALE,
+    PLANTED,
+    UNTRAINED_STAND_OUT,
+    WITHOUT_SCALE,
+    Learnt,
     Trajectories,
     alignments,
     births_at_jumps,
@@ -97,14 +101,23 @@ def order_rows(n: int) -> Iterator[Rates]:
         p_values, _ = orders(make, n, is_raw=True)
         note = "no p; this, if there were one" if np.isnan(p_values).all() else "WITH A P"
         yield Rates(name=f"{name}, raw activation", rates=_of_orders(make, n), note=note)
+    for name, learnt in WITHOUT_SCALE.items():
+        yield Rates(name=name, rates=_of_orders(learnt, n), n_tests=3)
+    for baseline in ("zero", "first"):
+        name = f"untrained layers stand out, deeper ones more, standardised, baseline {baseline}"
+        rates = _of_orders(UNTRAINED_STAND_OUT, n, baseline=baseline)
+        yield Rates(name=name, rates=rates, n_tests=3)
     name = "**planted: a checkpoint a layer, units 1.5 about it**"
     yield Rates(name=name, rates=_of_orders(one_a_layer, n), is_null=False)
+    for measure, planted in PLANTED.items():
+        rates = _of_orders(planted, n)
+        yield Rates(name=f"{name} **below gains, {measure}**", rates=rates, is_null=False)
 
 
-def _of_orders(make: Trajectories, n: int) -> list[float]:
+def _of_orders(make: Trajectories | Learnt, n: int, **how: str) -> list[float]:
     """Shares with a small p of 5, 6 and 12 layers; of 6 also that of intervals off 0."""
-    p_values, is_off = orders(make, n, n_resamples=199)
-    few, many = (_share(orders(make, n, n_layers=n_layers)[0]) for n_layers in (5, 12))
+    p_values, is_off = orders(make, n, n_resamples=199, **how)
+    few, many = (_share(orders(make, n, n_layers=n_layers, **how)[0]) for n_layers in (5, 12))
     return [few, _share(p_values), many, float(is_off.mean())]
 
 

@@ -16,14 +16,28 @@ from dvis.kinds.features.images.blocks import ImageBlocks, image_layout
 from dvis.kinds.features.images.picture_files import encode_png
 from dvis.kinds.features.words import (
     BLOCK_CHANNELS,
+    COMPARED,
     FINGERPRINT,
     KIND,
     LOSS_CHUNK_STEPS,
+    REFERENCE,
     SCALARS,
     WORDS,
 )
 from dvis.names import CheckpointName
-from dvis.schema import CHANNEL, CHECKPOINT, DEPTH, LAYER, RGB, Status, Words, X, Y, group_path
+from dvis.schema import (
+    CHANNEL,
+    CHECKPOINT,
+    DEPTH,
+    LAYER,
+    RGB,
+    Mark,
+    Status,
+    Words,
+    X,
+    Y,
+    group_path,
+)
 from dvis.store.group import Group
 from dvis.store.making import existing_group, make_group
 from dvis.store.placing import Places
@@ -113,17 +127,36 @@ class FeatureGroup(Group):
 
     def parameter_index(self, parameters: Mapping[str, Any]) -> int:
         """Place of a set of parameters in the group's table, or -1 where the table is full."""
-        table, wanted = self.parameters, dict(parameters)
+        return self.place_in_table("parameters", parameters)
+
+    def place_in_table(self, name: str, wanted: Mapping[str, Any]) -> int:
+        """Place of plain values in an attribute that is a table, or -1 where the table is full."""
+        table: list[Any] = list(self.zarr.attrs.get(name, []))  # type: ignore[arg-type]
         if wanted in table:
             return table.index(wanted)
         if len(table) >= _MOST_PARAMETERS:
             return -1
-        self.note(parameters=[*table, wanted])
+        self.note(**{name: [*table, dict(wanted)]})
         return len(table)
 
     def read(self, name: str, rows: slice, layer: int) -> np.ndarray:
         """A variable's values of some checkpoints of one layer, (checkpoint, channel)."""
         return np.asarray(self.array(name)[rows, layer, :])
+
+    def write(
+        self,
+        places: Places,
+        values: Mapping[str, np.ndarray],
+        status: np.ndarray,
+        mark: Mark | None = None,
+    ) -> None:
+        """Write arrays of units, and their status; what an activation was held against goes."""
+        held = [n for n in (*COMPARED, REFERENCE) if n in self.words.arrays and n not in values]
+        if "activation" in values and held:
+            n_units = len(status)
+            fills = {n: np.full(n_units, SCALARS[n].fill, SCALARS[n].dtype) for n in held}
+            values = {**values, **fills}
+        super().write(places, values, status, mark)
 
     def put(self, name: str, places: Places, values: np.ndarray, status: np.ndarray) -> None:
         """Write an array's values of units; of images, those of complete units, into blocks."""

@@ -261,6 +261,12 @@ class VisualizeOptions(RunOptions):
         Numbers of the forward and backward pass; bfloat16 is for GPUs, and slow on most CPUs.
     maco_images
         Folder of jpg or png files whose mean spectrum images of param maco have (default: 1/f).
+    reference
+        Images to whose activations feature images are held: auto (the images that the run was
+        validated on, where its checkpoints tell them and they are there, else noise), noise (1/f,
+        seeded), or a folder of jpg or png files.
+    n_reference
+        So many of these, at random; 0 measures none.
     output_path
         Also write the jpg/json tree there, such as feature_images.
     settings
@@ -282,6 +288,8 @@ class VisualizeOptions(RunOptions):
     batch_size: int | None = None
     precision: Precision = "float32"
     maco_images: Path | None = None
+    reference: str = "auto"
+    n_reference: int = 64
     output_path: Path | None = None
     settings: Annotated[FeatureSettings, tyro.conf.arg(name="")] = field(
         default_factory=FeatureSettings
@@ -294,6 +302,8 @@ class VisualizeOptions(RunOptions):
         if self.refine and not self.cross_check:
             raise ValueError("refine needs the cross-check; leave --no-cross-check out")
         at_least("batch_size", self.batch_size, 1)
+        if self.n_reference != 0:  # of one image there is no spread
+            at_least("n_reference", self.n_reference, 2)
         if self.init_images_dir and self.init_from == "previous":
             raise ValueError("give init_images_dir or init_from previous, not both")
         if not all(self.layers):

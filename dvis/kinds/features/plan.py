@@ -14,10 +14,13 @@ from torch import nn
 from dvis.kinds.features.cross_check import CrossCheck
 from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation
 from dvis.kinds.features.measure.neighbours import NeighbourCheck
+from dvis.kinds.features.measure.reference import ReferenceImages
 from dvis.kinds.features.measure.seed_pairs import PairTask, SeedPairs
 from dvis.kinds.features.measure.spectra import spectrum_of_images
 from dvis.kinds.features.options import VisualizeOptions
 from dvis.kinds.features.record import FeatureRecorder
+from dvis.kinds.features.reference_images import find_reference
+from dvis.kinds.features.references import ReferenceTask
 from dvis.kinds.features.seed_null import SeedNull, pair_tasks
 from dvis.kinds.features.starts import FromFolders, FromPrevious
 from dvis.kinds.features.words import NEIGHBOUR_MAX, NEIGHBOURS, SEED_NULL, SEED_SIMILARITY, WORDS
@@ -74,7 +77,10 @@ def visualize(
     model, first = run.first_model(options.model)
     facts, size = run.facts.get(first, {}), options.settings.feature_image_size
     taken = find_input(options, facts, options.model, model, size)
-    measurement = _measurement(options, taken.transform)
+    reference, note = find_reference(
+        str(options.reference), options.n_reference, facts, taken.transform
+    )
+    measurement = _measurement(options, taken.transform, reference)
     outputs = _outputs(measurement, model, str(options.model))
     tasks = measurement.tasks(outputs)
     _check_asked_for(options, run, tasks)
@@ -90,19 +96,21 @@ def visualize(
         words=WORDS,
         name=", ".join(measurement.objectives),
         measurement=measurement,
-        tasks=tasks,
+        tasks=[*tasks, *(_reference_tasks(tasks) if len(reference) else ())],
         start=start if start.is_given else None,
         is_chained=options.init_from == "previous",
         recorder=recorder,
         model_input=taken,
+        notes=(note,) if note else (),
     )
     report = carry_out(plan, run, options, client=client, progress=progress)
     report.notes[:0] = start.notes
+    again = replace(plan, tasks=tasks, notes=())
     how = {"client": client, "progress": progress}
     if options.cross_check:
-        _cross_check(plan, recorders, run, options, report, how)
+        _cross_check(again, recorders, run, options, report, how)
     if options.number_of_seeds > 1:
-        _seed_null(plan, recorders, run, options, report, how)
+        _seed_null(again, recorders, run, options, report, how)
     return report
 
 
@@ -118,12 +126,14 @@ class _Recorders:
         self, plan: Plan, store: Path, run: RunFacts, place: Place, compared: Sequence[str]
     ) -> FeatureRecorder:
         """A recorder whose groups have certain arrays beside the usual."""
+        reference = self.measurement.reference
         made = FeatureRecorder(
             store,
             place.run,
             image_size=self.measurement.image_size,
             number_of_images=self.measurement.number_of_images,
             parameters={**self.measurement.parameters, **_origin(self.options)},
+            reference=None if reference is None else reference.description,
             overwrite=place.overwrite,
             noted=plan.made_with,
             compared=compared,
@@ -218,6 +228,14 @@ def _check_asked_for(options: VisualizeOptions, run: RunFacts, tasks: list[Featu
     )
 
 
+def _reference_tasks(tasks: list[FeatureTask]) -> list[ReferenceTask]:
+    """What is to be held against the reference, of images that are there already."""
+    channels: dict[tuple[str, str], list[int]] = {}
+    for task in tasks:
+        channels.setdefault((task.layer, task.objective), []).extend(task.channels)
+    return [ReferenceTask(*place, tuple(sorted(each))) for place, each in channels.items()]
+
+
 class _FromOptions:
     """Where images begin, as the options say."""
 
@@ -239,6 +257,8 @@ class _FromOptions:
     def __call__(self, before: str | None, label: str, task: FeatureTask, /) -> Any:
         """Model inputs to start from, or None."""
         assert self.recorder is not None
+        if isinstance(task, ReferenceTask):
+            return None
         start: Start = FromPrevious(self.recorder) if self._folders is None else self._folders
         return start(before, label, task)
 
@@ -273,7 +293,9 @@ def _origin(options: VisualizeOptions) -> dict[str, Any]:
     return {"init_from": "images" if folders else options.init_from, "init_images_dir": folders}
 
 
-def _measurement(options: VisualizeOptions, taken: InputTransform) -> FeatureVisualisation:
+def _measurement(
+    options: VisualizeOptions, taken: InputTransform, reference: ReferenceImages
+) -> FeatureVisualisation:
     """The measurement, for a model that takes images so."""
     magnitude = None
     if options.maco_images is not None:
@@ -295,4 +317,5 @@ def _measurement(options: VisualizeOptions, taken: InputTransform) -> FeatureVis
         batch_size=options.batch_size or batch_size,
         magnitude=magnitude,
         precision=options.precision,
+        reference=reference,
     )

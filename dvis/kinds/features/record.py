@@ -10,15 +10,18 @@ from typing import Any, Protocol, Self
 import numpy as np
 import xarray as xr
 
+from dvis.kinds.features import references
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.levels import model_input
 from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
+from dvis.kinds.features.references import ReferenceTask
 from dvis.kinds.features.run_notes import finish_import
 from dvis.kinds.features.words import (
     FINGERPRINT,
     FORM,
     IMAGE_NUMBER,
     OF_IMAGE,
+    REFERENCE,
     SCALARS,
     SOURCES,
     size_label,
@@ -30,6 +33,7 @@ from dvis.sweep.record import OTHER_WEIGHTS, said_of
 
 _MISSING, _DONE, _OTHER_OPTIONS, _OTHER_WEIGHTS = range(4)
 _WHY = {_OTHER_OPTIONS: "of other options", _OTHER_WEIGHTS: OTHER_WEIGHTS}
+_OTHER_REFERENCE = "held against other reference images"
 _DEAD = "dead: from no start did a gradient reach the image"
 
 
@@ -60,6 +64,7 @@ class FeatureRecorder:
         image_size: int,
         number_of_images: int,
         parameters: Mapping[str, Any],
+        reference: Mapping[str, Any] | None = None,
         overwrite: bool = False,
         noted: Mapping[str, str] | None = None,
         compared: Sequence[str] = (),
@@ -67,6 +72,7 @@ class FeatureRecorder:
         self.store, self.run = store, run
         self.image_size, self.number_of_images = image_size, number_of_images
         self.parameters, self.overwrite = parameters, overwrite
+        self.reference = reference  # the description of the reference images
         self.noted = dict(noted or {})
         self.compared = list(compared)
         self.kept: dict[str, int] = {}
@@ -74,6 +80,8 @@ class FeatureRecorder:
         self._params: dict[str, int] = {}
         self._fingerprints: dict[str, int] = {}
         self._state: dict[tuple[str, str], np.ndarray] = {}
+        self._set: dict[str, int] = {}  # the reference set's place in a group's table
+        self._sets: dict[tuple[str, str], np.ndarray] = {}
 
     def prepare(
         self,
@@ -106,6 +114,8 @@ class FeatureRecorder:
                     group = self._open_group(variant)
                     group.add_arrays(self.compared)
                     group.array("status").attrs.update(group.words.arrays["status"].attrs)
+                    if self.reference is not None:
+                        self._set[variant] = references.make_room(group, self.reference)
                     group.grow_units(checkpoints, **columns)
                     group.write_column("step", steps)
                     group.note(**self.noted)
@@ -113,11 +123,14 @@ class FeatureRecorder:
                     self._groups[variant] = group
                     for layer in columns["n_channels"]:
                         self._state[variant, layer] = self._read_state(variant, group, layer)
+                        self._sets[variant, layer] = references.read_sets(group, layer)
         self.kept = self._count_kept([name.label for name in checkpoints], tasks)
         return self
 
     def missing(self, label: str, task: UnitTask) -> tuple[int, ...]:
-        """Channels of a task whose images a checkpoint does not have, or not all."""
+        """Channels of a task that a checkpoint does not have, or not all of their images."""
+        if isinstance(task, ReferenceTask):
+            return self._without_reference(label, task)
         channels = np.array(task.channels)
         is_there = np.ones(len(channels), bool)
         for variant, group in self.groups_of(task):
@@ -141,12 +154,19 @@ class FeatureRecorder:
 
     def record(self, label: str, task: UnitTask, result: xr.Dataset) -> list[str]:
         """Put a task's result into the store; return what is to be said of its units."""
+        if isinstance(task, ReferenceTask):
+            for variant, group in self.groups_of(task):
+                references.put(group, label, task, result, self._set[variant])
+            return []
         said = []
         for (variant, group), (_, of_image) in zip(
             self.groups_of(task), result.groupby(IMAGE_NUMBER), strict=True
         ):
             units = of_image.squeeze(IMAGE_NUMBER, drop=True)
             units = units.assign_coords({CHECKPOINT: label, LAYER: task.layer})
+            if variant in self._set:
+                of_set = np.full(units.sizes[CHANNEL], self._set[variant], np.int32)
+                units[REFERENCE] = CHANNEL, of_set
             units = self.commit(group, units, self._params[variant])
             said += [f"{variant}, {text}" for text in said_of(units, UNIT_DIMS)]
         return said
@@ -216,6 +236,19 @@ class FeatureRecorder:
         """How images are made that begin at those of the checkpoints beside theirs."""
         return {**self.parameters, "init_from": "neighbours"}
 
+    def _without_reference(self, label: str, task: ReferenceTask) -> tuple[int, ...]:
+        """Channels whose images are there and stay, and were never held against this set."""
+        channels = np.array(task.channels)
+        is_lacking, is_kept = np.zeros(len(channels), bool), np.ones(len(channels), bool)
+        kept = (_DONE,) if self.overwrite else (_DONE, _OTHER_OPTIONS)
+        for variant, group in self.groups_of(task):
+            at = group.rows[CHECKPOINT][label], channels
+            of_set = self._sets[variant, task.layer][at]
+            is_other = of_set != self._set[variant]
+            is_lacking |= is_other if self.overwrite else of_set == -1
+            is_kept &= np.isin(self._state[variant, task.layer][at], kept)
+        return tuple(channels[is_lacking & is_kept].tolist())
+
     def _count_kept(self, labels: Sequence[str], tasks: Sequence[UnitTask]) -> dict[str, int]:
         """Complete units of some tasks that were made otherwise than this sweep would."""
         n_units = dict.fromkeys(_WHY.values(), 0)
@@ -225,6 +258,11 @@ class FeatureRecorder:
                 state = self._state[variant, task.layer][np.ix_(rows, task.channels)]
                 for why, text in _WHY.items():
                     n_units[text] += int((state == why).sum())
+                sets = self._sets[variant, task.layer][np.ix_(rows, task.channels)]
+                is_other = (sets >= 0) & (sets != self._set.get(variant, -1)) & (state == _DONE)
+                if variant in self._set and is_other.any():
+                    n_before = n_units.get(_OTHER_REFERENCE, 0)
+                    n_units[_OTHER_REFERENCE] = n_before + int(is_other.sum())
         return n_units
 
     def _open_group(self, variant: str) -> FeatureGroup:

@@ -62,6 +62,8 @@ NEIGHBOUR_MAX, SEED_SIMILARITY = "neighbour_max", "seed_similarity"
 SEED_NULL = "seed_similarity_null"
 # An image of another checkpoint is better by this share of the activation, or as good.
 BEATEN_BY = 0.05
+OF_REFERENCE = ("reference_mean", "reference_sd", "reference_max")
+CONSTANT_MAX, REFERENCE = "constant_max", "reference"
 
 # What is written of a unit beside its image and loss.
 MEASURED = ("activation", "value_min", "value_max", "stop_step", "seed")
@@ -92,6 +94,9 @@ SCALARS: dict[str, VariableSpec] = {
     "seed": spec(UNIT_DIMS, "int32", -1, "seed of the optimisation"),
     "params": spec(UNIT_DIMS, "int32", -1, "index into the group's attribute `parameters`"),
     "status": status_spec(UNIT_DIMS, "unit", Status),
+    REFERENCE: spec(
+        UNIT_DIMS, "int32", -1, "index into the group's attribute `references`", is_optional=True
+    ),
     **{
         name: spec(UNIT_DIMS, "float32", np.nan, long_name, is_optional=True, units="1")
         for name, long_name in _COMPARED.items()

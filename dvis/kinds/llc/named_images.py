@@ -17,8 +17,7 @@ from dvis.models.data import ImageSet, InputTransform, Split, load_images
 from dvis.models.data.fixed_images import FixedImages, forget_prepared
 from dvis.models.data.image_set import chosen
 from dvis.models.data_options import DataOptions
-from dvis.models.training_data import load_training_data
-from dvis.models.training_settings import TrainingSettings
+from dvis.models.training_data import images_of_training
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -160,16 +159,11 @@ def _image_set(named: NamedImages) -> ImageSet:
             n_samples=named.n_images,
             seed=named.seed,
         )
-    settings = TrainingSettings(
-        model="any",
-        dataset=named.dataset,
-        data_path=named.data_path,
-        image_size=named.transform.size,
-        seed=named.seed,
-        **dict(named.trained_on),
+    settings = {"dataset": named.dataset, "seed": named.seed, **dict(named.trained_on)}
+    images = images_of_training(
+        {"settings": settings}, named.split, named.transform.size, data_path=named.data_path
     )
-    data = load_training_data(settings)
-    images = data.train if named.split == "train" else data.val
+    assert images is not None
     if named.n_images is None:
         return images
     return images.take(chosen(named.n_images, len(images), images.name, named.seed))

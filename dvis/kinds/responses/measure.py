@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
-from dvis.kinds.features.words import AVERAGE, SUM, neuron_of
+from dvis.kinds.features.measure.objectives import aggregated
 from dvis.kinds.responses.words import CLASS, IMAGE, IMAGE_CHECKPOINT
 from dvis.models.data.fixed_images import FixedImages, forget_prepared
 from dvis.models.hooks import LayerOutput, as_maps, convolutions, stopping, trace_layers
@@ -110,30 +110,6 @@ class FeatureImagesTask:
     def __str__(self) -> str:
         of_channels = [channel for _, channel in self.wanted]
         return f"{self.layer}, channels {min(of_channels)} to {max(of_channels)}"
-
-
-def aggregated(maps: Tensor, aggregation: str) -> Tensor:
-    """One number of each map: (..., row, column) to (...), float32 at least.
-
-    Parameters
-    ----------
-    maps : Tensor, (..., row, column)
-        Maps of channels.
-    aggregation : str
-        `mean` (or `average`), `max`, `sum`, `center`, or `neuron_3_4`, as variants name it.
-    """
-    if maps.dtype in (torch.float16, torch.bfloat16):
-        maps = maps.float()
-    if aggregation in ("mean", AVERAGE):
-        return maps.mean((-2, -1))
-    if aggregation == "max":
-        return maps.amax((-2, -1))
-    if aggregation == SUM:
-        return maps.sum((-2, -1))
-    at = neuron_of(aggregation, *maps.shape[-2:])
-    if at is None:
-        raise ValueError(f"{aggregation!r} is nothing that a map is reduced to; give mean or max")
-    return maps[..., at[0], at[1]].clone()
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -260,7 +260,7 @@
 
     const facets = {
       status: filters.facet("State of the unit here", ["complete", "incomplete", "failed", "dead", "absent"].map((status) => ({ value: String(words.STATUS.indexOf(status)), label: status, className: status })), conditions.status, (chosen) => { conditions.status = chosen; refilter(); }),
-      state: filters.facet("Birth", words.BIRTH_STATES.map((state) => ({ value: state, label: { born: "born", never: "never", unstable: "unstable", absent: "too few checkpoints" }[state] })), conditions.state, (chosen) => { conditions.state = chosen; refilter(); }),
+      state: filters.facet(`Birth${words.measure(table.birth)}`, words.BIRTH_STATES.map((state) => ({ value: state, label: { born: "born", never: "never", unstable: "unstable", absent: "too few checkpoints" }[state] })), conditions.state, (chosen) => { conditions.state = chosen; refilter(); }),
     };
     const rangeOf = (name, title, options) => filters.range(title, conditions.ranges[name], (bounds) => {
       if (bounds[0] === null && bounds[1] === null) delete conditions.ranges[name];
@@ -270,7 +270,7 @@
     const ranges = {
       activation: rangeOf("activation", "Activation here"),
       birth: rangeOf("birth", table.hasSteps ? "Birth, training step" : "Birth, number of the checkpoint"),
-      growth: rangeOf("growth", "Growth"),
+      growth: rangeOf("growth", table.birth.measure === "standardised" ? "Growth, in sd of reference images" : "Growth"),
       drift: rangeOf("drift", "Drift to the last image", { note: "computed when asked for" }),
     };
     const driftButton = button("compute", () => {

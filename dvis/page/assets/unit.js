@@ -116,7 +116,7 @@
     const root = element("div", { class: "unit-view" },
       element("div", { class: "title-row" },
         element("h1", {}, element("span", { class: "dim" }, summary.name), " channel ", String(channel)), element("span", { class: "beside" }, beside.elements),
-        element("p", { class: "subtitle" }, `${words.birth(birth)}${between}`)),
+        element("p", { class: "subtitle", title: birth.comment }, `${words.birth(birth)}${between}${words.measure(birth)}`)),
       variantTabs(context, channel),
       bar.element,
       element("div", { class: "unit-main" },

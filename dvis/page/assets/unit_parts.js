@@ -57,7 +57,9 @@
 
   /** Facts that follow the slider: activation, range of values, seed and so on. */
   function facts(unit) {
-    const rows = [["activation", "activation"], ["value_min", "value of level 0"], ["value_max", "value of level 255"], ["stop_step", "stopped at step"], ["seed", "seed"]];
+    const rows = [["activation", "activation"], ["value_min", "value of level 0"], ["value_max", "value of level 255"], ["stop_step", "stopped at step"], ["seed", "seed"],
+      ["reference_mean", "mean of reference images"], ["reference_sd", "their standard deviation"], ["reference_max", "best of them"], ["constant_max", "best of black, grey and white"]]
+      .filter(([name]) => name in unit);
     const cells = rows.map(() => element("dd"));
     const state = element("dd");
     const problem = element("p", { class: "fault", hidden: true });

@@ -101,16 +101,21 @@
       return born.step === null ? `born at ${shortened(born.label)}` : `born at step ${count(born.step)}`;
     }
     return {
-      never: "never born: its activation does not rise",
+      never: "never born: it does not rise",
       unstable: "no stable birth: it rose and fell",
       absent: "too few checkpoints for a birth",
     }[born.state] || born.state;
   }
 
+  /** What births were read off; the whole comment tells what that cannot tell. */
+  function measure(born) {
+    return { standardised: ", against reference images", raw: ", by raw activations" }[born.measure] || "";
+  }
+
   Object.assign(dvis, {
     words: {
       STATUS, BIRTH_STATES, MISSING,
-      number, count, counted, percent, shortened, capital, moment, tick, when, rest, birth,
+      number, count, counted, percent, shortened, capital, moment, tick, when, rest, birth, measure,
     },
   });
 })((window.dvis = window.dvis || {}));

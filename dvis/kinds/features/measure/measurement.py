@@ -18,6 +18,7 @@ from dvis.kinds.features.measure.parametrisations import (
     Parametrisation,
     parametrisation,
 )
+from dvis.kinds.features.measure.reference import ReferenceImages, held_against
 from dvis.kinds.features.measure.restarts import (
     Tried,
     all_tried,
@@ -37,6 +38,7 @@ from dvis.kinds.features.measure.stored import (
     values_of,
 )
 from dvis.kinds.features.options import FeatureSettings, Precision
+from dvis.kinds.features.references import ReferenceTask
 from dvis.kinds.features.words import (
     BLOCK_CHANNELS,
     CENTER,
@@ -84,6 +86,8 @@ class FeatureVisualisation:
         Spectrum for `param="maco"`.
     precision : {"float32", "bfloat16"}
         Numbers of the forward and backward pass.
+    reference : ReferenceImages, optional
+        Images that every unit's answer is measured to as well.
     """
 
     settings: FeatureSettings
@@ -100,6 +104,7 @@ class FeatureVisualisation:
     batch_size: int = 4
     magnitude: np.ndarray | None = None
     precision: Precision = "float32"
+    reference: ReferenceImages | None = None
 
     @property
     def objectives(self) -> list[str]:
@@ -171,7 +176,7 @@ class FeatureVisualisation:
         return tasks
 
     def measure(
-        self, model: nn.Module, task: FeatureTask, start: np.ndarray | None = None
+        self, model: nn.Module, task: FeatureTask | ReferenceTask, start: np.ndarray | None = None
     ) -> xr.Dataset:
         """Feature images of a task's channels.
 
@@ -190,10 +195,14 @@ class FeatureVisualisation:
             Dims (image_number, channel, y, x, rgb, step_in_run) with `image`, `activation`,
             `value_min`, `value_max`, `stop_step`, `seed`, `loss`, `is_dead` and `error`; with
             several restarts `restart_sd`, with several seeds `seed_similarity`. An image to which
-            no gradient came is tried again from three other seeds.
+            no gradient came is tried again from three other seeds. With a reference, what it adds
+            (see `dvis.kinds.features.measure.reference.answers`), and of a ReferenceTask this
+            alone.
         """
         outputs = trace_layers(model, self.blank(model))
         self._check(task.layer, outputs[task.layer])
+        if isinstance(task, ReferenceTask):
+            return held_against(xr.Dataset(), model, outputs, self, task)
         pairs = [(n, c) for n in range(self.number_of_images) for c in task.channels]
         units = [index for _, index in pairs]
         n_attempts = max(self.restarts, self.number_of_seeds)
@@ -213,7 +222,7 @@ class FeatureVisualisation:
             images = [images_of_seeds(of_image, self.number_of_seeds) for of_image in tried]
             seen = [self.profiles(model, task.layer, outputs, of_unit) for of_unit in images]
             beside["seed_similarity"] = of_seeds(seen, units)
-        return self.labelled(task, kept, beside)
+        return held_against(self.labelled(task, kept, beside), model, outputs, self, task)
 
     def optimised(
         self,

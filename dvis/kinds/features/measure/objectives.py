@@ -12,7 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
-from dvis.kinds.features.words import SUM, neuron_of
+from dvis.kinds.features.words import AVERAGE, SUM, neuron_of
 from dvis.models.hooks import LayerOutput, as_maps
 from dvis.schema import did_you_mean
 
@@ -133,6 +133,30 @@ def objective_of(layer: str, index: int, name: str, output: LayerOutput) -> Obje
     if at := neuron_of(name, *map_size(output)):
         return neuron(layer, index, *at)
     return channel(layer, index, aggregation="sum" if name == SUM else "mean")
+
+
+def aggregated(maps: Tensor, aggregation: str) -> Tensor:
+    """One number of each map: (..., row, column) to (...), float32 at least.
+
+    Parameters
+    ----------
+    maps : Tensor, (..., row, column)
+        Maps of channels.
+    aggregation : str
+        `mean` (or `average`), `max`, `sum`, `center`, or `neuron_3_4`, as variants name it.
+    """
+    if maps.dtype in (torch.float16, torch.bfloat16):
+        maps = maps.float()
+    if aggregation in ("mean", AVERAGE):
+        return maps.mean((-2, -1))
+    if aggregation == "max":
+        return maps.amax((-2, -1))
+    if aggregation == SUM:
+        return maps.sum((-2, -1))
+    at = neuron_of(aggregation, *maps.shape[-2:])
+    if at is None:
+        raise ValueError(f"{aggregation!r} is nothing that a map is reduced to; give mean or max")
+    return maps[..., at[0], at[1]].clone()
 
 
 class ObjectiveBatch:

@@ -42,7 +42,7 @@ def development(
     channel: int | None = None,
     *,
     x: XAxis = "checkpoint",
-    variable: str = "activation",
+    variable: str | None = None,
     xscale: Scale = "auto",
     yscale: Scale = "auto",
     births: xr.Dataset | None = None,
@@ -61,8 +61,7 @@ def development(
         As `dvis.open` gives it.
     {unit}
     {x}
-    variable : str
-        Scalar of units to draw.
+    {variable}
     {xscale}
     {yscale}
     births : Dataset, optional
@@ -83,7 +82,7 @@ def development(
     SchemaError
         When it is no Dataset of feature images.
     """
-    require(dataset, "image", "activation", "status", variable)
+    require(dataset, "image", "activation", "status", *([variable] if variable else []))
     require_limit("max_images", max_images)
     unit = one_unit(dataset, layer, channel)
     curves = read_curves(unit, variable)

@@ -15,6 +15,7 @@ from dvis.analysis.ranking import rank, summary
 from dvis.kinds.features.shown.selection import BLOCK, ShownLayer, ShownStore, ShownVariant
 from dvis.kinds.features.shown.sheets import thumb_sheet
 from dvis.kinds.features.tally import UnitProblem, unit_problems
+from dvis.kinds.features.words import OF_REFERENCE, REFERENCE
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status
 
 _QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
@@ -77,7 +78,7 @@ def _numbers_of_layer(shown: ShownLayer) -> dict[str, Any]:
     is_complete = dataset["status"] == Status.COMPLETE
     activation = dataset["activation"].where(is_complete).transpose(*UNIT_DIMS)
     growth = np.full(len(shown.channels), np.nan)
-    ranked = rank(dataset, by="growth")
+    ranked = rank(_measured(dataset), by="growth")
     column = {channel: place for place, channel in enumerate(shown.channels)}
     growth[[column[int(c)] for c in ranked[CHANNEL].values]] = ranked["score"].values
     return {
@@ -87,6 +88,7 @@ def _numbers_of_layer(shown: ShownLayer) -> dict[str, Any]:
             "step": whole_numbers(born["birth_step"].values),
             "label": born["birth_checkpoint"].values.tolist(),
             "position": [_position(shown.variant, place) for place in born["birth"].values],
+            **told_of(born),
         },
         "growth": growth,
     }
@@ -114,7 +116,18 @@ def drift(store: ShownStore, variant: int, index: int) -> dict[str, Any]:
 
 def births_of(dataset: xr.Dataset) -> xr.Dataset:
     """Births over all checkpoints of the store, also of a page that shows some of them."""
-    return births(dataset[["activation", "status"]]).compute()
+    return births(_measured(dataset)).compute()
+
+
+def _measured(dataset: xr.Dataset) -> xr.Dataset:
+    """What births and growth are read off."""
+    names = ("activation", "status", REFERENCE, *OF_REFERENCE)
+    return dataset[[name for name in names if name in dataset]]
+
+
+def told_of(born: xr.Dataset) -> dict[str, str]:
+    """What births were read off, and what that cannot tell."""
+    return {name: str(born.attrs[name]) for name in ("measure", "comment")}
 
 
 def birth_of(shown: ShownVariant, born: xr.Dataset) -> dict[str, Any]:
@@ -126,6 +139,7 @@ def birth_of(shown: ShownVariant, born: xr.Dataset) -> dict[str, Any]:
         "step": float(born["birth_step"]),
         "earliest_step": float(born["earliest_step"]),
         "latest_step": float(born["latest_step"]),
+        **told_of(born),
     }
 
 
@@ -182,10 +196,11 @@ def _layer_row(shown: ShownLayer, dataset: xr.Dataset) -> dict[str, Any]:
     unknown = np.full(len(rows), np.nan)
     columns = dict.fromkeys((*_QUARTILES, "born_share"), unknown)
     if shown.channels:
-        units = dataset[["activation", "status"]].sel(
-            {LAYER: [shown.name], CHANNEL: shown.channels}
+        units = _measured(dataset).sel({LAYER: [shown.name], CHANNEL: shown.channels})
+        # Beside which the page draws the activations of units.
+        of_layer = (
+            summary(units, births_of(units), measure="raw").squeeze(LAYER).isel({CHECKPOINT: rows})
         )
-        of_layer = summary(units, births_of(units)).squeeze(LAYER).isel({CHECKPOINT: rows})
         columns = {
             name: of_layer["activation"].sel(quantile=quantile).values
             for name, quantile in _QUARTILES.items()
