@@ -53,6 +53,9 @@ class FeatureSettings:
         Which image of an optimisation is kept: the best, or the last.
     learning_rate
         Adam's learning rate at its highest.
+    shared_scale
+        How far the steps of an image's parameters share their scale, 0 to 1: at 0 each has its own
+        (Adam), at 1 all have one, and move as their gradients do.
     lr_schedule
         How the learning rate falls: constant, exponential or cosine.
     lr_decay_rate
@@ -105,6 +108,7 @@ class FeatureSettings:
     stop_rule: Literal["relative", "absolute", "never"] = "relative"
     keep: Literal["best", "last"] = "best"
     learning_rate: float = 0.1
+    shared_scale: float = 0.5
     lr_schedule: Schedule = "constant"
     lr_decay_rate: float = 0.99
     lr_min: float = 0.0
@@ -140,6 +144,8 @@ class FeatureSettings:
             at_least("feature_image_size", self.feature_image_size, 1)
         if self.learning_rate <= 0 or not math.isfinite(self.learning_rate):
             raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0")
+        if not 0 <= self.shared_scale <= 1:
+            raise ValueError(f"shared_scale is {self.shared_scale}; it must lie in 0 to 1")
         if self.gauss_kernel_size < 1 or self.gauss_kernel_size % 2 == 0:
             raise ValueError(f"gauss_kernel_size is {self.gauss_kernel_size}; it must be odd")
         low, high = self.scale_range
@@ -185,6 +191,7 @@ _ORIGINAL: dict[str, Any] = {
     "stop_rule": "absolute",
     "keep": "last",
     "learning_rate": 0.1,
+    "shared_scale": 0.0,
     "lr_schedule": "constant",
     "reg_lambda": 0.01,
     "use_jitter": False,

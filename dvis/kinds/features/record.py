@@ -14,7 +14,7 @@ from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.levels import model_input
 from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
 from dvis.kinds.features.run_notes import finish_import
-from dvis.kinds.features.words import FINGERPRINT, FORM, IMAGE_NUMBER, size_label
+from dvis.kinds.features.words import FINGERPRINT, FORM, HELD_OUT_MEAN, IMAGE_NUMBER, size_label
 from dvis.names import CheckpointName
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
 from dvis.store.writer import restructuring
@@ -96,6 +96,7 @@ class FeatureRecorder:
                     group = self._open_group(variant)
                     group.grow_units(checkpoints, **columns)
                     group.write_column("step", steps)
+                    group.add_arrays([HELD_OUT_MEAN])
                     group.note(**self.noted)
                     self._params[variant] = group.parameter_index(self.parameters)
                     self._groups[variant] = group

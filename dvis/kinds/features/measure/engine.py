@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dvis.kinds.features.measure.objectives import Objective, check_objectives
 from dvis.kinds.features.measure.parametrisations import Parametrisation
 from dvis.kinds.features.measure.prepared import Prepared, prepare
+from dvis.kinds.features.measure.steps import optimiser
 from dvis.kinds.features.measure.transforms import blur, draw_views, view
 from dvis.kinds.features.options import FeatureSettings
 from dvis.models.hooks import LayerOutput, as_maps, trace_layers
@@ -147,7 +148,7 @@ class _Run:
         values: list[list[float]] = [[] for _ in active]
         best = [-math.inf] * len(active)
         parameters = start.clone().requires_grad_()
-        adam = torch.optim.Adam([parameters], lr=1.0, weight_decay=settings.reg_lambda)
+        adam = optimiser(parameters, settings)
         for step in range(settings.max_iterations):
             moved = None if views is None else views[active, step]
             loss, reached = self._loss(parameters, moved, active)
@@ -246,7 +247,7 @@ class _Run:
         return replace(result, last=last, best=best, note=self.objective.note)
 
 
-def _shrink(adam: torch.optim.Adam, parameters: Tensor, kept: Sequence[int]) -> Tensor:
+def _shrink(adam: torch.optim.Optimizer, parameters: Tensor, kept: Sequence[int]) -> Tensor:
     """Go on with some of the images: their parameters, and Adam's moments of them."""
     state = adam.state.pop(parameters)
     smaller = parameters.detach()[kept].clone().requires_grad_()

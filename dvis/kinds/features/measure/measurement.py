@@ -12,6 +12,7 @@ from torch import Tensor, nn
 
 from dvis.kinds.features.levels import INPUT_MEAN, INPUT_STD
 from dvis.kinds.features.measure.engine import Normalisation, Optimised, maximise
+from dvis.kinds.features.measure.held_out import held_out_means
 from dvis.kinds.features.measure.objectives import Objective, channel, map_size, neuron
 from dvis.kinds.features.measure.parametrisations import (
     ImageSpace,
@@ -23,6 +24,7 @@ from dvis.kinds.features.options import FeatureSettings, Precision
 from dvis.kinds.features.words import (
     BLOCK_CHANNELS,
     CENTER,
+    HELD_OUT_MEAN,
     IMAGE_NUMBER,
     SINGLE,
     STEP_IN_RUN,
@@ -204,7 +206,8 @@ class FeatureVisualisation:
         -------
         Dataset
             Dims (image_number, channel, y, x, rgb, step_in_run) with `image`, `activation`,
-            `value_min`, `value_max`, `stop_step`, `seed`, `loss`, `is_dead` and `error`.
+            `value_min`, `value_max`, `stop_step`, `seed`, `loss`, `is_dead`, `error` and
+            `held_out_mean`.
         """
         some = next(model.parameters())
         outputs = trace_layers(model, self._blank(model))
@@ -232,7 +235,10 @@ class FeatureVisualisation:
             autocast=None if self.precision == "float32" else torch.bfloat16,
         )
         stored, reached = self._choose(model, outputs, objectives, optimised, param, normalisation)
-        return self._labelled(task, optimised, stored, reached, seeds)
+        result = self._labelled(task, optimised, stored, reached, seeds)
+        held_out = held_out_means(model, outputs, objectives, stored, normalisation)
+        dims, shape = result["activation"].dims, result["activation"].shape
+        return result.assign({HELD_OUT_MEAN: (dims, held_out.reshape(shape))})
 
     def _choose(
         self,
