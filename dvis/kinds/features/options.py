@@ -89,8 +89,8 @@ class FeatureSettings:
     decorrelation_weight
         Weight of that penalty: mean squared correlation of the pairs of colours.
     diversity_weight
-        Weight of the likeness between the images of a unit, which is penalised where there are
-        several.
+        Weight of the likeness between the images of a unit, where there are several: at 1, images
+        that are all alike (cosine of their Gram matrices) lose as much as they activate.
     feature_image_size
         Side of the images in pixels, where it is not what the model takes (default: --input-size).
     crop_factor

@@ -209,7 +209,8 @@ class _Run:
                 _likeness(as_maps(output, self.channel_dims[layer]), group)
                 for layer, output in self.objective.outputs.items()
             )
-            loss = loss + settings.diversity_weight * likeness
+            # In units of what an image has reached: a weight means the same for every unit.
+            loss = loss + settings.diversity_weight * reached.detach().abs() * likeness
         return loss, reached.detach()
 
     def _stopped(
@@ -278,6 +279,8 @@ def _colour_correlation(values: Tensor) -> Tensor:
 def _likeness(maps: Tensor, group: Sequence[int]) -> Tensor:
     """Mean cosine similarity of an image's Gram matrix to those of its unit's others, (image,).
 
+    The others are taken as they are: each image has its own penalty.
+
     As in Olah et al., "Feature Visualization", Distill 2017, doi:10.23915/distill.00007.
     """
     flat = maps.flatten(2)
@@ -286,5 +289,5 @@ def _likeness(maps: Tensor, group: Sequence[int]) -> Tensor:
     others = (members[:, None] == members[None]) & ~torch.eye(
         len(group), dtype=torch.bool, device=maps.device
     )
-    similarity = (gram @ gram.T) * others
+    similarity = (gram @ gram.detach().T) * others
     return similarity.sum(1) / others.sum(1).clamp(min=1)

@@ -13,6 +13,7 @@ from torch import Tensor, nn
 from dvis.kinds.features.levels import INPUT_MEAN, INPUT_STD
 from dvis.kinds.features.measure.engine import Normalisation, Optimised, maximise
 from dvis.kinds.features.measure.held_out import held_out_means
+from dvis.kinds.features.measure.linearity import is_linear, said_of_linear
 from dvis.kinds.features.measure.objectives import Objective, channel, map_size, neuron
 from dvis.kinds.features.measure.parametrisations import (
     ImageSpace,
@@ -236,6 +237,9 @@ class FeatureVisualisation:
         )
         stored, reached = self._choose(model, outputs, objectives, optimised, param, normalisation)
         result = self._labelled(task, optimised, stored, reached, seeds)
+        inputs = model_input(stored, normalisation, some)
+        if is_linear(model, outputs, objectives, inputs, reached).any():
+            result.attrs[NOTES].append(said_of_linear(task.layer))
         held_out = held_out_means(model, outputs, objectives, stored, normalisation)
         dims, shape = result["activation"].dims, result["activation"].shape
         return result.assign({HELD_OUT_MEAN: (dims, held_out.reshape(shape))})
