@@ -26,6 +26,12 @@ _NOT_NEGATIVE = (
 )
 
 
+# Of layers without a map: four logits of EfficientNet Lite0 keep 37 in views that they were not
+# made for, and 31 without this.
+_WIDE_JITTER, _WIDE_SCALES, _WIDE_LEARNING_RATE = 16.0, (0.8, 1.2), 0.05
+_OF_WIDE_VIEWS = "jitter_scale", "scale_range", "learning_rate"
+
+
 @dataclass(frozen=True, kw_only=True)
 class FeatureSettings:
     """Options of activation maximisation.
@@ -76,6 +82,9 @@ class FeatureSettings:
         Smallest and largest scale.
     rotation
         Turn the image at random at each step, by at most so many degrees.
+    wide_views
+        Show layers without a map, such as logits, at least shifts of 16 and scales of 0.8 to 1.2,
+        and take steps of at most 0.05.
     use_gauss
         Blur the image at each step.
     gauss_kernel_size
@@ -119,6 +128,7 @@ class FeatureSettings:
     use_scaling: bool = True
     scale_range: tuple[float, float] = (0.95, 1.05)
     rotation: float = 5.0
+    wide_views: bool = True
     use_gauss: bool = False
     gauss_kernel_size: int = 3
     use_tv_reg: bool = False
@@ -173,10 +183,26 @@ class FeatureSettings:
             rate = self.learning_rate
         return max(rate, self.lr_min)
 
+    def for_layer(self, *, has_map: bool) -> "FeatureSettings":
+        """The options as they hold for a layer with or without a map."""
+        if has_map or not self.wide_views:
+            return self
+        low, high = self.scale_range
+        return replace(
+            self,
+            jitter_scale=max(self.jitter_scale, _WIDE_JITTER),
+            scale_range=(min(low, _WIDE_SCALES[0]), max(high, _WIDE_SCALES[1])),
+            learning_rate=min(self.learning_rate, _WIDE_LEARNING_RATE),
+        )
+
     def to_parameters(self) -> dict[str, Any]:
         """The options as a store keeps them: plain values by name."""
-        plain = asdict(self)
-        return {**plain, "scale_range": list(self.scale_range)}
+        plain = {**asdict(self), "scale_range": list(self.scale_range)}
+        if self.wide_views:
+            without = asdict(self.for_layer(has_map=False))
+            without["scale_range"] = list(without["scale_range"])
+            plain |= {f"{name}_without_map": without[name] for name in _OF_WIDE_VIEWS}
+        return plain
 
 
 # The plain loop of the old command. Known weaknesses: the decay outweighs the objective by 2 to
@@ -197,6 +223,7 @@ _ORIGINAL: dict[str, Any] = {
     "use_jitter": False,
     "use_scaling": False,
     "rotation": 0.0,
+    "wide_views": False,
 }
 PRESETS: dict[str, FeatureSettings] = {
     "default": FeatureSettings(),

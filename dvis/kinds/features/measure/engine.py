@@ -279,11 +279,13 @@ def _colour_correlation(values: Tensor) -> Tensor:
 def _likeness(maps: Tensor, group: Sequence[int]) -> Tensor:
     """Mean cosine similarity of an image's Gram matrix to those of its unit's others, (image,).
 
-    The others are taken as they are: each image has its own penalty.
-
-    As in Olah et al., "Feature Visualization", Distill 2017, doi:10.23915/distill.00007.
+    The others are taken as they are: each image has its own penalty. As in Olah et al., "Feature
+    Visualization", Distill 2017, doi:10.23915/distill.00007, except that maps lose their means
+    where they have positions: with them, all images are alike (0.997 to 1).
     """
     flat = maps.flatten(2)
+    if flat.shape[2] > 1:
+        flat = flat - flat.mean(2, keepdim=True)
     gram = F.normalize(torch.einsum("ncp,ndp->ncd", flat, flat).flatten(1), dim=1)
     members = torch.tensor(group, device=maps.device)
     others = (members[:, None] == members[None]) & ~torch.eye(

@@ -228,7 +228,7 @@ class FeatureVisualisation:
             objectives,
             param,
             normalisation,
-            self.settings,
+            self.settings.for_layer(has_map=map_size(outputs[task.layer]) != (1, 1)),
             seeds=seeds,
             start=None if start is None else self._start(start, param, normalisation, some),
             groups=[index for _, index in pairs],
