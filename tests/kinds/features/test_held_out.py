@@ -135,7 +135,7 @@ def test_wide_views_are_those_of_layers_without_a_map() -> None:
 def test_a_store_keeps_it(tmp_path: Path) -> None:
     store = tmp_path / "net.zarr"
     states = {"init": seeded_net(0).state_dict(), "end": seeded_net(1).state_dict()}
-    options = {"layers": ["conv2"], "channels": [0, 3], "max_iterations": 4}
+    options = {"layers": ["conv2"], "channels": [0, 3], "max_iterations": 4, "workers": 0}
     dvis.measure.features(seeded_net(), states, store=store, input_size=16, **options)
     kept = dvis.open(store)["held_out_mean"].sel(checkpoint="end", layer="conv2")
     features = FeatureVisualisation(
