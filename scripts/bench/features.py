@@ -19,13 +19,16 @@ import torch
 import torchvision
 import tyro
 from peers.floor import floor_seconds, measure_rates
+from peers.held_out import compare_held_out
 from peers.methods import LOOPS, OURS, Render, load_peers
 from peers.ours import render_dvis
 from peers.quality import compare_stored
 from peers.task import Task
+from peers.trained_nets import efficientnet, trained_here
 from results import Row, at_most, faster, print_table
 
 SEED = 0
+N_PUBLISHED = 4  # units of a layer of a large network, whose steps take a second
 # At layer2 against the loop; against lucent; above the floor, with an exception.
 LOOP_TARGET, LUCENT_TARGET, FLOOR_TARGET = 3.0, 2.5, 1.3
 FLOOR_TARGETS = {("resnet50", "layer1"): 1.5}
@@ -55,9 +58,12 @@ class Speed:
 
 @dataclass(frozen=True, kw_only=True)
 class Quality:
-    """Activations of stored images after equal steps: the plain loop and lucent against dvis."""
+    """Activations of stored images after equal steps, by dvis, the plain loop and lucent.
 
-    checkpoint: tyro.conf.Positional[Path]
+    Without a checkpoint on networks trained here: as stored, in held-out views, in a second one.
+    """
+
+    checkpoint: tyro.conf.Positional[Path | None] = None
     """Weights, as `dvis train` saves them."""
     model: str = "resnet18"
     """Architecture of the weights."""
@@ -202,6 +208,9 @@ def measure_quality(options: Quality) -> None:
     """Print, for each layer, how stored images of dvis compare with those of others."""
     torch.set_num_threads(1)
     print_machine()
+    if options.checkpoint is None:
+        measure_held_out(options)
+        return
     sides = {
         "dvis default": OURS["dvis default"],
         "plain loop": LOOPS["plain loop"],
@@ -218,6 +227,28 @@ def measure_quality(options: Quality) -> None:
     )
     print(f"{options.steps} steps, {options.units} units a layer, median activations")
     print_table(rows, ["against", "dvis", "peer", "units as high", "target"])
+    print_load()
+
+
+def measure_held_out(options: Quality) -> None:
+    """Print what images of each depth reach as stored, in held-out views and in a second net."""
+    sides = {
+        "dvis default": OURS["dvis default"],
+        "dvis maco": partial(render_dvis, preset="default", param="maco"),
+        **load_peers("lucent"),
+    }
+    print(
+        f"{options.steps} steps, {options.units} units a layer; medians, in standard deviations of "
+        "a unit over images of the data"
+    )
+    columns = ["stored", "held-out views", "second network", ""]
+    trained = trained_here(options.units)
+    rows = compare_held_out(trained, sides, options.steps)
+    print_table(rows, [f"drawn shapes, {trained.size} px", *columns])
+    published = efficientnet(min(options.units, N_PUBLISHED))
+    if published is not None:
+        rows = compare_held_out(published, sides, options.steps)
+        print_table(rows, [f"EfficientNet Lite0, {published.size} px", *columns])
     print_load()
 
 

@@ -9,7 +9,8 @@ import tyro
 from tyro.conf import Positional
 
 from dvis.kinds.features.images.compaction import compact_store
-from dvis.kinds.features.options import Preset, VisualizeOptions, options_from
+from dvis.kinds.features.option_file import options_from
+from dvis.kinds.features.options import Preset, VisualizeOptions
 from dvis.kinds.features.tree.export import export_tree
 from dvis.models.torch_guard import needing_torch
 from dvis.schema import counted

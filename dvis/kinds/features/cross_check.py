@@ -21,17 +21,20 @@ from dvis.kinds.features.measure.neighbours import IS_BETTER, TRIED
 from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.record import FeatureRecorder, model_inputs
 from dvis.kinds.features.words import (
+    CONSTANT_MAX,
     FINGERPRINT,
     IMAGE_NUMBER,
     NEIGHBOUR_MAX,
     NEIGHBOURS,
+    OF_REFERENCE,
+    REFERENCE,
     SEED_SIMILARITY,
     is_beaten,
 )
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, counted
 
-# Told of the optimisations from noise, which an image that begins elsewhere leaves as they were.
-_OF_STARTS = ("restart_sd", SEED_SIMILARITY)
+# Of the unit, or of its optimisations from noise: as it was where an image begins elsewhere.
+_NOT_OF_IMAGE = ("restart_sd", SEED_SIMILARITY, *OF_REFERENCE, CONSTANT_MAX, REFERENCE)
 _REFINED = np.uint64(0x9E3779B97F4A7C15)
 _MEASURED = (Status.COMPLETE, Status.DEAD)
 
@@ -222,13 +225,13 @@ class CrossCheck:
         label, layer = str(units[CHECKPOINT].item()), str(units[LAYER].item())
         channels: list[int] = units[CHANNEL].values.tolist()
         places = group.places({CHECKPOINT: label, LAYER: layer, CHANNEL: channels})
-        of_starts: dict[str, Any] = {
+        as_before: dict[str, Any] = {
             name: (CHANNEL, group.values(name, places))
-            for name in _OF_STARTS
+            for name in _NOT_OF_IMAGE
             if name in group.words.arrays
         }
         params = group.parameter_index(self._recorder.refined_parameters)
-        self._recorder.commit(group, units.assign(of_starts), params)
+        self._recorder.commit(group, units.assign(as_before), params)
         known = self._layers[variant, layer]
         at = self._orders[variant].index(label), [known.columns[channel] for channel in channels]
         n_dead = int((known.status[at] == Status.DEAD).sum())

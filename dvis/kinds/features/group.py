@@ -20,6 +20,7 @@ from dvis.kinds.features.words import (
     FINGERPRINT,
     KIND,
     LOSS_CHUNK_STEPS,
+    NEIGHBOURS,
     REFERENCE,
     SCALARS,
     WORDS,
@@ -151,10 +152,11 @@ class FeatureGroup(Group):
         mark: Mark | None = None,
     ) -> None:
         """Write arrays of units, and their status; what an activation was held against goes."""
-        held = [n for n in (*COMPARED, REFERENCE) if n in self.words.arrays and n not in values]
+        names = (*COMPARED, REFERENCE, NEIGHBOURS)
+        held = [name for name in names if name in self.words.arrays and name not in values]
         if "activation" in values and held:
-            n_units = len(status)
-            fills = {n: np.full(n_units, SCALARS[n].fill, SCALARS[n].dtype) for n in held}
+            specs = self.words.arrays
+            fills = {n: np.full(len(status), specs[n].fill, specs[n].dtype) for n in held}
             values = {**values, **fills}
         super().write(places, values, status, mark)
 

@@ -20,7 +20,7 @@ from dvis.kinds.features.measure.spectra import spectrum_of_images
 from dvis.kinds.features.options import VisualizeOptions
 from dvis.kinds.features.record import FeatureRecorder
 from dvis.kinds.features.reference_images import find_reference
-from dvis.kinds.features.references import ReferenceTask
+from dvis.kinds.features.reference_sets import ReferenceTask
 from dvis.kinds.features.seed_null import SeedNull, pair_tasks
 from dvis.kinds.features.starts import FromFolders, FromPrevious
 from dvis.kinds.features.words import NEIGHBOUR_MAX, NEIGHBOURS, SEED_NULL, SEED_SIMILARITY, WORDS

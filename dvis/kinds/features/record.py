@@ -10,22 +10,13 @@ from typing import Any, Protocol, Self
 import numpy as np
 import xarray as xr
 
-from dvis.kinds.features import references
+from dvis.kinds.features import reference_sets
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.levels import model_input
 from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
-from dvis.kinds.features.references import ReferenceTask
+from dvis.kinds.features.reference_sets import ReferenceTask
 from dvis.kinds.features.run_notes import finish_import
-from dvis.kinds.features.words import (
-    FINGERPRINT,
-    FORM,
-    IMAGE_NUMBER,
-    OF_IMAGE,
-    REFERENCE,
-    SCALARS,
-    SOURCES,
-    size_label,
-)
+from dvis.kinds.features.words import FINGERPRINT, FORM, IMAGE_NUMBER, REFERENCE, size_label
 from dvis.names import CheckpointName
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status
 from dvis.store.writer import restructuring
@@ -115,7 +106,7 @@ class FeatureRecorder:
                     group.add_arrays(self.compared)
                     group.array("status").attrs.update(group.words.arrays["status"].attrs)
                     if self.reference is not None:
-                        self._set[variant] = references.make_room(group, self.reference)
+                        self._set[variant] = reference_sets.make_room(group, self.reference)
                     group.grow_units(checkpoints, **columns)
                     group.write_column("step", steps)
                     group.note(**self.noted)
@@ -123,7 +114,7 @@ class FeatureRecorder:
                     self._groups[variant] = group
                     for layer in columns["n_channels"]:
                         self._state[variant, layer] = self._read_state(variant, group, layer)
-                        self._sets[variant, layer] = references.read_sets(group, layer)
+                        self._sets[variant, layer] = reference_sets.read_sets(group, layer)
         self.kept = self._count_kept([name.label for name in checkpoints], tasks)
         return self
 
@@ -156,7 +147,7 @@ class FeatureRecorder:
         """Put a task's result into the store; return what is to be said of its units."""
         if isinstance(task, ReferenceTask):
             for variant, group in self.groups_of(task):
-                references.put(group, label, task, result, self._set[variant])
+                reference_sets.put(group, label, task, result, self._set[variant])
             return []
         said = []
         for (variant, group), (_, of_image) in zip(
@@ -179,22 +170,15 @@ class FeatureRecorder:
         group : FeatureGroup
             The variant's group.
         units : Dataset, (channel, ...)
-            What was measured of them; what they lack of `OF_IMAGE` is emptied.
+            What was measured of them.
         params : int
             Place in the group's table of how they were made.
         """
         n_units = units.sizes[CHANNEL]
         is_dead = units["is_dead"].values
-        arrays = {**SCALARS, **SOURCES}
-        emptied = {
-            name: (CHANNEL, np.full(n_units, arrays[name].fill, arrays[name].dtype))
-            for name in OF_IMAGE
-            if name in group.words.arrays and name not in units
-        }
         made_of = self._fingerprints.get(units[CHECKPOINT].item(), 0)
         units = units.drop_vars("is_dead").assign(
             {
-                **emptied,
                 "note": (CHANNEL, np.where(is_dead, _DEAD, "").astype(object)),
                 "status": (CHANNEL, np.where(is_dead, Status.DEAD, Status.COMPLETE)),
                 "params": (CHANNEL, np.full(n_units, params)),

@@ -45,13 +45,14 @@ BLOCK_CHANNELS = 64
 BLOCK_MAX_CHECKPOINTS = 16
 BLOCK_BYTES = 48 * 2**20
 
+HELD_OUT_MEAN = "held_out_mean"
 # What an activation is held against; only what was measured for it is there.
 _COMPARED = {
     "reference_mean": "mean activation of the reference images",
     "reference_sd": "standard deviation of the activation over reference images",
     "reference_max": "highest activation of a reference image",
     "constant_max": "highest activation of a black, grey or white image",
-    "held_out_mean": "mean activation of the feature image in views it was not made for",
+    HELD_OUT_MEAN: "mean activation of the feature image in views it was not made for",
     "restart_sd": "standard deviation of the activation over restarts",
     "neighbour_max": "highest activation of the images of the checkpoints beside it",
     "seed_similarity": "similarity of feature images of different seeds",
@@ -70,8 +71,6 @@ MEASURED = ("activation", "value_min", "value_max", "stop_step", "seed")
 FINGERPRINT, FORM, INFO = f"{SOURCE}/fingerprint", f"{SOURCE}/form", f"{SOURCE}/info"
 PROBLEM = f"{SOURCE}/problem"
 NEIGHBOURS = f"{SOURCE}/neighbours"
-# What tells of one image and not of its unit: it goes when the image does.
-OF_IMAGE = ("restart_sd", NEIGHBOUR_MAX, SEED_SIMILARITY, SEED_NULL, NEIGHBOURS)
 
 
 class Form(IntEnum):

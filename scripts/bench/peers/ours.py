@@ -9,7 +9,9 @@ from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation, featu
 from peers.task import Rendered, Task, read_clock
 
 
-def render_dvis(task: Task, *, preset: str, precision: str = "float32") -> Rendered:
+def render_dvis(
+    task: Task, *, preset: str, precision: str = "float32", param: str | None = None
+) -> Rendered:
     """Images by dvis as it stores them, under one of its presets, but that none stops early.
 
     Parameters
@@ -20,9 +22,12 @@ def render_dvis(task: Task, *, preset: str, precision: str = "float32") -> Rende
         The plain loop's semantics, or Fourier coefficients and random transforms.
     precision : {"float32", "bfloat16"}
         Numbers of the forward and backward pass.
+    param : str, optional
+        What is optimised, in place of the preset's.
     """
     start = read_clock(task.device)
     options = {"max_iterations": task.steps, "stop_rule": "never", "seed": task.seed}
+    options |= {} if param is None else {"param": param}
     features = FeatureVisualisation(
         settings=feature_settings(preset, options),
         mean=task.mean,

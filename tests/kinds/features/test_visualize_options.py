@@ -8,7 +8,8 @@ import pytest
 import torch
 
 from dvis.cli import main
-from dvis.kinds.features.options import VisualizeOptions, options_from
+from dvis.kinds.features.option_file import options_from
+from dvis.kinds.features.options import VisualizeOptions
 from dvis.kinds.features.plan import visualize
 
 MODEL = "tiny_models:net"

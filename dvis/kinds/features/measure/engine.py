@@ -15,6 +15,7 @@ from torch import Tensor, nn
 from dvis.kinds.features.measure.objectives import Objective, check_objectives
 from dvis.kinds.features.measure.parametrisations import Parametrisation
 from dvis.kinds.features.measure.prepared import Prepared, prepare
+from dvis.kinds.features.measure.steps import optimiser
 from dvis.kinds.features.measure.transforms import blur, draw_views, view
 from dvis.kinds.features.options import FeatureSettings
 from dvis.models.hooks import LayerOutput, as_maps, trace_layers
@@ -147,7 +148,7 @@ class _Run:
         values: list[list[float]] = [[] for _ in active]
         best = [-math.inf] * len(active)
         parameters = start.clone().requires_grad_()
-        adam = torch.optim.Adam([parameters], lr=1.0, weight_decay=settings.reg_lambda)
+        adam = optimiser(parameters, settings)
         for step in range(settings.max_iterations):
             moved = None if views is None else views[active, step]
             loss, reached = self._loss(parameters, moved, active)
@@ -208,7 +209,8 @@ class _Run:
                 _likeness(as_maps(output, self.channel_dims[layer]), group)
                 for layer, output in self.objective.outputs.items()
             )
-            loss = loss + settings.diversity_weight * likeness
+            # In units of what an image has reached: a weight means the same for every unit.
+            loss = loss + settings.diversity_weight * reached.detach().abs() * likeness
         return loss, reached.detach()
 
     def _stopped(
@@ -246,7 +248,7 @@ class _Run:
         return replace(result, last=last, best=best, note=self.objective.note)
 
 
-def _shrink(adam: torch.optim.Adam, parameters: Tensor, kept: Sequence[int]) -> Tensor:
+def _shrink(adam: torch.optim.Optimizer, parameters: Tensor, kept: Sequence[int]) -> Tensor:
     """Go on with some of the images: their parameters, and Adam's moments of them."""
     state = adam.state.pop(parameters)
     smaller = parameters.detach()[kept].clone().requires_grad_()
@@ -277,13 +279,17 @@ def _colour_correlation(values: Tensor) -> Tensor:
 def _likeness(maps: Tensor, group: Sequence[int]) -> Tensor:
     """Mean cosine similarity of an image's Gram matrix to those of its unit's others, (image,).
 
-    As in Olah et al., "Feature Visualization", Distill 2017, doi:10.23915/distill.00007.
+    The others are taken as they are: each image has its own penalty. As in Olah et al., "Feature
+    Visualization", Distill 2017, doi:10.23915/distill.00007, except that maps lose their means
+    where they have positions: with them, all images are alike (0.997 to 1).
     """
     flat = maps.flatten(2)
+    if flat.shape[2] > 1:
+        flat = flat - flat.mean(2, keepdim=True)
     gram = F.normalize(torch.einsum("ncp,ndp->ncd", flat, flat).flatten(1), dim=1)
     members = torch.tensor(group, device=maps.device)
     others = (members[:, None] == members[None]) & ~torch.eye(
         len(group), dtype=torch.bool, device=maps.device
     )
-    similarity = (gram @ gram.T) * others
+    similarity = (gram @ gram.detach().T) * others
     return similarity.sum(1) / others.sum(1).clamp(min=1)

@@ -12,7 +12,10 @@ from torch import Tensor, nn
 from dvis.kinds.features.levels import INPUT_MEAN, INPUT_STD
 from dvis.kinds.features.measure.asked_for import FeatureTask, check_units, of_layers
 from dvis.kinds.features.measure.engine import Normalisation, Optimised, maximise
-from dvis.kinds.features.measure.objectives import Objective, objective_of
+from dvis.kinds.features.measure.held_out import held_out_means
+from dvis.kinds.features.measure.labelled import labelled
+from dvis.kinds.features.measure.linearity import is_linear, said_of_linear
+from dvis.kinds.features.measure.objectives import Objective, map_size, objective_of
 from dvis.kinds.features.measure.parametrisations import (
     ImageSpace,
     Parametrisation,
@@ -38,17 +41,16 @@ from dvis.kinds.features.measure.stored import (
     values_of,
 )
 from dvis.kinds.features.options import FeatureSettings, Precision
-from dvis.kinds.features.references import ReferenceTask
+from dvis.kinds.features.reference_sets import ReferenceTask
 from dvis.kinds.features.words import (
     BLOCK_CHANNELS,
     CENTER,
-    IMAGE_NUMBER,
+    HELD_OUT_MEAN,
     SINGLE,
-    STEP_IN_RUN,
     neuron_objective,
 )
 from dvis.models.hooks import LayerOutput, trace_layers
-from dvis.schema import CHANNEL, LAYER, NOTES, RGB, X, Y
+from dvis.schema import NOTES
 
 Aggregation = Literal["average", "sum", "single"]
 _SEVERAL = ("restarts", "number_of_seeds")
@@ -134,7 +136,7 @@ class FeatureVisualisation:
     def compared(self) -> list[str]:
         """Arrays that its results have beside those of every feature image."""
         asked = {"restart_sd": self.restarts > 1, "seed_similarity": self.number_of_seeds > 1}
-        return [name for name, is_asked in asked.items() if is_asked]
+        return [HELD_OUT_MEAN, *(name for name, is_asked in asked.items() if is_asked)]
 
     def outputs(self, model: nn.Module) -> dict[str, LayerOutput]:
         """What each of the layers gives.
@@ -193,11 +195,11 @@ class FeatureVisualisation:
         -------
         Dataset
             Dims (image_number, channel, y, x, rgb, step_in_run) with `image`, `activation`,
-            `value_min`, `value_max`, `stop_step`, `seed`, `loss`, `is_dead` and `error`; with
-            several restarts `restart_sd`, with several seeds `seed_similarity`. An image to which
-            no gradient came is tried again from three other seeds. With a reference, what it adds
-            (see `dvis.kinds.features.measure.reference.answers`), and of a ReferenceTask this
-            alone.
+            `value_min`, `value_max`, `stop_step`, `seed`, `loss`, `is_dead`, `error` and
+            `held_out_mean`; with several restarts `restart_sd`, with several seeds
+            `seed_similarity`. An image to which no gradient came is tried again from three other
+            seeds. With a reference, what it adds (see
+            `dvis.kinds.features.measure.reference.answers`), and of a ReferenceTask this alone.
         """
         outputs = trace_layers(model, self.blank(model))
         self._check(task.layer, outputs[task.layer])
@@ -222,7 +224,8 @@ class FeatureVisualisation:
             images = [images_of_seeds(of_image, self.number_of_seeds) for of_image in tried]
             seen = [self.profiles(model, task.layer, outputs, of_unit) for of_unit in images]
             beside["seed_similarity"] = of_seeds(seen, units)
-        return held_against(self.labelled(task, kept, beside), model, outputs, self, task)
+        result = self.described(model, outputs, task, kept, beside)
+        return held_against(result, model, outputs, self, task)
 
     def optimised(
         self,
@@ -266,7 +269,7 @@ class FeatureVisualisation:
             objectives,
             param,
             normalisation,
-            self.settings,
+            self.settings.for_layer(has_map=map_size(outputs[task.layer]) != (1, 1)),
             seeds=seeds,
             start=values,
             groups=[index for _, index in pairs],
@@ -333,48 +336,33 @@ class FeatureVisualisation:
             reached = np.where(is_better, of_others, reached)
         return stored, reached
 
-    def labelled(
-        self, task: FeatureTask, kept: Sequence[Tried], beside: Mapping[str, Sequence[float]]
+    def described(
+        self,
+        model: nn.Module,
+        outputs: dict[str, LayerOutput],
+        task: FeatureTask,
+        kept: Sequence[Tried],
+        beside: Mapping[str, Sequence[float]],
     ) -> xr.Dataset:
-        """Images of a task's channels, those of an image number after each other, as a Dataset."""
-        optimised, stored, reached, seeds = (
-            [getattr(each, name) for each in kept]
-            for name in ("optimised", "stored", "activation", "seed")
-        )
-        shape = self.number_of_images, len(task.channels)
-        n_steps = max(image.stop_step for image in optimised)
-        losses = np.full((len(optimised), n_steps), np.nan, np.float32)
-        for row, image in zip(losses, optimised, strict=True):
-            row[: image.stop_step] = image.losses
-        errors = [image.error for image in optimised]
-        notes = sorted({image.note for image in optimised} - {""})
-        for i, value in enumerate(reached):
-            if not errors[i] and not np.isfinite(value):
-                errors[i] = f"the activation is {value}: weights that it depends on are not finite"
-        pixels = np.stack([image.pixels for image in stored])
-        if pixels.shape[-1] == 1:
-            pixels = pixels.repeat(3, axis=-1)
-        dims = (IMAGE_NUMBER, CHANNEL)
+        """Images of a task's channels, those of an image number after each other, as a Dataset.
 
-        def per_unit(values: Sequence[Any] | np.ndarray, dtype: Any) -> tuple[Any, np.ndarray]:
-            return dims, np.array(values, dtype).reshape(shape)
-
-        return xr.Dataset(
-            {
-                "image": ((*dims, Y, X, RGB), pixels.reshape(*shape, *pixels.shape[1:])),
-                "activation": per_unit(reached, np.float32),
-                "value_min": per_unit([image.value_min for image in stored], np.float32),
-                "value_max": per_unit([image.value_max for image in stored], np.float32),
-                "stop_step": per_unit([image.stop_step for image in optimised], np.int32),
-                "seed": per_unit(seeds, np.int32),
-                "is_dead": per_unit([each.is_dead for each in kept], bool),
-                "error": per_unit(errors, object),
-                **{name: per_unit(values, np.float32) for name, values in beside.items()},
-                "loss": ((*dims, STEP_IN_RUN), losses.reshape(*shape, n_steps)),
-            },
-            {IMAGE_NUMBER: np.arange(shape[0]), CHANNEL: np.array(task.channels)},
-            {LAYER: task.layer, "objective": task.objective, NOTES: notes},
-        )
+        With what they activate in views that they were not made for, and with numbers `beside`.
+        """
+        normalisation = self._normalisation(self._parametrisation(next(model.parameters())))
+        images = [each.stored for each in kept]
+        objectives = [
+            self._objective(task, index, outputs)
+            for _ in range(self.number_of_images)
+            for index in task.channels
+        ]
+        held_out = held_out_means(model, outputs, objectives, images, normalisation)
+        numbers: dict[str, Sequence[float] | np.ndarray] = {**beside, HELD_OUT_MEAN: held_out}
+        result = labelled(task, kept, numbers, self.number_of_images)
+        inputs = model_input(images, normalisation, next(model.parameters()))
+        reached = np.array([each.activation for each in kept])
+        if is_linear(model, outputs, objectives, inputs, reached).any():
+            result.attrs[NOTES].append(said_of_linear(task.layer))
+        return result
 
     def _objective(
         self, task: FeatureTask, index: int, outputs: dict[str, LayerOutput]

@@ -86,7 +86,7 @@ class NeighbourCheck:
         # What an image began at that was not to begin anew is its own, or noise.
         is_kept = np.array(is_better).reshape(shape[0], -1) & is_begun[:, columns]
         # An image that failed is not kept, and the unit has its own: nothing is to be told.
-        found = self.features.labelled(part, kept, {}).drop_vars("error")
+        found = self.features.described(model, outputs, part, kept, {}).drop_vars("error")
         dims = found["activation"].dims
         return found.assign({NEIGHBOUR_MAX: told[NEIGHBOUR_MAX], IS_BETTER: (dims, is_kept)})
 

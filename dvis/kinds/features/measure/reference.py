@@ -16,7 +16,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from dvis.kinds.features.measure.objectives import aggregated
-from dvis.kinds.features.references import N_IMAGES
+from dvis.kinds.features.reference_sets import N_IMAGES
 from dvis.kinds.features.words import CONSTANT_MAX, OF_REFERENCE
 from dvis.models.hooks import LayerOutput, as_maps, convolutions, stopping
 from dvis.models.mixing import why_alone
