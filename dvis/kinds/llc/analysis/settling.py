@@ -181,7 +181,7 @@ def t_quantile(share: float, n_free: int) -> float:
     """Quantile of Student's t distribution.
 
     Exact for one and two degrees of freedom, else Fisher's expansion (Abramowitz & Stegun 26.7.5),
-    within 1 % between the quantiles 0.005 and 0.995.
+    within 1 % between the quantiles 0.005 and 0.995, and 2.3 % between 0.00135 and 0.99865.
 
     Examples
     --------
