@@ -128,7 +128,7 @@ def orders(make: Trajectories, n_seeds: int, *, n_layers: int = N_LAYERS, **opti
         run = made_up(made, layers=[f"layer{i}" for i in range(n_layers)])
         of_scale = None if is_raw else run["activation"].rename("similarity")
         born = births(run, variable=of_scale)
-        order = birth_order(born, seed=seed, **{"n_permutations": 999, "n_resamples": 1, **options})
+        order = birth_order(born, seed=seed, **{"n_permutations": 999, **options})
         low, high = order["correlation_interval"].values
         found.append((float(order["p_value"]), low > 0 or high < 0))
     return np.array(found).T

@@ -20,7 +20,7 @@ from statistics import NormalDist
 
 import numpy as np
 
-from dvis.kinds.llc.analysis.settling import t_quantile
+from dvis.analysis.student import t_quantile
 
 LEAST_DRAWS = 4  # of a chain, for its halves to have a variance
 # Three such errors are 3.75 of a normal distribution, beyond which lies 1 in 5,600.
