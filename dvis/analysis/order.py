@@ -71,8 +71,7 @@ def birth_order(
           where all births, or all born units' layers, are the same;
         - `slope`, float64: checkpoints from the births of one layer to those of the next, by least
           squares over units;
-        - `correlation_interval`, `slope_interval` (bound), float64: 95 %, lower and upper; NaN
-          where all births but those of one layer are at the same checkpoint;
+        - `correlation_interval`, `slope_interval` (bound), float64: 95 %, lower and upper;
         - `null_correlation` (bound), float64: where 95 % of the orders' correlations lie;
         - `p_value`, float64;
         - `birth_step` (layer, quantile), float64: quartiles of the born units' steps, NaN where a
@@ -207,14 +206,14 @@ def _found(
     if has_births.sum() >= 2:
         numbers = _numbers(born)
         whole = np.concatenate(numbers)[None, None]
-        effect = _effects(whole, np.ones(whole.shape[:3], bool))[0]
+        effect = _slopes(whole, np.ones(whole.shape[:3], bool))[0]
         generator = np.random.default_rng(seed)
         kept = {place: i for i, place in enumerate(np.flatnonzero(has_births).tolist())}
         within = [[kept[place] for place in stage if place in kept] for stage in stages]
         orders = orders_within([stage for stage in within if stage], n_permutations, generator)
     why_no_p = _why_no_p(int(has_births.sum()), len(stages) > 1, len(orders), effect[0], variable)
     if np.isfinite(effect[0]) and len(orders) >= _LEAST_ORDERS:
-        interval = jackknife_intervals(numbers, _effects)
+        interval = jackknife_intervals(numbers, _slopes)
         interval[0] = interval[0].clip(-1, 1)  # of a correlation
     if not why_no_p:
         moved = _correlations(numbers, orders)
@@ -258,29 +257,36 @@ def _why_no_p(
 
 
 def _numbers(born: list[np.ndarray]) -> list[np.ndarray]:
-    """Of each layer's units rank of birth and of depth, birth and depth, (unit, number)."""
+    """Of each layer's units standard ranks of birth and depth, birth and depth, (unit, number)."""
     births = np.concatenate(born).astype(float)
     depth = np.repeat(np.arange(len(born)), [len(of_layer) for of_layer in born])
-    columns = np.column_stack([_ranks(births), _ranks(depth), births, depth])
+    ranks = _standard(_ranks(births)), _standard(_ranks(depth))
+    columns = np.column_stack([*ranks, births, depth])
     return [columns[depth == place] for place in range(len(born)) if len(born[place])]
 
 
-def _effects(numbers: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
-    """Correlation of the ranks and slope of the births, (sample, 2); NaN where there is none."""
+def _standard(values: np.ndarray) -> np.ndarray:
+    """Values of mean 0 and variance 1; NaN where all are the same."""
+    centred = values - values.mean()
+    spread = centred.std()
+    return centred / spread if spread else np.full(len(values), np.nan)
+
+
+def _slopes(numbers: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
+    """Slopes by least squares of ranks and of births, (sample, 2); NaN where depths are alike.
+
+    That of standard ranks of all units is their correlation.
+    """
     n = np.maximum(is_counted.sum((1, 2)), 1)[:, None]
     weights = is_counted[..., None]
     centred = (numbers - ((numbers * weights).sum((1, 2)) / n)[:, None, None]) * weights
     rank, place, birth, depth = np.moveaxis(centred, -1, 0)
 
-    def sums(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        total: np.ndarray = np.einsum("rlu,rlu->r", first, second)
-        return total
+    def slope(of: np.ndarray, along: np.ndarray) -> np.ndarray:
+        return np.asarray((of * along).sum((1, 2)) / (along**2).sum((1, 2)))
 
-    spread = sums(rank, rank) * sums(place, place)
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = sums(rank, place) / np.sqrt(spread)
-        slope = sums(birth, depth) / sums(depth, depth)
-    return np.column_stack([np.where(spread > 1e-9, correlation, np.nan), slope])
+        return np.column_stack([slope(rank, place), slope(birth, depth)])
 
 
 def _correlations(numbers: list[np.ndarray], orders: np.ndarray) -> np.ndarray:

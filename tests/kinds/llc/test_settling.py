@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from made_up_llc import NBETA, sampled_traces
 from tiny_llc import SETTINGS, options_of_chains, store_of
-from torch import Tensor, nn
+from tiny_losses import Quadratic, half_square
 
 import dvis
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
@@ -31,17 +31,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 STIFF = np.append(np.ones(99), 100.0)
 PULL = 100.0
 BENCH = Path(__file__).parents[3] / "scripts" / "bench"
-
-
-class Quadratic(nn.Module):
-    def __init__(self, curvatures: np.ndarray) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(len(curvatures)))
-        self.register_buffer("curvatures", torch.tensor(curvatures, dtype=torch.float32))
-
-
-def half_square(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-    return (model.curvatures * model.weight**2).sum() / 2 * batch[0]
 
 
 def sampled(curvatures: np.ndarray, **options: Any) -> xr.Dataset:
