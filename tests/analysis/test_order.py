@@ -61,6 +61,30 @@ def test_a_steady_order_has_its_slope_exactly() -> None:
     np.testing.assert_allclose([order.slope, *order.slope_interval], 2)
 
 
+def test_the_interval_is_that_of_a_jackknife_of_layers() -> None:
+    planted = layered(np.random.default_rng(5), spread=1)
+    depth = np.repeat(np.arange(6.0)[:, None], 12, axis=1)
+    of_all = np.polyfit(depth.ravel(), planted.ravel(), 1)[0]
+    without = [
+        np.polyfit(np.delete(depth, i, 0).ravel(), np.delete(planted, i, 0).ravel(), 1)[0]
+        for i in range(6)
+    ]
+    reach = 2.776 * np.sqrt(5 / 6 * ((without - of_all) ** 2).sum())  # t of four degrees of freedom
+    order = birth_order(births_at(planted))
+    np.testing.assert_allclose(order.slope_interval, [of_all - reach, of_all + reach], rtol=2e-3)
+
+
+def test_intervals_hold_the_truth_where_layers_share_shifts() -> None:
+    holds = []
+    for seed in range(100):
+        generator = np.random.default_rng(seed)
+        own = generator.integers(2, 9, (6, 8)) + generator.integers(-2, 3, (6, 1))
+        order = birth_order(births_at(own + 2 * np.arange(6)[:, None]), n_permutations=99)
+        low, high = order.slope_interval.values
+        holds.append(low <= 2 <= high)
+    assert 89 <= np.sum(holds) <= 99
+
+
 def test_the_reverse_order_is_an_order_too() -> None:
     found = births_at(layered(np.random.default_rng(1), spread=3))
     order = birth_order(found, layers=SIX[::-1])
