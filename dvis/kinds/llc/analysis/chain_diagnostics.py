@@ -111,8 +111,8 @@ def standard_error(
     in this module's docstring, section 3.2). Batches are halves of chains, quarters of one alone,
     or as many more, up to eight of a chain, as are five relaxation times long. Widened to cover in
     95 of 100 cases alone, 2 to 10 in 1,000 chains of quadratic losses were off by more than three
-    errors, the most where few directions are slow; now it is 0 to 1 in 1,000, for errors 1.3 to
-    1.8 x the spread of four chains' estimates.
+    errors, the most where few directions are slow; now it is 0 to 1 in 1,000, for errors 1.6 to
+    2 x the spread of four chains' estimates.
 
     Parameters
     ----------
