@@ -134,7 +134,7 @@ def llc_of(traces: xr.Dataset, *, burn_in: int | None = None) -> xr.Dataset:
     ...     attrs={"nbeta": 20.0, "burn_in": 100})
     >>> estimate = llc_of(traces)
     >>> estimate.llc.round(1).item(), estimate.llc_se.round(1).item(), int(estimate.n_chains)
-    (2.1, 0.2, 2)
+    (2.1, 0.4, 2)
     """
     draws = _draws(traces)
     burn_in = _chosen_burn_in(traces, draws, burn_in)
