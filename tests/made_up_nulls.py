@@ -221,16 +221,19 @@ def orders(
     """
     is_raw = bool(options.pop("is_raw", False))
     baseline = options.pop("baseline", "zero")
+    runs = [make(np.random.default_rng(seed), n_layers, N_CHANNELS) for seed in range(n_seeds)]
+    layers = [f"run{seed}.layer{i}" for seed in range(n_seeds) for i in range(n_layers)]
+    if isinstance(runs[0], xr.Dataset):
+        together = xr.concat(runs, "layer").assign_coords(layer=layers)
+        born = births(together, baseline=baseline).load()
+    else:
+        together = made_up(np.concatenate(runs, axis=1), layers=layers)
+        of_scale = None if is_raw else together["activation"].rename("similarity")
+        born = births(together, variable=of_scale).load()
     found = []
     for seed in range(n_seeds):
-        made = make(np.random.default_rng(seed), n_layers, N_CHANNELS)
-        if isinstance(made, xr.Dataset):
-            born = births(made, baseline=baseline)
-        else:
-            run = made_up(made, layers=[f"layer{i}" for i in range(n_layers)])
-            of_scale = None if is_raw else run["activation"].rename("similarity")
-            born = births(run, variable=of_scale)
-        order = birth_order(born, seed=seed, **{"n_permutations": 999, "n_resamples": 1, **options})
+        of_run = born.isel(layer=slice(seed * n_layers, (seed + 1) * n_layers))
+        order = birth_order(of_run, seed=seed, **{"n_permutations": 999, **options})
         low, high = order["correlation_interval"].values
         found.append((float(order["p_value"]), low > 0 or high < 0))
     return np.array(found).T

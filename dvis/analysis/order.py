@@ -11,7 +11,7 @@ import xarray as xr
 
 from dvis.analysis.births import BORN, NEVER, UNSTABLE
 from dvis.analysis.requirements import require_births, require_whole_numbers
-from dvis.analysis.resampling import BOUND, MIDDLE, cluster_bootstrap, orders_within
+from dvis.analysis.resampling import BOUND, MIDDLE, jackknife_intervals, orders_within
 from dvis.analysis.trajectories import RAW, quantiles
 from dvis.schema import DEPTH, LAYER, counted, did_you_mean
 
@@ -25,7 +25,6 @@ def birth_order(
     layers: list[str] | None = None,
     stages: Mapping[str, str] | None = None,
     n_permutations: int = 9_999,
-    n_resamples: int = 999,
     seed: int = 0,
 ) -> xr.Dataset:
     r"""How the births of layers follow their depth, with an interval and a test.
@@ -36,11 +35,11 @@ def birth_order(
     ranks need all units.
 
     Units of a layer share their inputs, their optimiser's state and their depth, so layers are what
-    is drawn and what is moved. The intervals are those of a bootstrap that draws layers, and of
-    each its units (percentiles; 91 to 99 of 100 such intervals hold the truth with 5 to 12 layers).
-    The p-value is two-sided: the share of orders of whole layers whose correlation is at least as
-    far from the mean of all orders. All orders are gone through where there are at most
-    `n_permutations`. `docs/levels.md` has the rates at which it finds an order where there is none.
+    is left out and what is moved. The intervals are those of a jackknife that leaves each layer out
+    once, with Student's t for as few layers as there are (`jackknife_intervals`). The p-value is
+    two-sided: the share of orders of whole layers whose correlation is at least as far from the
+    mean of all orders. All orders are gone through where there are at most `n_permutations`.
+    `docs/levels.md` has the rates at which either finds an order where there is none.
 
     **No p-value** is given, and `why_no_p` in the attributes says why,
 
@@ -63,10 +62,8 @@ def birth_order(
         beyond that of the stages?
     n_permutations : int, optional
         Orders of the layers that the test goes through at most.
-    n_resamples : int, optional
-        Resamples of the bootstrap.
     seed : int, optional
-        Seed of both.
+        Seed of random orders.
 
     Returns
     -------
@@ -92,7 +89,7 @@ def birth_order(
     SchemaError
         When these are no births.
     ValueError
-        When there are fewer than two layers, or no permutations or resamples.
+        When there are fewer than two layers, or no permutations.
 
     References
     ----------
@@ -110,12 +107,9 @@ def birth_order(
     (0.89, 2.0, 'no order can be shown with 2 layers that have births; it takes five')
     """
     require_births(births, "birth", "birth_step", "state", LAYER)
-    require_whole_numbers(n_permutations=n_permutations, n_resamples=n_resamples)
-    if n_permutations < 1 or n_resamples < 1:
-        raise ValueError(
-            f"n_permutations={n_permutations}, n_resamples={n_resamples}: a test and an interval "
-            "need some; 9999 and 999 are usual"
-        )
+    require_whole_numbers(n_permutations=n_permutations)
+    if n_permutations < 1:
+        raise ValueError(f"n_permutations={n_permutations}: a test needs some; 9999 are usual")
     of_layers, whose = _in_order(births, layers)
     others = [dim for dim in of_layers["birth"].dims if dim != LAYER]
     chosen = of_layers[["birth", "birth_step", "state"]].transpose(LAYER, *others).compute()
@@ -126,7 +120,7 @@ def birth_order(
         born,
         _stages(chosen[LAYER].values.tolist(), stages),
         str(births.attrs.get("variable", "")),
-        (n_permutations, n_resamples, seed),
+        (n_permutations, seed),
     )
     steps = np.where(is_born, table["birth_step"], np.nan)
     found["birth_step"] = (LAYER, "quantile"), quantiles(steps, _QUARTILES)
@@ -144,7 +138,6 @@ def birth_order(
             "left_out": f"{counted(n_out, 'unit')} without a birth",
             "why_no_p": why_no_p,
             "n_orders": n_orders,
-            "n_resamples": n_resamples,
             "seed": seed,
         },
     )
@@ -155,9 +148,9 @@ def _described(name: str) -> dict[str, str]:
     """Attributes of a variable of the result."""
     long_names = {
         "correlation": "rank correlation of birth and depth",
-        "correlation_interval": "95 % interval of the correlation, layers drawn again",
+        "correlation_interval": "95 % interval of the correlation, layers left out in turn",
         "slope": "from the births of a layer to those of the next",
-        "slope_interval": "95 % interval of the slope, layers drawn again",
+        "slope_interval": "95 % interval of the slope, layers left out in turn",
         "null_correlation": "95 % of correlations, whole layers permuted",
         "p_value": "p, whole layers permuted",
         "birth_step": "training step of birth",
@@ -203,10 +196,10 @@ def _stages(layers: list[str], stages: Mapping[str, str] | None) -> list[list[in
 
 
 def _found(
-    born: list[np.ndarray], stages: list[list[int]], variable: str, given: tuple[int, int, int]
+    born: list[np.ndarray], stages: list[list[int]], variable: str, given: tuple[int, int]
 ) -> tuple[dict[str, tuple[Any, ...]], str, int]:
     """Effect, intervals, null and p of births by layer; why there is no p; number of orders."""
-    n_permutations, n_resamples, seed = given
+    n_permutations, seed = given
     nothing = np.full(2, np.nan)
     has_births = np.array([len(of_layer) > 0 for of_layer in born])
     effect, interval, null, p_value = nothing, np.full((2, 2), np.nan), nothing, np.nan
@@ -214,15 +207,15 @@ def _found(
     if has_births.sum() >= 2:
         numbers = _numbers(born)
         whole = np.concatenate(numbers)[None, None]
-        effect = _effects(whole, np.ones(whole.shape[:3], bool))[0]
+        effect = _slopes(whole, np.ones(whole.shape[:3], bool))[0]
         generator = np.random.default_rng(seed)
         kept = {place: i for i, place in enumerate(np.flatnonzero(has_births).tolist())}
         within = [[kept[place] for place in stage if place in kept] for stage in stages]
         orders = orders_within([stage for stage in within if stage], n_permutations, generator)
     why_no_p = _why_no_p(int(has_births.sum()), len(stages) > 1, len(orders), effect[0], variable)
     if np.isfinite(effect[0]) and len(orders) >= _LEAST_ORDERS:
-        resampled = cluster_bootstrap(numbers, _effects, n_resamples, generator)
-        interval = quantiles(resampled.T, MIDDLE)
+        interval = jackknife_intervals(numbers, _slopes)
+        interval[0] = interval[0].clip(-1, 1)  # of a correlation
     if not why_no_p:
         moved = _correlations(numbers, orders)
         null = quantiles(moved[None], MIDDLE)[0]
@@ -265,29 +258,36 @@ def _why_no_p(
 
 
 def _numbers(born: list[np.ndarray]) -> list[np.ndarray]:
-    """Of each layer's units rank of birth and of depth, birth and depth, (unit, number)."""
+    """Of each layer's units standard ranks of birth and depth, birth and depth, (unit, number)."""
     births = np.concatenate(born).astype(float)
     depth = np.repeat(np.arange(len(born)), [len(of_layer) for of_layer in born])
-    columns = np.column_stack([_ranks(births), _ranks(depth), births, depth])
+    ranks = _standard(_ranks(births)), _standard(_ranks(depth))
+    columns = np.column_stack([*ranks, births, depth])
     return [columns[depth == place] for place in range(len(born)) if len(born[place])]
 
 
-def _effects(numbers: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
-    """Correlation of the ranks and slope of the births, (resample, 2); NaN where there is none."""
+def _standard(values: np.ndarray) -> np.ndarray:
+    """Values of mean 0 and variance 1; NaN where all are the same."""
+    centred = values - values.mean()
+    spread = centred.std()
+    return centred / spread if spread else np.full(len(values), np.nan)
+
+
+def _slopes(numbers: np.ndarray, is_counted: np.ndarray) -> np.ndarray:
+    """Slopes by least squares of ranks and of births, (sample, 2); NaN where depths are alike.
+
+    That of standard ranks of all units is their correlation.
+    """
     n = np.maximum(is_counted.sum((1, 2)), 1)[:, None]
     weights = is_counted[..., None]
     centred = (numbers - ((numbers * weights).sum((1, 2)) / n)[:, None, None]) * weights
     rank, place, birth, depth = np.moveaxis(centred, -1, 0)
 
-    def sums(first: np.ndarray, second: np.ndarray) -> np.ndarray:
-        total: np.ndarray = np.einsum("rlu,rlu->r", first, second)
-        return total
+    def slope(of: np.ndarray, along: np.ndarray) -> np.ndarray:
+        return np.asarray((of * along).sum((1, 2)) / (along**2).sum((1, 2)))
 
-    spread = sums(rank, rank) * sums(place, place)
     with np.errstate(invalid="ignore", divide="ignore"):
-        correlation = sums(rank, place) / np.sqrt(spread)
-        slope = sums(birth, depth) / sums(depth, depth)
-    return np.column_stack([np.where(spread > 1e-9, correlation, np.nan), slope])
+        return np.column_stack([slope(rank, place), slope(birth, depth)])
 
 
 def _correlations(numbers: list[np.ndarray], orders: np.ndarray) -> np.ndarray:

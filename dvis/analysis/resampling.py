@@ -1,7 +1,7 @@
-"""Orders in which layers might have stood, and layers and units drawn again.
+"""Orders in which layers might have stood, and what is found without each of them.
 
-Layers of units in, permutations and resampled statistics out: what intervals and p-values are made
-of where units are clustered in layers.
+Layers of units in, permutations and intervals out: what intervals and p-values are made of where
+units are clustered in layers.
 """
 
 from collections.abc import Callable, Sequence
@@ -10,12 +10,14 @@ from math import factorial, prod
 
 import numpy as np
 
+from dvis.analysis.student import t_quantile
+
 Statistics = Callable[[np.ndarray, np.ndarray], np.ndarray]
 
 BOUND = "bound"  # of an interval: lower, upper
 MIDDLE = np.array([0.025, 0.975])  # quantiles between which 95 % lie
 
-_BLOCK_NUMBERS = 2**20  # resamples x units worked on at once
+_SHARE = 0.975  # below an interval's upper end
 
 
 def orders_within(
@@ -46,38 +48,40 @@ def orders_within(
     return orders
 
 
-def cluster_bootstrap(
-    units: Sequence[np.ndarray], statistics: Statistics, n: int, generator: np.random.Generator
-) -> np.ndarray:
-    """Statistics of layers drawn with replacement, and of each its units, (resample, statistic).
+def jackknife_intervals(units: Sequence[np.ndarray], statistics: Statistics) -> np.ndarray:
+    r"""95 % intervals of statistics of units that layers are clusters of, (statistic, bound).
+
+    Each layer is left out once. Of L layers, with :math:`\theta` of all and :math:`\theta_l`
+    without layer l,
+
+    .. math:: \theta \pm t_{L-2} \sqrt{\frac{L-1}{L} \sum_l (\theta_l - \theta)^2}
+
+    with Student's t at L - 2 degrees of freedom, for two numbers of a line are known of L layers.
+    Layers of unlike sizes need nothing of their own.
 
     Parameters
     ----------
     units : sequence of ndarray, (unit, number)
-        What is known of the units of each layer, of one unit or more.
+        What is known of the units of each layer, of one unit or more; three layers or more.
     statistics : callable
-        Statistics, (resample, statistic), of numbers (resample, layer, unit, number) and of which
-        of them count, (resample, layer, unit) bool.
-    n : int
-        Resamples.
-    generator : Generator
-        What draws them.
+        Statistics, (sample, statistic), of numbers (sample, layer, unit, number) and of which of
+        them count, (sample, layer, unit) bool.
 
     References
     ----------
-    Davison and Hinkley (1997), Bootstrap methods and their application, section 3.8.
+    Efron and Stein (1981), The jackknife estimate of variance, doi:10.1214/aos/1176345462.
+    MacKinnon, Nielsen and Webb (2023), Cluster-robust inference, doi:10.1016/j.jeconom.2022.04.001.
     """
-    sizes = np.array([len(of_layer) for of_layer in units])
-    widest = int(sizes.max())
-    packed = np.zeros((len(units), widest, units[0].shape[1]))
+    n_layers, widest = len(units), max(len(of_layer) for of_layer in units)
+    packed = np.zeros((n_layers, widest, units[0].shape[1]))
+    is_there = np.zeros((n_layers, widest), bool)
     for place, of_layer in enumerate(units):
         packed[place, : len(of_layer)] = of_layer
-    n_at_once = max(1, _BLOCK_NUMBERS // (len(units) * widest))
-    blocks = []
-    for start in range(0, n, n_at_once):
-        shape = (min(n_at_once, n - start), len(units))
-        layer = generator.integers(0, len(units), shape)
-        of_layer = sizes[layer][..., None]
-        unit = (generator.random((*shape, widest)) * of_layer).astype(int)
-        blocks.append(statistics(packed[layer[..., None], unit], np.arange(widest) < of_layer))
-    return np.concatenate(blocks)
+        is_there[place, : len(of_layer)] = True
+    is_kept = np.concatenate([np.ones((1, n_layers), bool), ~np.eye(n_layers, dtype=bool)])
+    counted = is_there & is_kept[..., None]
+    of_all, *without = statistics(np.broadcast_to(packed, (len(counted), *packed.shape)), counted)
+    squares = ((np.array(without) - of_all) ** 2).sum(0)
+    error = np.sqrt((n_layers - 1) / n_layers * squares)
+    reach = t_quantile(_SHARE, n_layers - 2) * error
+    return np.column_stack([of_all - reach, of_all + reach])

@@ -38,6 +38,7 @@ from made_up_nulls import (
 from dvis.analysis.penalties import Shape
 
 _LEVEL, _LEAST, _MOST = 0.05, 0.03, 0.07
+_N_LAYERS = (5, 6, 12)
 _LENGTHS = (4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 60, 100, 200, 400)
 
 
@@ -85,7 +86,8 @@ def main(options: Options) -> None:
         print_penalties(10 * n)
         return
     print(f"{n} runs a row; share with p <= {_LEVEL:g}, in %.")
-    columns = ("5 layers", "6 layers", "12 layers", "interval off 0, 6 layers")
+    numbers = [f"{n_layers} layers" for n_layers in _N_LAYERS]
+    columns = (*numbers, *(f"interval off 0, {number}" for number in numbers))
     print_rates("`birth_order`, 8 units a layer, 12 checkpoints", columns, order_rows(n))
     columns = ("20 checkpoints", "30", "60", "100")
     print_rates("`alignment` and `births_at_llc_changes`, 20 births", columns, alignment_rows(n))
@@ -96,17 +98,17 @@ def main(options: Options) -> None:
 def order_rows(n: int) -> Iterator[Rates]:
     """Rates of `birth_order`."""
     for name, make in NO_ORDER.items():
-        yield Rates(name=name, rates=_of_orders(make, n), n_tests=3)
+        yield Rates(name=name, rates=_of_orders(make, n), n_tests=len(_N_LAYERS))
     for name, make in OF_SCALE.items():
         p_values, _ = orders(make, n, is_raw=True)
         note = "no p; this, if there were one" if np.isnan(p_values).all() else "WITH A P"
         yield Rates(name=f"{name}, raw activation", rates=_of_orders(make, n), note=note)
     for name, learnt in WITHOUT_SCALE.items():
-        yield Rates(name=name, rates=_of_orders(learnt, n), n_tests=3)
+        yield Rates(name=name, rates=_of_orders(learnt, n), n_tests=len(_N_LAYERS))
     for baseline in ("zero", "first"):
         name = f"untrained layers stand out, deeper ones more, standardised, baseline {baseline}"
         rates = _of_orders(UNTRAINED_STAND_OUT, n, baseline=baseline)
-        yield Rates(name=name, rates=rates, n_tests=3)
+        yield Rates(name=name, rates=rates, n_tests=len(_N_LAYERS))
     name = "**planted: a checkpoint a layer, units 1.5 about it**"
     yield Rates(name=name, rates=_of_orders(one_a_layer, n), is_null=False)
     for measure, planted in PLANTED.items():
@@ -115,10 +117,9 @@ def order_rows(n: int) -> Iterator[Rates]:
 
 
 def _of_orders(make: Trajectories | Learnt, n: int, **how: str) -> list[float]:
-    """Shares with a small p of 5, 6 and 12 layers; of 6 also that of intervals off 0."""
-    p_values, is_off = orders(make, n, n_resamples=199, **how)
-    few, many = (_share(orders(make, n, n_layers=n_layers, **how)[0]) for n_layers in (5, 12))
-    return [few, _share(p_values), many, float(is_off.mean())]
+    """Shares with a small p, and of intervals off 0, by number of layers."""
+    found = [orders(make, n, n_layers=n_layers, **how) for n_layers in _N_LAYERS]
+    return [*(_share(p) for p, _ in found), *(float(is_off.mean()) for _, is_off in found)]
 
 
 def alignment_rows(n: int) -> Iterator[Rates]:

@@ -181,7 +181,11 @@ def test_parts_of_the_kinds_are_what_their_readers_give(tmp_path: Path) -> None:
     curve = plain(documents.variant(shown, 0))["parts"][-1]
     llc = dvis.llc(store).squeeze()
     cell = llc.isel(gamma=llc.gamma.values.tolist().index(shown_gamma(store)))
-    (line,) = curve["lines"]
+    line, *others = curve["lines"]
+    assert {line["label"], *(other["label"] for other in others)} == {
+        f"LLC at γ = {gamma:g}" for gamma in llc.gamma.values
+    }
+    assert [line["beside_slider"], *(other["beside_slider"] for other in others)] == ["LLC", ""]
     np.testing.assert_allclose(line["values"], cell.llc, rtol=1e-5)
     np.testing.assert_allclose(line["high"], cell.llc + cell.llc_se, rtol=1e-5)
     is_told = ["not settled" in remark for remark in line["remarks"]]

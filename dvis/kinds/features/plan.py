@@ -140,7 +140,8 @@ class _Recorders:
         )
         names = [checkpoint.name for checkpoint in run.checkpoints]
         columns = layer_columns(self.outputs)
-        return made.prepare(names, run.steps, columns, plan.tasks, run.fingerprints)
+        tasks = [task for task in plan.tasks if isinstance(task, FeatureTask)]
+        return made.prepare(names, run.steps, columns, tasks, run.fingerprints)
 
 
 def _cross_check(

@@ -17,7 +17,7 @@ from dvis.kinds.llc.analysis.calibration_words import NOT_SETTLED
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.analysis.settling import BURN_IN_RELAXATIONS, DRAW_RELAXATIONS
 from dvis.kinds.llc.analysis.settling_words import doubts_of
-from dvis.kinds.llc.options import CalibrateOptions, ChainOptions, EstimateOptions
+from dvis.kinds.llc.options import DEFAULT_GAMMA, CalibrateOptions, ChainOptions, EstimateOptions
 from dvis.kinds.llc.plot_command import LLCPlotOptions, plot_llc
 from dvis.kinds.llc.read import llc_traces
 from dvis.kinds.llc.settings import AUTO
@@ -41,6 +41,7 @@ _COLUMNS = (
     "not converged",
     "settled",
 )
+_LARGER_PULL = 3  # of a second gamma; a smaller one needs longer chains
 _CELL_COLUMNS = ("epsilon", "gamma", "LLC", "MALA", "R-hat", "ESS", "relaxation", "verdict")
 _LEAST_ESS = 100
 
@@ -124,6 +125,8 @@ def _print_estimate(report: "LLCReport", command: EstimateCommand) -> int:
         )
     for line in doubts_of(estimates, traces.sizes[DRAW] - report.burn_in):
         print(line)
+    if estimates.sizes[GAMMA] == 1:
+        print(_of_one_gamma(float(estimates[GAMMA].item())))
     if not estimates["llc"].notnull().any():
         print(_why_none(estimates))
         return 1
@@ -139,6 +142,14 @@ def _burn_in_line(command: EstimateCommand, report: "LLCReport", n_draws: int) -
     return (
         f"{line}, as the store has it, not {asked}: its chains have not become longer. Read them "
         f"with dvis.llc(..., burn_in={asked}) or llc plot --burn-in {asked}"
+    )
+
+
+def _of_one_gamma(gamma: float) -> str:
+    other = _LARGER_PULL * gamma or DEFAULT_GAMMA
+    return (
+        f"one gamma: an LLC that another one changes is in part the pull's; for figures to be "
+        f"shown add a second, --gamma {gamma:g} {other:g}"
     )
 
 

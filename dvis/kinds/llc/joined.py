@@ -97,6 +97,21 @@ def shown_estimates(store: StoreLike, found: Contents, entry: Entry) -> xr.Datas
     return None if 0 in traces["loss"].shape else llc_of(_shown_cell(traces))
 
 
+def estimates_by_gamma(store: StoreLike, found: Contents, entry: Entry) -> xr.Dataset | None:
+    """The LLC of a group of chains, (gamma, checkpoint): that which is shown, then other gammas.
+
+    None where no chain was asked for yet.
+    """
+    traces = CHAIN_READER.open_entry(store, found, entry)
+    if 0 in traces["loss"].shape:
+        return None
+    places = _shown_places(traces)
+    shown = places.pop(GAMMA)
+    others = [place for place in range(traces.sizes[GAMMA]) if place != shown]
+    of_cells = llc_of(traces.isel(places).isel({GAMMA: [shown, *others]}))
+    return of_cells.transpose(GAMMA, CHECKPOINT, ...)
+
+
 @dataclass(frozen=True)
 class _Estimates:
     """LLCs in the order of some checkpoints; shared by the variables that show them."""
@@ -144,9 +159,13 @@ class _JoinedArray(BackendArray):
 
 def _shown_cell(traces: xr.Dataset) -> xr.Dataset:
     """Traces of the parameters, epsilon and gamma that the group shows, else of the first."""
+    return traces.isel(_shown_places(traces))
+
+
+def _shown_places(traces: xr.Dataset) -> dict[str, int]:
     shown = {PARAMETERS: ALL_PARAMETERS, **nested(traces.attrs.get("shown", {}))}
     places = {}
     for dim in (PARAMETERS, EPSILON, GAMMA):
         labels = traces[dim].values.tolist()
         places[dim] = labels.index(shown[dim]) if shown.get(dim) in labels else 0
-    return traces.isel(places)
+    return places

@@ -58,7 +58,8 @@ class EstimateOptions(ChainOptions, RunOptions):
         Step size; several for several estimates. Of auto it is the largest that is stable at all
         checkpoints, from their largest curvature; later runs of the same name keep that value.
     gamma
-        Strength of the pull back to the checkpoint's weights; several for several estimates.
+        Strength of the pull back to the checkpoint's weights; several for several estimates. Give
+        two, such as 100 300, for figures to be shown: what differs is the pull's.
     chains
         Chains at each checkpoint, epsilon and gamma.
     parameters

@@ -3,44 +3,50 @@
 from collections.abc import Iterator
 
 import numpy as np
+import xarray as xr
 
-from dvis.kinds.llc.joined import shown_entry, shown_estimates
+from dvis.kinds.llc.joined import estimates_by_gamma, shown_entry
+from dvis.kinds.llc.words import GAMMA
 from dvis.kinds.parts import Asked, Curves, Line
 from dvis.schema import CHECKPOINT, counted
 
 
 def llc_curve(asked: Asked) -> Iterator[Curves]:
-    """The LLC of a run's checkpoints with its error, as `dvis.open` joins it to units."""
+    """The LLC of a run's checkpoints with its error, as `dvis.open` has it and at other gammas."""
     entry = shown_entry(asked.contents, asked.run)
     if asked.unit is not None or entry is None:
         return
-    found = shown_estimates(asked.store, asked.contents, entry)
+    found = estimates_by_gamma(asked.store, asked.contents, entry)
     if found is None:
         return
-    llc, error = found["llc"].values, found["llc_se"].values
+    found = found.load()
     yield Curves(
         title="Local learning coefficient",
         checkpoints=[str(label) for label in found[CHECKPOINT].values],
         lines=[
-            Line(
-                label="LLC",
-                values=llc,
-                low=llc - error,
-                high=llc + error,
-                remarks=[
-                    _said(int(n_diverged), bool(is_known and not is_settled))
-                    for n_diverged, is_settled, is_known in zip(
-                        found["n_diverged"].values,
-                        found["is_settled"].values,
-                        np.isfinite(llc),
-                        strict=True,
-                    )
-                ],
-                beside_slider="LLC",
-            )
+            _line(found.isel({GAMMA: place}), is_shown=place == 0, is_alone=found.sizes[GAMMA] == 1)
+            for place in range(found.sizes[GAMMA])
         ],
         band="± standard error",
         remark="chains diverged and do not count, or have not settled",
+    )
+
+
+def _line(of_gamma: xr.Dataset, *, is_shown: bool, is_alone: bool) -> Line:
+    llc, error = of_gamma["llc"].values, of_gamma["llc_se"].values
+    states = zip(
+        of_gamma["n_diverged"].values, of_gamma["is_settled"].values, np.isfinite(llc), strict=True
+    )
+    return Line(
+        label="LLC" if is_alone else f"LLC at γ = {of_gamma[GAMMA].item():g}",
+        values=llc,
+        low=llc - error,
+        high=llc + error,
+        remarks=[
+            _said(int(n_diverged), bool(is_known and not is_settled))
+            for n_diverged, is_settled, is_known in states
+        ],
+        beside_slider="LLC" if is_shown else "",
     )
 
 

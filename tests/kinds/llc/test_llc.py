@@ -9,7 +9,7 @@ import torch
 from tiny_models import convolutional, seeded_net, transformer
 from torch import Tensor, nn
 
-from dvis.kinds.llc.measure.acceptance import log_acceptance
+from dvis.kinds.llc.measure.acceptance import judged_step
 from dvis.kinds.llc.measure.batch_norm import copy_for_sampling
 from dvis.kinds.llc.measure.chains import verdict
 from dvis.kinds.llc.measure.curvature import largest_curvature
@@ -177,7 +177,7 @@ def test_acceptance_is_that_of_the_densities_both_ways(
     for w, after in ((0.3, 0.5), (0.5, 0.3), (-0.2, 0.9), (0.9, 0.1)):
         tensors = [torch.tensor([x], dtype=torch.float64) for x in (w, after)]
         slopes = [torch.tensor([slope(x)], dtype=torch.float64) for x in (w, after)]
-        found = log_acceptance(
+        judged = judged_step(
             posterior,
             losses=tuple(torch.tensor([loss(x)], dtype=torch.float64) for x in (w, after)),
             weights=([tensors[0]], [tensors[1]]),
@@ -190,7 +190,8 @@ def test_acceptance_is_that_of_the_densities_both_ways(
         expected = acceptance_by_densities(
             loss, slope, w, after, 0.1, posterior, preconditioner or 1.0
         )
-        assert float(found) == pytest.approx(expected, abs=1e-6)
+        assert float(judged.log_acceptance) == pytest.approx(expected, abs=1e-6)
+        assert float(judged.distance) == pytest.approx(abs(w - 0.1))
 
 
 def test_acceptance_of_a_million_weights_is_exact_in_single_precision() -> None:
@@ -201,18 +202,17 @@ def test_acceptance_of_a_million_weights_is_exact_in_single_precision() -> None:
     before = start + 0.01 * torch.randn(1_000_000, generator=generator)
     after = before + 0.01 * torch.randn(1_000_000, generator=generator)
 
-    def of(dtype: torch.dtype) -> float:
+    def of(dtype: torch.dtype) -> tuple[float, float]:
         w, x, s = (tensor.to(dtype) for tensor in (before, after, start))
         losses = tuple(((t.double() - start) ** 2).sum()[None] / 2 for t in (before, after))
-        return float(
-            log_acceptance(
-                posterior,
-                losses=losses,
-                weights=([w], [x]),
-                gradients=([w - s], [x - s]),
-                start=[s],
-            )
+        judged = judged_step(
+            posterior,
+            losses=losses,
+            weights=([w], [x]),
+            gradients=([w - s], [x - s]),
+            start=[s],
         )
+        return float(judged.log_acceptance), float(judged.distance)
 
     assert of(torch.float32) == pytest.approx(of(torch.float64), abs=1e-3)
 

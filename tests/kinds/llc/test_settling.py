@@ -13,7 +13,7 @@ import torch
 import xarray as xr
 from made_up_llc import NBETA, sampled_traces
 from tiny_llc import SETTINGS, options_of_chains, store_of
-from torch import Tensor, nn
+from tiny_losses import Quadratic, half_square
 
 import dvis
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
@@ -31,17 +31,6 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 STIFF = np.append(np.ones(99), 100.0)
 PULL = 100.0
 BENCH = Path(__file__).parents[3] / "scripts" / "bench"
-
-
-class Quadratic(nn.Module):
-    def __init__(self, curvatures: np.ndarray) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.zeros(len(curvatures)))
-        self.register_buffer("curvatures", torch.tensor(curvatures, dtype=torch.float32))
-
-
-def half_square(model: nn.Module, batch: tuple[Tensor, ...]) -> Tensor:
-    return (model.curvatures * model.weight**2).sum() / 2 * batch[0]
 
 
 def sampled(curvatures: np.ndarray, **options: Any) -> xr.Dataset:
@@ -71,7 +60,7 @@ def test_an_estimate_that_is_too_short_is_marked_and_auto_gives_the_right_one(
     short, long = (llc_of(stiff[draws]).squeeze() for draws in (40, "auto"))
     assert float(short.relaxation_draws) == pytest.approx(2 / (float(short.epsilon) * PULL))
     assert (bool(short.is_settled), bool(long.is_settled)) == (False, True)
-    assert exact - short.llc > 3 * short.llc_se
+    assert exact - short.llc > max(2 * short.llc_se, 0.3 * exact)
     assert abs(long.llc - long.step_bias / 2 - exact) < 3 * long.llc_se
 
 
@@ -133,7 +122,7 @@ def test_what_steps_add_is_known() -> None:
     curvatures = np.full(40, 20.0)
     found = llc_of(sampled(curvatures, draws=2000, batch_size=256)).squeeze()
     exact = posterior(curvatures)
-    assert found.llc - exact > 4 * found.llc_se
+    assert found.llc - exact > 3 * found.llc_se
     assert abs(found.llc - found.step_bias - exact) < 3 * found.llc_se
 
 

@@ -58,9 +58,10 @@ def llc_of(traces: xr.Dataset, *, burn_in: int | None = None) -> xr.Dataset:
     of the losses L after burn-in of the chains that count, against the loss :math:`L_0` at the
     checkpoint's weights [1]_. R-hat and effective sample size are those of Vehtari et al. [2]_. The
     standard error is such that the LLC plus and minus twice it covers what longer chains of the
-    same epsilon and gamma would give in 95 of 100 cases, where `is_settled`: that of the draws by
-    their effective number, or that of means of half chains with Student's t, whichever is larger.
-    That :math:`L_0` belongs to one set of samples is not in it.
+    same epsilon and gamma would give in 95 of 100 cases or more, and three times it nearly always,
+    where `is_settled`: that of the draws by their effective number, or that of means of batches
+    with Student's t, whichever is larger, and a quarter more. That :math:`L_0` belongs to one set
+    of samples is not in it.
 
     Chains are settled where burn-in covers two and the draws after it five relaxation times of
     the slowest direction that the pull leaves, :math:`2 / (\epsilon \gamma)` draws, there are two
@@ -133,7 +134,7 @@ def llc_of(traces: xr.Dataset, *, burn_in: int | None = None) -> xr.Dataset:
     ...     attrs={"nbeta": 20.0, "burn_in": 100})
     >>> estimate = llc_of(traces)
     >>> estimate.llc.round(1).item(), estimate.llc_se.round(1).item(), int(estimate.n_chains)
-    (2.1, 0.2, 2)
+    (2.1, 0.4, 2)
     """
     draws = _draws(traces)
     burn_in = _chosen_burn_in(traces, draws, burn_in)
@@ -295,12 +296,11 @@ def _estimates(
             slowed = preconditioned_relaxation(relaxation[cells], norms[..., draws < RMSPROP_STEPS])
             found["relaxation_draws"][cells] = slowed
         with np.errstate(over="ignore", invalid="ignore"):  # finite losses may be huge
-            for name, values in _of_cells(kept, starts[cells], nbeta).items():
+            slowest = found["relaxation_draws"][cells]
+            for name, values in _of_cells(kept, starts[cells], nbeta, slowest).items():
                 found[name][cells] = values
             of_chains = nbeta * (kept.mean(-1) - starts[cells, np.newaxis])
-            found["is_settled"][cells] = is_settled(
-                found["relaxation_draws"][cells], burn_in, kept, away
-            )
+            found["is_settled"][cells] = is_settled(slowest, burn_in, kept, away)
             if step_rule == "sgld":
                 of_kept = norms[..., first : first + n_kept].astype(float)
                 widened = nbeta**2 / 8 * mean_of_known(of_kept**2).mean(-1)
@@ -342,7 +342,9 @@ def _alike(chains: _Chains) -> list[tuple[np.ndarray, np.ndarray, int]]:
     return groups
 
 
-def _of_cells(kept: np.ndarray, starts: np.ndarray, nbeta: float) -> dict[str, np.ndarray]:
+def _of_cells(
+    kept: np.ndarray, starts: np.ndarray, nbeta: float, relaxation: np.ndarray
+) -> dict[str, np.ndarray]:
     """Estimates of cells whose draws (cell, chain, draw) all count."""
     above_start = kept - starts[:, np.newaxis, np.newaxis]
     below_start = np.where(np.isnan(starts), np.nan, (above_start < 0).mean((-2, -1)))
@@ -350,7 +352,7 @@ def _of_cells(kept: np.ndarray, starts: np.ndarray, nbeta: float) -> dict[str, n
     if kept.shape[-1] < LEAST_DRAWS:
         return of_cells
     ess = effective_sample_size(kept)
-    of_cells["llc_se"] = nbeta * standard_error(kept, ess)
+    of_cells["llc_se"] = nbeta * standard_error(kept, ess, relaxation)
     return {**of_cells, "rhat": split_rhat(kept), "ess": ess}
 
 

@@ -12,7 +12,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from dvis.kinds.llc.measure.acceptance import log_acceptance
+from dvis.kinds.llc.measure.acceptance import JudgedStep, judged_step
 from dvis.kinds.llc.measure.dynamics import SGLD, Posterior, RMSprop, StepRule, exact_dtype, norms
 from dvis.kinds.llc.measure.losses import Loss, per_sample
 from dvis.kinds.llc.measure.noise import GaussianNoise, Minibatches
@@ -153,7 +153,6 @@ def sample(
         is_judged = settings.diagnostics_every > 0 and step % settings.diagnostics_every == 0
         before: list[Tensor] = []
         if is_judged:
-            kept.take("distance", step, scratch.distance(walkers))
             kept.take("grad_norm", step, norms(gradients, per_chain=walkers.per_chain))
             before = scratch.copied(walkers.weights)
         added = next(noise)
@@ -162,23 +161,25 @@ def sample(
             kept.take("noise_norm", step, norms(added, per_chain=walkers.per_chain))
             after = walkers.losses_and_gradients(batch)
             ends = ((losses, gradients), after)
-            kept.take_acceptance(_acceptance(posterior, walkers, rule, before, ends))
+            judged = _judged(posterior, walkers, rule, before, ends)
+            kept.take("distance", step, judged.distance)
+            kept.take_acceptance(judged.log_acceptance)
             del after, ends
         del gradients  # their memory is that of the next
     return kept.traces(posterior.nbeta, _n_weights(walkers, chosen))
 
 
-def _acceptance(
+def _judged(
     posterior: Posterior,
     walkers: Walkers,
     rule: StepRule,
     before: list[Tensor],
     ends: tuple[tuple[Tensor, list[Tensor]], tuple[Tensor, list[Tensor]]],
-) -> Tensor:
-    """Logarithms (chain,) of acceptance probabilities of a step, on one minibatch."""
+) -> JudgedStep:
+    """What is known of a step, by losses and gradients of both its ends on one minibatch."""
     (losses, gradients), (losses_after, gradients_after) = ends
     exact = exact_dtype(losses.device)
-    return log_acceptance(
+    return judged_step(
         posterior,
         losses=(losses.to(exact).mean(1), losses_after.to(exact).mean(1)),
         weights=(before, walkers.weights),
@@ -198,7 +199,7 @@ def _n_weights(walkers: Walkers, chosen: Mapping[str, Tensor | None]) -> int:
 
 
 class _Scratch:
-    """Memory as large as the weights, for what is needed of them for a moment.
+    """Memory as large as the weights, for what they were before a step.
 
     Fresh memory of that size takes longer to get from the system than to fill.
     """
@@ -206,12 +207,6 @@ class _Scratch:
     def __init__(self, weights: list[Tensor], settings: ChainSettings) -> None:
         is_needed = settings.diagnostics_every > 0
         self._tensors = [torch.empty_like(weight) for weight in weights] if is_needed else []
-
-    def distance(self, walkers: Walkers) -> Tensor:
-        """Distances (chain,) from the start."""
-        for moved, weight, start in zip(self._tensors, walkers.weights, walkers.start, strict=True):
-            torch.sub(weight, start, out=moved)
-        return norms(self._tensors, per_chain=walkers.per_chain)
 
     def copied(self, weights: list[Tensor]) -> list[Tensor]:
         """The weights as they are now, until the next use."""
