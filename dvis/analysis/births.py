@@ -139,7 +139,8 @@ def births(
           "unstable", where it rose but did not stay, or was seen for fewer than `least_stay`
           checkpoints; "absent", where fewer than two checkpoints are complete;
         - `n_losses`, int32: how often it rose and fell again before its birth;
-        - `final_level`, float64: in the units of the variable.
+        - `first_level`, `final_level`, float64: at the first complete checkpoint and at the end, in
+          the units of the variable.
 
         The criterion is in the attributes, with `measure` ("given" of a variable) and `comment`.
 
@@ -171,14 +172,14 @@ def births(
         max_losses=max_losses,
     )
     trajectories = development(dataset, variable=variable, measure=measure)
-    birth, earlier, later, n_losses, final_level, state = xr.apply_ufunc(
+    birth, earlier, later, n_losses, first_level, final_level, state = xr.apply_ufunc(
         _births_of,
         trajectories,
         kwargs={"criterion": criterion},
         input_core_dims=[[CHECKPOINT]],
-        output_core_dims=[[]] * 6,
+        output_core_dims=[[]] * 7,
         dask="parallelized",
-        output_dtypes=["int32", "int32", "int32", "int32", "float64", "U8"],
+        output_dtypes=["int32", "int32", "int32", "int32", "float64", "float64", "U8"],
     )
     steps, labels = steps_of(trajectories), labels_of(trajectories)
     found = xr.Dataset(
@@ -190,6 +191,7 @@ def births(
             "latest_step": looked_up(later, steps, np.nan),
             "state": state,
             "n_losses": n_losses,
+            "first_level": first_level,
             "final_level": final_level,
         }
     )
@@ -216,6 +218,7 @@ def _described(found: xr.Dataset, units: str, comment: str) -> xr.Dataset:
         "latest_step": ("training step after birth", "1"),
         "state": ("whether the unit was born", "1"),
         "n_losses": ("falls before birth", "1"),
+        "first_level": ("level at the first checkpoint", units),
         "final_level": ("final level", units),
     }
     for name, (long_name, unit) in described.items():
@@ -232,10 +235,9 @@ def _births_of(values: np.ndarray, criterion: _Criterion) -> tuple[np.ndarray, .
     values[~is_counted] = np.nan
     n_counted = is_counted.sum(axis=-1)
     final_level = _final_level(values, is_counted, criterion.n_last)
-    rise_from = np.zeros_like(final_level)
-    if criterion.baseline == "first":
-        first = is_counted.argmax(axis=-1)[..., None]
-        rise_from = np.take_along_axis(values, first, axis=-1)[..., 0]
+    first = is_counted.argmax(axis=-1)[..., None]
+    first_level = np.take_along_axis(values, first, axis=-1)[..., 0]
+    rise_from = first_level if criterion.baseline == "first" else np.zeros_like(final_level)
     rise = final_level - rise_from
     birth, n_losses = _stays_from(values, rise_from, rise, criterion)
 
@@ -257,7 +259,8 @@ def _births_of(values: np.ndarray, criterion: _Criterion) -> tuple[np.ndarray, .
         for beside in (before, after)
     )
     positions = [np.where(is_born, birth, -1), earlier, later, n_losses]
-    return (*(each.astype("int32") for each in positions), final_level, state.astype("U8"))
+    levels = first_level, final_level
+    return (*(each.astype("int32") for each in positions), *levels, state.astype("U8"))
 
 
 def _final_level(values: np.ndarray, is_counted: np.ndarray, n_last: int) -> np.ndarray:

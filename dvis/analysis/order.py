@@ -10,12 +10,14 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.births import BORN, NEVER, UNSTABLE
+from dvis.analysis.measures import STANDARDISED
 from dvis.analysis.requirements import require_births, require_whole_numbers
 from dvis.analysis.resampling import BOUND, MIDDLE, jackknife_intervals, orders_within
 from dvis.analysis.trajectories import RAW, quantiles
 from dvis.schema import DEPTH, LAYER, counted, did_you_mean
 
 _LEAST_ORDERS = 40  # with fewer no two-sided p is as low as 0.05; five layers have 120
+_MOST_AT_FIRST = 0.25  # of the final level, in a layer's median unit
 _QUARTILES = np.array([0.25, 0.5, 0.75])
 
 
@@ -48,7 +50,10 @@ def birth_order(
     - of births of raw activations or responses: an activation is a product of the gains of all
       layers below it, so that gains which all grow at once put deep layers last. Births have no
       scale by default where there are reference images or responses; or give them something
-      without: `ds.dvis.births(variable=1 - ds.dvis.drift().to_last)`.
+      without: `ds.dvis.births(variable=1 - ds.dvis.drift().to_last)`;
+    - of standardised activations where the median unit of some layer stands above a quarter of its
+      final level at the first checkpoint: layers that answer strongly before they learn would be
+      taken for ones that learn first.
 
     Parameters
     ----------
@@ -119,7 +124,7 @@ def birth_order(
     found, why_no_p, n_orders = _found(
         born,
         _stages(chosen[LAYER].values.tolist(), stages),
-        str(births.attrs.get("variable", "")),
+        _cannot_tell(of_layers),
         (n_permutations, seed),
     )
     steps = np.where(is_born, table["birth_step"], np.nan)
@@ -196,7 +201,7 @@ def _stages(layers: list[str], stages: Mapping[str, str] | None) -> list[list[in
 
 
 def _found(
-    born: list[np.ndarray], stages: list[list[int]], variable: str, given: tuple[int, int]
+    born: list[np.ndarray], stages: list[list[int]], cannot_tell: str, given: tuple[int, int]
 ) -> tuple[dict[str, tuple[Any, ...]], str, int]:
     """Effect, intervals, null and p of births by layer; why there is no p; number of orders."""
     n_permutations, seed = given
@@ -212,7 +217,8 @@ def _found(
         kept = {place: i for i, place in enumerate(np.flatnonzero(has_births).tolist())}
         within = [[kept[place] for place in stage if place in kept] for stage in stages]
         orders = orders_within([stage for stage in within if stage], n_permutations, generator)
-    why_no_p = _why_no_p(int(has_births.sum()), len(stages) > 1, len(orders), effect[0], variable)
+    n_layers = int(has_births.sum())
+    why_no_p = _why_no_p(n_layers, len(stages) > 1, len(orders), effect[0]) or cannot_tell
     if np.isfinite(effect[0]) and len(orders) >= _LEAST_ORDERS:
         interval = jackknife_intervals(numbers, _slopes)
         interval[0] = interval[0].clip(-1, 1)  # of a correlation
@@ -233,9 +239,30 @@ def _found(
     return found, why_no_p, len(orders)
 
 
-def _why_no_p(
-    n_layers: int, is_in_stages: bool, n_orders: int, correlation: float, variable: str
-) -> str:
+def _cannot_tell(births: xr.Dataset) -> str:
+    """Why births as these hold no evidence of an order, in words; "" where they may."""
+    variable = str(births.attrs.get("variable", ""))
+    if variable in RAW:
+        return (
+            f"births of the raw {variable} cannot tell an order from gains that grow in all "
+            "layers at once; births against reference images, or of responses, can"
+        )
+    if "first_level" not in births or births.attrs.get("measure") != STANDARDISED:
+        return ""
+    share = (births["first_level"] / births["final_level"]).where(births["state"] == BORN)
+    of_layers = share.median([dim for dim in share.dims if dim != LAYER]).compute()
+    if not (of_layers > _MOST_AT_FIRST).any():
+        return ""
+    place = int(of_layers.fillna(-np.inf).argmax(LAYER))
+    layer, most = of_layers[LAYER].values[place], float(of_layers[place])
+    return (
+        f"the median unit of {layer} stands at {most:.0%} of its final level at the first "
+        "checkpoint already, and layers that stand out before they learn look as if they were born "
+        "first; births of responses do not mind"
+    )
+
+
+def _why_no_p(n_layers: int, is_in_stages: bool, n_orders: int, correlation: float) -> str:
     """Why there can be no p-value, in words; "" where there can."""
     if n_orders < _LEAST_ORDERS:
         if is_in_stages:
@@ -249,11 +276,6 @@ def _why_no_p(
         )
     if np.isnan(correlation):
         return "all births are at the same checkpoint"
-    if variable in RAW:
-        return (
-            f"births of the raw {variable} cannot tell an order from gains that grow in all "
-            "layers at once; births against reference images, or of responses, can"
-        )
     return ""
 
 

@@ -5,7 +5,7 @@ import pytest
 import torch
 import xarray as xr
 from made_up import made_up, nothing_computed, rising_at, rising_units
-from made_up_nulls import WITHOUT_SCALE, held_against, of_answers, orders
+from made_up_nulls import UNTRAINED_STAND_OUT, WITHOUT_SCALE, held_against, of_answers, orders
 from tiny_models import seeded_net
 
 from dvis.analysis.births import births
@@ -63,7 +63,7 @@ def test_gains_that_double_at_once_are_no_births_and_no_order() -> None:
 
 
 def test_orders_are_planted_and_found_with_a_p() -> None:
-    birth = np.arange(6)[:, None] + np.zeros(8, int)
+    birth = 1 + np.arange(6)[:, None] + np.zeros(8, int)
     for run in (
         with_gains(rising_at(birth, 8)),
         of_answers(rising_at(birth, 8), GAINS[:, None] ** np.arange(1, 7)),
@@ -71,6 +71,24 @@ def test_orders_are_planted_and_found_with_a_p() -> None:
         order = birth_order(births(run))
         assert order.correlation == pytest.approx(1.0)
         assert order.p_value < 0.01
+
+
+def test_what_stands_out_before_it_learns_is_no_evidence_of_an_order() -> None:
+    birth = 1 + np.arange(6)[:, None] + np.zeros(8, int)
+    learnt = rising_at(birth, 8)
+    learnt[0, 4] = 0.3  # of a final level of 1
+    order = birth_order(births(with_gains(learnt)))
+    assert np.isnan(order.p_value)
+    assert "layer4 stands at 30% of its final level" in order.attrs["why_no_p"]
+    assert order.correlation > 0.9
+    learnt[0, 4] = 0.2
+    assert birth_order(births(with_gains(learnt))).p_value < 0.01
+
+
+@pytest.mark.parametrize("baseline", ["zero", "first"])
+def test_untrained_layers_that_stand_out_give_no_p(baseline: str) -> None:
+    p_values, _ = orders(UNTRAINED_STAND_OUT, 10, baseline=baseline)
+    assert np.isnan(p_values).all()
 
 
 @pytest.mark.parametrize("name", [*WITHOUT_SCALE])
