@@ -10,9 +10,12 @@ TESTED := PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n 
 INSTALLED := $(VENV)/.installed
 RUN := demo/resnet18_checkpoints/1
 STORE := demo/stores/resnet18.zarr
+LAYERS := relu layer1 layer2 layer3 layer4 fc
+# A second, small network, around whose weights chains have time to settle.
+DIGIT_NET := scripts.digit_net:DigitNet
+DIGIT_RUN := demo/digit_net_checkpoints/1
+DIGIT_STORE := demo/stores/digit_net.zarr
 PAGE := demo/page
-SAMPLED := $(foreach step,0 9 28 48 83 250,$(RUN)/*_train_$(step).pth.tar)
-LAYERS := layer1 layer2 layer4
 READER := test_reader_never_sees_a_wrong_image_while_the_store_grows
 # What newer packages change first: reading, stores, pictures, docstrings, and a reader beside a writer.
 QUICK := tests/store/test_store.py tests/store/test_steady.py tests/kinds/llc/test_llc_reading.py \
@@ -20,26 +23,39 @@ QUICK := tests/store/test_store.py tests/store/test_steady.py tests/kinds/llc/te
 
 .PHONY: demo test test-quick test-slow lint format clean
 
-demo: $(INSTALLED) $(RUN)/.trained
+demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 	$(BIN)/python scripts/visualize.py --model resnet18 --checkpoint-path $(RUN) \
-		--layers $(LAYERS) --channels 0 1 2 3 4 5 6 7 --max-iterations 128 --store $(STORE)
+		--layers $(LAYERS) --channels 0 1 2 3 4 5 --max-iterations 96 --store $(STORE)
 	$(BIN)/python scripts/respond.py --model resnet18 --checkpoint-path $(RUN) \
 		--layers $(LAYERS) --feature-images all --store $(STORE)
-	$(BIN)/python scripts/llc.py estimate --model resnet18 --checkpoint-path $(SAMPLED) \
-		--n-images 300 --epsilon 1.5e-5 --gamma 1e4 3e4 --nbeta n --batch-size 12 \
-		--draws 16 --burn-in 8 --diagnostics-every 12 --n-curvature-iterations 0 --store $(STORE)
-	$(BIN)/python scripts/gallery.py $(STORE) --out demo/gallery
+	$(BIN)/python scripts/respond.py --model resnet18 --checkpoint-path $(RUN) \
+		--layers $(LAYERS) --dataset shapes --n-images 200 --name shapes --store $(STORE)
+	$(BIN)/python scripts/visualize.py --model $(DIGIT_NET) --checkpoint-path $(DIGIT_RUN) \
+		--layers hidden1 hidden2 logits --max-iterations 96 --store $(DIGIT_STORE)
+	$(BIN)/python scripts/llc.py estimate --model $(DIGIT_NET) --checkpoint-path $(DIGIT_RUN) \
+		--epsilon 1e-4 --gamma 200 600 --nbeta n --batch-size 256 --draws auto --burn-in 100 \
+		--n-curvature-iterations 10 --store $(DIGIT_STORE)
+	$(BIN)/python scripts/gallery.py $(STORE) --out demo/gallery/resnet18
+	$(BIN)/python scripts/gallery.py $(DIGIT_STORE) --out demo/gallery/digit_net
 	$(BIN)/dvis page $(STORE) $(PAGE) --overwrite
+	$(BIN)/python scripts/story.py demo/stores
 	@echo
 	@echo "Pictures: demo/gallery"
 	@echo "Page:     $(PAGE)/index.html; or, live: $(BIN)/dvis view $(STORE)"
-	@echo "Store:    $(STORE) (dvis.open reads it)"
+	@echo "Stores:   $(STORE), $(DIGIT_STORE) (dvis.open reads them)"
 
 $(RUN)/.trained: $(INSTALLED)
 	rm -rf $(RUN) $(STORE)
 	$(BIN)/python scripts/train.py --model resnet18 --dataset shapes --steps 250 --batch-size 32 \
 		--n-checkpoints 12 --no-epoch-ends --n-val 200 --optimizer adamw \
-		--learning-rate 0.001 --lr-warmup-steps 25 --out $(RUN)
+		--learning-rate 0.001 --lr-warmup-steps 25 --threads 1 --out $(RUN)
+	touch $@
+
+$(DIGIT_RUN)/.trained: $(INSTALLED)
+	rm -rf $(DIGIT_RUN) $(DIGIT_STORE)
+	$(BIN)/python scripts/train.py --model $(DIGIT_NET) --dataset digits --image-size 8 \
+		--steps 2000 --batch-size 128 --n-checkpoints 12 --no-epoch-ends --lr-schedule constant \
+		--learning-rate 0.05 --weight-decay 1e-3 --threads 1 --out $(DIGIT_RUN)
 	touch $@
 
 test: $(INSTALLED)

@@ -41,7 +41,7 @@ def start(out: Path, *flags: str, **settings: Any) -> subprocess.Popen[str]:
 
 
 def wait_for_checkpoints(folder: Path, n: int, process: subprocess.Popen[str]) -> None:
-    deadline = time.monotonic() + 60
+    deadline = time.monotonic() + 300
     while len(list(folder.glob("*.pth.tar"))) < n:
         assert process.poll() is None, process.communicate()
         assert time.monotonic() < deadline
