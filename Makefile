@@ -25,7 +25,7 @@ QUICK := tests/store/test_store.py tests/store/test_steady.py tests/kinds/llc/te
 
 demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 	$(BIN)/python scripts/visualize.py --model resnet18 --checkpoint-path $(RUN) \
-		--layers $(LAYERS) --channels 0 1 2 3 4 5 --max-iterations 96 --store $(STORE)
+		--layers $(LAYERS) --channels 0 1 2 3 4 5 --max-iterations 64 --store $(STORE)
 	$(BIN)/python scripts/respond.py --model resnet18 --checkpoint-path $(RUN) \
 		--layers $(LAYERS) --feature-images all --store $(STORE)
 	$(BIN)/python scripts/respond.py --model resnet18 --checkpoint-path $(RUN) \
