@@ -66,7 +66,7 @@ def test_features_are_the_same_abroad(store: Path, chunks: Any, form: str, tmp_p
     read = written_and_read(opened, tmp_path / "abroad", form)
     assert_same(read, dvis.open(store))
     assert read.checkpoint.values.tolist() == LABELS
-    assert read.status.attrs["flag_meanings"] == "absent complete incomplete failed"
+    assert read.status.attrs["flag_meanings"] == "absent complete incomplete failed dead"
     tables = nested(read.attrs["parameters"])
     assert (tables if isinstance(tables, dict) else tables[0])["learning_rate"] == 0.1
 

@@ -25,7 +25,7 @@ def run(options: VisualizeOptions) -> VisualizeOptions:
     shutil.rmtree(folder)
     folder.mkdir()
     told = {"input_size": 16, "input_mean": (0.5,) * 3, "input_std": (0.25,) * 3}
-    return replace(options, channels=(0,), layers=("conv1",), **told)
+    return replace(options, channels=(0,), layers=("conv2",), **told)
 
 
 def save(run: VisualizeOptions, label: str, seed: int = 0, **facts: object) -> Path:

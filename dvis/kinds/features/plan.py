@@ -208,10 +208,9 @@ def _seed_null(
 
 
 def _add(report: Report, done: Report) -> None:
-    """Add what went wrong in a further look to the report."""
+    """Add what went wrong in a further look to the report; the units stay what they were."""
     known = set(report.notes)
     report.notes += [note for note in done.notes if note not in known]
-    report.n_failed += done.n_failed
 
 
 def _check_asked_for(options: VisualizeOptions, run: RunFacts, tasks: list[FeatureTask]) -> None:

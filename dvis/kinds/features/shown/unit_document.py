@@ -24,7 +24,7 @@ _WHOLE = ("stop_step", "seed", "params")
 # What the page says beside an activation, by the variable: what it is, and called in few words.
 _HELD_AGAINST = {
     "constant_max": ("floor", "constant"),
-    "reference_max": ("floor", "data set"),
+    "reference_max": ("floor", "reference"),
     "held_out_mean": ("", "held out"),
     NEIGHBOUR_MAX: ("", "neighbours"),
     "restart_sd": ("", "restarts ±"),
