@@ -52,7 +52,8 @@ def _births(demo: Demo) -> tuple[bool, str]:
     n_born = int((born.state == "born").sum())
     n_dead = int((demo.features.status == Status.DEAD).sum())
     is_standardised = born.attrs["measure"] == "standardised"
-    figures = f"{n_born} of {born.state.size} units are born; {n_dead} images are dead"
+    n_units = int((born.state != "absent").sum())
+    figures = f"{n_born} of {n_units} units are born; {n_dead} images are dead"
     return is_standardised and n_born > 0, figures
 
 
@@ -87,11 +88,12 @@ def _stages(demo: Demo) -> tuple[bool, str]:
     for gamma in demo.llc.gamma.values:
         at = demo.llc.sel(gamma=gamma).squeeze(drop=True)
         late = at.isel(checkpoint=slice(-3, None))
-        low, error = at.llc.min().item(), at.llc_se.values[int(at.llc.argmin())]
+        place = int(at.llc.argmin("checkpoint"))
+        low, error = at.llc.values[place], at.llc_se.values[place]
         holds &= low + 2 * error < 0 and bool((late.llc > 2 * late.llc_se).all())
         holds &= bool(late.is_settled.all())
         figures.append(
-            f"gamma {gamma:g}: {low:.1f} ± {error:.1f} at step {steps[int(at.llc.argmin())]:g}, "
+            f"gamma {gamma:g}: {low:.1f} ± {error:.1f} at step {steps[place]:g}, "
             f"{late.llc.values[-1]:.1f} ± {late.llc_se.values[-1]:.1f} at the end"
         )
     return holds, "; ".join(figures)
