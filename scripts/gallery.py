@@ -74,6 +74,9 @@ def gallery(
         crossed = responses(store, run, name)
         if "image_checkpoint" in crossed.dims:
             draw_crossed(crossed, x, path(f"cross_response_{name}".replace("/", "_")))
+        else:
+            drawn = path(f"births_of_responses_{name}".replace("/", "_"))
+            plots.births_by_layer(crossed, x=x, births=find_births(crossed).load(), path=drawn)
 
 
 def draw_llc(traces: xr.Dataset, x: plots.XAxis, path: Callable[[str], Path], name: str) -> None:
@@ -103,10 +106,11 @@ def telling_units(dataset: xr.Dataset, births: xr.Dataset) -> dict[str, int]:
 
 
 def draw_crossed(crossed: xr.Dataset, x: plots.XAxis, path: Path) -> None:
-    """Draw the cross response of the unit that has most of it."""
+    """Draw the cross response of the unit that has most of it, in the last layer of several."""
     known = crossed.response.notnull().sum(["checkpoint", "image_checkpoint"])
+    known = known.isel(layer=slice(None, None, -1))
     unit = known.argmax(...)
-    layer, channel = (crossed[dim][unit[dim]].item() for dim in ("layer", "channel"))
+    layer, channel = (known[dim][unit[dim]].item() for dim in ("layer", "channel"))
     response_pictures.cross_response(crossed, layer, channel, x=x, path=path)
 
 

@@ -129,7 +129,7 @@ def _standardised(dataset: xr.Dataset) -> xr.DataArray:
     found: xr.DataArray = (activation - mean) / spread.where(spread > _LEAST_SPREAD * size)
     found = found.rename("standardised_activation")
     found.attrs = {
-        "long_name": "activation in sd of reference images",
+        "long_name": "activation in reference sd",
         "units": "1",
         "comment": (
             "activation of the feature image less the mean over reference images, in their "

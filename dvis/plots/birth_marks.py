@@ -62,7 +62,7 @@ def births_of(dataset: xr.Dataset, births: xr.Dataset | None, variable: str | No
     """
     births = find_births(dataset, variable=variable) if births is None else births
     require_births(births, "birth_checkpoint", "state", LAYER, CHANNEL)
-    named = ("birth", "birth_checkpoint", "birth_step", "state")
+    named = ("birth", "birth_checkpoint", "birth_step", "state", "first_level", "final_level")
     return births[[name for name in named if name in births]].load()
 
 

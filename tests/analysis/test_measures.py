@@ -203,10 +203,7 @@ def test_rank_and_summary_take_the_same_measure() -> None:
     raw, ranked = rank(growing, measure="raw"), rank(growing)
     assert raw.layer.values[:4].tolist() == ["layer2"] * 4
     assert set(ranked.layer.values[:2].tolist()) == {"layer1", "layer2"}
-    assert (
-        ranked.score.attrs["long_name"]
-        == "last activation in sd of reference images less the first"
-    )
+    assert ranked.score.attrs["long_name"] == "last activation in reference sd less the first"
     assert (ranked.attrs["measure"], raw.attrs["measure"]) == ("standardised", "raw")
     of_layers = summary(held, births(held))
     last = of_layers.activation.sel(quantile=0.5).isel(checkpoint=-1)

@@ -7,7 +7,7 @@ import xarray as xr
 from made_up import rising_at, rising_units
 from made_up_nulls import held_against, of_answers
 
-SPREAD = "activation in sd of reference images"
+SPREAD = "activation in reference sd"
 
 
 @pytest.fixture
