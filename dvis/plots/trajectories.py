@@ -25,6 +25,7 @@ from dvis.plots.curves import (
     show_values_axis,
 )
 from dvis.plots.documentation import documented
+from dvis.plots.panels import panels
 from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain
 from dvis.plots.time_axis import Scale, TimeAxis, XAxis, show_axis, time_axis
@@ -36,7 +37,6 @@ if TYPE_CHECKING:
 
 _MAX_NAMED = 10
 _MAX_LEGEND = 12
-_PANEL_INCHES = (2.6, 1.9)
 
 
 @documented
@@ -154,45 +154,22 @@ def trajectories_by_layer(
     if not there:
         raise ValueError(f"No layer has a complete unit with {curves.variable}; nothing to draw")
     layers = [there[i] for i in evenly(len(there), max_layers, "max_layers")]
-    columns = min(len(layers), 4)
-    rows = -(-len(layers) // columns)
-    width, height = _PANEL_INCHES
-    figure, grid = subplots(
-        nrows=rows,
-        ncols=columns,
-        figsize=(max(columns * width + 0.5, 4.8), rows * height + 0.7),
-        squeeze=False,
-        sharex=True,
-        sharey=share_y,
-        layout="constrained",
-    )
+    of_layers = [curves.of_layer(name) for name in layers]
+    titles = [
+        f"{name}, {counted(len(values), 'unit')}"
+        for name, values in zip(layers, of_layers, strict=True)
+    ]
+    figure, made = panels(titles, axis, share_y=share_y)
     colors = layer_colors(curves.layer_names)
-    for name, axes in zip(layers, grid.flat, strict=False):
-        values = curves.of_layer(name)
-        show_axis(axes, axis, inches=width - 0.6)
+    for name, values, axes in zip(layers, of_layers, made, strict=True):
         draw_layer(axes, axis, values, colors[name], name, bands="all")
         show_values_axis(axes, curves.values if share_y else values, yscale)
-        axes.set_title(plain(f"{name}, {counted(len(values), 'unit')}"), loc="left", fontsize=8)
-        axes.tick_params(labelsize=7)
-        axes.set_xlabel("")
-        without_box(axes)
-    _leave_out_empty(grid, len(layers))
     figure.supylabel(plain(curves.label), fontsize=9)
-    n_units = min(len(curves.of_layer(name)) for name in layers)
+    n_units = min(map(len, of_layers))
     left_out = f"{len(layers)} of {len(there)} layers" if len(layers) < len(there) else ""
     title = f"{curves.label} by layer"
     headline(figure, title, origin_of(dataset), axis.note, left_out, bands_note(n_units, "all"))
     return saved(figure, path)
-
-
-def _leave_out_empty(grid: np.ndarray, n: int) -> None:
-    """Take away the panels after the first `n`, and give those above them their tick labels."""
-    columns = grid.shape[1]
-    for place, axes in enumerate(grid.flat):
-        if place >= n:
-            axes.set_axis_off()
-        elif place + columns >= n:
-            axes.tick_params(labelbottom=True)
 
 
 def _draw_named(axes: "Axes", axis: TimeAxis, curves: Curves) -> None:

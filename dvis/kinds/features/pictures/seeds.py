@@ -15,22 +15,18 @@ from dvis.plots.canvas import (
     headline,
     layer_colors,
     saved,
-    subplots,
-    without_box,
 )
 from dvis.plots.curves import points
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null, null_note
+from dvis.plots.panels import panels
 from dvis.plots.selection import at_layer, listed, origin_of
-from dvis.plots.ticks import plain
-from dvis.plots.time_axis import Scale, TimeAxis, XAxis, show_axis, time_axis
+from dvis.plots.time_axis import Scale, TimeAxis, XAxis, time_axis
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, counted
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
-
-_PANEL_INCHES = (2.3, 1.7)
 
 
 @documented
@@ -82,26 +78,11 @@ def seeds(
     if not there:
         raise ValueError("No layer has units whose seeds were compared; nothing to draw")
     layers = [there[i] for i in evenly(len(there), max_layers, "max_layers")]
-    columns = min(len(layers), 4)
-    rows = -(-len(layers) // columns)
-    width, height = _PANEL_INCHES
-    figure, grid = subplots(
-        nrows=rows,
-        ncols=columns,
-        figsize=(max(columns * width + 0.5, 4.8), rows * height + 0.8),
-        squeeze=False,
-        sharex=True,
-        sharey=True,
-        layout="constrained",
-    )
+    titles = [f"{name}, {counted(int(n_units.sel({LAYER: name})), 'unit')}" for name in layers]
+    figure, made = panels(titles, axis)
     colors = layer_colors(all_layers)
-    for name, axes in zip(layers, grid.flat, strict=False):
-        show_axis(axes, axis, inches=width - 0.6)
+    for name, axes in zip(layers, made, strict=True):
         _draw(axes, axis, agreement.sel({LAYER: name}), colors[name])
-        title = f"{name}, {counted(int(n_units.sel({LAYER: name})), 'unit')}"
-        axes.set_title(plain(title), loc="left", fontsize=8)
-    for axes in grid.flat[len(layers) :]:
-        axes.set_axis_off()
     figure.supylabel("similarity of two seeds' images", fontsize=9)
     left_out = f"{len(layers)} of {len(there)} layers" if len(layers) < len(there) else ""
     notes = (
@@ -123,6 +104,3 @@ def _draw(axes: "Axes", axis: TimeAxis, of_layer: xr.Dataset, color: Color) -> N
     )
     axes.fill_between(axis.positions, low, high, color=color, alpha=0.25, lw=0)
     axes.plot(axis.positions, median, color=color, lw=2.2, **points(median))
-    axes.tick_params(labelsize=7)
-    axes.set_xlabel("")
-    without_box(axes)
