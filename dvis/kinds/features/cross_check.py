@@ -16,10 +16,10 @@ import xarray as xr
 
 from dvis.analysis.trajectories import positions_beside
 from dvis.kinds.features.group import FeatureGroup
-from dvis.kinds.features.measure import FeatureTask
 from dvis.kinds.features.measure.neighbours import IS_BETTER, TRIED
 from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.record import FeatureRecorder, model_inputs
+from dvis.kinds.features.tasks import FeatureTask
 from dvis.kinds.features.words import (
     CONSTANT_MAX,
     FINGERPRINT,

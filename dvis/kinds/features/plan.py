@@ -4,25 +4,30 @@ A model's name, its checkpoints and options in; `stores/{model}.zarr` grows. Wha
 skipped, so that a run that was stopped goes on, and more channels or checkpoints add to it.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, TypeVar
 
 from torch import nn
 
 from dvis.kinds.features.cross_check import CrossCheck
-from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation
+from dvis.kinds.features.measure import FeatureVisualisation
 from dvis.kinds.features.measure.neighbours import NeighbourCheck
 from dvis.kinds.features.measure.reference import ReferenceImages
-from dvis.kinds.features.measure.seed_pairs import PairTask, SeedPairs
+from dvis.kinds.features.measure.seed_pairs import SeedPairs
 from dvis.kinds.features.measure.spectra import spectrum_of_images
 from dvis.kinds.features.options import VisualizeOptions
 from dvis.kinds.features.record import FeatureRecorder
 from dvis.kinds.features.reference_images import find_reference
-from dvis.kinds.features.reference_sets import ReferenceTask
-from dvis.kinds.features.seed_null import SeedNull, pair_tasks
+from dvis.kinds.features.seed_null import SeedNull
 from dvis.kinds.features.starts import FromFolders, FromPrevious
+from dvis.kinds.features.tasks import (
+    FeatureTask,
+    ReferenceTask,
+    pair_tasks,
+    reference_tasks,
+)
 from dvis.kinds.features.words import NEIGHBOUR_MAX, NEIGHBOURS, SEED_NULL, SEED_SIMILARITY, WORDS
 from dvis.models.data import InputTransform
 from dvis.models.devices import find_device
@@ -30,6 +35,7 @@ from dvis.models.hooks import LayerOutput, layer_columns
 from dvis.models.model_input import find_input
 from dvis.models.model_reference import model_name
 from dvis.schema import counted
+from dvis.sweep.executors import ExecutorFactory, kept_open
 from dvis.sweep.place import Place
 from dvis.sweep.plan import Plan, Start
 from dvis.sweep.run_facts import RunFacts, run_of
@@ -96,21 +102,24 @@ def visualize(
         words=WORDS,
         name=", ".join(measurement.objectives),
         measurement=measurement,
-        tasks=[*tasks, *(_reference_tasks(tasks) if len(reference) else ())],
+        tasks=[*tasks, *(reference_tasks(tasks) if len(reference) else ())],
         start=start if start.is_given else None,
         is_chained=options.init_from == "previous",
         recorder=recorder,
         model_input=taken,
         notes=(note,) if note else (),
     )
-    report = carry_out(plan, run, options, client=client, progress=progress)
-    report.notes[:0] = start.notes
-    again = replace(plan, tasks=tasks, notes=())
-    how = {"client": client, "progress": progress}
-    if options.cross_check:
-        _cross_check(again, recorders, run, options, report, how)
-    if options.number_of_seeds > 1:
-        _seed_null(again, recorders, run, options, report, how)
+    n_tasks = len(plan.tasks) * len(run.checkpoints)
+    # Workers take seconds to begin: all sweeps share them.
+    with kept_open(options.executor(n_tasks, client, options.model)) as executor:
+        sweeps = _Sweeps(recorders, run, options, executor, progress)
+        report = sweeps.carried_out(plan)
+        report.notes[:0] = start.notes
+        again = replace(plan, tasks=tasks, notes=())
+        if options.cross_check:
+            sweeps.cross_check(again, report)
+        if options.number_of_seeds > 1:
+            sweeps.seed_null(again, report)
     return report
 
 
@@ -140,77 +149,83 @@ class _Recorders:
         )
         names = [checkpoint.name for checkpoint in run.checkpoints]
         columns = layer_columns(self.outputs)
-        tasks = [task for task in plan.tasks if isinstance(task, FeatureTask)]
+        tasks = self.measurement.tasks(self.outputs)
         return made.prepare(names, run.steps, columns, tasks, run.fingerprints)
 
 
-def _cross_check(
-    plan: Plan,
-    recorders: _Recorders,
-    run: RunFacts,
-    options: VisualizeOptions,
-    report: Report,
-    how: Mapping[str, Any],
-) -> None:
-    """Try each unit's images of the checkpoints beside, and add what comes of it to the report."""
-    checks: list[CrossCheck] = []
-
-    def recorder(plan: Plan, store: Path, run: RunFacts, place: Place) -> CrossCheck:
-        made = recorders(plan, store, run, place, (NEIGHBOUR_MAX, NEIGHBOURS))
-        checks.append(CrossCheck(made, plan.tasks, options.refine))
-        return checks[0]
-
-    def start(before: str | None, label: str, task: FeatureTask, /) -> Any:
-        return checks[0](before, label, task)
-
-    measurement = NeighbourCheck(features=recorders.measurement, is_refined=options.refine)
-    again = replace(
-        plan,
-        measurement=measurement,
-        start=start,
-        # In the order of training, so that what is made better is what the next one is tried with.
-        is_chained=True,
-        recorder=recorder,
-        unit="neighbour check",
-    )
-    _add(report, carry_out(again, run, options, **how))
-    report.notes += checks[0].said()
+Looking = TypeVar("Looking", CrossCheck, SeedNull)
 
 
-def _seed_null(
-    plan: Plan,
-    recorders: _Recorders,
-    run: RunFacts,
-    options: VisualizeOptions,
-    report: Report,
-    how: Mapping[str, Any],
-) -> None:
-    """Measure what the agreement of seeds is held against."""
-    nulls: list[SeedNull] = []
+@dataclass(frozen=True)
+class _Sweeps:
+    """The sweep that makes images, and those that look again at what it made."""
 
-    def recorder(plan: Plan, store: Path, run: RunFacts, place: Place) -> SeedNull:
-        nulls.append(SeedNull(recorders(plan, store, run, place, (SEED_SIMILARITY, SEED_NULL))))
-        return nulls[0]
+    recorders: _Recorders
+    run: RunFacts
+    options: VisualizeOptions
+    executor: ExecutorFactory
+    progress: bool
 
-    def start(before: str | None, label: str, task: PairTask, /) -> Any:
-        return nulls[0](before, label, task)
+    def carried_out(self, plan: Plan) -> Report:
+        """What came of a plan, on the workers that all share."""
+        return carry_out(
+            plan, self.run, self.options, executor=self.executor, progress=self.progress
+        )
 
-    again = replace(
-        plan,
-        measurement=SeedPairs(features=recorders.measurement),
-        tasks=pair_tasks(plan.tasks),
-        start=start,
-        is_chained=False,
-        recorder=recorder,
-        unit="pair",
-    )
-    _add(report, carry_out(again, run, options, **how))
+    def cross_check(self, plan: Plan, report: Report) -> None:
+        """Try each unit's images of the checkpoints beside, and say what comes of it."""
+        is_refined = self.options.refine
+        features = self.recorders.measurement
+        again = replace(
+            plan,
+            measurement=NeighbourCheck(features=features, is_refined=is_refined),
+            # In the order of training: what is made better is what the next one is tried with.
+            is_chained=True,
+            unit="neighbour check",
+        )
+        check = self._look_again(
+            again,
+            report,
+            (NEIGHBOUR_MAX, NEIGHBOURS),
+            lambda recorder: CrossCheck(recorder, plan.tasks, is_refined),
+        )
+        report.notes += check.said()
 
+    def seed_null(self, plan: Plan, report: Report) -> None:
+        """Measure what the agreement of seeds is held against."""
+        again = replace(
+            plan,
+            measurement=SeedPairs(features=self.recorders.measurement),
+            tasks=pair_tasks(plan.tasks),
+            is_chained=False,
+            unit="pair",
+        )
+        self._look_again(again, report, (SEED_SIMILARITY, SEED_NULL), SeedNull)
 
-def _add(report: Report, done: Report) -> None:
-    """Add what went wrong in a further look to the report; the units stay what they were."""
-    known = set(report.notes)
-    report.notes += [note for note in done.notes if note not in known]
+    def _look_again(
+        self,
+        plan: Plan,
+        report: Report,
+        compared: Sequence[str],
+        looking: Callable[[FeatureRecorder], Looking],
+    ) -> Looking:
+        """Carry out a plan whose recorder says at which images it looks; units stay what they were.
+
+        What went wrong is added to the report.
+        """
+        made: list[Looking] = []
+
+        def recorder(plan: Plan, store: Path, run: RunFacts, place: Place) -> Looking:
+            made.append(looking(self.recorders(plan, store, run, place, compared)))
+            return made[0]
+
+        def start(before: str | None, label: str, task: Any, /) -> Any:
+            return made[0](before, label, task)
+
+        done = self.carried_out(replace(plan, recorder=recorder, start=start))
+        known = set(report.notes)
+        report.notes += [note for note in done.notes if note not in known]
+        return made[0]
 
 
 def _check_asked_for(options: VisualizeOptions, run: RunFacts, tasks: list[FeatureTask]) -> None:
@@ -226,14 +241,6 @@ def _check_asked_for(options: VisualizeOptions, run: RunFacts, tasks: list[Featu
         f"{counted(n_layers, 'layer')}: {n_in_all:,} images{at}. Name some with --layers, of "
         "those that `dvis layers` lists, or give --all"
     )
-
-
-def _reference_tasks(tasks: list[FeatureTask]) -> list[ReferenceTask]:
-    """What is to be held against the reference, of images that are there already."""
-    channels: dict[tuple[str, str], list[int]] = {}
-    for task in tasks:
-        channels.setdefault((task.layer, task.objective), []).extend(task.channels)
-    return [ReferenceTask(*place, tuple(sorted(each))) for place, each in channels.items()]
 
 
 class _FromOptions:

@@ -5,7 +5,7 @@ One sweep fills several groups: a variant for each objective and image number.
 
 from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
-from typing import Any, Protocol, Self
+from typing import Any, Self
 
 import numpy as np
 import xarray as xr
@@ -14,8 +14,8 @@ from dvis.kinds.features import reference_sets
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.levels import model_input
 from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
-from dvis.kinds.features.reference_sets import ReferenceTask
 from dvis.kinds.features.run_notes import finish_import
+from dvis.kinds.features.tasks import FeatureTask, ReferenceTask
 from dvis.kinds.features.words import FINGERPRINT, FORM, IMAGE_NUMBER, REFERENCE, size_label
 from dvis.names import CheckpointName
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status
@@ -26,22 +26,6 @@ _MISSING, _DONE, _OTHER_OPTIONS, _OTHER_WEIGHTS = range(4)
 _WHY = {_OTHER_OPTIONS: "of other options", _OTHER_WEIGHTS: OTHER_WEIGHTS}
 _OTHER_REFERENCE = "held against other reference images"
 _DEAD = "dead: from no start did a gradient reach the image"
-
-
-class UnitTask(Protocol):
-    """Channels of one layer."""
-
-    @property
-    def layer(self) -> str:
-        """The layer."""
-
-    @property
-    def objective(self) -> str:
-        """What is maximised, as variants name it."""
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """The channels."""
 
 
 class FeatureRecorder:
@@ -79,7 +63,7 @@ class FeatureRecorder:
         checkpoints: Sequence[CheckpointName],
         steps: Mapping[str, int],
         columns: Mapping[str, Mapping[str, int]],
-        tasks: Sequence[UnitTask],
+        tasks: Sequence[FeatureTask],
         fingerprints: Mapping[str, int],
     ) -> Self:
         """Make room for checkpoints, layers and channels in the groups of some tasks.
@@ -92,7 +76,7 @@ class FeatureRecorder:
             Training step by checkpoint, of those whose is known.
         columns : mapping of str to mapping
             `n_channels` of each layer, and its `depth` where that is known.
-        tasks : sequence of UnitTask
+        tasks : sequence of FeatureTask
             What is to be recorded.
         fingerprints : mapping of str to int
             What tells the weights of checkpoints apart, of those that have a file.
@@ -118,7 +102,7 @@ class FeatureRecorder:
         self.kept = self._count_kept([name.label for name in checkpoints], tasks)
         return self
 
-    def missing(self, label: str, task: UnitTask) -> tuple[int, ...]:
+    def missing(self, label: str, task: FeatureTask) -> tuple[int, ...]:
         """Channels of a task that a checkpoint does not have, or not all of their images."""
         if isinstance(task, ReferenceTask):
             return self._without_reference(label, task)
@@ -129,7 +113,7 @@ class FeatureRecorder:
             is_there &= state == _DONE if self.overwrite else state != _MISSING
         return tuple(channels[~is_there].tolist())
 
-    def start_from(self, label: str, task: UnitTask) -> np.ndarray | None:
+    def start_from(self, label: str, task: FeatureTask) -> np.ndarray | None:
         """Model inputs of a task's images at a checkpoint, NaN where there is none.
 
         Returns
@@ -143,7 +127,7 @@ class FeatureRecorder:
         start = np.stack(inputs)
         return None if np.isnan(start).all() else start
 
-    def record(self, label: str, task: UnitTask, result: xr.Dataset) -> list[str]:
+    def record(self, label: str, task: FeatureTask, result: xr.Dataset) -> list[str]:
         """Put a task's result into the store; return what is to be said of its units."""
         if isinstance(task, ReferenceTask):
             for variant, group in self.groups_of(task):
@@ -189,7 +173,7 @@ class FeatureRecorder:
         group.commit(units)
         return units
 
-    def fail(self, label: str, task: UnitTask, error: str) -> None:
+    def fail(self, label: str, task: FeatureTask, error: str) -> None:
         """Mark a task's units failed, with the error; those that are complete are kept."""
         for _, group in self.groups_of(task):
             labels = {CHECKPOINT: label, LAYER: task.layer, CHANNEL: list(task.channels)}
@@ -203,7 +187,7 @@ class FeatureRecorder:
         """The group of a variant, by its objective and image number."""
         return self._groups[variant]
 
-    def groups_of(self, task: UnitTask) -> Iterator[tuple[str, FeatureGroup]]:
+    def groups_of(self, task: FeatureTask) -> Iterator[tuple[str, FeatureGroup]]:
         """Names and groups of a task's variants, by image number."""
         for number in range(self.number_of_images):
             variant = f"{task.objective}-{number}"
@@ -233,7 +217,7 @@ class FeatureRecorder:
             is_kept &= np.isin(self._state[variant, task.layer][at], kept)
         return tuple(channels[is_lacking & is_kept].tolist())
 
-    def _count_kept(self, labels: Sequence[str], tasks: Sequence[UnitTask]) -> dict[str, int]:
+    def _count_kept(self, labels: Sequence[str], tasks: Sequence[FeatureTask]) -> dict[str, int]:
         """Complete units of some tasks that were made otherwise than this sweep would."""
         n_units = dict.fromkeys(_WHY.values(), 0)
         for task in () if self.overwrite else tasks:

@@ -5,47 +5,18 @@ against. What is there of an earlier dvis is completed: one forward pass a check
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
-from typing import Any, Self
+from typing import Any
 
 import numpy as np
 import xarray as xr
 
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
+from dvis.kinds.features.tasks import ReferenceTask
 from dvis.kinds.features.words import CONSTANT_MAX, OF_REFERENCE, REFERENCE
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
+from dvis.schema import CHANNEL, CHECKPOINT, Status
 
 N_IMAGES = "n_images"  # of a reference set, in its description
-
-
-@dataclass(frozen=True)
-class ReferenceTask:
-    """Channels of a layer that have feature images, and are to be held against the reference."""
-
-    layer: str
-    objective: str
-    channels: tuple[int, ...]
-
-    mark = REFERENCE
-    adds = True  # to units that are there: none of them is measured again
-
-    @property
-    def labels(self) -> dict[str, Any]:
-        """The layer, and a channel for each part."""
-        return {LAYER: self.layer, CHANNEL: list(self.channels)}
-
-    @property
-    def parts(self) -> tuple[int, ...]:
-        """The channels."""
-        return self.channels
-
-    def with_parts(self, parts: tuple[int, ...], /) -> Self:
-        """The same layer and objective, and other channels."""
-        return replace(self, channels=parts)
-
-    def __str__(self) -> str:
-        return f"{self.layer}, reference images, {self.objective}"
 
 
 def make_room(group: FeatureGroup, reference: Mapping[str, Any]) -> int:

@@ -1,13 +1,12 @@
 """After a sweep of several seeds: what their agreement is held against, measured the same way."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Mapping
 
 import numpy as np
 import xarray as xr
 
-from dvis.kinds.features.measure import FeatureTask
-from dvis.kinds.features.measure.seed_pairs import PairTask
 from dvis.kinds.features.record import FeatureRecorder, model_inputs
+from dvis.kinds.features.tasks import PairTask
 from dvis.kinds.features.words import SEED_NULL, SEED_SIMILARITY
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
 
@@ -69,19 +68,3 @@ class SeedNull:
     def close(self) -> None:
         """Show readers all of it."""
         self._recorder.close()
-
-
-def pair_tasks(tasks: Sequence[FeatureTask]) -> list[PairTask]:
-    """The tasks of a sweep, each with all the channels that it asked for of its layer."""
-    others: dict[tuple[str, str], list[int]] = {}
-    for task in tasks:
-        others.setdefault((task.layer, task.objective), []).extend(task.channels)
-    return [
-        PairTask(
-            task.layer,
-            task.objective,
-            task.channels,
-            tuple(sorted(others[task.layer, task.objective])),
-        )
-        for task in tasks
-    ]

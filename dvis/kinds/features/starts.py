@@ -11,7 +11,8 @@ import numpy as np
 from PIL import Image
 
 from dvis.kinds.features.images.picture_files import PictureError, decode
-from dvis.kinds.features.record import FeatureRecorder, UnitTask
+from dvis.kinds.features.record import FeatureRecorder
+from dvis.kinds.features.tasks import FeatureTask
 from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIXES, stem_of
 from dvis.kinds.features.words import Form, Variant
 
@@ -24,7 +25,7 @@ class FromPrevious:
 
     recorder: FeatureRecorder
 
-    def __call__(self, before: str | None, _label: str, task: UnitTask, /) -> np.ndarray | None:
+    def __call__(self, before: str | None, _label: str, task: FeatureTask, /) -> np.ndarray | None:
         """Model inputs to start from; None at the first checkpoint."""
         return None if before is None else self.recorder.start_from(before, task)
 
@@ -46,7 +47,7 @@ class FromFolders:
     std: tuple[float, ...]
     without: list[str] = field(default_factory=list)
 
-    def __call__(self, _before: str | None, label: str, task: UnitTask, /) -> np.ndarray | None:
+    def __call__(self, _before: str | None, label: str, task: FeatureTask, /) -> np.ndarray | None:
         """Model inputs to start from, NaN where no folder has an image."""
         shape = (self.number_of_images, len(task.channels), 3, self.image_size, self.image_size)
         start = np.full(shape, np.nan, np.float32)
@@ -61,7 +62,7 @@ class FromFolders:
                     start[number, i] = np.moveaxis(values, -1, 0)
         return None if np.isnan(start).all() else start
 
-    def _find(self, label: str, task: UnitTask, channel: int, number: int) -> Path | None:
+    def _find(self, label: str, task: FeatureTask, channel: int, number: int) -> Path | None:
         variant = Variant(task.objective, number)
         for folder in self.folders:
             run = folder / self.model / self.run

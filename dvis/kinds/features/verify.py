@@ -228,7 +228,7 @@ def _compare(
     objectives = [
         objective_of(layer, index, name, outputs[layer]) for index in units.channel.values.tolist()
     ]
-    reached = activations(model, outputs, objectives, images).cpu().numpy()
+    reached = activations(model, outputs, objectives, images)
     expected = units.activation.values
     is_near = np.abs(reached - expected) <= tolerance * np.abs(expected) + 1e-6
     for i in np.flatnonzero(~is_near).tolist():

@@ -21,7 +21,7 @@ from dvis.kinds.features.measure import FeatureTask, FeatureVisualisation
 from dvis.kinds.features.measure.reference import ReferenceImages, answers
 from dvis.kinds.features.options import feature_settings
 from dvis.kinds.features.reference_images import find_reference
-from dvis.kinds.features.reference_sets import ReferenceTask
+from dvis.kinds.features.tasks import ReferenceTask
 from dvis.kinds.features.words import CONSTANT_MAX, OF_REFERENCE
 from dvis.models.data import InputTransform
 from dvis.models.data.image_set import chosen

@@ -1,6 +1,5 @@
 """Feature visualisation: the image that a unit responds to most, by gradient ascent."""
 
-from dvis.kinds.features.measure.asked_for import FeatureTask
 from dvis.kinds.features.measure.measurement import FeatureVisualisation
 from dvis.kinds.features.measure.objectives import (
     Objective,
@@ -10,6 +9,7 @@ from dvis.kinds.features.measure.objectives import (
     neuron,
 )
 from dvis.kinds.features.options import PRESETS, FeatureSettings, feature_settings
+from dvis.kinds.features.tasks import FeatureTask
 
 __all__ = [
     "PRESETS",

@@ -1,43 +1,12 @@
-"""What of a model is to have feature images: tasks, and whether the model has what they name."""
+"""What of a model is asked for: whether it has such layers, channels and neurons."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
-from typing import Any, Self
 
 from torch import nn
 
 from dvis.kinds.features.measure.objectives import map_size
 from dvis.models.hooks import LayerOutput, convolutions
-from dvis.schema import CHANNEL, LAYER, did_you_mean
-
-
-@dataclass(frozen=True)
-class FeatureTask:
-    """Channels of a layer, and what of them is maximised: `average`, `center`, `neuron_3_4`."""
-
-    layer: str
-    objective: str
-    channels: tuple[int, ...]
-
-    mark = "status"
-
-    @property
-    def labels(self) -> dict[str, Any]:
-        """The layer, and a channel for each part."""
-        return {LAYER: self.layer, CHANNEL: list(self.channels)}
-
-    @property
-    def parts(self) -> tuple[int, ...]:
-        """The channels: a sweep counts and records them one by one."""
-        return self.channels
-
-    def with_parts(self, parts: tuple[int, ...], /) -> Self:
-        """The same layer and objective, and other channels."""
-        return replace(self, channels=parts)
-
-    def __str__(self) -> str:
-        first, last = self.channels[0], self.channels[-1]
-        return f"{self.layer}, channels {first} to {last}, {self.objective}"
+from dvis.schema import did_you_mean
 
 
 def of_layers(

@@ -14,12 +14,11 @@ import numpy as np
 import torch
 from PIL import Image
 from torch import Tensor, nn
-from torchvision.transforms.v2.functional import gaussian_blur
 
 from dvis.kinds.features.measure.engine import Normalisation
 from dvis.kinds.features.measure.objectives import Objective, map_size
 from dvis.kinds.features.measure.stored import StoredImage, activations, model_input
-from dvis.kinds.features.measure.transforms import view
+from dvis.kinds.features.measure.transforms import blur, view
 from dvis.models.hooks import LayerOutput
 
 # One change at a time, each further than the random views of the defaults go.
@@ -66,11 +65,11 @@ def held_out_means(
     shown += [partial(_blurred, deviation=deviation) for deviation in BLURS]
     total = np.zeros(len(images))
     for show in shown:
-        total += activations(model, outputs, objectives, show(inputs)).double().cpu().numpy()
+        total += activations(model, outputs, objectives, show(inputs))
     for quality in QUALITIES:
         compressed = [_compressed(image, quality) for image in images]
         seen = model_input(compressed, normalisation, like)
-        total += activations(model, outputs, objectives, seen).double().cpu().numpy()
+        total += activations(model, outputs, objectives, seen)
     return (total / (len(shown) + len(QUALITIES))).astype(np.float32)
 
 
@@ -110,8 +109,7 @@ def _blurred(inputs: Tensor, *, deviation: float) -> Tensor:
     pixels = max(_LEAST_BLUR, deviation * inputs.shape[-1] / _SIZE_OF_BLUR)
     # Mirrored edges cannot be wider than the image.
     reach = min(math.ceil(3 * pixels), min(inputs.shape[-2:]) - 1)
-    blurred: Tensor = gaussian_blur(inputs, [2 * reach + 1] * 2, [pixels] * 2)
-    return blurred
+    return blur(inputs, 2 * reach + 1, pixels)
 
 
 def _compressed(image: StoredImage, quality: int) -> StoredImage:

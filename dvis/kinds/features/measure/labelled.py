@@ -6,8 +6,8 @@ from typing import Any
 import numpy as np
 import xarray as xr
 
-from dvis.kinds.features.measure.asked_for import FeatureTask
 from dvis.kinds.features.measure.restarts import Tried
+from dvis.kinds.features.tasks import FeatureTask
 from dvis.kinds.features.words import IMAGE_NUMBER, STEP_IN_RUN
 from dvis.schema import CHANNEL, LAYER, NOTES, RGB, X, Y
 

@@ -10,7 +10,7 @@ import xarray as xr
 from torch import Tensor, nn
 
 from dvis.kinds.features.levels import INPUT_MEAN, INPUT_STD
-from dvis.kinds.features.measure.asked_for import FeatureTask, check_units, of_layers
+from dvis.kinds.features.measure.asked_for import check_units, of_layers
 from dvis.kinds.features.measure.engine import Normalisation, Optimised, maximise
 from dvis.kinds.features.measure.held_out import held_out_means
 from dvis.kinds.features.measure.labelled import labelled
@@ -41,7 +41,7 @@ from dvis.kinds.features.measure.stored import (
     values_of,
 )
 from dvis.kinds.features.options import FeatureSettings, Precision
-from dvis.kinds.features.reference_sets import ReferenceTask
+from dvis.kinds.features.tasks import FeatureTask, ReferenceTask
 from dvis.kinds.features.words import (
     BLOCK_CHANNELS,
     CENTER,
@@ -178,7 +178,7 @@ class FeatureVisualisation:
         return tasks
 
     def measure(
-        self, model: nn.Module, task: FeatureTask | ReferenceTask, start: np.ndarray | None = None
+        self, model: nn.Module, task: FeatureTask, start: np.ndarray | None = None
     ) -> xr.Dataset:
         """Feature images of a task's channels.
 
@@ -324,7 +324,7 @@ class FeatureVisualisation:
         def verified(values: Sequence[Tensor]) -> tuple[list[StoredImage], np.ndarray]:
             stored = [quantise(self._centre(v), is_bounded=param.is_bounded) for v in values]
             inputs = model_input(stored, normalisation, like)
-            return stored, activations(model, outputs, objectives, inputs).cpu().numpy()
+            return stored, activations(model, outputs, objectives, inputs)
 
         stored, reached = verified([image.last for image in optimised])
         if self.settings.keep == "best":

@@ -11,11 +11,11 @@ import torch
 import xarray as xr
 from torch import nn
 
-from dvis.kinds.features.measure.asked_for import FeatureTask
 from dvis.kinds.features.measure.measurement import FeatureVisualisation
 from dvis.kinds.features.measure.objectives import Objective, objective_of
 from dvis.kinds.features.measure.restarts import Tried
 from dvis.kinds.features.measure.stored import activations
+from dvis.kinds.features.tasks import FeatureTask
 from dvis.kinds.features.words import IMAGE_NUMBER, NEIGHBOUR_MAX, is_beaten
 from dvis.models.hooks import LayerOutput, trace_layers
 
@@ -108,7 +108,7 @@ class NeighbourCheck:
                 # In plain order, for models that take a view of what their convolutions give.
                 inputs = torch.from_numpy(given[there][:, :n_colours].copy()).to(like)
                 of_images = [objectives[i] for i in there]
-                values = activations(model, outputs, of_images, inputs).double().cpu().numpy()
+                values = activations(model, outputs, of_images, inputs)
                 reached[which].reshape(-1)[there] = values
         return reached
 
@@ -126,7 +126,7 @@ class NeighbourCheck:
         given = np.nan_to_num(begin.reshape(-1, *begin.shape[2:]))
         objectives = self._objectives(task, outputs)
         stored, inputs = self.features.as_stored(given, next(model.parameters()))
-        reached = activations(model, outputs, objectives, inputs).cpu().numpy()
+        reached = activations(model, outputs, objectives, inputs)
         return [
             replace(each, stored=image, activation=value)
             if there and value > each.activation

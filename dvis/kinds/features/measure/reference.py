@@ -17,6 +17,7 @@ from torch import Tensor, nn
 
 from dvis.kinds.features.measure.objectives import aggregated
 from dvis.kinds.features.reference_sets import N_IMAGES
+from dvis.kinds.features.tasks import FeatureTask
 from dvis.kinds.features.words import CONSTANT_MAX, OF_REFERENCE
 from dvis.models.hooks import LayerOutput, as_maps, convolutions, stopping
 from dvis.models.mixing import why_alone
@@ -165,28 +166,12 @@ class Referring(Protocol):
         """The images."""
 
 
-class UnitsOfLayer(Protocol):
-    """Channels of a layer, and what of them is maximised."""
-
-    @property
-    def layer(self) -> str:
-        """The layer."""
-
-    @property
-    def objective(self) -> str:
-        """What of a channel is taken."""
-
-    @property
-    def channels(self) -> tuple[int, ...]:
-        """The channels."""
-
-
 def held_against(
     result: xr.Dataset,
     model: nn.Module,
     outputs: Mapping[str, LayerOutput],
     asked: Referring,
-    task: UnitsOfLayer,
+    task: FeatureTask,
 ) -> xr.Dataset:
     """A task's result, which may be empty, and what its units answer to the reference images.
 

@@ -11,25 +11,12 @@ import torch
 import xarray as xr
 from torch import nn
 
-from dvis.kinds.features.measure.asked_for import FeatureTask
 from dvis.kinds.features.measure.measurement import FeatureVisualisation
 from dvis.kinds.features.measure.similarity import grey_input, profiles, similarity
+from dvis.kinds.features.tasks import PairTask
 from dvis.kinds.features.words import IMAGE_NUMBER, SEED_NULL
 from dvis.models.hooks import trace_layers
 from dvis.schema import CHANNEL
-
-
-@dataclass(frozen=True)
-class PairTask(FeatureTask):
-    """Channels of a layer, each with the one after it among all that were asked for."""
-
-    others: tuple[int, ...] = ()
-
-    @property
-    def partners(self) -> tuple[int, ...]:
-        """The channel that each is paired with, itself where there is no other."""
-        places = [self.others.index(channel) for channel in self.channels]
-        return tuple(self.others[(place + 1) % len(self.others)] for place in places)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -62,8 +62,8 @@ def activations(
     outputs: dict[str, LayerOutput],
     objectives: Sequence[Objective],
     images: Tensor,
-) -> Tensor:
-    """Objectives' values (image,) of images (image, channel, y, x), by the model as it is.
+) -> np.ndarray:
+    """Objectives' values (image,), float64, of images (image, channel, y, x) by the model as it is.
 
     They are those of each image alone, where the model mixes the images of a batch.
 
@@ -84,4 +84,5 @@ def activations(
     evaluate = ObjectiveBatch(objectives, dims, images.device)
     why = why_alone(model, calls, images[:1])
     with torch.no_grad(), stopping(model, calls, is_alone=bool(why)) as forward:
-        return evaluate(forward(images))
+        values: np.ndarray = evaluate(forward(images)).double().cpu().numpy()
+        return values

@@ -51,9 +51,11 @@ def _affine_grid(affine: Tensor, height: int, width: int) -> Tensor:
     return (columns[:, :, None, :] + rows[:, :, :, None]).movedim(1, -1)
 
 
-def blur(images: Tensor, kernel_size: int) -> Tensor:
-    """Images under a Gaussian of so many pixels (odd)."""
+def blur(images: Tensor, kernel_size: int, deviation: float | None = None) -> Tensor:
+    """Images under a Gaussian of so many pixels (odd), by default of a deviation that fits them."""
     from torchvision.transforms.v2.functional import gaussian_blur  # imports torch's compiler
 
-    blurred: Tensor = gaussian_blur(images, [kernel_size, kernel_size])
+    blurred: Tensor = gaussian_blur(
+        images, [kernel_size] * 2, None if deviation is None else [deviation] * 2
+    )
     return blurred
