@@ -125,6 +125,16 @@ def test_weights_are_loaded_once_per_checkpoint_and_worker(
     assert max(loads.count(worker) for worker in set(loads)) <= 3
 
 
+def test_what_looks_again_at_images_is_done_by_the_same_workers(
+    options: VisualizeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    log = tmp_path / "loads"
+    monkeypatch.setenv("DVIS_TEST_LOADS", str(log))
+    visualize(replace(options, model="tiny_models:counted_net", workers=None, number_of_seeds=2))
+    workers = set(log.read_text().split()) - {str(os.getpid())}
+    assert 1 <= len(workers) <= len(os.sched_getaffinity(0))
+
+
 def test_images_can_start_from_the_checkpoint_before(options: VisualizeOptions) -> None:
     settings = replace(options.settings, max_iterations=1, learning_rate=1e-9, min_iterations=0)
     visualize(replace(options, init_from="previous", settings=settings))

@@ -19,7 +19,8 @@
     }));
     const which = n < known.length ? `, ${n} of ${words.counted(known.length, "layer")}` : ", by layer";
     const legend = n > 1 ? series.map((s) => [s.className, s.name]) : [];
-    return { title: `Share of channels born${which}`, series, withZero: true, legend };
+    const measure = n ? words.measure({ measure: known[0].birth_measure }) : "";
+    return { title: `Share of channels born${which}${measure}`, series, withZero: true, legend };
   }
 
   /** Curves of the run and births over one axis of checkpoints. */

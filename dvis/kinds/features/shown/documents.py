@@ -194,17 +194,16 @@ def _layer_row(shown: ShownLayer, dataset: xr.Dataset) -> dict[str, Any]:
     n_units = {f"n_{status.name.lower()}": int((shown.status == status).sum()) for status in Status}
     rows = shown.variant.rows
     unknown = np.full(len(rows), np.nan)
-    columns = dict.fromkeys((*_QUARTILES, "born_share"), unknown)
+    columns: dict[str, Any] = dict.fromkeys((*_QUARTILES, "born_share"), unknown)
     if shown.channels:
         units = _measured(dataset).sel({LAYER: [shown.name], CHANNEL: shown.channels})
+        born = births_of(units)
         # Beside which the page draws the activations of units.
-        of_layer = (
-            summary(units, births_of(units), measure="raw").squeeze(LAYER).isel({CHECKPOINT: rows})
-        )
+        of_layer = summary(units, born, measure="raw").squeeze(LAYER).isel({CHECKPOINT: rows})
         columns = {
             name: of_layer["activation"].sel(quantile=quantile).values
             for name, quantile in _QUARTILES.items()
-        } | {"born_share": of_layer["born_share"].values}
+        } | {"born_share": of_layer["born_share"].values, "birth_measure": born.attrs["measure"]}
     return {
         "name": shown.name,
         "index": shown.index,
