@@ -1,0 +1,1 @@
+"""Sparse autoencoders: a layer's activations as sums of few learned directions."""
