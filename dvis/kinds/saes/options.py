@@ -63,7 +63,8 @@ class SaeOptions:
     freeze
         Weights that stay as they started: a control.
     dead_window
-        Rows without firing after which a latent is dead (default: 10 million or a fifth of the run).
+        Rows without firing after which a latent is dead (default: 10 million or a fifth
+        of the run, whichever is less).
     select
         Whether batchtopk's threshold is that of the whole batch, or of a sixteenth of it.
     seed
@@ -110,8 +111,8 @@ class SaeOptions:
             _number(name, getattr(self, name), least=0, most=1)
         if self.warmup + self.decay > 1:
             raise ValueError(
-                f"warmup {self.warmup} and decay {self.decay} are shares of the steps and make more "
-                "than 1 together; lower one"
+                f"warmup {self.warmup} and decay {self.decay} are shares of the steps and make "
+                "more than 1 together; lower one"
             )
 
     def width(self, n_channels: int) -> int:

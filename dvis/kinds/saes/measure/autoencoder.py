@@ -18,9 +18,9 @@ UNSET_THRESHOLD = -1.0
 
 @dataclass(frozen=True, kw_only=True)
 class Autoencoder:
-    """Weights of a sparse autoencoder in the units of its rows.
+    r"""Weights of a sparse autoencoder in the units of its rows.
 
-    .. math:: z = s(E (x - b_d) + b_e), \\quad \\hat x = D^T z + b_d
+    .. math:: z = s(E (x - b_d) + b_e), \quad \hat x = D^T z + b_d
 
     Parameters
     ----------

@@ -55,12 +55,12 @@ def objective(
     dead: Tensor,
     is_sparse: bool | None = None,
 ) -> Outcome:
-    """Loss of a batch.
+    r"""Loss of a batch.
 
-    .. math:: \\frac{\\sum |x - \\hat x|^2}{\\sum |x - \\bar x|^2} + \\alpha
-        \\frac{\\sum |e - \\hat e|^2}{\\sum |e|^2}, \\quad e = x - \\hat x
+    .. math:: \frac{\sum |x - \hat x|^2}{\sum |x - \bar x|^2} + \alpha
+        \frac{\sum |e - \hat e|^2}{\sum |e|^2}, \quad e = x - \hat x
 
-    where :math:`\\hat e` are reconstructions of the detached residual by dead latents alone.
+    where :math:`\hat e` are reconstructions of the detached residual by dead latents alone.
 
     Parameters
     ----------

@@ -19,9 +19,9 @@ Weights = dict[str, Tensor]
 
 
 def input_scale(sample: Tensor, mean: Tensor) -> float:
-    """Factor that gives rows, (row, channel), a mean squared distance of n_channels from their mean.
+    """Factor that makes the mean squared distance of rows from their mean n_channels.
 
-    1 where all rows are the same.
+    `sample` is (row, channel), `mean` (channel,). It is 1 where all rows are the same.
     """
     spread = float((sample - mean).double().square().sum(1).mean())
     return math.sqrt(sample.shape[1] / spread) if spread > 0 else 1.0

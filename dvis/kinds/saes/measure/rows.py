@@ -1,4 +1,4 @@
-"""Rows of activations that an autoencoder trains on: what is asked of them, and rows of an array."""
+"""Rows of activations that an autoencoder trains on: what is asked of them; those of an array."""
 
 import hashlib
 from collections.abc import Iterator

@@ -1,8 +1,8 @@
 """Codes of which few are not zero: selected, decoded and differentiated without the zeros.
 
-A dense training step multiplies five matrices of (row, channel) by (channel, latent). Here only the
-first product stays dense, from which the active codes are selected; what follows costs in proportion
-to them. Gradients equal those of the dense step.
+A dense training step has five products of (row, channel) by (channel, latent). Here only the first
+stays dense, from which the active codes are selected; what follows costs in proportion to them.
+Gradients equal those of the dense step.
 """
 
 import math
@@ -313,4 +313,10 @@ def _hear_of_beta() -> None:
     """Take torch's notice that its sparse tensors are in beta, which it gives once a process."""
     with warnings.catch_warnings():
         warnings.filterwarnings("ignore", message="Sparse CSR tensor support is in beta state")
-        torch.sparse_csr_tensor(torch.tensor([0, 0]), torch.tensor([]).long(), torch.tensor([]))
+        torch.sparse_csr_tensor(
+            torch.tensor([0, 0]),
+            torch.tensor([], dtype=torch.int64),
+            torch.tensor([]),
+            (1, 1),
+            check_invariants=False,
+        )
