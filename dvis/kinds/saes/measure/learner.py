@@ -190,10 +190,10 @@ class Learner:
     def _count(self, outcome: Outcome, n_rows: int) -> None:
         self.silent += n_rows
         self.silent[outcome.pattern.counts > 0] = 0
-        if self.options.kind == "batchtopk" and len(outcome.pattern.latents):
-            kept = min(_SLOWEST, self.step / (self.step + _FORGETS))
-            kept = 0.0 if self.threshold < 0 else kept
-            self.threshold = kept * self.threshold + (1 - kept) * outcome.least
+        if self.options.kind == "batchtopk":
+            least = outcome.least if len(outcome.pattern.latents) else 0.0
+            kept = min(_SLOWEST, self.step / (self.step + _FORGETS)) if self.threshold >= 0 else 0.0
+            self.threshold = kept * self.threshold + (1 - kept) * least
 
     @torch.no_grad()
     def _resample(self, rows: Tensor, dead: Tensor) -> None:

@@ -146,7 +146,8 @@ class ArrayRows:
         places = np.arange(start, start + self._batch_size)
         epochs, within = np.divmod(places, self.n_rows)
         chosen = [self._epoch(e)[within[epochs == e]] for e in range(epochs[0], epochs[-1] + 1)]
-        return flat[np.concatenate(chosen)]
+        batch: Floats = flat[np.concatenate(chosen)]
+        return batch
 
     def ordered(
         self, n_samples: int = DEFAULT_ORDERED_SAMPLES

@@ -305,7 +305,8 @@ def _products(rows: Tensor, weight: Tensor, pattern: Pattern) -> Tensor:
         (pattern.n_rows, pattern.n_latents),
         check_invariants=False,
     )
-    return torch.sparse.sampled_addmm(where, rows, weight.t(), beta=0).values()
+    products: Tensor = torch.sparse.sampled_addmm(where, rows, weight.t(), beta=0).values()
+    return products
 
 
 @cache

@@ -112,7 +112,7 @@ class _Pass:
         warm: Sequence[Autoencoder] | None,
     ) -> None:
         self._rows, self._options = rows, options
-        sample = _first_rows(rows, options.n_steps)
+        sample = _first_rows(rows)
         mean = torch.from_numpy(rows.mean).float()
         self.scale = input_scale(sample, mean)
         batch_size = len(_checked_batch(rows, 0))
@@ -156,9 +156,9 @@ class _Pass:
             learner.load(own)
 
 
-def _first_rows(rows: Rows, n_steps: int) -> Tensor:
+def _first_rows(rows: Rows) -> Tensor:
     batches = [_checked_batch(rows, 0)]
-    n_batches = min(n_steps, -(-_FIRST_ROWS // len(batches[0])))
+    n_batches = -(-min(_FIRST_ROWS, rows.n_rows) // len(batches[0]))
     batches += [_checked_batch(rows, step) for step in range(1, n_batches)]
     return torch.cat(batches)
 
