@@ -6,6 +6,7 @@ from dvis import measure
 from dvis.accessor import DvisAccessor
 from dvis.analysis.together import alignment
 from dvis.check import check_store
+from dvis.kinds.activations.read import activations
 from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.read import runs, variants
 from dvis.kinds.features.tree.export import export_tree
@@ -22,6 +23,7 @@ __all__ = [
     "DvisAccessor",
     "SchemaError",
     "Status",
+    "activations",
     "alignment",
     "check_store",
     "compact_store",

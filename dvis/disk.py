@@ -57,7 +57,7 @@ def write_lock(store: Path, name: str, *, wait: bool = True) -> Iterator[None]:
     """
     folder = store.with_name(f".{store.name}.locks")
     inside(folder.parent, folder.name).mkdir(parents=True, exist_ok=True)
-    path = inside(folder, f"{quote(name, safe='')[:200]}.lock")
+    path = _lock_file(store, name)
     holder = path.with_suffix(".holder.json")
     lock = FileLock(path)
     try:
@@ -81,6 +81,32 @@ def write_lock(store: Path, name: str, *, wait: bool = True) -> Iterator[None]:
             unlink_inside(holder, root=folder)
         finally:
             lock.release()
+
+
+def is_held_by(store: Path, name: str, pid: int, host: str) -> bool:
+    """Whether a process holds the right to write one part of a store, as seen from here.
+
+    A worker on another machine asks so whether a path means the same folder for both.
+
+    Parameters
+    ----------
+    store : Path
+        The store's folder.
+    name : str
+        The part, as `write_lock` has it.
+    pid, host : int, str
+        The process, and the name of its machine.
+    """
+    try:
+        facts = json.loads(_lock_file(store, name).with_suffix(".holder.json").read_text())
+    except (OSError, ValueError):
+        return False
+    return isinstance(facts, dict) and (facts.get("pid"), facts.get("host")) == (pid, host)
+
+
+def _lock_file(store: Path, name: str) -> Path:
+    folder = store.with_name(f".{store.name}.locks")
+    return inside(folder, f"{quote(name, safe='')[:200]}.lock")
 
 
 def _describe(holder: Path) -> str:
@@ -156,7 +182,7 @@ def _is_there_and_no_link(place: str, root: Path) -> bool:
     return True
 
 
-def write_atomically(path: Path, data: bytes, *, root: Path | None = None) -> None:
+def write_atomically(path: Path, data: bytes | memoryview, *, root: Path | None = None) -> None:
     """Write a file so that it holds all of the data or is not touched, whenever the writer dies.
 
     Parameters
@@ -265,7 +291,7 @@ def _require_inside(path: Path, root: Path) -> None:
     inside(root, *parts)
 
 
-def _write_new(path: Path, data: bytes) -> None:
+def _write_new(path: Path, data: bytes | memoryview) -> None:
     with path.open("xb") as file:  # which follows no link, even one that points to nothing
         file.write(data)
 

@@ -13,6 +13,7 @@ from dataclasses import fields
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeAlias, get_origin, get_type_hints
 
+from dvis.kinds.activations.options import ActivationOptions
 from dvis.kinds.features.options import FeatureSettings, VisualizeOptions, feature_settings
 from dvis.kinds.llc.options import EstimateOptions
 from dvis.kinds.llc.settings import ChainSettings
@@ -123,6 +124,42 @@ def responses(
     _check_names(options, RespondOptions)
     with _asked(RespondOptions, model, checkpoints, options) as asked:
         return respond(RespondOptions(**asked), client=client, progress=progress)
+
+
+def activations(
+    model: AnyModel,
+    checkpoints: Checkpoints | None = None,
+    *,
+    client: "Client | None" = None,
+    progress: bool = False,
+    **options: Any,
+) -> "Report":
+    """Keep the activations that a store lacks, for `dvis.activations`.
+
+    Parameters
+    ----------
+    model, checkpoints, client, progress
+        As `features` takes them.
+    **options
+        Those of `dvis activations`: `layers`, `dataset`, `tokens`, `dtype`, `store`, `workers`, ...
+
+    Returns
+    -------
+    Report
+        How many blocks of samples were measured, and what is to be said of some.
+
+    Raises
+    ------
+    KeyError
+        When there is no such option.
+    FileNotFoundError, ValueError, DiskFullError
+        As `dvis.kinds.activations.plan.keep_activations` raises them.
+    """
+    with needing_torch("measure.activations"):
+        from dvis.kinds.activations.plan import keep_activations
+    _check_names(options, ActivationOptions)
+    with _asked(ActivationOptions, model, checkpoints, options) as asked:
+        return keep_activations(ActivationOptions(**asked), client=client, progress=progress)
 
 
 def llc(

@@ -11,6 +11,7 @@ _FOLDERS = (
     "features",
     "responses",
     "llc",
+    "activations",
 )
 KINDS: dict[str, Kind] = {
     name: getattr(import_module(f"dvis.kinds.{name}.kind"), name.upper()) for name in _FOLDERS

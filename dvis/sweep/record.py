@@ -6,7 +6,7 @@ measured again.
 
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, Self
+from typing import Any, ClassVar, Self
 
 import numpy as np
 import xarray as xr
@@ -23,7 +23,12 @@ OTHER_WEIGHTS = "of other weights under the same label"
 
 
 class GroupRecorder:
-    """A group that one sweep fills; the one process that has it writes the group's files."""
+    """A group that one sweep fills; the one process that has it writes the group's files.
+
+    `group_type` is what it is open as.
+    """
+
+    group_type: ClassVar[type[Group]] = Group
 
     def __init__(self, plan: Plan, group: Group, run: RunFacts, *, overwrite: bool) -> None:
         self.group = group
@@ -43,7 +48,7 @@ class GroupRecorder:
             When the group has other settings, and is not to be overwritten.
         """
         with restructuring(store):
-            group = Group.open(
+            group = cls.group_type.open(
                 store,
                 plan.words,
                 place.run,

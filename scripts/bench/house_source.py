@@ -14,6 +14,8 @@ PACKAGE = "dvis"
 ASSETS = (".js", ".css", ".html", ".j2")
 # Attributes of other libraries' objects: torch.nn.Linear and BatchNorm call their widths so.
 FOREIGN = frozenset({"in_features", "out_features", "num_features"})
+# Kinds called by a word of the field that every kind needs; an import of their folder names them.
+SHARED_WORDS = frozenset({"activations"})
 
 _JS_TOKEN = re.compile(
     r"""(?P<comment>//[^\n]*|/\*.*?\*/)
@@ -131,28 +133,34 @@ def imports_of(source: Source, modules: frozenset[str]) -> Iterator[Import]:
 def mentions_in_source(source: Source, kinds: list[str]) -> list[Mention]:
     """Where a Python file names kinds: in its own name, by import, string or identifier."""
     foreign = FOREIGN | _names_from_elsewhere(source.tree)
-    found = set(_mentions(Path(source.path).stem, kinds, 1))
+    named = [kind for kind in kinds if kind not in SHARED_WORDS]
+    found = set(_mentions(Path(source.path).stem, named, 1))
     prose = {id(node.value) for node in ast.walk(source.tree) if isinstance(node, ast.Expr)}
     for node in ast.walk(source.tree):
         line = getattr(node, "lineno", 0)
         if isinstance(node, ast.Constant):
             if isinstance(node.value, str) and id(node) not in prose:
                 text = node.value
-                found |= {_mention(kind, line, text) for kind in kinds if _is(kind, text)}
+                found |= {_mention(kind, line, text) for kind in named if _is(kind, text)}
         elif not _is_foreign_import(node):
             for name in _identifiers(node):
                 if name not in foreign:
-                    found |= set(_mentions(name, kinds, line))
+                    found |= set(_mentions(name, named, line))
+        if isinstance(node, ast.ImportFrom):
+            origin = node.module or ""
+            shared = SHARED_WORDS.intersection(kinds)
+            found |= {_mention(kind, line, origin) for kind in shared if _is_below(origin, kind)}
     return sorted(found, key=lambda mention: (mention.line, mention.text))
 
 
 def mentions_in_script(asset: Asset, kinds: list[str]) -> list[Mention]:
     """Where a JavaScript file names kinds: in any identifier or string."""
+    named = [kind for kind in kinds if kind not in SHARED_WORDS]
     found = set()
     for token in _JS_TOKEN.finditer(asset.text):
         line = asset.text.count("\n", 0, token.start()) + 1
         for name in _NAME.findall(token["text"] or token["name"] or ""):
-            found |= set(_mentions(name, kinds, line))
+            found |= set(_mentions(name, named, line))
     return sorted(found, key=lambda mention: (mention.line, mention.text))
 
 
@@ -269,6 +277,10 @@ def _mentions(name: str, kinds: list[str], line: int) -> Iterator[Mention]:
 def _is(kind: str, text: str) -> bool:
     """Whether a string is a kind's name or has the place of its folder in it."""
     return text == kind or re.search(rf"\bkinds[./]{re.escape(kind)}\b", text) is not None
+
+
+def _is_below(module: str, kind: str) -> bool:
+    return f".kinds.{kind}." in f"{module}."
 
 
 def _mention(kind: str, line: int, text: str) -> Mention:

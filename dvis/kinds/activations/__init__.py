@@ -1,0 +1,1 @@
+"""Activations: what layers give for every sample of an image set, kept."""

@@ -1,0 +1,16 @@
+"""What activations are to the rest of dvis."""
+
+from dvis.kinds.activations.check import activation_faults
+from dvis.kinds.activations.command import activations
+from dvis.kinds.activations.group import ActivationGroup
+from dvis.kinds.activations.read import READER
+from dvis.kinds.activations.words import words_of
+from dvis.kinds.kind import Kind, plainly
+
+ACTIVATIONS = Kind(
+    reader=READER,
+    words=words_of,
+    group=ActivationGroup,
+    faults=activation_faults,
+    commands={"activations": plainly(activations)},
+)

@@ -1,0 +1,104 @@
+"""Which layers' activations are kept, of which images: the options of `dvis activations`.
+
+Free of torch, so that the command line can name the options where torch is absent.
+"""
+
+import re
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from dvis.kinds.activations.words import Dtype
+from dvis.models.data_options import DataOptions
+from dvis.sweep.place import RunOptions, at_least
+
+_TOKENS = re.compile(r"all|cls|mean|random:(?P<n>[1-9]\d*)")
+_BYTES = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kMGT]?)i?B?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
+
+
+@dataclass(frozen=True, kw_only=True)
+class ActivationOptions(RunOptions, DataOptions):
+    """Whose activations to keep, of which layers and images, and where to.
+
+    Parameters
+    ----------
+    layers
+        Layers by their dotted names, or counted from the end: -2 is the last block but one of a
+        transformer, the last stage but one of other models.
+    tokens
+        Which tokens of a sample are kept: all of them (each place of a convolution's map is one),
+        cls (the class token), mean (one, over all places), or random:16: so many places, drawn once
+        for a layer, the same of every sample and checkpoint.
+    dtype
+        Numbers as they are stored. float16 ends at 65504: activations beyond 30000 are refused.
+    seed
+        Seed of the choice of n_images and of random tokens.
+    batch_size
+        Images in one forward pass (default: 32 on a CPU, 256 on a GPU).
+    name
+        Name of the activations in the store (default: from the image set and the tokens).
+    plan
+        Say how many rows and bytes it would be and how long it would take, and write nothing.
+    budget
+        Refuse to write more than so much, such as 50GB.
+    """
+
+    layers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--layer-names"])]
+    tokens: str = "all"
+    dtype: Dtype = "float16"
+    seed: int = 0
+    batch_size: int | None = None
+    name: str | None = None
+    plan: bool = False
+    budget: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.layers:
+            raise ValueError("no layers given; `dvis layers MODEL` lists them")
+        if self.dataset is None:
+            raise ValueError("no dataset given; give one, such as cifar10 or folder")
+        if not _TOKENS.fullmatch(self.tokens):
+            raise ValueError(
+                f"tokens is {self.tokens!r}; give all, cls, mean, or random:16 for 16 of them"
+            )
+        for option in ("n_images", "batch_size", "image_size"):
+            at_least(option, getattr(self, option), 1)
+        at_least("seed", self.seed, 0)
+        if self.name is not None and (not self.name or "/" in self.name):
+            raise ValueError(f"name is {self.name!r}; give one without a slash, such as cifar10")
+        if self.budget is not None:
+            bytes_of(self.budget)
+
+    @property
+    def n_random(self) -> int | None:
+        """Tokens to be drawn; None where they are not."""
+        match = _TOKENS.fullmatch(self.tokens)
+        return int(match["n"]) if match and match["n"] else None
+
+    @property
+    def called(self) -> str:
+        """Name of the activations: as given, else by the image set and the tokens."""
+        of_tokens = "" if self.tokens == "all" else f"-{self.tokens.replace(':', '-')}"
+        return self.name or f"{self.dataset}-{self.split}{of_tokens}"
+
+
+def bytes_of(text: str) -> int:
+    """Bytes that a text such as 50GB means, by powers of 1000.
+
+    Raises
+    ------
+    ValueError
+        When it means none.
+
+    Examples
+    --------
+    >>> bytes_of("50GB"), bytes_of("1.5 TB"), bytes_of("300")
+    (50000000000, 1500000000000, 300)
+    """
+    match = _BYTES.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"budget is {text!r}; give bytes, such as 50GB or 1.5TB")
+    return int(float(match["number"]) * _UNITS[match["unit"].lower()])

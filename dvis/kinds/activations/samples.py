@@ -1,0 +1,92 @@
+"""What is known of the samples of an image set, which is looked through once.
+
+An image set in, a Dataset of its samples out; what cannot be read is named before anything runs.
+"""
+
+from collections.abc import Sequence
+from hashlib import blake2b
+from typing import TYPE_CHECKING
+
+import numpy as np
+import xarray as xr
+
+from dvis.progress import progress_bar
+from dvis.schema import counted
+from dvis.store.datasets import SAMPLE, are_held_out
+
+if TYPE_CHECKING:
+    from dvis.models.data import ImageSet
+
+_SHOWN = 10
+
+
+def samples_of(images: "ImageSet", *, progress: bool = False) -> xr.Dataset:
+    """What is known of a set's samples, each of which is read once.
+
+    Parameters
+    ----------
+    images : ImageSet
+        The set.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Dataset, (sample,)
+        As `dvis.store.datasets.open_dataset` describes it.
+
+    Raises
+    ------
+    ValueError
+        When images cannot be read: which, and why.
+    """
+    n_samples = len(images)
+    content = np.zeros(n_samples, np.uint64)
+    sizes = np.zeros((n_samples, 2), np.int32)
+    unread: list[str] = []
+    with progress_bar(n_samples, "images", f"look through {images.name}", shown=progress) as bar:
+        for place in range(n_samples):
+            try:
+                pixels = np.asarray(images.picture(place))
+            except OSError as err:
+                unread.append(str(err))
+            else:
+                sizes[place] = pixels.shape[:2]
+                digest = blake2b(repr(pixels.shape).encode(), digest_size=8)
+                digest.update(np.ascontiguousarray(pixels).data)
+                content[place] = int.from_bytes(digest.digest(), "little")
+            bar.update()
+    if unread:
+        more = [f"and {len(unread) - _SHOWN} more"] if len(unread) > _SHOWN else []
+        raise ValueError(
+            f"{counted(len(unread), 'image')} of {images.name} cannot be read:\n"
+            + "\n".join([*unread[:_SHOWN], *more])
+        )
+    columns = {
+        "content": (content, "hash of the picture's pixels"),
+        "label": (images.labels, "index of the class"),
+        "is_held_out": (are_held_out(images.sample_ids), "whether it is kept out of training"),
+        "height": (sizes[:, 0], "height of the picture"),
+        "width": (sizes[:, 1], "width of the picture"),
+        **{f"factor_{name}": (v, f"factor {name}") for name, v in images.factors.items()},
+    }
+    return xr.Dataset(
+        {name: (SAMPLE, values, {"long_name": told}) for name, (values, told) in columns.items()},
+        {SAMPLE: (SAMPLE, np.array(images.sample_ids, object), {"long_name": "id of the sample"})},
+        {
+            "name": images.name,
+            "fingerprint": images.fingerprint,
+            "classes": list(images.classes),
+        },
+    )
+
+
+def duplicates(content: np.ndarray, sample_ids: Sequence[str]) -> str:
+    """What is to be said of samples that show the same pixels; nothing where there are none."""
+    _, inverse, counts = np.unique(content, return_inverse=True, return_counts=True)
+    is_again = counts[inverse] > 1
+    if not is_again.any():
+        return ""
+    same = np.flatnonzero(inverse == inverse[np.argmax(is_again)])[:2]
+    pair = " and ".join(str(sample_ids[place]) for place in same)
+    return f"{counted(int(is_again.sum()), 'image')} show what another one shows: {pair}, ..."

@@ -1,0 +1,120 @@
+"""Activations that are killed while they are measured, and go on to the same bytes."""
+
+import multiprocessing
+import os
+import signal
+import time
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from tiny_activations import LAYERS, loaded, options_of, small_blocks, store_of, value_files
+
+import dvis
+from dvis.kinds.activations.options import ActivationOptions
+from dvis.kinds.activations.plan import keep_activations
+from dvis.kinds.activations.value_files import ValueFiles
+from dvis.store.group import Group
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture
+def options(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> ActivationOptions:
+    small_blocks(monkeypatch)
+    return options_of(tmp_path, n_checkpoints=3)
+
+
+@pytest.fixture
+def unbroken(options: ActivationOptions, tmp_path: Path) -> ActivationOptions:
+    whole = replace(options, store=tmp_path / "unbroken.zarr")
+    keep_activations(whole)
+    return whole
+
+
+def assert_same(options: ActivationOptions, unbroken: ActivationOptions) -> None:
+    assert value_files(store_of(options)) == value_files(store_of(unbroken))
+    for layer in LAYERS:
+        xr.testing.assert_equal(loaded(options, layer), loaded(unbroken, layer))
+    assert dvis.check_store(store_of(options)) == []
+
+
+@pytest.mark.parametrize("n_written", [0, 1, 2, 9, 40])
+def test_killed_at_a_write_and_resumed_equals_an_unbroken_run(
+    options: ActivationOptions, unbroken: ActivationOptions, n_written: int
+) -> None:
+    process = multiprocessing.get_context("fork").Process(
+        target=_die_writing, args=(options, n_written)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    keep_activations(options)
+    assert_same(options, unbroken)
+
+
+def _die_writing(options: ActivationOptions, n_written: int) -> None:
+    """Be killed at the n-th write of an array's part or of a file, so also between the two."""
+    left = [n_written]
+
+    def dying(write: Any) -> Any:
+        def written(*arguments: Any) -> None:
+            if not left[0]:
+                os.kill(os.getpid(), signal.SIGKILL)
+            left[0] -= 1
+            write(*arguments)
+
+        return written
+
+    Group.put = dying(Group.put)  # type: ignore[method-assign]  # this process ends
+    ValueFiles.write = dying(ValueFiles.write)  # type: ignore[method-assign]
+    torch.set_num_threads(1)
+    keep_activations(options)
+
+
+def test_killed_20_times_and_resumed_equals_an_unbroken_run(
+    options: ActivationOptions, unbroken: ActivationOptions
+) -> None:
+    started = time.monotonic()
+    keep_activations(replace(unbroken, overwrite=True, name="again"))
+    whole = time.monotonic() - started
+    rng = np.random.default_rng(0)
+    n_killed = 0
+    for _ in range(20):
+        process = multiprocessing.get_context("fork").Process(target=_run, args=(options,))
+        process.start()
+        process.join(rng.uniform(0.05, 0.05 + whole / 4))
+        if process.is_alive():
+            os.kill(process.pid, signal.SIGKILL)
+            n_killed += 1
+        process.join()
+    keep_activations(options)
+    assert n_killed >= 10
+    kept = {p: d for p, d in value_files(store_of(unbroken)).items() if "/again/" not in p}
+    assert value_files(store_of(options)) == kept
+    for layer in LAYERS:
+        xr.testing.assert_equal(loaded(options, layer), loaded(unbroken, layer, name="shapes-val"))
+
+
+def _run(options: ActivationOptions) -> None:
+    torch.set_num_threads(1)
+    keep_activations(options)
+
+
+def test_a_missing_block_reads_as_nothing_and_is_refused(options: ActivationOptions) -> None:
+    process = multiprocessing.get_context("fork").Process(target=_die_writing, args=(options, 12))
+    process.start()
+    process.join(60)
+    with pytest.raises(ValueError, match=r"blocks of 9 of the activations .* are not there"):
+        loaded(options, "conv1")
+    partial = loaded(options, "conv1", allow_partial=True)
+    lacks = partial["status"].values != 1
+    block = np.repeat(np.arange(3), 8)[: partial.sizes["sample"]]
+    assert lacks.any()
+    for row, number in np.argwhere(lacks):
+        values = partial["values"].values[row, block == number]
+        assert np.isnan(values).all() or np.isfinite(values).all()
