@@ -18,12 +18,14 @@ from dvis.page.static import export_page
 from dvis.schema import SchemaError, Status
 from dvis.store.contents import contents
 from dvis.store.places import set_steps
+from dvis.store.unit_notes import add_notes, note, notes, save_notes
 
 __all__ = [
     "DvisAccessor",
     "SchemaError",
     "Status",
     "activations",
+    "add_notes",
     "alignment",
     "check_store",
     "compact_store",
@@ -35,10 +37,13 @@ __all__ = [
     "llc_names",
     "llc_traces",
     "measure",
+    "note",
+    "notes",
     "open",
     "response_names",
     "responses",
     "runs",
+    "save_notes",
     "set_steps",
     "tree",
     "variants",

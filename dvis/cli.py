@@ -8,6 +8,7 @@ from collections.abc import Callable, Sequence
 import tyro
 
 from dvis.commands.layers import layers
+from dvis.commands.notes import note, notes
 from dvis.commands.page import page
 from dvis.commands.plot import plot
 from dvis.commands.store import check, forget, info, steps
@@ -31,6 +32,8 @@ def commands() -> dict[str, Command]:
         "steps": plainly(steps),
         "check": plainly(check),
         "forget": plainly(forget),
+        "note": plainly(note),
+        "notes": plainly(notes),
         "plot": plainly(plot),
         "view": plainly(view),
         "page": plainly(page),

@@ -46,10 +46,16 @@ class Client:
     def get(self, path: str, headers: Mapping[str, str] | None = None, **query: str) -> Answer:
         return self.request("GET", f"{path}?{urlencode(query)}" if query else path, headers)
 
-    def request(self, method: str, path: str, headers: Mapping[str, str] | None = None) -> Answer:
+    def request(
+        self,
+        method: str,
+        path: str,
+        headers: Mapping[str, str] | None = None,
+        body: bytes | None = None,
+    ) -> Answer:
         connection = http.client.HTTPConnection("127.0.0.1", self.port, timeout=60)
         try:
-            connection.request(method, path, headers=dict(headers or {}))
+            connection.request(method, path, body, headers=dict(headers or {}))
             answer = connection.getresponse()
             found = {name.lower(): value for name, value in answer.getheaders()}
             return Answer(answer.status, found, answer.read())
@@ -58,10 +64,10 @@ class Client:
 
 
 @contextmanager
-def serving(store: Path, host: str = "127.0.0.1") -> Iterator[Client]:
+def serving(store: Path, host: str = "127.0.0.1", token: str | None = None) -> Iterator[Client]:
     """A server of a store, as one that listens at a host, but for this machine alone."""
     with listen("127.0.0.1", 0) as listening:
-        app = create_app(shown_units(store), host=host)
+        app = create_app(shown_units(store), host=host, token=token)
         server = uvicorn.Server(uvicorn.Config(app, log_level="critical", ws="none"))
         thread = threading.Thread(target=server.run, kwargs={"sockets": [listening]})
         thread.start()

@@ -6,7 +6,12 @@ from tyro.conf import Positional
 
 
 def view(
-    store: Positional[str], *, host: str = "127.0.0.1", port: int = 0, browser: bool = True
+    store: Positional[str],
+    *,
+    host: str = "127.0.0.1",
+    port: int = 0,
+    browser: bool = True,
+    edit: bool = False,
 ) -> int:
     """Show a store in the browser, until Ctrl-C; also one that is still being written.
 
@@ -20,6 +25,8 @@ def view(
         Where to listen (default: a free one).
     browser
         Open the page in this machine's browser.
+    edit
+        Take notes about units that are written on the page (see `dvis note`).
     """
     try:
         from dvis.page.server import serve
@@ -35,7 +42,7 @@ def view(
             _open_browser(address)
 
     try:
-        serve(store, host=host, port=port, on_start=tell)
+        serve(store, host=host, port=port, edit=edit, on_start=tell)
     except KeyboardInterrupt:
         print()
     return 0

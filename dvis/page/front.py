@@ -27,8 +27,8 @@ def assets() -> Mapping[str, Path]:
     }
 
 
-def html(shown: ShownUnits, mode: Literal["live", "static"]) -> bytes:
-    """The page itself, which reads the documents.
+def html(shown: ShownUnits, mode: Literal["live", "static"], token: str | None = None) -> bytes:
+    """The page itself, which reads the documents; with a token it may write notes.
 
     Raises
     ------
@@ -48,5 +48,6 @@ def html(shown: ShownUnits, mode: Literal["live", "static"]) -> bytes:
         "store": shown.name,
         "mode": mode,
         "version": version("dvis"),
+        "token": token,
     }
     return templates.get_template(_TEMPLATE).render(facts=facts).encode()

@@ -2,9 +2,11 @@
 
 A page shows what is on somebody's disk, and any web site that they visit can send requests to
 their machine. So a request has to name this server as its host (a name that another site has had
-point here is refused), must come from the page itself, and can only read.
+point here is refused), must come from the page itself, and can only read. Where notes may be
+written, a request that writes one says so by a token that the page alone was given.
 """
 
+import hmac
 import ipaddress
 import json
 from collections.abc import Iterable, Mapping
@@ -23,6 +25,7 @@ _SECURITY = {
     "x-frame-options": "DENY",
 }
 _METHODS = ("GET", "HEAD")
+WRITTEN_BELOW, TOKEN = "/api/note/", "x-dvis-token"
 
 
 class Guard:
@@ -37,10 +40,18 @@ class Guard:
     any_address : bool
         Whether it may be called by any address in numbers, for a server that others are to reach;
         else by those of the loopback alone.
+    token : str, optional
+        What a request that writes a note has to know; without one none is let through.
     """
 
-    def __init__(self, app: ASGIApp, names: Iterable[str] = (), any_address: bool = False) -> None:
-        self.app = app
+    def __init__(
+        self,
+        app: ASGIApp,
+        names: Iterable[str] = (),
+        any_address: bool = False,
+        token: str | None = None,
+    ) -> None:
+        self.app, self.token = app, token
         self.names = {"localhost", *(name.lower() for name in names)}
         self.any_address = any_address
 
@@ -77,11 +88,13 @@ class Guard:
         headers = _headers_of(scope)
         if len(headers.get("host", ())) != 1 or not self._is_ours(headers["host"][0]):
             return 421, "This server does not go by that name"
-        if scope["method"] not in _METHODS:
+        if scope["method"] not in _METHODS and not self._may_write(scope):
             return 405, "This server only reads"
         (host,) = headers["host"]
         if any(origin != f"{scope['scheme']}://{host}" for origin in headers.get("origin", ())):
             return 403, "This server answers to its own page alone"
+        if scope["method"] not in _METHODS and not self._is_of_page(headers):
+            return 403, "Only this server's page may write: load it again"
         sites = headers.get("sec-fetch-site", [])
         if any(site not in ("same-origin", "none") for site in sites) and not (
             # Somebody follows a link to the page: the other site does not see what comes.
@@ -91,6 +104,17 @@ class Guard:
         ):
             return 403, "This server answers to its own page alone"
         return None
+
+    def _may_write(self, scope: Scope) -> bool:
+        is_note = scope["path"].startswith(WRITTEN_BELOW)
+        return self.token is not None and scope["method"] == "POST" and is_note
+
+    def _is_of_page(self, headers: Mapping[str, list[str]]) -> bool:
+        """Whether a request comes from a page that was given the token, of this server's origin."""
+        told, known = headers.get(TOKEN, []), self.token
+        if len(told) != 1 or not known or not headers.get("origin"):
+            return False
+        return hmac.compare_digest(told[0].encode(), known.encode())
 
     def _is_ours(self, host: str) -> bool:
         """Whether a Host header names this server; the port does not matter, for tunnels."""

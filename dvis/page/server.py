@@ -1,10 +1,11 @@
 """`dvis view`: a page that reads a store while it is looked at.
 
-A store in, a local server out. It only reads, and its addresses are numbers and a fixed table of
-files: no path of an address is ever a path on disk.
+A store in, a local server out. It only reads, but for notes where it is told to take them, and its
+addresses are numbers and a fixed table of files: no path of an address is ever a path on disk.
 """
 
 import logging
+import secrets
 import socket
 import tempfile
 from collections.abc import AsyncIterator, Callable, Iterator
@@ -27,8 +28,9 @@ from starlette.routing import Route
 from dvis.kinds.shown import MovedError, NotShownError, ShownPicture, ShownUnits
 from dvis.page import documents
 from dvis.page.drift_process import DriftError, DriftProcess
+from dvis.page.editing import keep_note, text_of
 from dvis.page.front import MEDIA_TYPES, assets, html
-from dvis.page.guard import Guard
+from dvis.page.guard import WRITTEN_BELOW, Guard
 from dvis.page.memory import give_memory_back, import_dask_alone
 from dvis.page.plain import as_json
 from dvis.schema import SchemaError
@@ -54,9 +56,9 @@ class _Number(IntegerConvertor):
 register_url_convertor("number", _Number())
 
 
-def create_app(shown: ShownUnits, *, host: str = "127.0.0.1") -> Guard:
-    """The server of a store's units, which listens at a host."""
-    return _guarded(_Answers(shown), host)
+def create_app(shown: ShownUnits, *, host: str = "127.0.0.1", token: str | None = None) -> Guard:
+    """The server of a store's units, which listens at a host, and takes notes with a token."""
+    return _guarded(_Answers(shown, token), host)
 
 
 def _guarded(answers: "_Answers", host: str) -> Guard:
@@ -77,7 +79,7 @@ def _guarded(answers: "_Answers", host: str) -> Guard:
     app.router.redirect_slashes = False
     is_local = host in _LOOPBACK
     names = (host,) if is_local else (host, socket.gethostname(), socket.getfqdn())
-    return Guard(app, names=names, any_address=not is_local)
+    return Guard(app, names=names, any_address=not is_local, token=answers.token)
 
 
 def serve(
@@ -85,6 +87,7 @@ def serve(
     *,
     host: str = "127.0.0.1",
     port: int = 0,
+    edit: bool = False,
     on_start: Callable[[str], None] = lambda address: None,
 ) -> None:
     """Serve a store's page until Ctrl-C.
@@ -97,6 +100,8 @@ def serve(
         Where to listen. Any but the loopback lets others on the network read the store.
     port : int
         Where to listen; 0 takes a free one.
+    edit : bool
+        Take notes about units that are written on the page.
     on_start : callable
         Is given the page's address once the server listens.
 
@@ -104,11 +109,19 @@ def serve(
     ------
     FileNotFoundError, SchemaError
         As `dvis.open` does.
+    ValueError
+        When notes are to be written by others than this machine, or into a store at a URL.
     OSError
         When the port is taken or the host is none of this machine.
     ImportError
         When uvicorn or jinja2 is not installed.
     """
+    if edit and host not in _LOOPBACK:
+        raise ValueError(
+            f"--edit is for this machine alone, and {host} lets others in: leave --host out"
+        )
+    if edit and "://" in str(store):
+        raise ValueError(f"{store} is read from afar: --edit needs a store on this machine")
     try:
         import uvicorn
     except ImportError as err:
@@ -119,7 +132,7 @@ def serve(
     html(shown, "live")
     shown.warm_up()
     give_memory_back()
-    answers = _Answers(shown)
+    answers = _Answers(shown, secrets.token_urlsafe() if edit else None)
 
     class Server(uvicorn.Server):
         async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
@@ -173,8 +186,8 @@ def listen(host: str, port: int) -> socket.socket:
 class _Answers:
     """What the server answers, by address."""
 
-    def __init__(self, shown: ShownUnits) -> None:
-        self.shown = shown
+    def __init__(self, shown: ShownUnits, token: str | None = None) -> None:
+        self.shown, self.token = shown, token
         self.drifts = DriftProcess(shown)
         self._files = assets()
         self._documents: Recent[bytes] = Recent(_MAX_DOCUMENTS)
@@ -202,11 +215,15 @@ class _Answers:
             f"/numbers/{of_unit}": self.numbers,
             f"/archive/{of_unit}": self.archive,
         }
-        return [Route(path, endpoint) for path, endpoint in table.items()]
+        written = {f"{WRITTEN_BELOW}{of_unit}": self.note} if self.token else {}
+        return [
+            *(Route(path, endpoint) for path, endpoint in table.items()),
+            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in written.items()),
+        ]
 
     async def page(self, _: Request) -> Response:
         """The page itself."""
-        content = await run_in_threadpool(html, self.shown, "live")
+        content = await run_in_threadpool(html, self.shown, "live", self.token)
         return Response(content, media_type="text/html", headers={"cache-control": _NEVER})
 
     async def asset(self, request: Request) -> Response:
@@ -236,6 +253,12 @@ class _Answers:
             return _json(await self._run(content))
 
         return endpoint
+
+    async def note(self, request: Request) -> Response:
+        """Keep what was written about a unit."""
+        text = await text_of(request)
+        await self._run(partial(keep_note, self.shown, text, *request.path_params.values()))
+        return _json(as_json({"note": text, "signature": await self._run(self.shown.signature)}))
 
     async def drift(self, request: Request) -> Response:
         """How far the pictures of a layer move, computed by a process of its own."""

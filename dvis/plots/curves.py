@@ -10,7 +10,7 @@ from dvis.analysis.measures import RAW_MEASURE, development, usual_measure
 from dvis.analysis.requirements import require, require_dataset
 from dvis.analysis.trajectories import is_of_model, of_complete_units, usual_variable
 from dvis.plots.canvas import Color
-from dvis.plots.selection import labels_of, listed, units_of
+from dvis.plots.selection import labels_of, listed, unit_name, units_of
 from dvis.plots.ticks import plain
 from dvis.plots.time_axis import Scale, TimeAxis, require_scale
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS
@@ -119,7 +119,7 @@ def read_curves(
         values=_unit_values(of_complete_units(dataset, data), units),
         layers=[layer for layer, _ in units],
         channels=[channel for _, channel in units],
-        names=[f"{layer}, channel {channel}" for layer, channel in units],
+        names=[unit_name(dataset, layer, channel) for layer, channel in units],
         **called,
     )
 

@@ -1,13 +1,16 @@
 """Units of a Dataset by name, with errors that say what there is: for every view."""
 
 from collections.abc import Sequence
+from textwrap import shorten
 from typing import Any, TypeAlias, TypeVar
 
 import numpy as np
 import xarray as xr
 
 from dvis.analysis.trajectories import origin
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, NOTE, Status, did_you_mean
+
+_NOTE_LETTERS = 60  # of a note in a title
 
 Label = TypeVar("Label")
 Chosen: TypeAlias = Label | Sequence[Label] | slice | None
@@ -39,6 +42,22 @@ def units_of(
     if not units:
         raise ValueError(_no_channel(of_layers[0], channels or []))
     return units
+
+
+def unit_name(dataset: xr.Dataset, layer: str, channel: int) -> str:
+    """Layer and channel of a unit, and the note that is kept about it."""
+    name = f"{layer}, channel {channel}"
+    if NOTE not in dataset.coords:
+        return name
+    notes = dataset.coords[NOTE]
+    place = {dim: label for dim, label in ((LAYER, layer), (CHANNEL, channel)) if dim in notes.dims}
+    note = shorten(str(notes.sel(place).item()), _NOTE_LETTERS, placeholder=" ...")
+    return f"{name}: {note}" if note else name
+
+
+def name_of(unit: xr.Dataset) -> str:
+    """What the unit of a Dataset of one is called."""
+    return unit_name(unit, unit[LAYER].item(), unit[CHANNEL].item())
 
 
 def measured(of_layer: xr.Dataset, channels: np.ndarray) -> np.ndarray:

@@ -69,6 +69,27 @@ class Contents:
         names = {entry.name for entry in self.of(kind, run)}
         return sorted(names, key=natural_key)
 
+    def only_run(self, run: str | None) -> str:
+        """The run that is asked for, or the only one that has something.
+
+        Raises
+        ------
+        KeyError
+            When there is no such run.
+        ValueError
+            When there are several and none is named.
+        """
+        runs = sorted({entry.run for entry in self.entries})
+        if run is None:
+            if len(runs) != 1:
+                raise ValueError(
+                    f"{self.name} has several runs: {', '.join(runs) or 'none'}; name one"
+                )
+            return runs[0]
+        if run not in runs:
+            raise KeyError(did_you_mean("run", run, runs, self.name))
+        return run
+
     def default_run(self, kind: str) -> str:
         """The store's default run, or the first that has groups of a kind."""
         runs = self.runs(kind)

@@ -28,7 +28,7 @@ from dvis.names import (
     training_order,
     whole_number,
 )
-from dvis.schema import CHECKPOINT, SchemaError, counted, did_you_mean, is_forgotten, run_group
+from dvis.schema import CHECKPOINT, SchemaError, counted, is_forgotten, run_group
 from dvis.store.contents import Contents, Entry, StoreLike, contents, open_group
 from dvis.store.damage import NamedArray
 from dvis.store.guarded import GuardedStore
@@ -70,13 +70,7 @@ def set_steps(store: str | Path, steps: Steps, run: str | None = None) -> str:
     """
     path = Path(store).expanduser()
     found = contents(path)
-    runs = sorted({entry.run for entry in found.entries})
-    if run is None:
-        if len(runs) != 1:
-            raise ValueError(f"{store} has several runs: {', '.join(runs) or 'none'}; name one")
-        run = runs[0]
-    if run not in runs:
-        raise KeyError(did_you_mean("run", run, runs, str(store)))
+    run = found.only_run(run)
     told = read_told(steps)
     names = stored_names(path, found, run)
     check_told(told, [name.label for name in names], f"{store}, run {run!r}")

@@ -25,6 +25,7 @@ from dvis.store.labels import label_coordinates
 from dvis.store.places import sources_of, told_places
 from dvis.store.portable import portable
 from dvis.store.steady import open_steady
+from dvis.store.unit_notes import with_notes
 
 _PLACES = ("time", "epoch", "phase", "batch", "step")
 
@@ -132,7 +133,8 @@ class Reader:
             ) from err
         dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
         dataset = with_metrics(dataset, store, entry.run, found.training)
-        dataset = self.ready(_ready(dataset, found.run_attrs.get(entry.run, {})))
+        run_attrs = found.run_attrs.get(entry.run, {})
+        dataset = with_notes(self.ready(_ready(dataset, run_attrs)), run_attrs)
         return tied(portable(dataset), store, found.name)
 
 

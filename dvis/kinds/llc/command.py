@@ -12,10 +12,10 @@ import tyro
 import xarray as xr
 from tyro.conf import OmitSubcommandPrefixes
 
-from dvis.kinds.llc.analysis.calibration import MAX_RHAT, Recommendation, with_error
+from dvis.kinds.llc.analysis.calibration import Recommendation, with_error
 from dvis.kinds.llc.analysis.calibration_words import NOT_SETTLED
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
-from dvis.kinds.llc.analysis.settling import BURN_IN_RELAXATIONS, DRAW_RELAXATIONS
+from dvis.kinds.llc.analysis.settling import BURN_IN_RELAXATIONS, DRAW_RELAXATIONS, MAX_RHAT
 from dvis.kinds.llc.analysis.settling_words import doubts_of
 from dvis.kinds.llc.options import DEFAULT_GAMMA, CalibrateOptions, ChainOptions, EstimateOptions
 from dvis.kinds.llc.plot_command import LLCPlotOptions, plot_llc

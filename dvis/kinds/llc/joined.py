@@ -67,7 +67,7 @@ def with_llc(dataset: xr.Dataset, store: StoreLike, found: Contents, run: str) -
         "llc": "local learning coefficient",
         "llc_se": "standard error of the LLC",
         "llc_n_diverged": "chains that diverged, left out of the LLC",
-        "llc_is_settled": "whether the LLC's chains are long enough and drift no more",
+        "llc_is_settled": "whether the LLC's chains are long enough, agree, and drift no more",
     }
     return dataset.assign(
         {

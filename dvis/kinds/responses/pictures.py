@@ -8,11 +8,10 @@ import xarray as xr
 
 from dvis.analysis.requirements import require
 from dvis.analysis.trajectories import of_complete_units
-from dvis.kinds.features.pictures.sheets import unit_name
 from dvis.kinds.responses.words import IMAGE_CHECKPOINT
 from dvis.plots.canvas import headline, saved, subplots, value_scale
 from dvis.plots.documentation import documented
-from dvis.plots.selection import one_unit, origin_of
+from dvis.plots.selection import name_of, one_unit, origin_of
 from dvis.plots.ticks import plain
 from dvis.plots.time_axis import Scale, TimeAxis, XAxis, cell_edges, show_axis, time_axis
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER
@@ -85,7 +84,7 @@ def cross_response(
     label = str(unit[variable].attrs.get("long_name", variable))
     figure.colorbar(mesh, ax=axes, label=plain(label), pad=0.02, aspect=30)
     note = "outlined: the model and its own image"
-    headline(figure, unit_name(unit), origin_of(dataset), axis.note, note)
+    headline(figure, name_of(unit), origin_of(dataset), axis.note, note)
     return saved(figure, path)
 
 

@@ -71,7 +71,7 @@
     const status = table.status[checkpoint];
     const wanted = search.trim();
     let positions = table.channels.map((_, i) => i);
-    if (wanted) positions = positions.filter((i) => matches(table.channels[i], wanted));
+    if (wanted) positions = positions.filter((i) => matches(table.channels[i], wanted) || isNoted(table.notes[i], wanted));
     if (conditions.status) positions = positions.filter((i) => conditions.status.has(status[i]));
     if (conditions.state) positions = positions.filter((i) => conditions.state.has(table.birth.state[i]));
     for (const [name, range] of Object.entries(conditions.ranges)) {
@@ -98,6 +98,12 @@
       });
     }
     return String(channel).startsWith(wanted);
+  }
+
+  /** Whether all words that are looked for occur in a note. */
+  function isNoted(note, wanted) {
+    const text = (note || "").toLowerCase();
+    return text !== "" && wanted.toLowerCase().split(/\s+/).every((word) => text.includes(word));
   }
 
   /** Boxes to tick, with how many channels each stands for. */

@@ -136,7 +136,8 @@
     cell.channelName = element("span", { class: "cell-name" });
     cell.amount = element("span", { class: "cell-number" });
     cell.level = element("i", { class: "level", "aria-hidden": "true" });
-    cell.append(element("span", { class: "frame" }, cell.canvas, cell.state, cell.level), element("span", { class: "caption" }, cell.channelName, cell.amount));
+    cell.note = element("span", { class: "cell-note", "aria-hidden": "true" });
+    cell.append(element("span", { class: "frame" }, cell.canvas, cell.state, cell.note, cell.level), element("span", { class: "caption" }, cell.channelName, cell.amount));
     return cell;
   }
 
@@ -153,6 +154,9 @@
     cell.level.style.width = `${Math.max(0, Math.min(1, (value || 0) / most)) * 100}%`;
     const birth = words.birth({ state: table.birth.state[position], step: table.birth.step[position], label: table.birth.label[position] });
     const parts = [`channel ${table.channels[position]}`, status === "complete" ? `activation ${words.number(value)}` : status, birth];
+    const note = table.notes[position];
+    cell.note.textContent = note;
+    if (note) parts.push(note);
     cell.setAttribute("aria-label", parts.join(", "));
     cell.title = parts.join("\n");
   }
@@ -292,7 +296,7 @@
       refilter();
     }
 
-    const search = element("input", { type: "search", class: "search", placeholder: "12 or 10-20", "aria-label": "Search channels: a number, a list or a range", value: order.search, inputmode: "numeric", on: { input: () => { order.search = search.value; refilter(); } } });
+    const search = element("input", { type: "search", class: "search", placeholder: "12, 10-20 or words of a note", "aria-label": "Search channels: a number, a list, a range, or words of a note", value: order.search, on: { input: () => { order.search = search.value; refilter(); } } });
     const descending = button("", () => { order.isDescending = !order.isDescending; describeOrder(); refilter(); }, { class: "icon order" });
     function describeOrder() {
       descending.textContent = order.isDescending ? "↓" : "↑";

@@ -242,6 +242,9 @@
     dvis.announce("The store was read again");
   };
 
+  /** A change that the page made itself is no news to it. */
+  page.expect = function (now) { signature = now; };
+
   async function poll() {
     if (document.visibilityState !== "visible" || signature === null) return;
     const now = await source.signature().catch(() => null);

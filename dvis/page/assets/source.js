@@ -56,6 +56,21 @@
     return documents.get(name);
   }
 
+  /** Whether notes may be written here. */
+  const canWrite = isLive && Boolean(facts.token);
+
+  /** Send a document to the server, after which all are read anew. */
+  async function write(name, content) {
+    const answer = await fetch(`api/${name}`, {
+      method: "POST", cache: "no-store", body: JSON.stringify(content),
+      headers: { "content-type": "application/json", "x-dvis-token": facts.token },
+    });
+    const told = await answer.json().catch(() => ({}));
+    if (!answer.ok) throw new Error(told.error || `The server answered ${answer.status} to ${name}`);
+    forget();
+    return told;
+  }
+
   /** What changes when the store does. */
   async function signature() {
     return (await fetched("signature")).signature;
@@ -71,5 +86,5 @@
     return `pictures/${fileName(name)}.${suffix || "jpg"}`;
   }
 
-  dvis.source = { facts, isLive, read, signature, forget, receive, picture };
+  dvis.source = { facts, isLive, canWrite, read, write, signature, forget, receive, picture };
 })((window.dvis = window.dvis || {}));

@@ -117,6 +117,7 @@
       element("div", { class: "title-row" },
         element("h1", {}, element("span", { class: "dim" }, summary.name), " channel ", String(channel)), element("span", { class: "beside" }, beside.elements),
         element("p", { class: "subtitle", title: birth.comment }, `${words.birth(birth)}${between}${words.measure(birth)}`)),
+      unitParts.note(unit, path),
       variantTabs(context, channel),
       bar.element,
       element("div", { class: "unit-main" },

@@ -97,6 +97,29 @@
     return said;
   }
 
+  /** What somebody wrote about the unit, and, where it may be written, a field for it. */
+  function note(unit, path) {
+    if (!dvis.source.canWrite) return unit.note ? element("p", { class: "unit-note" }, unit.note) : null;
+    const field = element("input", { type: "text", class: "note-field", value: unit.note, maxlength: "2000", placeholder: "What is it? Write a note", "aria-label": "Note about this unit" });
+    const state = element("span", { class: "quiet", role: "status" });
+    let sent = unit.note;
+    async function keep() {
+      const text = field.value.trim();
+      if (text === sent) return;
+      sent = text;
+      try {
+        const told = await dvis.source.write(`note/${path}`, { text });
+        state.textContent = told.note ? "kept" : "taken away";
+        dvis.page.expect(told.signature);
+      } catch (error) {
+        sent = null;
+        state.textContent = `not kept: ${error.message}`;
+      }
+    }
+    field.addEventListener("change", keep);
+    return element("form", { class: "unit-note", on: { submit: (event) => { event.preventDefault(); keep(); } } }, field, state);
+  }
+
   function valueText(value) {
     if (value === null || value === undefined) return "none";
     if (typeof value === "boolean") return value ? "yes" : "no";
@@ -235,5 +258,5 @@
     element("p", { class: "quiet" }, `The picture holds the images ${unit.strip.suffix === "jpg" ? "scaled down and compressed anew" : "of all checkpoints side by side"}; each as it is stored comes from the store itself, by dvis view or in Python.`)];
   }
 
-  dvis.unitParts = { layerTrend, largeImage, facts, parameters, alike, relatives, pythonLine, downloads, csv, correlation };
+  dvis.unitParts = { layerTrend, largeImage, note, facts, parameters, alike, relatives, pythonLine, downloads, csv, correlation };
 })((window.dvis = window.dvis || {}));

@@ -16,11 +16,10 @@ from whole_stores import assert_same_state, state_of
 from dvis.kinds.features.tree.ingest import ingest_tree
 from dvis.store.writer import create_store
 
-N_KILLED_IMPORTS = 30
 
-
+@pytest.mark.parametrize("n_kills", [10, pytest.param(30, marks=pytest.mark.slow)])
 def test_killed_imports_equal_an_unbroken_one(
-    server: Server, mixed_tree: Tree, mixed_state: dict[str, Any], tmp_path: Path
+    server: Server, mixed_tree: Tree, mixed_state: dict[str, Any], tmp_path: Path, n_kills: int
 ) -> None:
     rng = np.random.default_rng(1)
     duration_s = {
@@ -34,7 +33,7 @@ def test_killed_imports_equal_an_unbroken_one(
         for workers in (1, 2)
     }
     n_killed = n_stores = 0
-    while n_killed < N_KILLED_IMPORTS:
+    while n_killed < n_kills:
         n_stores += 1
         store = tmp_path / f"{n_stores}.zarr"
         # The same store is killed again and again: each time further on, or at the same place.

@@ -103,6 +103,15 @@ def test_what_is_not_known_is_not_settled() -> None:
         assert found.llc.notnull().all()
 
 
+def test_chains_that_disagree_are_not_settled() -> None:
+    traces = sampled_traces(epsilon=[1e-3], gamma=[100.0], n_chains=4)
+    spread = float(traces.loss.std("draw").mean())
+    apart = xr.DataArray([-1.0, -1.0, 1.0, 1.0], dims="chain") * spread
+    found = llc_of(traces.assign(loss=traces.loss + apart))
+    assert (found.rhat > 1.1).all()
+    assert not found.is_settled.any()
+
+
 def test_a_distance_that_still_grows_is_not_settled() -> None:
     traces = sampled_traces(epsilon=[1e-3], gamma=[100.0], n_chains=4)
     assert llc_of(traces).is_settled.all()

@@ -8,7 +8,7 @@ import xarray as xr
 
 from dvis.analysis.births import BORN
 from dvis.analysis.requirements import require, require_births
-from dvis.kinds.features.pictures.sheets import draw_unit, unit_name
+from dvis.kinds.features.pictures.sheets import draw_unit
 from dvis.plots.canvas import (
     UNIT_COLORS,
     apart,
@@ -20,7 +20,7 @@ from dvis.plots.canvas import (
 )
 from dvis.plots.curves import Curves, points, read_curves, show_values_axis
 from dvis.plots.documentation import documented
-from dvis.plots.selection import one_unit, origin_of
+from dvis.plots.selection import name_of, one_unit, origin_of
 from dvis.plots.ticks import plain
 from dvis.plots.time_axis import Scale, TimeAxis, XAxis, show_axis, time_axis
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y
@@ -102,7 +102,7 @@ def development(
     _draw_images(figure, axes, unit, axis, chosen, across, side)
     _lead(axes, axis, curves, chosen)
     shown = f"images of {len(chosen)} of {unit.sizes[CHECKPOINT]} checkpoints"
-    headline(figure, unit_name(unit), origin_of(dataset), axis.note, shown)
+    headline(figure, name_of(unit), origin_of(dataset), axis.note, shown)
     return saved(figure, path)
 
 

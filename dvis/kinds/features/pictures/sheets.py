@@ -15,6 +15,7 @@ from dvis.plots.selection import (
     at_layer,
     known_channels,
     measured,
+    name_of,
     one_unit,
     origin_of,
 )
@@ -73,7 +74,7 @@ def timeline(
     figure = _sheet(shown, titles, columns=min(len(chosen), 8))
     left_out = unit.sizes[CHECKPOINT] - len(chosen)
     note = f"   {len(chosen)} of {len(chosen) + left_out} checkpoints" if left_out else ""
-    headline(figure, unit_name(unit), origin_of(dataset) + note, _BELOW)
+    headline(figure, name_of(unit), origin_of(dataset) + note, _BELOW)
     return saved(figure, path)
 
 
@@ -199,8 +200,3 @@ def draw_unit(
         value = "no activation"
     value = value or " "  # keeps the line, and so the titles of a row level
     cell.set_title(f"{title}\n{value}", fontsize=6.5, pad=3, linespacing=1.15)
-
-
-def unit_name(unit: xr.Dataset) -> str:
-    """Layer and channel of the Dataset of one unit."""
-    return f"{unit[LAYER].item()}, channel {unit[CHANNEL].item()}"

@@ -20,13 +20,12 @@ from dvis.kinds.llc.analysis.calibration_words import (
     with_error,
 )
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
-from dvis.kinds.llc.analysis.settling import is_long_enough
+from dvis.kinds.llc.analysis.settling import MAX_RHAT, is_long_enough
 from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, PARAMETERS, ChainStatus
 from dvis.schema import CHECKPOINT
 
 __all__ = [
     "GOOD",
-    "MAX_RHAT",
     "MAX_TRIALS",
     "Recommendation",
     "after_trial",
@@ -36,7 +35,6 @@ __all__ = [
     "with_error",
 ]
 
-MAX_RHAT = 1.1
 MAX_TRIALS = 3  # candidates that are sampled with several chains
 # Halves, and neighbours, agree where they differ by no more than this many standard errors.
 _STANDARD_ERRORS = 2.0

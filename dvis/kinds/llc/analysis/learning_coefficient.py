@@ -39,7 +39,7 @@ _LONG_NAMES = {
     "below_start": "share of draws below the loss at the start",
     "mala": "MALA acceptance",
     "relaxation_draws": "relaxation time of the pull in draws",
-    "is_settled": "whether chains are long enough and drift no more",
+    "is_settled": "whether chains are long enough, agree, and drift no more",
     "step_bias": "what the finite step adds to the LLC",
     "n_chains": "chains that count",
     "n_diverged": "chains that diverged, left out",
@@ -65,8 +65,9 @@ def llc_of(traces: xr.Dataset, *, burn_in: int | None = None) -> xr.Dataset:
 
     Chains are settled where burn-in covers two and the draws after it five relaxation times of
     the slowest direction that the pull leaves, :math:`2 / (\epsilon \gamma)` draws, there are two
-    chains or more, and neither their losses nor their distances from w* differ between the halves
-    of their draws (`dvis.kinds.llc.analysis.settling`). What is not known counts as not settled.
+    chains or more, R-hat is at most 1.1, and neither their losses nor their distances from w*
+    differ between the halves of their draws (`dvis.kinds.llc.analysis.settling`). What is not known
+    counts as not settled.
 
     Steps of a finite size widen what is sampled. In a stationary chain the mean of
     :math:`|w - w^*|^2` stays as it is, of which follows, for a quadratic loss, with g the gradient
@@ -300,7 +301,9 @@ def _estimates(
             for name, values in _of_cells(kept, starts[cells], nbeta, slowest).items():
                 found[name][cells] = values
             of_chains = nbeta * (kept.mean(-1) - starts[cells, np.newaxis])
-            found["is_settled"][cells] = is_settled(slowest, burn_in, kept, away)
+            found["is_settled"][cells] = is_settled(
+                slowest, burn_in, kept, away, found["rhat"][cells]
+            )
             if step_rule == "sgld":
                 of_kept = norms[..., first : first + n_kept].astype(float)
                 widened = nbeta**2 / 8 * mean_of_known(of_kept**2).mean(-1)

@@ -30,6 +30,7 @@ from dvis.kinds.llc.settings import (
 # After two relaxation times a direction has 98 % of its variance. Five more are worth ten
 # independent draws of a chain's loss along the slowest one.
 BURN_IN_RELAXATIONS, DRAW_RELAXATIONS = 2, 5
+MAX_RHAT = 1.1  # above it chains do not agree
 _LEVEL = 0.01  # of each test for drift
 _LEAST_CHAINS = 2  # fewer have no spread to hold a drift against
 
@@ -146,9 +147,13 @@ def is_drifting(values: np.ndarray) -> np.ndarray:
 
 
 def is_settled(
-    relaxation: np.ndarray, burn_in: int, losses: np.ndarray, distances: np.ndarray
+    relaxation: np.ndarray,
+    burn_in: int,
+    losses: np.ndarray,
+    distances: np.ndarray,
+    rhat: np.ndarray,
 ) -> np.ndarray:
-    """Whether chains are long enough, several, and drift neither in loss nor in distance.
+    """Whether chains are long enough, several, agree, and drift neither in loss nor in distance.
 
     Parameters
     ----------
@@ -158,6 +163,8 @@ def is_settled(
         Draws that were left out.
     losses, distances : ndarray, (cell, chain, draw)
         After burn-in; distances from w* are NaN at draws without diagnostics.
+    rhat : ndarray, (cell,)
+        Split R-hat of the losses, at most 1.1 where chains agree.
 
     Returns
     -------
@@ -167,7 +174,7 @@ def is_settled(
     if n_chains < _LEAST_CHAINS:
         return np.zeros(len(losses), bool)
     moves = is_drifting(losses) | is_drifting(distances.astype(float) ** 2)
-    return np.asarray(is_long_enough(relaxation, burn_in, n_draws) & ~moves)
+    return np.asarray(is_long_enough(relaxation, burn_in, n_draws) & (rhat <= MAX_RHAT) & ~moves)
 
 
 def mean_of_known(values: np.ndarray) -> np.ndarray:

@@ -62,7 +62,7 @@ def doubts_of(estimates: xr.Dataset, n_draws: int) -> Iterator[str]:
     if is_unsettled.any():
         slowest = float(estimates["relaxation_draws"].where(is_unsettled).max())
         why = why_too_short(slowest, int(estimates.attrs["burn_in"]), n_draws)
-        few = "they still drift, or are of one chain: take more draws, or two chains or more"
+        few = "they disagree, drift, or are of one chain: take more draws, or two chains or more"
         yield (
             f"not settled: {int(is_unsettled.sum())} of {counted(int(is_known.sum()), 'LLC')}, and "
             f"longer chains may give others; {why or few}"

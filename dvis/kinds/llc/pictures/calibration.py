@@ -8,12 +8,12 @@ import xarray as xr
 
 from dvis.kinds.llc.analysis.calibration import (
     GOOD,
-    MAX_RHAT,
     Recommendation,
     cells_of,
     recommend,
     with_error,
 )
+from dvis.kinds.llc.analysis.settling import MAX_RHAT
 from dvis.kinds.llc.pictures.traces import (
     BAD_COLOR,
     GOOD_COLOR,

@@ -6,8 +6,9 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
-from dvis.kinds.llc.analysis.calibration import MAX_RHAT, cells_of, with_error
+from dvis.kinds.llc.analysis.calibration import cells_of, with_error
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
+from dvis.kinds.llc.analysis.settling import MAX_RHAT
 from dvis.kinds.llc.pictures.traces import (
     BAD_COLOR,
     LLC_COLOR,

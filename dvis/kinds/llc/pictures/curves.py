@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.requirements import require
-from dvis.kinds.llc.analysis.calibration import MAX_RHAT
+from dvis.kinds.llc.analysis.settling import MAX_RHAT
 from dvis.kinds.llc.pictures.traces import BAD_COLOR
 from dvis.kinds.llc.words import ALL_PARAMETERS, CELL_DIMS, EPSILON, GAMMA, PARAMETERS
 from dvis.plots.canvas import Color

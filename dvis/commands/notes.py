@@ -1,0 +1,79 @@
+"""The commands `note` and `notes`: what people write about units."""
+
+from pathlib import Path
+
+from tyro.conf import Positional
+
+from dvis.schema import CHANNEL, LAYER, NOTE, counted
+from dvis.store import unit_notes
+from dvis.store.contents import contents
+
+
+def note(
+    store: Positional[Path],
+    text: Positional[str],
+    *,
+    layer: str,
+    channel: int,
+    run: str | None = None,
+) -> int:
+    """Write what a unit is, such as "bird heads": shown and searched on the page, and in pictures.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    text
+        The note, in place of one that is there; "" takes it away.
+    layer
+        The unit's layer.
+    channel
+        Its channel.
+    run
+        Its run (default: the only one).
+    """
+    unit_notes.note(store, text, layer=layer, channel=channel, run=run)
+    said = repr(text.strip()) if text.strip() else "no note"
+    print(f"{store}: {layer}, channel {channel}: {said}")
+    return 0
+
+
+def notes(
+    store: Positional[str],
+    *,
+    run: str | None = None,
+    search: str = "",
+    save: Path | None = None,
+    add: Path | None = None,
+) -> int:
+    """List the notes about units of a store; write them to a file, or take some of one.
+
+    Parameters
+    ----------
+    store
+        A store's folder or URL.
+    run
+        Notes of this run alone.
+    search
+        Only notes in which all these words occur.
+    save
+        A JSON file to write all notes to.
+    add
+        A JSON file that --save wrote: of two notes about a unit the newer is kept.
+    """
+    if add is not None:
+        n_added = unit_notes.add_notes(store, add)
+        print(f"{store}: {counted(n_added, 'note')} new or newer in {add}")
+    if save is not None:
+        print(f"{save}: {counted(unit_notes.save_notes(store, save), 'note')}")
+    if add is not None or save is not None:
+        return 0
+    found = unit_notes.notes(store, run, search=search)
+    several = len(contents(store).run_attrs) > 1
+    for row in range(found.sizes[NOTE]):
+        of_row = found.isel({NOTE: row})
+        where = f"{of_row['run'].item()}, " if several else ""
+        unit = f"{where}{of_row[LAYER].item()}, channel {of_row[CHANNEL].item()}"
+        print(f"{unit}: {of_row['text'].item()}")
+    print(counted(found.sizes[NOTE], "note"))
+    return 0
