@@ -12,6 +12,7 @@ _FOLDERS = (
     "responses",
     "llc",
     "activations",
+    "saes",
 )
 KINDS: dict[str, Kind] = {
     name: getattr(import_module(f"dvis.kinds.{name}.kind"), name.upper()) for name in _FOLDERS

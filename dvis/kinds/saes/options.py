@@ -1,9 +1,16 @@
 """What a sparse autoencoder is, and how long it trains: options, free of torch."""
 
 import math
+import re
 import warnings
-from dataclasses import dataclass
-from typing import Literal, get_args
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import product
+from pathlib import Path
+from typing import Annotated, Literal, get_args
+
+import tyro
+from tyro.conf import Positional
 
 SaeKind = Literal["batchtopk", "topk", "relu", "jumprelu"]
 Select = Literal["exact", "sampled"]
@@ -16,8 +23,8 @@ _DEAD_SHARE = 0.2
 
 
 @dataclass(frozen=True, kw_only=True)
-class SaeOptions:
-    """One sparse autoencoder: its shape, its rule of sparsity, how its weights are moved.
+class SaeRecipe:
+    """How codes are made sparse and how weights are moved: what many autoencoders share.
 
     Parameters
     ----------
@@ -26,18 +33,14 @@ class SaeOptions:
         (of each row), `relu` (an L1 penalty), `jumprelu` (a learned threshold a latent).
     matryoshka
         Also reconstruct from the first 1/16, 1/8, 1/4 and 1/2 of the latents; one top-k for all.
-    k
-        Active latents a row, for topk and batchtopk.
     l1
         Weight of the sum of a row's codes, in units of the rows' root mean square norm, for relu.
     target_l0
         Active latents a row that jumprelu is held to (default: k).
     l0_weight
         Weight of the squared relative distance from `target_l0`, for jumprelu.
-    expansion
-        Latents for each channel.
     n_latents
-        Latents (default: of `expansion`).
+        Latents (default: of the expansion).
     learning_rate
         Of Adam, after warm-up (default: 2e-4 / sqrt(n_latents / 16384)).
     warmup
@@ -67,17 +70,13 @@ class SaeOptions:
         of the run, whichever is less).
     select
         Whether batchtopk's threshold is that of the whole batch, or of a sixteenth of it.
-    seed
-        Of the start.
     """
 
     kind: SaeKind = "batchtopk"
     matryoshka: bool = False
-    k: int = 32
     l1: float = 0.1
     target_l0: float | None = None
     l0_weight: float = 1.0
-    expansion: float = 8.0
     n_latents: int | None = None
     learning_rate: float | None = None
     warmup: float = 0.05
@@ -93,17 +92,15 @@ class SaeOptions:
     freeze: Frozen = "nothing"
     dead_window: int | None = None
     select: Select = "exact"
-    seed: int = 0
 
     def __post_init__(self) -> None:
         _one_of("kind", self.kind, get_args(SaeKind))
         _one_of("select", self.select, get_args(Select))
         _one_of("freeze", self.freeze, get_args(Frozen))
-        for name in ("k", "n_latents", "dead_window"):
+        for name in ("n_latents", "dead_window"):
             _above(name, getattr(self, name), 1)
-        for name in ("aux_k", "seed"):
-            _above(name, getattr(self, name), 0)
-        for name in ("expansion", "learning_rate", "target_l0"):
+        _above("aux_k", self.aux_k, 0)
+        for name in ("learning_rate", "target_l0"):
             _number(name, getattr(self, name), least=0, is_open=True)
         for name in ("l1", "l0_weight", "clip", "aux_weight"):
             _number(name, getattr(self, name), least=0)
@@ -114,6 +111,31 @@ class SaeOptions:
                 f"warmup {self.warmup} and decay {self.decay} are shares of the steps and make "
                 "more than 1 together; lower one"
             )
+
+
+@dataclass(frozen=True, kw_only=True)
+class SaeOptions(SaeRecipe):
+    """One sparse autoencoder: its shape, its rule of sparsity, how its weights are moved.
+
+    Parameters
+    ----------
+    k
+        Active latents a row, for topk and batchtopk.
+    expansion
+        Latents for each channel.
+    seed
+        Of the start.
+    """
+
+    k: int = 32
+    expansion: float = 8.0
+    seed: int = 0
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        _above("k", self.k, 1)
+        _above("seed", self.seed, 0)
+        _number("expansion", self.expansion, least=0, is_open=True)
 
     def width(self, n_channels: int) -> int:
         """Latents over a layer of so many channels.
@@ -186,6 +208,115 @@ class PassOptions:
     def __post_init__(self) -> None:
         for name in ("n_steps", "log_every", "save_every"):
             _above(name, getattr(self, name), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(SaeRecipe):
+    """Which autoencoders to train, on which activations of a store.
+
+    With several of k, expansion or seeds, all combinations are trained over the same rows.
+
+    Parameters
+    ----------
+    store
+        A store's folder, with activations of the layer.
+    layer
+        Whose activations.
+    activations
+        Their name, where the layer has several (see `dvis activations`).
+    run
+        The training run (default: the store's).
+    checkpoints
+        At which checkpoints: labels, all, or last.
+    k
+        Active latents a row, for topk and batchtopk.
+    expansion
+        Latents for each channel.
+    seeds
+        Of the starts.
+    tokens
+        Rows to train on, such as 50M; those of the activations come again and again.
+    batch_size
+        Rows of a step.
+    log_every, save_every
+        Steps that a point of the log covers, and between two saves of the training state.
+    warm_start
+        Start at each checkpoint from the autoencoder of the one before, so that latents keep their
+        numbers.
+    name
+        Name of the autoencoders (default: from the kind, k, expansion and seed).
+    overwrite
+        Train again what is there of other options.
+    """
+
+    store: Positional[Path]
+    layer: str
+    activations: str | None = None
+    run: str | None = None
+    checkpoints: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--checkpoint"])] = ("last",)
+    k: tuple[int, ...] = (32,)
+    expansion: tuple[float, ...] = (8.0,)
+    seeds: tuple[int, ...] = (0,)
+    tokens: str = "10M"
+    batch_size: int = 4096
+    log_every: int = 100
+    save_every: int = 1000
+    warm_start: bool = False
+    name: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("k", "expansion", "seeds", "checkpoints"):
+            if not getattr(self, name):
+                raise ValueError(f"no {name} given; give one or more")
+        _above("batch_size", self.batch_size, 1)
+        rows_of(self.tokens)
+        if self.name is not None and (not self.name or "/" in self.name):
+            raise ValueError(f"name is {self.name!r}; give one without a slash, such as wide")
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the training."""
+        return steps_of(rows_of(self.tokens), self.batch_size)
+
+    def autoencoders(self) -> Iterator[tuple[str, SaeOptions]]:
+        """Name and options of each autoencoder."""
+        shared = {each.name: getattr(self, each.name) for each in fields(SaeRecipe)}
+        kind = f"{self.kind}-matryoshka" if self.matryoshka else self.kind
+        for k, expansion, seed in product(self.k, self.expansion, self.seeds):
+            options = SaeOptions(k=k, expansion=expansion, seed=seed, **shared)
+            parts = [
+                (f"k{k}", self.name is None or len(self.k) > 1),
+                (f"x{expansion:g}", self.name is None or len(self.expansion) > 1),
+                (f"seed{seed}", len(self.seeds) > 1),
+            ]
+            said = [part for part, is_said in parts if is_said]
+            yield "-".join([self.name or kind, *said]), options
+
+
+_ROWS = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[kMG]?)")
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+
+
+def rows_of(text: str) -> int:
+    """Rows that a text such as 50M means.
+
+    Raises
+    ------
+    ValueError
+        When it means none.
+
+    Examples
+    --------
+    >>> rows_of("50M"), rows_of("300"), rows_of("1.5k")
+    (50000000, 300, 1500)
+    """
+    match = _ROWS.fullmatch(text.strip())
+    n_rows = int(float(match["number"]) * _UNITS[match["unit"]]) if match else 0
+    if n_rows < 1:
+        raise ValueError(f"tokens is {text!r}; give a number of rows, such as 300k or 50M")
+    return n_rows
 
 
 def steps_of(tokens: int, batch_size: int) -> int:

@@ -1,0 +1,284 @@
+"""Sparse autoencoders trained on the activations that a store keeps, into the same store.
+
+Options in; groups `{run}/saes/{layer}/{name}` grow, an autoencoder at a time. What is there is
+skipped, and a training that was killed goes on where it was last saved.
+"""
+
+import json
+from collections.abc import Iterable, Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import asdict, dataclass
+from hashlib import blake2b
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import xarray as xr
+
+from dvis.disk import remove_tree, write_lock
+from dvis.kinds.activations.loader import ActivationRows
+from dvis.kinds.activations.read import activations, entry_of
+from dvis.kinds.saes.measure.autoencoder import Autoencoder
+from dvis.kinds.saes.measure.training import Trained, train
+from dvis.kinds.saes.options import PassOptions, SaeOptions, TrainOptions
+from dvis.kinds.saes.words import KIND, LATENT, LOG_STEP, WEIGHTS, group_name, sae_words
+from dvis.names import parse_checkpoint
+from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, Status, did_you_mean
+from dvis.store.contents import Entry, contents, open_group
+from dvis.store.group import Group
+from dvis.store.writer import restructuring, writing
+from dvis.sweep.runner import Report
+
+_ALL, _LAST = "all", "last"
+
+
+def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
+    """Train the sparse autoencoders that a store lacks.
+
+    Parameters
+    ----------
+    options : TrainOptions
+        Which, on which activations.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Report
+        How many were trained.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        When there is no store, or it keeps no activations.
+    KeyError
+        When it has no such run, layer, activations or checkpoint.
+    ValueError
+        When activations are missing or not finite, an option is out of its range, or the store has
+        autoencoders of other options under the name.
+    StoreLockedError
+        When another process trains autoencoders of the name.
+    DiskFullError
+        When there is no space left; what was trained before is safe, and a second run goes on.
+    """
+    store = options.store.expanduser()
+    found = contents(store)
+    entry = entry_of(found, options.layer, options.activations, options.run)
+    kept = activations(
+        store, options.layer, _name(entry.name, options.layer), entry.run, allow_partial=True
+    )
+    labels = chosen_checkpoints(kept, options.checkpoints)
+    wanted = dict(options.autoencoders())
+    shown = "/".join([options.layer, options.name or ", ".join(wanted)])
+    report = Report(store=store, run=entry.run, name=shown, unit="autoencoder")
+    weights = _weights_of(store, entry)
+    model = str(found.attrs.get("model", ""))
+    _rows(options, entry, labels[0]).batch(0)  # raises before anything is written
+    with _alone(store, entry.run, options.layer, wanted):
+        groups = {
+            name: _opened(store, model, entry, options, name, each, kept)
+            for name, each in wanted.items()
+        }
+        before: dict[str, str] = {}
+        for label in labels:
+            lacking = [name for name in wanted if not _is_there(groups[name], label, weights)]
+            at = _Place(store, model, entry.run, label, weights[label])
+            if lacking:
+                trained = _trained(options, entry, at, lacking, wanted, groups, before, progress)
+                for name, each in zip(lacking, trained, strict=True):
+                    _keep(groups[name], at, each)
+                report.n_measured += len(lacking)
+            _forget_state(at, options, entry.name)
+            before = dict.fromkeys(wanted, label)
+    return report
+
+
+@dataclass(frozen=True)
+class _Place:
+    """Where an autoencoder goes: a checkpoint of a run of a model's store."""
+
+    store: Path
+    model: str
+    run: str
+    label: str
+    weights: int
+
+
+def chosen_checkpoints(kept: xr.Dataset, wanted: Sequence[str]) -> list[str]:
+    """Checkpoints that are asked for, in training order.
+
+    Raises
+    ------
+    KeyError
+        When there is no such checkpoint.
+    """
+    there = [str(label) for label in kept[CHECKPOINT].values]
+    if tuple(wanted) == (_ALL,):
+        return there
+    asked = [there[-1] if each == _LAST and _LAST not in there else each for each in wanted]
+    for each in asked:
+        if each not in there:
+            raise KeyError(did_you_mean(CHECKPOINT, each, there, "the activations"))
+    return [label for label in there if label in asked]
+
+
+def stored_autoencoder(group: Group, label: str) -> Autoencoder:
+    """The autoencoder of a checkpoint, out of its group."""
+    row = group.rows[CHECKPOINT][label]
+    arrays = {name: np.asarray(group.array(name)[row]) for name in WEIGHTS}
+    return Autoencoder(**arrays, kind=group.attrs["kind"], k=int(group.attrs["k"]))
+
+
+def _name(name: str, layer: str) -> str:
+    return name.removesuffix(f"/{layer}")
+
+
+def _weights_of(store: Path, entry: Entry) -> dict[str, int]:
+    """What tells the weights of checkpoints apart whose activations are kept, by label."""
+    group: Any = open_group(store, entry)
+    labels = np.asarray(group[CHECKPOINT][:]).tolist()
+    weights = np.asarray(group[f"{SOURCE}/weights"][:]).max(1, initial=0)
+    return dict(zip(labels, weights.tolist(), strict=True))
+
+
+@contextmanager
+def _alone(store: Path, run: str, layer: str, names: Iterable[str]) -> Iterator[None]:
+    """Train autoencoders of these names in no other process."""
+    with ExitStack() as stack:
+        for name in sorted(names):
+            part = f"{run}/{KIND}/{group_name(layer, name)}"
+            stack.enter_context(write_lock(store, part, wait=False))
+        yield
+
+
+def _opened(
+    store: Path,
+    model: str,
+    entry: Entry,
+    options: TrainOptions,
+    name: str,
+    wanted: SaeOptions,
+    kept: xr.Dataset,
+) -> Group:
+    """The group of an autoencoder, with room for all that it will have."""
+    n_channels = kept.sizes[CHANNEL]
+    n_latents = wanted.width(n_channels)
+    settings = {
+        "layer": options.layer,
+        "activations": _name(entry.name, options.layer),
+        "dataset": entry.attrs["dataset"],
+        "fingerprint": entry.attrs["fingerprint"],
+        "n_steps": options.n_steps,
+        "batch_size": options.batch_size,
+        "log_every": options.log_every,
+        "warm_start": options.warm_start,
+        **asdict(wanted),
+    }
+    n_logged = -(-options.n_steps // options.log_every)
+    steps = [min((i + 1) * options.log_every, options.n_steps) for i in range(n_logged)]
+    labels = chosen_checkpoints(kept, options.checkpoints)
+    with writing(store, model, entry.run, KIND) as path, restructuring(path):
+        group = Group.open(
+            path,
+            sae_words(n_latents=n_latents, n_channels=n_channels),
+            entry.run,
+            group_name(options.layer, name),
+            settings,
+            overwrite=options.overwrite,
+        )
+        dims = {LATENT: range(n_latents), CHANNEL: range(n_channels), LOG_STEP: steps}
+        group.grow([parse_checkpoint(label) for label in labels], dims)
+        group.write_column("step", _known_steps(kept))
+    return group
+
+
+def _known_steps(kept: xr.Dataset) -> dict[str, int]:
+    labels = [str(label) for label in kept[CHECKPOINT].values]
+    steps = zip(labels, kept["step"].values.tolist(), strict=True)
+    return {label: int(step) for label, step in steps if step >= 0}
+
+
+def _is_there(group: Group, label: str, weights: dict[str, int]) -> bool:
+    """Whether a checkpoint's autoencoder is there, of the same weights of the network."""
+    row = group.rows[CHECKPOINT][label]
+    is_complete = int(group.array("status")[row]) == Status.COMPLETE
+    made_of = int(group.array(f"{SOURCE}/weights")[row])
+    return is_complete and made_of in (0, weights[label])
+
+
+def _trained(
+    options: TrainOptions,
+    entry: Entry,
+    at: _Place,
+    lacking: Sequence[str],
+    wanted: dict[str, SaeOptions],
+    groups: dict[str, Group],
+    before: dict[str, str],
+    progress: bool,
+) -> list[Trained]:
+    """Autoencoders of a checkpoint, trained over one pass of its rows."""
+    rows = _rows(options, entry, at.label)
+    warm = None
+    if options.warm_start and before:
+        warm = [stored_autoencoder(groups[name], before[name]) for name in lacking]
+    over = PassOptions(
+        n_steps=options.n_steps,
+        log_every=options.log_every,
+        save_every=options.save_every,
+        progress=progress,
+    )
+    folder = _state_folder(at, options, entry.name)
+    return train(rows, [wanted[name] for name in lacking], over, state=folder, warm=warm)
+
+
+def _rows(options: TrainOptions, entry: Entry, label: str) -> ActivationRows:
+    """The rows that are trained on at a checkpoint."""
+    return ActivationRows.open(
+        options.store.expanduser(),
+        options.layer,
+        label,
+        name=_name(entry.name, options.layer),
+        run=entry.run,
+        batch_size=options.batch_size,
+    )
+
+
+def _keep(group: Group, at: _Place, trained: Trained) -> None:
+    """Write a trained autoencoder, and its status after everything else."""
+    one = trained.autoencoder
+    result = xr.Dataset(
+        {
+            "encoder": ((CHECKPOINT, LATENT, CHANNEL), one.encoder[None]),
+            "decoder": ((CHECKPOINT, LATENT, CHANNEL), one.decoder[None]),
+            "encoder_bias": ((CHECKPOINT, LATENT), one.encoder_bias[None]),
+            "decoder_bias": ((CHECKPOINT, CHANNEL), one.decoder_bias[None]),
+            "threshold": ((CHECKPOINT, LATENT), one.threshold[None]),
+            "scale": (CHECKPOINT, np.array([trained.scale])),
+            f"{SOURCE}/weights": (CHECKPOINT, np.array([at.weights], np.uint64)),
+            **{name: ((CHECKPOINT, LOG_STEP), log[None]) for name, log in trained.log.items()},
+        },
+        {CHECKPOINT: [at.label], LOG_STEP: trained.log_step},
+    )
+    with writing(at.store, at.model, at.run, KIND):
+        group.commit(result)
+
+
+def _state_folder(at: _Place, options: TrainOptions, activations_name: str) -> Path:
+    """Where the state of a training lies, beside the store: of its options and its rows."""
+    told = {name: asdict(each) for name, each in options.autoencoders()}
+    facts = [at.run, at.label, at.weights, activations_name, options.n_steps, told]
+    number = blake2b(json.dumps(facts, default=str).encode(), digest_size=12).hexdigest()
+    return _states(at.store) / number
+
+
+def _states(store: Path) -> Path:
+    return store.with_name(f".{store.name}.training")
+
+
+def _forget_state(at: _Place, options: TrainOptions, activations_name: str) -> None:
+    """Remove the state of a training that is done, and the folder of states once it is empty."""
+    folder = _state_folder(at, options, activations_name)
+    if folder.exists():
+        remove_tree(folder, root=_states(at.store))
+    if _states(at.store).is_dir() and not any(_states(at.store).iterdir()):
+        _states(at.store).rmdir()

@@ -1,0 +1,91 @@
+"""Sparse autoencoders in a store: the reading side.
+
+A path, a URL or a Zarr store in, a lazy xarray Dataset out. Nothing here writes.
+"""
+
+from typing import Any
+
+import xarray as xr
+
+from dvis.kinds.saes.words import KIND, group_name
+from dvis.schema import did_you_mean
+from dvis.store.contents import StoreLike, read_contents, resolve
+from dvis.store.reader import Reader
+
+SAE_READER = Reader(kind=KIND, noun="sparse autoencoders", made_by="dvis sae train")
+
+
+def saes(
+    path_or_url: StoreLike,
+    layer: str,
+    name: str | None = None,
+    run: str | None = None,
+    *,
+    chunks: Any = None,
+    storage_options: dict[str, Any] | None = None,
+) -> xr.Dataset:
+    """A layer's sparse autoencoders as a lazy Dataset, one a checkpoint, in training order.
+
+    Parameters
+    ----------
+    path_or_url : str, Path or zarr Store
+        As `dvis.open` takes it.
+    layer : str
+        Whose activations they are of.
+    name : str, optional
+        Which autoencoders; needed where the layer has several.
+    run : str, optional
+        Training run; by default the store's, or the first that has some.
+    chunks, storage_options
+        As `dvis.open` takes them.
+
+    Returns
+    -------
+    Dataset
+        With, in units of the activations,
+
+        - `encoder`, `decoder` (checkpoint, latent, channel), `encoder_bias`, `threshold`
+          (checkpoint, latent), `decoder_bias` (checkpoint, channel), float32: the code of a row x
+          is z = s(encoder (x - decoder_bias) + encoder_bias), of which s keeps what exceeds
+          `threshold`, and z decoder + decoder_bias reconstructs it;
+        - `fvu`, `l0`, `n_dead`, `learning_rate`, `grad_norm` (checkpoint, log_step), float64: the
+          log of the training;
+        - `scale` (checkpoint), float64, by which rows were multiplied, folded into the weights;
+        - `status` (checkpoint), uint8, and coordinates of checkpoints, as `dvis.open` has them.
+
+        Its attributes say what was trained: `kind`, `k`, `n_steps`, `activations`, ...
+
+    Raises
+    ------
+    FileNotFoundError, ImportError
+        As `dvis.open` does.
+    KeyError
+        When there is no such run, layer or name.
+    ValueError
+        When the layer has several and none is named.
+    SchemaError
+        When the store has no sparse autoencoders, or what is there is no dvis store.
+    """
+    store = resolve(path_or_url, storage_options)
+    found = read_contents(store, str(path_or_url))
+    if not found.of(KIND):
+        SAE_READER.choose(found, run, name)  # which says what there is instead
+    run = found.default_run(KIND) if run is None else run
+    entries = found.of(KIND, run)
+    if not entries:
+        raise KeyError(did_you_mean("run", run, found.runs(KIND), found.name))
+    names = {
+        entry.name.removeprefix(group_name(layer, "")): entry
+        for entry in entries
+        if entry.attrs.get("layer") == layer
+    }
+    where = f"the sparse autoencoders of {found.name}, run {run!r}"
+    if not names:
+        layers = dict.fromkeys(str(entry.attrs.get("layer")) for entry in entries)
+        raise KeyError(did_you_mean("layer", layer, layers, where))
+    if name is None and len(names) > 1:
+        raise ValueError(f"{where}, are several of layer {layer!r}: name one of {[*names]}")
+    chosen = next(iter(names)) if name is None else name
+    if chosen not in names:
+        raise KeyError(did_you_mean("name", chosen, names, f"{where}, layer {layer!r}"))
+    return SAE_READER.open_entry(store, found, names[chosen], chunks)
