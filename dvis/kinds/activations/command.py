@@ -22,6 +22,6 @@ def activations(options: Annotated[ActivationOptions, tyro.conf.arg(name="")]) -
         from dvis.kinds.activations.plan import keep_activations
 
     report = keep_activations(options, progress=True)
-    for line in report.lines():
+    for line in report.notes if options.plan else report.lines():
         print(line)
     return 1 if report.n_failed else 0

@@ -17,6 +17,7 @@ from typing import Any, Literal, Self, get_args
 
 import numpy as np
 
+from dvis.kinds.activations.half import take_as_float32
 from dvis.kinds.activations.read import entry_of
 from dvis.kinds.activations.stored_blocks import StoredBlocks, stored_blocks
 from dvis.schema import CHECKPOINT, SOURCE, Status, counted, did_you_mean
@@ -285,6 +286,7 @@ class _Pools:
     def __init__(self, rows: ActivationRows) -> None:
         self._rows, self._lock = rows, Lock()
         self._kept: OrderedDict[tuple[int, int], tuple[np.ndarray, np.ndarray]] = OrderedDict()
+        self._spare: np.ndarray = np.empty((0, 0))
         self._n_blocks = -(-rows.n_rows // rows.block_rows)
         self._n_pools = max(1, self._n_blocks // rows.pool_blocks)
 
@@ -302,7 +304,7 @@ class _Pools:
                 begin = first + done - (int(ends[pool - 1]) if pool else 0)
                 values, order = self._pool(epoch, pool, blocks[pool])
                 wanted = order[begin : begin + n_rows - done]
-                batch[done : done + len(wanted)] = values[wanted]
+                take_as_float32(values, wanted, batch[done : done + len(wanted)])
                 done += len(wanted)
             return batch
 
@@ -310,10 +312,8 @@ class _Pools:
         """Stored rows of a pool, (row, channel), and their order."""
         key = (epoch, pool)
         if key not in self._kept:
-            while len(self._kept) >= _POOLS_KEPT:
-                self._kept.popitem(last=False)
             lengths = [self._length(block) for block in blocks.tolist()]
-            values = np.empty((sum(lengths), self._rows.n_channels), self._rows.blocks.dtype)
+            values = self._memory(sum(lengths))
             done = 0
             for block, length in zip(blocks.tolist(), lengths, strict=True):
                 first = block * self._rows.block_rows
@@ -322,6 +322,16 @@ class _Pools:
             self._kept[key] = values, self._generator(epoch, 1 + pool).permutation(len(values))
         self._kept.move_to_end(key)
         return self._kept[key]
+
+    def _memory(self, n_rows: int) -> np.ndarray:
+        """Room for rows: that of the oldest pool, if it is large enough, for new room is slow."""
+        while len(self._kept) >= _POOLS_KEPT:
+            _, (self._spare, _) = self._kept.popitem(last=False)
+        base = self._spare if self._spare.base is None else self._spare.base
+        if len(base) < n_rows:
+            base = np.empty((n_rows, self._rows.n_channels), self._rows.blocks.dtype)
+        self._spare = np.empty((0, 0))
+        return base[:n_rows]
 
     def _length(self, block: int) -> int:
         n_before = block * self._rows.block_rows

@@ -15,6 +15,7 @@ from tiny_activations import MODEL, loaded, options_of, small_blocks, store_of
 from tiny_models import transformer
 
 import dvis
+from dvis.kinds.activations.half import take_as_float32
 from dvis.kinds.activations.loader import ActivationRows
 from dvis.kinds.activations.options import ActivationOptions
 from dvis.kinds.activations.plan import keep_activations
@@ -145,6 +146,20 @@ def test_an_ordered_pass_has_samples_and_labels(
     assert rows.classes[rows.labels[0]] in dataset.attrs["classes"]
 
 
+def test_half_precision_becomes_the_same_float32_as_by_a_cast() -> None:
+    every = np.arange(2**16, dtype=np.uint16).view(np.float16).reshape(-1, 16)
+    is_number = np.isfinite(every).all(1)
+    for stored in (every, every[is_number], -every[is_number][::-1]):
+        stored = np.ascontiguousarray(stored)
+        places = np.random.default_rng(0).permutation(len(stored))
+        rows = np.empty(stored.shape, np.float32)
+        take_as_float32(stored, places, rows)
+        cast = stored[places].astype(np.float32)
+        is_nan = np.isnan(cast)
+        np.testing.assert_array_equal(rows[~is_nan].view(np.uint32), cast[~is_nan].view(np.uint32))
+        assert np.isnan(rows[is_nan]).all()
+
+
 def test_splits_share_no_sample(options: ActivationOptions, label: str) -> None:
     train, held = (rows_of(options, label, split=split) for split in ("train", "held_out"))
     assert not set(train.sample_ids) & set(held.sample_ids)
@@ -214,4 +229,4 @@ def test_what_is_not_there_is_said(options: ActivationOptions, label: str, tmp_p
     for path in store_of(few).rglob(f"{LAYER}/values/c/1/0/0/0"):
         path.write_bytes(path.read_bytes()[:-4])
     with pytest.raises(ValueError, match=r"is not what the store says.*dvis check --fix"):
-        rows_of(few, label, split="all").batch(0)
+        rows_of(few, label, split="all", batch_size=10).batch(0)

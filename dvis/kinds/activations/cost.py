@@ -1,0 +1,121 @@
+"""What keeping activations would cost: rows, bytes, and the time that a block takes.
+
+A survey in, lines of text out. Nothing is written.
+"""
+
+import time
+from dataclasses import replace
+
+import numpy as np
+
+from dvis.kinds.activations.layers import KeptLayer
+from dvis.kinds.activations.measure import BlockTask
+from dvis.kinds.activations.options import bytes_of
+from dvis.kinds.activations.survey import Survey
+from dvis.models.data.fixed_images import FixedImages
+
+_TIMED_BATCHES = 2
+_UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+_TIMES = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
+
+
+def require_budget(survey: Survey) -> None:
+    """Raise where what would be written is more than the budget.
+
+    Raises
+    ------
+    ValueError
+        With both numbers, and what makes it less.
+    """
+    budget = survey.options.budget
+    n_bytes = sum(_bytes_of(survey, layer) for layer in survey.layers)
+    if budget is not None and n_bytes > bytes_of(budget):
+        raise ValueError(
+            f"the activations would be {in_bytes(n_bytes)}, and the budget is "
+            f"{in_bytes(bytes_of(budget))}. Ask for fewer tokens (--tokens random:16, or mean), "
+            "layers, images (--n-images) or checkpoints (--checkpoints), or for --dtype float16; "
+            "--plan tells what each layer takes"
+        )
+
+
+def cost_lines(survey: Survey) -> list[str]:
+    """Rows, bytes and time of each layer and in all, by the time of a part of the first block.
+
+    Images are read in that time, as in the first pass over a set; writing is not in it. A layer's
+    time is that of a pass up to it alone; in all it is that of one pass for all of them.
+
+    Parameters
+    ----------
+    survey : Survey
+        What is asked for.
+    """
+    n_samples, n_checkpoints = len(survey.images), len(survey.run.checkpoints)
+    every = tuple(range(len(survey.layers)))
+    lines = []
+    n_rows = n_bytes = 0
+    for part, layer in enumerate(survey.layers):
+        rows, size = n_samples * layer.n_tokens * n_checkpoints, _bytes_of(survey, layer)
+        n_rows, n_bytes = n_rows + rows, n_bytes + size
+        took = in_time(_seconds(survey, (part,)))
+        lines.append(
+            f"{layer.name}: {n_samples:,} samples x {layer.n_tokens:,} tokens x "
+            f"{layer.n_channels:,} channels at {n_checkpoints:,} checkpoints: {rows:,} rows, "
+            f"{in_bytes(size)}, {took} alone"
+        )
+    took = in_time(_seconds(survey, every))
+    files = len(survey.layers) * survey.n_blocks * n_checkpoints
+    return [
+        *lines,
+        f"in all: {n_rows:,} rows, {in_bytes(n_bytes)} in {files:,} files, {took} in one process; "
+        "nothing was written",
+    ]
+
+
+def in_bytes(n_bytes: float) -> str:
+    """A number of bytes in words, by powers of 1000.
+
+    Examples
+    --------
+    >>> in_bytes(30_300_000_000_000), in_bytes(512)
+    ('30.3 TB', '512 bytes')
+    """
+    for size, unit in _UNITS:
+        if n_bytes >= size:
+            return f"{n_bytes / size:.3g} {unit}"
+    return f"{n_bytes:.0f} bytes"
+
+
+def in_time(seconds: float) -> str:
+    """A time in words.
+
+    Examples
+    --------
+    >>> in_time(0.25), in_time(5400)
+    ('0.25 seconds', '1.5 hours')
+    """
+    for size, unit in _TIMES:
+        if seconds >= size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.2g} seconds"
+
+
+def _bytes_of(survey: Survey, layer: KeptLayer) -> int:
+    """Bytes of a layer at all checkpoints; the last file of each is as long as the others."""
+    files = survey.measurement(writes=False).files[survey.layers.index(layer)]
+    return files.n_bytes * survey.n_blocks * len(survey.run.checkpoints)
+
+
+def _seconds(survey: Survey, parts: tuple[int, ...]) -> float:
+    """Time of all samples at all checkpoints, by that of a part of the first block."""
+    measurement = survey.measurement(writes=False)
+    n_timed = min(_TIMED_BATCHES * measurement.batch_size, survey.block_samples, len(survey.images))
+    some = survey.images.images.take(np.arange(n_timed))
+    measurement = replace(measurement, images=FixedImages.of(some, survey.images.transform))
+    model = survey.model.to(survey.options.device)
+    task = BlockTask(0, parts)
+    measurement.measure(model, task)  # once, for what is found out and kept of a model
+    measurement.forget()
+    started = time.perf_counter()
+    measurement.measure(model, task)
+    took = time.perf_counter() - started
+    return took / n_timed * len(survey.images) * len(survey.run.checkpoints)
