@@ -185,11 +185,12 @@ class Words:
         return next(mark for mark in self.marks if mark.status == status)
 
     def arrays_of(self, mark: Mark) -> list[str]:
-        """Arrays that a mark commits: those of whose dims it has the most."""
+        """Arrays that a mark commits: those of whose dims it has the most, labels left out."""
         return [
             name
             for name, of_array in self.arrays.items()
-            if name != mark.status and self._mark_of(of_array) is mark
+            if name not in (mark.status, *of_array.dims, *self.coordinates)
+            and self._mark_of(of_array) is mark
         ]
 
     def _mark_of(self, of_array: VariableSpec) -> Mark | None:

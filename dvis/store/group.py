@@ -265,10 +265,11 @@ class Group:
         mark = mark or self.words.marks[0]
         self.retract(places, mark)
         n_parts = len(self.status(places, mark))
-        n_dims = len(self.words.arrays[mark.status].dims)
         for name in self.words.arrays_of(mark):
             spec = self.words.arrays[name]
-            nothing = np.full((n_parts,) + (0,) * (len(spec.dims) - n_dims), spec.fill, spec.dtype)
+            sizes = dict(zip(spec.dims, self.array(name).shape, strict=True))
+            own = [size for dim, size in sizes.items() if dim not in places]
+            nothing = np.broadcast_to(np.array(spec.fill, spec.dtype), (n_parts, *own))
             self.put(name, places, nothing, np.zeros(n_parts))
 
     def clear(self, name: str, dim: str, place: int) -> None:

@@ -1,21 +1,118 @@
-"""The command `sae` and its subcommands: train."""
+"""The command `sae` and its subcommands: train, export, import."""
 
+from dataclasses import dataclass
+from pathlib import Path
 from typing import Annotated
 
 import tyro
-from tyro.conf import OmitSubcommandPrefixes
+from tyro.conf import OmitSubcommandPrefixes, Positional
 
 from dvis.kinds.saes.options import TrainOptions
 from dvis.models.torch_guard import needing_torch
 
-Command = Annotated[TrainOptions, tyro.conf.subcommand("train")]
+
+@dataclass(frozen=True, kw_only=True)
+class ExportOptions:
+    """Write an autoencoder as a folder that SAELens reads: safetensors and a configuration.
+
+    Parameters
+    ----------
+    store
+        A store's folder or URL.
+    folder
+        Where to write it.
+    layer
+        Whose activations it is of.
+    name
+        Its name, where the layer has several.
+    run
+        Its run (default: the store's).
+    checkpoint
+        Label of its checkpoint.
+    """
+
+    store: Positional[str]
+    folder: Positional[Path]
+    layer: str
+    name: str | None = None
+    run: str | None = None
+    checkpoint: str = "last"
 
 
-def sae(command: OmitSubcommandPrefixes[Command]) -> int:
-    """Sparse autoencoders of activations: train."""
+@dataclass(frozen=True, kw_only=True)
+class ImportOptions:
+    """Take an autoencoder of a folder that SAELens wrote.
+
+    Parameters
+    ----------
+    store
+        A store's folder, with measurements of the run.
+    folder
+        With sae_weights.safetensors and cfg.json.
+    layer
+        Whose activations it is of.
+    name
+        What it is called from now on.
+    checkpoint
+        Label of the checkpoint that it was trained at.
+    run
+        Its run (default: the only one).
+    overwrite
+        Replace what has the name and is of another kind, k or size.
+    """
+
+    store: Positional[Path]
+    folder: Positional[Path]
+    layer: str
+    name: str
+    checkpoint: str
+    run: str | None = None
+    overwrite: bool = False
+
+
+Command = (
+    Annotated[TrainOptions, tyro.conf.subcommand("train")]
+    | Annotated[ExportOptions, tyro.conf.subcommand("export")]
+    | Annotated[ImportOptions, tyro.conf.subcommand("import")]
+)
+
+
+def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="")]) -> int:
+    """Sparse autoencoders of activations that a store keeps: train, export, import.
+
+    Parameters
+    ----------
+    command
+        What to do.
+    """
     with needing_torch("sae"):
+        from dvis.kinds.saes.measure.stored import export_sae, import_sae
         from dvis.kinds.saes.plan import train_saes
-    report = train_saes(command, progress=True)
-    for line in report.lines():
+
+    if isinstance(command, ExportOptions):
+        print(
+            export_sae(
+                command.store,
+                command.folder,
+                command.layer,
+                command.name,
+                command.run,
+                checkpoint=command.checkpoint,
+            )
+        )
+        return 0
+    if isinstance(command, ImportOptions):
+        import_sae(
+            command.store,
+            command.folder,
+            command.layer,
+            command.name,
+            command.run,
+            checkpoint=command.checkpoint,
+            overwrite=command.overwrite,
+        )
+        print(f"{command.store}, {command.layer}/{command.name}: {command.checkpoint} taken")
+        return 0
+    for line in train_saes(command, progress=True).lines():
         print(line)
     return 0

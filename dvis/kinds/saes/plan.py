@@ -18,10 +18,11 @@ import xarray as xr
 from dvis.disk import remove_tree, write_lock
 from dvis.kinds.activations.loader import ActivationRows
 from dvis.kinds.activations.read import activations, entry_of
-from dvis.kinds.saes.measure.autoencoder import Autoencoder
+from dvis.kinds.saes.measure.stored import autoencoder_at, committed
 from dvis.kinds.saes.measure.training import Trained, train
 from dvis.kinds.saes.options import PassOptions, SaeOptions, TrainOptions
-from dvis.kinds.saes.words import KIND, LATENT, LOG_STEP, WEIGHTS, group_name, sae_words
+from dvis.kinds.saes.read import saes
+from dvis.kinds.saes.words import KIND, LATENT, LOG_STEP, group_name, sae_words
 from dvis.names import parse_checkpoint
 from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, Status, did_you_mean
 from dvis.store.contents import Entry, contents, open_group
@@ -79,17 +80,17 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
             name: _opened(store, model, entry, options, name, each, kept)
             for name, each in wanted.items()
         }
-        before: dict[str, str] = {}
+        before: str | None = None
         for label in labels:
             lacking = [name for name in wanted if not _is_there(groups[name], label, weights)]
             at = _Place(store, model, entry.run, label, weights[label])
             if lacking:
-                trained = _trained(options, entry, at, lacking, wanted, groups, before, progress)
+                trained = _trained(options, entry, at, lacking, wanted, before, progress)
                 for name, each in zip(lacking, trained, strict=True):
                     _keep(groups[name], at, each)
                 report.n_measured += len(lacking)
             _forget_state(at, options, entry.name)
-            before = dict.fromkeys(wanted, label)
+            before = label
     return report
 
 
@@ -120,13 +121,6 @@ def chosen_checkpoints(kept: xr.Dataset, wanted: Sequence[str]) -> list[str]:
         if each not in there:
             raise KeyError(did_you_mean(CHECKPOINT, each, there, "the activations"))
     return [label for label in there if label in asked]
-
-
-def stored_autoencoder(group: Group, label: str) -> Autoencoder:
-    """The autoencoder of a checkpoint, out of its group."""
-    row = group.rows[CHECKPOINT][label]
-    arrays = {name: np.asarray(group.array(name)[row]) for name in WEIGHTS}
-    return Autoencoder(**arrays, kind=group.attrs["kind"], k=int(group.attrs["k"]))
 
 
 def _name(name: str, layer: str) -> str:
@@ -212,15 +206,15 @@ def _trained(
     at: _Place,
     lacking: Sequence[str],
     wanted: dict[str, SaeOptions],
-    groups: dict[str, Group],
-    before: dict[str, str],
+    before: str | None,
     progress: bool,
 ) -> list[Trained]:
     """Autoencoders of a checkpoint, trained over one pass of its rows."""
     rows = _rows(options, entry, at.label)
     warm = None
     if options.warm_start and before:
-        warm = [stored_autoencoder(groups[name], before[name]) for name in lacking]
+        stored = (saes(at.store, options.layer, name, at.run) for name in lacking)
+        warm = [autoencoder_at(each, before) for each in stored]
     over = PassOptions(
         n_steps=options.n_steps,
         log_every=options.log_every,
@@ -245,19 +239,12 @@ def _rows(options: TrainOptions, entry: Entry, label: str) -> ActivationRows:
 
 def _keep(group: Group, at: _Place, trained: Trained) -> None:
     """Write a trained autoencoder, and its status after everything else."""
-    one = trained.autoencoder
-    result = xr.Dataset(
+    result = committed(trained.autoencoder, at.label).assign(
         {
-            "encoder": ((CHECKPOINT, LATENT, CHANNEL), one.encoder[None]),
-            "decoder": ((CHECKPOINT, LATENT, CHANNEL), one.decoder[None]),
-            "encoder_bias": ((CHECKPOINT, LATENT), one.encoder_bias[None]),
-            "decoder_bias": ((CHECKPOINT, CHANNEL), one.decoder_bias[None]),
-            "threshold": ((CHECKPOINT, LATENT), one.threshold[None]),
             "scale": (CHECKPOINT, np.array([trained.scale])),
             f"{SOURCE}/weights": (CHECKPOINT, np.array([at.weights], np.uint64)),
             **{name: ((CHECKPOINT, LOG_STEP), log[None]) for name, log in trained.log.items()},
-        },
-        {CHECKPOINT: [at.label], LOG_STEP: trained.log_step},
+        }
     )
     with writing(at.store, at.model, at.run, KIND):
         group.commit(result)

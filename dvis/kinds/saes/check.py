@@ -1,0 +1,30 @@
+"""Do autoencoders keep their promises: all weights of one that is there are numbers.
+
+Parts of a group as they lie on disk in, what is wrong with them out.
+"""
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from dvis.kinds.saes.words import LOGGED, WEIGHTS
+from dvis.schema import Status
+from dvis.store.faults import Block, Fault, part_faults
+from dvis.store.group import Group
+
+
+def sae_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
+    """Faults of a group of autoencoders beyond its schema and labels."""
+    yield from part_faults(group, place, progress, says=_said_of)
+
+
+def _said_of(block: Block) -> Iterator[tuple[np.ndarray, str]]:
+    is_complete = block.status == Status.COMPLETE
+    for name in (*WEIGHTS, "scale"):
+        is_whole = np.isfinite(block.values[name]).all(-1)
+        yield is_complete & ~is_whole, f"is complete, but not all of its {name} is finite"
+    for name in LOGGED:
+        log = block.values[name]
+        if log.shape[-1]:  # one that came from elsewhere has none
+            lacks_log = ~np.isfinite(log).any(-1)
+            yield is_complete & lacks_log, f"is complete, but has no {name} of its training"
