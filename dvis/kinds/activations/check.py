@@ -25,6 +25,8 @@ def activation_faults(group: Group, place: str, progress: bool) -> Iterator[Faul
 
 
 def _file_faults(group: ActivationGroup, place: str, progress: bool) -> Iterator[Fault]:
+    if not group.keeps_values:
+        return
     status = np.asarray(group.array("status")[:])
     blocks = np.argwhere(status == Status.COMPLETE)
     labels = {row: label for label, row in group.rows[CHECKPOINT].items()}

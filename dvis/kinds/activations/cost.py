@@ -12,6 +12,8 @@ from dvis.kinds.activations.layers import KeptLayer
 from dvis.kinds.activations.measure import BlockTask
 from dvis.kinds.activations.options import bytes_of
 from dvis.kinds.activations.survey import Survey
+from dvis.kinds.activations.top import N_BINS
+from dvis.kinds.activations.words import VALUES
 from dvis.models.data.fixed_images import FixedImages
 
 _TIMED_BATCHES = 2
@@ -63,10 +65,11 @@ def cost_lines(survey: Survey) -> list[str]:
             f"{in_bytes(size)}, {took} alone"
         )
     took = in_time(_seconds(survey, every))
-    files = len(survey.layers) * survey.n_blocks * n_checkpoints
+    n_files = len(survey.layers) * survey.n_blocks * n_checkpoints
+    files = f" in {n_files:,} files" if VALUES in survey.options.keep else ""
     return [
         *lines,
-        f"in all: {n_rows:,} rows, {in_bytes(n_bytes)} in {files:,} files, {took} in one process; "
+        f"in all: {n_rows:,} rows, {in_bytes(n_bytes)}{files}, {took} in one process; "
         "nothing was written",
     ]
 
@@ -101,8 +104,16 @@ def in_time(seconds: float) -> str:
 
 def _bytes_of(survey: Survey, layer: KeptLayer) -> int:
     """Bytes of a layer at all checkpoints; the last file of each is as long as the others."""
-    files = survey.measurement(writes=False).files[survey.layers.index(layer)]
-    return files.n_bytes * survey.n_blocks * len(survey.run.checkpoints)
+    options = survey.options
+    n_bytes = 0
+    if VALUES in options.keep:
+        block = survey.block_samples * layer.n_tokens * layer.n_channels
+        n_bytes += block * np.dtype(options.dtype).itemsize * survey.n_blocks
+    if options.n_top:
+        of_image = 8 + layer.n_tokens  # its place and value, and its map
+        of_bins = 4 * N_BINS * survey.n_blocks
+        n_bytes += layer.n_channels * (2 * options.n_top * of_image + of_bins)
+    return n_bytes * len(survey.run.checkpoints)
 
 
 def _seconds(survey: Survey, parts: tuple[int, ...]) -> float:

@@ -20,6 +20,7 @@ import numpy as np
 from dvis.kinds.activations.half import take_as_float32
 from dvis.kinds.activations.read import entry_of
 from dvis.kinds.activations.stored_blocks import StoredBlocks, stored_blocks
+from dvis.kinds.activations.words import VALUES
 from dvis.schema import CHECKPOINT, SOURCE, Status, counted, did_you_mean
 from dvis.store.contents import Entry, StoreLike, open_group, read_contents, resolve
 from dvis.store.datasets import SAMPLE, open_dataset
@@ -140,6 +141,11 @@ class ActivationRows:
         resolved = resolve(store, None)
         entry = entry_of(read_contents(resolved, str(store)), layer, name, run)
         group: Any = open_group(resolved, entry)
+        if VALUES not in group:
+            raise ValueError(
+                f"{entry.name!r} keeps top images alone, of which nothing can be trained: run "
+                "`dvis activations` with --keep values, under another --name"
+            )
         row = _row_of(group, checkpoint, entry)
         samples = open_dataset(resolved, str(entry.attrs["dataset"]))
         samples = samples.sel({SAMPLE: np.array(np.asarray(group[SAMPLE][:]).tolist(), str)})

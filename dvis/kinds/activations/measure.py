@@ -14,8 +14,9 @@ import xarray as xr
 from torch import Tensor, nn
 
 from dvis.kinds.activations.layers import KeptLayer
+from dvis.kinds.activations.top import Top, histogram_of
 from dvis.kinds.activations.value_files import Lock, ValueFiles
-from dvis.kinds.activations.words import BLOCK, TOKEN, VALUES, Dtype
+from dvis.kinds.activations.words import BIN, BLOCK, HISTOGRAM, RANK, TOKEN, TOP, VALUES, Dtype
 from dvis.models.data.fixed_images import FixedImages, forget_prepared
 from dvis.models.hooks import stopping
 from dvis.models.mixing import why_alone
@@ -71,8 +72,10 @@ class ActivationMeasurement:
         Numbers as they are kept.
     batch_size : int
         Images in one forward pass.
+    n_top : int
+        Top images of a channel that are found; 0 for none.
     files : tuple of ValueFiles, (layer,)
-        Where values lie.
+        Where values lie; without, they are not kept.
     lock : Lock, optional
         By which a process knows whether it reaches them; without, values are handed back.
     """
@@ -82,6 +85,7 @@ class ActivationMeasurement:
     block_samples: int
     dtype: Dtype
     batch_size: int
+    n_top: int = 0
     files: tuple[ValueFiles, ...] = field(default=(), compare=False)
     lock: Lock | None = field(default=None, compare=False)
 
@@ -111,9 +115,10 @@ class ActivationMeasurement:
         Returns
         -------
         Dataset
-            `error` (layer), and what `of_layer` takes out of it: of each layer `sum` and
-            `sum_of_squares` (channel), float64, `count`, and `values` (sample, token, channel),
-            unless they are written.
+            `error` (layer), and what `of_layer` and `top_of` take out of it: of each layer `sum`
+            and `sum_of_squares` (channel), float64, `count`, and `values` (sample, token, channel),
+            unless they are written; `top_sample`, `top_value` and `top_map` (channel, rank, ...)
+            and `histogram` (channel, bin), where top images are kept.
 
         Raises
         ------
@@ -125,7 +130,8 @@ class ActivationMeasurement:
         kept = {layer.name: _Kept.of(layer, len(samples), self.dtype) for layer in layers}
         why = self._pass(model, samples, layers, kept)
         errors = [kept[layer.name].error(layer.name) for layer in layers]
-        is_written = start is not None and self.lock is not None and self.lock.is_in_reach
+        is_reached = self.lock is not None and self.lock.is_in_reach
+        is_written = bool(self.files) and start is not None and is_reached
         variables: dict[str, Any] = {"error": (LAYER, np.array(errors, object))}
         for i, (layer, part) in enumerate(zip(layers, task.parts, strict=True)):
             of_layer = kept[layer.name]
@@ -135,7 +141,10 @@ class ActivationMeasurement:
             elif is_written:
                 assert start is not None
                 self.files[part].write(int(start[i]), task.block, values)
-            variables |= packed(i, of_layer.sums, None if is_written else values)
+            is_handed = bool(self.files) and not is_written
+            variables |= packed(i, of_layer.sums, values if is_handed else None)
+            if self.n_top:
+                variables |= packed_top(i, values, samples.start, self.n_top)
         return xr.Dataset(variables, attrs={NOTES: [why] if why else []})
 
     def _pass(
@@ -216,6 +225,23 @@ def packed(
     return variables
 
 
+def packed_top(number: int, values: np.ndarray, first: int, n_top: int) -> dict[str, Any]:
+    """Variables of the top images of one of a result's layers, and its histogram."""
+    dims = (f"{CHANNEL}_{number}", RANK)
+    top = Top.of(values, first, n_top)
+    return {
+        f"top_sample_{number}": (dims, top.sample),
+        f"top_value_{number}": (dims, top.value),
+        f"top_map_{number}": ((*dims, f"{TOKEN}_{number}"), top.map),
+        f"{HISTOGRAM}_{number}": ((f"{CHANNEL}_{number}", BIN), histogram_of(values)),
+    }
+
+
+def top_of(result: xr.Dataset, number: int) -> Top:
+    """The top images of one of a result's layers."""
+    return Top(*(result[f"{name}_{number}"].values for name in TOP))
+
+
 def of_layer(result: xr.Dataset, number: int, task: BlockTask, count: int) -> xr.Dataset:
     """One of a result's layers, (block,), as its group has it."""
     names = ("sum", "sum_of_squares")
@@ -225,6 +251,9 @@ def of_layer(result: xr.Dataset, number: int, task: BlockTask, count: int) -> xr
     if f"{VALUES}_{number}" in result:
         values = result[f"{VALUES}_{number}"].values[None]
         variables[VALUES] = ((BLOCK, SAMPLE, TOKEN, CHANNEL), values)
+    if f"{HISTOGRAM}_{number}" in result:
+        counts = result[f"{HISTOGRAM}_{number}"].values[None]
+        variables[HISTOGRAM] = ((BLOCK, CHANNEL, BIN), counts)
     error = result["error"].values[number : number + 1]
     variables["error"] = (BLOCK, error)
     variables["count"] = (BLOCK, np.where(error == "", count, 0))

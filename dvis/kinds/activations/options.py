@@ -9,7 +9,7 @@ from typing import Annotated
 
 import tyro
 
-from dvis.kinds.activations.words import Dtype
+from dvis.kinds.activations.words import KEEP, VALUES, Dtype, n_top_of
 from dvis.models.data_options import DataOptions
 from dvis.sweep.place import RunOptions, at_least
 
@@ -33,6 +33,10 @@ class ActivationOptions(RunOptions, DataOptions):
         for a layer, the same of every sample and checkpoint.
     dtype
         Numbers as they are stored. float16 ends at 65504: activations beyond 30000 are refused.
+    keep
+        What is kept: values; and top:64, so many images that drive each channel most, by their
+        maximum over tokens, with maps, and a histogram of each channel. top:64 alone takes little
+        room. Both: --keep values top:64.
     seed
         Seed of the choice of n_images and of random tokens.
     batch_size
@@ -48,6 +52,7 @@ class ActivationOptions(RunOptions, DataOptions):
     layers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--layer-names"])]
     tokens: str = "all"
     dtype: Dtype = "float16"
+    keep: tuple[str, ...] = (VALUES,)
     seed: int = 0
     batch_size: int | None = None
     name: str | None = None
@@ -64,6 +69,12 @@ class ActivationOptions(RunOptions, DataOptions):
             raise ValueError(
                 f"tokens is {self.tokens!r}; give all, cls, mean, or random:16 for 16 of them"
             )
+        stray = [each for each in self.keep if not KEEP.fullmatch(each)]
+        if stray or not self.keep:
+            raise ValueError(
+                f"keep is {' '.join(stray) or 'empty'}; give values, top:64 for the 64 top images "
+                "of each channel, or both"
+            )
         for option in ("n_images", "batch_size", "image_size"):
             at_least(option, getattr(self, option), 1)
         at_least("seed", self.seed, 0)
@@ -77,6 +88,11 @@ class ActivationOptions(RunOptions, DataOptions):
         """Tokens to be drawn; None where they are not."""
         match = _TOKENS.fullmatch(self.tokens)
         return int(match["n"]) if match and match["n"] else None
+
+    @property
+    def n_top(self) -> int:
+        """Top images of a channel that are kept; 0 where none are."""
+        return n_top_of(self.keep)
 
     @property
     def called(self) -> str:

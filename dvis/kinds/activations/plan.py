@@ -14,7 +14,8 @@ from dvis.kinds.activations.options import ActivationOptions
 from dvis.kinds.activations.record import LayersRecorder
 from dvis.kinds.activations.samples import duplicates, samples_of
 from dvis.kinds.activations.survey import Survey, surveyed
-from dvis.kinds.activations.words import BLOCK, TOKEN, activation_words, group_name
+from dvis.kinds.activations.top import N_BINS, lower_edges
+from dvis.kinds.activations.words import BIN, BLOCK, RANK, SLOT, TOKEN, activation_words, group_name
 from dvis.models.model_reference import model_name
 from dvis.schema import CHANNEL
 from dvis.store.datasets import SAMPLE, has_dataset, keep_dataset, open_dataset
@@ -102,10 +103,12 @@ def _planned(survey: Survey, notes: tuple[str, ...]) -> Plan:
 
 def _plan_of_layer(survey: Survey, layer: KeptLayer, measurement: ActivationMeasurement) -> Plan:
     options, images = survey.options, survey.images
+    columns = {**layer.columns, **({"bin_low": lower_edges()} if options.n_top else {})}
     return Plan(
         model=options.model,
         words=activation_words(
             options.dtype,
+            options.keep,
             block_samples=survey.block_samples,
             n_tokens=layer.n_tokens,
             n_channels=layer.n_channels,
@@ -122,6 +125,7 @@ def _plan_of_layer(survey: Survey, layer: KeptLayer, measurement: ActivationMeas
             "tokens": options.tokens,
             **({} if options.n_random is None else {"seed": options.seed}),
             "dtype": options.dtype,
+            "keep": list(options.keep),
             "block_samples": survey.block_samples,
             "n_all_tokens": layer.n_all,
             "classes": list(images.images.classes),
@@ -131,8 +135,13 @@ def _plan_of_layer(survey: Survey, layer: KeptLayer, measurement: ActivationMeas
             TOKEN: range(layer.n_tokens),
             CHANNEL: range(layer.n_channels),
             BLOCK: range(survey.n_blocks),
+            **(_labels_of_top(options.n_top) if options.n_top else {}),
         },
-        columns={name: dict(enumerate(of.tolist())) for name, of in layer.columns.items()},
+        columns={name: dict(enumerate(of.tolist())) for name, of in columns.items()},
         model_input=survey.model_input,
         unit="block",
     )
+
+
+def _labels_of_top(n_top: int) -> dict[str, range]:
+    return {SLOT: range(2), RANK: range(n_top), BIN: range(N_BINS)}

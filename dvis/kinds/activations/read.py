@@ -4,6 +4,8 @@ A path, a URL or a Zarr store in, a lazy xarray Dataset out. Nothing here writes
 """
 
 import asyncio
+from collections.abc import Callable
+from functools import partial
 from typing import Any, Literal
 
 import numpy as np
@@ -11,9 +13,20 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
-from dvis.kinds.activations.words import BLOCK, KIND, group_name
+from dvis.kinds.activations.words import (
+    BIN,
+    BLOCK,
+    HISTOGRAM,
+    KIND,
+    RANK,
+    SLOT,
+    TOP,
+    TOP_SLOT,
+    group_name,
+)
 from dvis.schema import CHANNEL, CHECKPOINT, Status, counted, did_you_mean
 from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resolve
+from dvis.store.datasets import SAMPLE
 from dvis.store.reader import Reader
 
 _MOMENTS: dict[Literal["mean", "std"], str] = {
@@ -23,49 +36,90 @@ _MOMENTS: dict[Literal["mean", "std"], str] = {
 
 
 def _ready(dataset: xr.Dataset) -> xr.Dataset:
-    """The Dataset with its moments, which are computed when they are looked at."""
+    """The Dataset with its moments and top images, which are made when they are looked at."""
     dims = (CHECKPOINT, CHANNEL)
     moments = {
-        name: xr.Variable(
-            dims,
-            indexing.LazilyIndexedArray(_MomentArray(dataset, name)),
-            {"long_name": long_name, "units": "1"},
-        )
+        name: _made(dataset, dims, "float64", partial(_moment, dataset, name), long_name)
         for name, long_name in _MOMENTS.items()
     }
-    return dataset.assign(moments)
+    dataset = dataset.assign(moments)
+    return _with_top(dataset) if HISTOGRAM in dataset else dataset
 
 
-class _MomentArray(BackendArray):
-    """A moment (checkpoint, channel) of sums over blocks, for xarray to index before it is made."""
+def _with_top(dataset: xr.Dataset) -> xr.Dataset:
+    """The Dataset with the top images of the slot that is whole, their ids, and one histogram."""
+    slot = xr.DataArray(dataset[TOP_SLOT].values, dims=CHECKPOINT)
+    whole = {name: dataset[name].isel({SLOT: slot}) for name in TOP}
+    places = whole["top_sample"].variable
+    sample_ids = np.append(dataset[SAMPLE].values, "")
 
-    def __init__(self, dataset: xr.Dataset, moment: Literal["mean", "std"]) -> None:
-        names = ("sum", "sum_of_squares", "count")
-        self._sums = {name: dataset[name].variable for name in names}
-        self._moment = moment
-        self.shape = (dataset.sizes[CHECKPOINT], dataset.sizes[CHANNEL])
-        self.dtype = np.dtype("float64")
+    def ids(*key: Any) -> np.ndarray:
+        return np.asarray(sample_ids[places[key].values])  # -1 is the last, which is none
+
+    of_bins = (CHECKPOINT, CHANNEL, BIN)
+    counts = partial(_counts, dataset[HISTOGRAM].variable)
+    long_name = dataset[HISTOGRAM].attrs["long_name"]
+    made = {
+        "top_id": _made(
+            dataset, (CHECKPOINT, CHANNEL, RANK), sample_ids.dtype, ids, "id of the sample"
+        ),
+        HISTOGRAM: _made(dataset, of_bins, "int64", counts, long_name),
+    }
+    return dataset.drop_vars([*TOP, TOP_SLOT, HISTOGRAM, SLOT]).assign({**whole, **made})
+
+
+def _moment(
+    dataset: xr.Dataset, moment: Literal["mean", "std"], rows: Any, channels: Any
+) -> np.ndarray:
+    """A moment of some checkpoints and channels, out of sums over blocks."""
+    at = {CHECKPOINT: rows, CHANNEL: channels}
+    sums = (dataset[name].variable for name in ("sum", "sum_of_squares", "count"))
+    total, squares, count = (
+        each.isel({dim: at[dim] for dim in each.dims if dim in at}).sum(BLOCK, skipna=True)
+        for each in sums
+    )
+    n_rows = np.where(count.values > 0, count.values, np.nan)
+    n_rows = n_rows[..., None] if total.ndim > count.ndim else n_rows
+    mean: np.ndarray = total.values / n_rows
+    if moment == "mean":
+        return mean
+    return np.asarray(np.sqrt(np.clip(squares.values / n_rows - mean**2, 0, None)))
+
+
+def _counts(histogram: xr.Variable, rows: Any, channels: Any, bins: Any) -> np.ndarray:
+    """Numbers of values in bins, over all blocks."""
+    some = histogram.isel({CHECKPOINT: rows, CHANNEL: channels, BIN: bins})
+    return np.asarray(some.sum(BLOCK, dtype=np.int64).values)
+
+
+def _made(
+    dataset: xr.Dataset,
+    dims: tuple[str, ...],
+    dtype: Any,
+    make: Callable[..., np.ndarray],
+    long_name: str,
+) -> xr.Variable:
+    """A variable that is made when it is looked at, of an indexer for each dim."""
+    array = _MadeArray(tuple(dataset.sizes[dim] for dim in dims), np.dtype(dtype), make)
+    attrs = {"long_name": long_name, **({} if array.dtype.kind == "U" else {"units": "1"})}
+    return xr.Variable(dims, indexing.LazilyIndexedArray(array), attrs)
+
+
+class _MadeArray(BackendArray):
+    """Numbers that are not stored, for xarray to index before they are made."""
+
+    def __init__(
+        self, shape: tuple[int, ...], dtype: np.dtype[Any], make: Callable[..., np.ndarray]
+    ) -> None:
+        self.shape, self.dtype, self._make = shape, dtype, make
 
     def __getitem__(self, key: indexing.ExplicitIndexer) -> Any:
         return indexing.explicit_indexing_adapter(
-            key, self.shape, indexing.IndexingSupport.OUTER, self._read
+            key, self.shape, indexing.IndexingSupport.OUTER, lambda each: self._make(*each)
         )
 
     async def async_getitem(self, key: indexing.ExplicitIndexer) -> Any:
         return await asyncio.to_thread(self.__getitem__, key)
-
-    def _read(self, key: tuple[Any, ...]) -> np.ndarray:
-        at = {CHECKPOINT: key[0], CHANNEL: key[1]}
-        total, squares, count = (
-            each.isel({dim: at[dim] for dim in each.dims if dim in at}).sum(BLOCK, skipna=True)
-            for each in self._sums.values()
-        )
-        n_rows = np.where(count.values > 0, count.values, np.nan)
-        n_rows = n_rows[..., None] if total.ndim > count.ndim else n_rows
-        mean: np.ndarray = total.values / n_rows
-        if self._moment == "mean":
-            return mean
-        return np.asarray(np.sqrt(np.clip(squares.values / n_rows - mean**2, 0, None)))
 
 
 READER = Reader(kind=KIND, noun="activations", made_by="dvis activations", ready=_ready)
@@ -111,6 +165,11 @@ def activations(
         - `mean`, `std` (checkpoint, channel), float64, over the samples and tokens that are there;
         - `status`, uint8, and `count` (checkpoint, block), and `sum` and `sum_of_squares`
           (checkpoint, block, channel), float64, of `attrs["block_samples"]` samples each;
+        - where `--keep top:64` was asked for, `top_value`, float32, `top_id` and `top_sample`,
+          place in the set (checkpoint, channel, rank), of the samples with the highest maxima over
+          tokens, the highest first, each once; `top_map` (checkpoint, channel, rank, token),
+          uint8, their activations as shares of `top_value`, 255 for all of it; and `histogram`
+          (checkpoint, channel, bin), numbers of values from `bin_low` on;
         - coordinates `sample`, ids; `row` and `column` (token), -1 where a token has no place on
           the map; `is_special` (token), of class and register tokens; `place` (token), its number
           among all of the layer's, -1 of their mean; and those of checkpoints, as `dvis.open` has

@@ -1,20 +1,27 @@
 """Where activations go: a group for each layer, which one sweep fills together."""
 
 from collections.abc import Mapping
+from functools import reduce
 from pathlib import Path
 from typing import Any, ClassVar
 
 import numpy as np
 import xarray as xr
 
+from dvis.disk import remove_tree, write_lock
 from dvis.kinds.activations.group import ActivationGroup
-from dvis.kinds.activations.measure import BlockTask, of_layer
-from dvis.schema import CHECKPOINT
+from dvis.kinds.activations.measure import BlockTask, of_layer, top_of
+from dvis.kinds.activations.top import Top
+from dvis.kinds.activations.words import VALUES
+from dvis.schema import CHECKPOINT, group_path
 from dvis.store.group import Group
+from dvis.store.writer import STORE_LOCK
 from dvis.sweep.place import Place
 from dvis.sweep.plan import Plan
 from dvis.sweep.record import GroupRecorder
 from dvis.sweep.run_facts import RunFacts
+
+_MOST_WAITING = 32  # blocks whose top images are written together
 
 
 class LayerRecorder(GroupRecorder):
@@ -36,6 +43,7 @@ class LayersRecorder:
         self.plans = plans
         self._recorders: list[LayerRecorder] = []
         self._kept_as_they_are: list[set[str]] = []
+        self._waiting: dict[tuple[int, str], list[tuple[BlockTask, xr.Dataset, Top]]] = {}
 
     def open(self, _plan: Plan, store: Path, run: RunFacts, place: Place) -> "LayersRecorder":
         """Make room in every group.
@@ -45,6 +53,7 @@ class LayersRecorder:
         ValueError
             When a group has other settings, and is not to be overwritten.
         """
+        self._remove_half_made(store, place.run)
         self._recorders = [LayerRecorder.open(each, store, run, place) for each in self.plans]
         for recorder in self._recorders:
             # Blocks of a checkpoint are of one and the same weights: none is added to old ones.
@@ -54,6 +63,14 @@ class LayersRecorder:
             }
             self._kept_as_they_are.append(others)
         return self
+
+    def _remove_half_made(self, store: Path, run: str) -> None:
+        """Remove what a killed writer left of groups, which whoever makes another would find."""
+        with write_lock(store, STORE_LOCK):
+            for plan in self.plans:
+                folder = store / group_path(run, plan.words.kind, plan.name)
+                if not (folder / "zarr.json").exists():
+                    remove_tree(folder, root=store)
 
     @property
     def kept(self) -> Mapping[str, int]:
@@ -79,16 +96,41 @@ class LayersRecorder:
         )
 
     def record(self, label: str, task: BlockTask, result: xr.Dataset) -> list[str]:
-        """Put a block into the groups of its layers; return what is to be said of it."""
+        """Put a block into the groups of its layers; return what is to be said of it.
+
+        Blocks with top images wait for others, whose top images are written together with theirs:
+        what waits has no status yet, and is measured again after a kill.
+        """
         said = []
         for number, part in enumerate(task.parts):
-            recorder = self._recorders[part]
-            of_group: Any = recorder.group
-            block_samples, n_tokens, _ = of_group.files.block
-            n_samples = min(block_samples, of_group.n_samples - task.block * block_samples)
-            dataset = of_layer(result, number, task, n_samples * n_tokens)
-            said += recorder.record(label, _one(task), dataset)
+            group = self._group(part)
+            dataset = of_layer(result, number, task, group.n_values(task.block))
+            if not group.n_top or dataset["error"].values[0]:
+                said += self._recorders[part].record(label, _one(task), dataset)
+                continue
+            waiting = self._waiting.setdefault((part, label), [])
+            waiting.append((task, dataset, top_of(result, number)))
+            if len(waiting) >= _MOST_WAITING or VALUES in dataset:
+                said += self._settle(part, label)
         return said
+
+    def _settle(self, part: int, label: str) -> list[str]:
+        """Put blocks that wait into the group of a layer, after their top images."""
+        waiting = self._waiting.pop((part, label))
+        group = self._group(part)
+        row = group.rows[CHECKPOINT][label]
+        group.put_top(row, reduce(Top.merged, [of for _, _, of in waiting], group.top(row)))
+        recorder = self._recorders[part]
+        return [
+            text
+            for task, dataset, _ in waiting
+            for text in recorder.record(label, _one(task), dataset)
+        ]
+
+    def _group(self, part: int) -> ActivationGroup:
+        group = self._recorders[part].group
+        assert isinstance(group, ActivationGroup)
+        return group
 
     def fail(self, label: str, task: BlockTask, error: str) -> None:
         """Mark a block failed in the groups of its layers; what is there is kept."""
@@ -96,7 +138,9 @@ class LayersRecorder:
             self._recorders[part].fail(label, _one(task), error)
 
     def close(self) -> None:
-        """Nothing more is to be done."""
+        """Put what waits into its groups."""
+        for part, label in [*self._waiting]:
+            self._settle(part, label)
 
 
 def _one(task: BlockTask) -> BlockTask:

@@ -13,7 +13,7 @@ from dvis.kinds.activations.layers import KeptLayer, kept_layer, named_layers
 from dvis.kinds.activations.measure import ActivationMeasurement
 from dvis.kinds.activations.options import ActivationOptions
 from dvis.kinds.activations.value_files import Lock, ValueFiles
-from dvis.kinds.activations.words import KIND, group_name, samples_in_block
+from dvis.kinds.activations.words import KIND, VALUES, group_name, samples_in_block
 from dvis.models.data import load_images
 from dvis.models.data.fixed_images import FixedImages
 from dvis.models.devices import find_device
@@ -93,7 +93,8 @@ class Survey:
             block_samples=self.block_samples,
             dtype=options.dtype,
             batch_size=options.batch_size or default,
-            files=files,
+            n_top=options.n_top,
+            files=files if VALUES in options.keep else (),
             lock=Lock.of_this_process(store, f"{options.run}/{KIND}") if writes else None,
         )
 
