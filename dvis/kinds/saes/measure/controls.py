@@ -61,7 +61,7 @@ def with_controls(
     Dataset
         ev, mse, l0, l1, cosine, n_dead, n_dense, n_often (control), as of `reconstruction`;
         mean_max_cosine, mean_matched_cosine, share_alike (control): of the autoencoder's decoder
-        with each other one, as of `agreement`. Controls are
+        with each other one, as of `agreement`, over latents that fire. Controls are
 
         - "value": the autoencoder;
         - "random dictionary": random unit directions, that encode and decode with as many active
@@ -98,10 +98,11 @@ def with_controls(
     trained = train(rows, list(wanted.values()), steps, state=state)
     others = {RANDOM_DICTIONARY: random}
     others |= {name: one.autoencoder for name, one in zip(wanted, trained, strict=True)}
-    found = [_scalars(value, summarized(autoencoder.decoder, autoencoder.decoder))]
+    own = _live(autoencoder, value)
+    found = [_scalars(value, summarized(own, own))]
     for other in others.values():
-        alike = summarized(autoencoder.decoder, other.decoder)
-        found.append(_scalars(reconstruction(other, held_out), alike))
+        measured = reconstruction(other, held_out)
+        found.append(_scalars(measured, summarized(own, _live(other, measured))))
     both = xr.concat(found, dim=CONTROL, combine_attrs="no_conflicts")
     for variable in both.data_vars.values():
         variable.attrs[EXCHANGEABLE] = _EXCHANGED
@@ -176,6 +177,12 @@ def _sample(rows: Rows) -> NDArray[np.float32]:
     while sum(map(len, batches)) < wanted:
         batches.append(rows.batch(len(batches)))
     return np.concatenate(batches)[:wanted]
+
+
+def _live(autoencoder: Autoencoder, found: xr.Dataset) -> NDArray[np.float32]:
+    """A decoder, (latent, channel), with zeros for latents that never fire."""
+    is_live = found["frequency"].values > 0
+    return np.where(is_live[:, None], autoencoder.decoder, np.float32(0))
 
 
 def _scalars(found: xr.Dataset, alike: dict[str, float]) -> xr.Dataset:
