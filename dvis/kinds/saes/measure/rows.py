@@ -1,7 +1,7 @@
 """Rows of activations that an autoencoder trains on: what is asked of them; those of an array."""
 
 import hashlib
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from functools import cached_property
 from typing import Any, Protocol
 
@@ -40,6 +40,10 @@ class Rows(Protocol):
         """Text that differs where the rows do."""
 
     @property
+    def sample_ids(self) -> NDArray[Any]:
+        """Id of each sample, (sample,), text."""
+
+    @property
     def labels(self) -> NDArray[np.int64]:
         """Class of each sample, (sample,)."""
 
@@ -69,13 +73,15 @@ class ArrayRows:
         Class of each sample (default: all of class 0).
     classes : tuple of str
         Names of the classes (default: their numbers).
+    sample_ids : sequence of str, optional
+        Id of each sample (default: its number).
     seed : int
         Of the order of rows.
 
     Raises
     ------
     ValueError
-        When the array has other dims, is empty, or the labels do not fit it.
+        When the array has other dims, is empty, or the labels or ids do not fit it.
     """
 
     def __init__(
@@ -85,6 +91,7 @@ class ArrayRows:
         batch_size: int = 4096,
         labels: ArrayLike | None = None,
         classes: tuple[str, ...] = (),
+        sample_ids: Sequence[str] | None = None,
         seed: int = 0,
     ) -> None:
         array = np.ascontiguousarray(values, dtype=np.float32)
@@ -98,6 +105,13 @@ class ArrayRows:
         self._values = array[:, None, :] if array.ndim == 2 else array
         self._batch_size, self._seed = batch_size, seed
         self._order: tuple[int, NDArray[np.int64]] = (-1, np.empty(0, np.int64))
+        ids = list(map(str, range(self.n_samples))) if sample_ids is None else list(sample_ids)
+        if len(set(ids)) != self.n_samples or len(ids) != self.n_samples:
+            raise ValueError(
+                f"{len(ids)} ids, {len(set(ids))} of them different, for {self.n_samples} samples; "
+                "give each its own"
+            )
+        self.sample_ids = np.array(ids)
         self.labels = self._checked_labels(labels)
         self.classes = classes or tuple(map(str, range(int(self.labels.max()) + 1)))
         if self.labels.min() < 0 or self.labels.max() >= len(self.classes):
