@@ -168,7 +168,10 @@ def store_of(dataset: xr.Dataset, instead: str) -> tuple[StoreLike, Contents]:
 def with_metrics(
     dataset: xr.Dataset, store: StoreLike, run: str, training: dict[str, str]
 ) -> xr.Dataset:
-    """The Dataset, and the numbers of its checkpoints that the training kept, by label."""
+    """The Dataset, and the numbers of its checkpoints that the training kept, by label.
+
+    One that bears the name of something measured is called `training_...`.
+    """
     if run not in training:
         return dataset
     kept = xr.open_zarr(store, group=training[run], chunks=None, consolidated=True).load()
@@ -177,7 +180,8 @@ def with_metrics(
     metrics = {}
     for name, variable in kept.data_vars.items():
         values = np.append(variable.values, np.nan)[order]
-        metrics[name] = (CHECKPOINT, values, variable.attrs)
+        called = f"training_{name}" if name in dataset.variables else name
+        metrics[called] = (CHECKPOINT, values, variable.attrs)
     return dataset.assign(metrics)
 
 

@@ -7,7 +7,7 @@ from collections.abc import Iterator
 
 import numpy as np
 
-from dvis.kinds.saes.words import LOGGED, WEIGHTS
+from dvis.kinds.saes.words import LOGGED, WEIGHTS, is_evaluation
 from dvis.schema import Status
 from dvis.store.faults import Block, Fault, part_faults
 from dvis.store.group import Group
@@ -15,7 +15,8 @@ from dvis.store.group import Group
 
 def sae_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
     """Faults of a group of autoencoders beyond its schema and labels."""
-    yield from part_faults(group, place, progress, says=_said_of)
+    says = None if is_evaluation(group.attrs) else _said_of
+    yield from part_faults(group, place, progress, says=says)
 
 
 def _said_of(block: Block) -> Iterator[tuple[np.ndarray, str]]:

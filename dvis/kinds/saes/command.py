@@ -1,4 +1,4 @@
-"""The command `sae` and its subcommands: train, export, import."""
+"""The command `sae` and its subcommands: train, evaluate, export, import."""
 
 from dataclasses import dataclass
 from pathlib import Path
@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import OmitSubcommandPrefixes, Positional
 
-from dvis.kinds.saes.options import TrainOptions
+from dvis.kinds.saes.options import EvaluateOptions, TrainOptions
 from dvis.models.torch_guard import needing_torch
 
 
@@ -72,13 +72,14 @@ class ImportOptions:
 
 Command = (
     Annotated[TrainOptions, tyro.conf.subcommand("train")]
+    | Annotated[EvaluateOptions, tyro.conf.subcommand("evaluate")]
     | Annotated[ExportOptions, tyro.conf.subcommand("export")]
     | Annotated[ImportOptions, tyro.conf.subcommand("import")]
 )
 
 
 def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="")]) -> int:
-    """Sparse autoencoders of activations that a store keeps: train, export, import.
+    """Sparse autoencoders of activations that a store keeps: train, evaluate, export, import.
 
     Parameters
     ----------
@@ -88,6 +89,7 @@ def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
     with needing_torch("sae"):
         from dvis.kinds.saes.measure.stored import export_sae, import_sae
         from dvis.kinds.saes.plan import train_saes
+        from dvis.kinds.saes.plan_evaluation import evaluate_saes
 
     if isinstance(command, ExportOptions):
         print(
@@ -113,6 +115,10 @@ def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
         )
         print(f"{command.store}, {command.layer}/{command.name}: {command.checkpoint} taken")
         return 0
-    for line in train_saes(command, progress=True).lines():
+    if isinstance(command, EvaluateOptions):
+        report = evaluate_saes(command, progress=True)
+    else:
+        report = train_saes(command, progress=True)
+    for line in report.lines():
         print(line)
     return 0

@@ -15,6 +15,8 @@ from tyro.conf import Positional
 SaeKind = Literal["batchtopk", "topk", "relu", "jumprelu"]
 Select = Literal["exact", "sampled"]
 Frozen = Literal["nothing", "encoder", "decoder"]
+Split = Literal["held_out", "train", "all"]
+Score = Literal["max", "mean", "sum"]
 
 MATRYOSHKA_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 _REFERENCE_RATE, _REFERENCE_WIDTH = 2e-4, 16384  # arXiv 2406.04093, section 3
@@ -293,6 +295,52 @@ class TrainOptions(SaeRecipe):
             ]
             said = [part for part, is_said in parts if is_said]
             yield "-".join([self.name or kind, *said]), options
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What to find out of trained autoencoders and their latents.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    layer
+        Whose activations they are of.
+    name
+        Their name, where the layer has several.
+    run
+        Their run (default: the store's).
+    checkpoints
+        At which checkpoints: labels, all, or last.
+    split
+        On which samples: held_out, one in ten, which training never saw; train; or all.
+    n_top
+        Images of highest score that are kept of each latent.
+    scores
+        How codes of an image's tokens make its score: max, mean, sum.
+    n_shuffles
+        Shuffles of the labels, beside which class statistics stand.
+    overwrite
+        Evaluate again what is there of another split or other numbers.
+    """
+
+    store: Positional[Path]
+    layer: str
+    name: str | None = None
+    run: str | None = None
+    checkpoints: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--checkpoint"])] = ("all",)
+    split: Split = "held_out"
+    n_top: int = 16
+    scores: tuple[Score, ...] = ("max",)
+    n_shuffles: int = 20
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("n_top", "n_shuffles"):
+            _above(name, getattr(self, name), 1)
+        if not self.scores or not self.checkpoints:
+            raise ValueError("no scores or no checkpoints given; give one or more of both")
 
 
 _ROWS = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[kMG]?)")

@@ -182,11 +182,12 @@ def _opened(
         )
         dims = {LATENT: range(n_latents), CHANNEL: range(n_channels), LOG_STEP: steps}
         group.grow([parse_checkpoint(label) for label in labels], dims)
-        group.write_column("step", _known_steps(kept))
+        group.write_column("step", known_steps(kept))
     return group
 
 
-def _known_steps(kept: xr.Dataset) -> dict[str, int]:
+def known_steps(kept: xr.Dataset) -> dict[str, int]:
+    """Training steps of a Dataset's checkpoints, by label, of those whose is known."""
     labels = [str(label) for label in kept[CHECKPOINT].values]
     steps = zip(labels, kept["step"].values.tolist(), strict=True)
     return {label: int(step) for label, step in steps if step >= 0}

@@ -7,9 +7,9 @@ from typing import Any
 
 import xarray as xr
 
-from dvis.kinds.saes.words import KIND, group_name
-from dvis.schema import did_you_mean
-from dvis.store.contents import StoreLike, read_contents, resolve
+from dvis.kinds.saes.words import KIND, group_name, is_evaluation
+from dvis.schema import SchemaError, did_you_mean
+from dvis.store.contents import Entry, StoreLike, read_contents, resolve
 from dvis.store.reader import Reader
 
 SAE_READER = Reader(kind=KIND, noun="sparse autoencoders", made_by="dvis sae train")
@@ -66,20 +66,71 @@ def saes(
     SchemaError
         When the store has no sparse autoencoders, or what is there is no dvis store.
     """
+    return _opened(path_or_url, layer, name, run, chunks, storage_options, is_evaluated=False)
+
+
+def latents(
+    path_or_url: StoreLike,
+    layer: str,
+    name: str | None = None,
+    run: str | None = None,
+    *,
+    chunks: Any = None,
+    storage_options: dict[str, Any] | None = None,
+) -> xr.Dataset:
+    """What was found of a layer's sparse autoencoders and their latents, in training order.
+
+    Parameters
+    ----------
+    path_or_url, layer, name, run, chunks, storage_options
+        As `saes` takes them.
+
+    Returns
+    -------
+    Dataset
+        Of the split of samples that `attrs["split"]` names, with
+
+        - `ev`, `mse`, `l0`, `l1`, `cosine` (checkpoint), float64, `n_dead`, `n_dense`, `n_often`,
+          int64: explained variance is about the mean, a ratio of sums;
+        - `frequency`, `mean`, `max` (checkpoint, latent), float64: of rows in which it fires, and
+          of its codes there;
+        - `top_sample`, ids, `top_value` (checkpoint, score, latent, rank), and `top_map` (and
+          token), uint8, on the scale `map_scale` of the latent: images of highest score, each once;
+        - `class_mean`, `class_rate`, `auroc` (checkpoint, latent, class), `best_class` and
+          `best_share`, `best_auroc`, `selectivity`, `entropy` (checkpoint, latent), and
+          `null_selectivity` and its like (checkpoint, shuffle, latent), of labels that are shuffled
+          over samples.
+
+    Raises
+    ------
+    FileNotFoundError, ImportError, KeyError, ValueError, SchemaError
+        As `saes` does.
+    """
+    return _opened(path_or_url, layer, name, run, chunks, storage_options, is_evaluated=True)
+
+
+def _opened(
+    path_or_url: StoreLike,
+    layer: str,
+    name: str | None,
+    run: str | None,
+    chunks: Any,
+    storage_options: dict[str, Any] | None,
+    *,
+    is_evaluated: bool,
+) -> xr.Dataset:
     store = resolve(path_or_url, storage_options)
     found = read_contents(store, str(path_or_url))
     if not found.of(KIND):
         SAE_READER.choose(found, run, name)  # which says what there is instead
     run = found.default_run(KIND) if run is None else run
-    entries = found.of(KIND, run)
-    if not entries:
+    if run not in found.runs(KIND):
         raise KeyError(did_you_mean("run", run, found.runs(KIND), found.name))
-    names = {
-        entry.name.removeprefix(group_name(layer, "")): entry
-        for entry in entries
-        if entry.attrs.get("layer") == layer
-    }
+    entries = [e for e in found.of(KIND, run) if is_evaluation(e.attrs) == is_evaluated]
     where = f"the sparse autoencoders of {found.name}, run {run!r}"
+    if not entries:
+        raise SchemaError(f"None of {where}, is evaluated yet; run `dvis sae evaluate`")
+    names = {_name_of(entry): entry for entry in entries if entry.attrs.get("layer") == layer}
     if not names:
         layers = dict.fromkeys(str(entry.attrs.get("layer")) for entry in entries)
         raise KeyError(did_you_mean("layer", layer, layers, where))
@@ -89,3 +140,10 @@ def saes(
     if chosen not in names:
         raise KeyError(did_you_mean("name", chosen, names, f"{where}, layer {layer!r}"))
     return SAE_READER.open_entry(store, found, names[chosen], chunks)
+
+
+def _name_of(entry: Entry) -> str:
+    """What autoencoders are called within their layer."""
+    if is_evaluation(entry.attrs):
+        return str(entry.attrs["evaluated"])
+    return entry.name.removeprefix(group_name(str(entry.attrs["layer"]), ""))

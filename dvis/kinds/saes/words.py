@@ -3,6 +3,10 @@
 {run}/saes/{layer}/{name}/    encoder, decoder (checkpoint, latent, channel); encoder_bias,
 threshold (checkpoint, latent); decoder_bias (checkpoint, channel); fvu, l0, ... (checkpoint,
 log_step); scale, status (checkpoint)
+
+{run}/saes/{layer}/{name}.evaluation/    ev, l0, ... (checkpoint); frequency, selectivity, ...
+(checkpoint, latent); top_sample, top_value (checkpoint, score, latent, rank), top_map (and token);
+class_mean, ... (checkpoint, latent, class); null_... (checkpoint, shuffle, latent); status
 """
 
 from collections.abc import Mapping
@@ -10,6 +14,7 @@ from typing import Any, Final
 
 import numpy as np
 
+from dvis.kinds.activations.words import TOKEN
 from dvis.schema import (
     CHANNEL,
     CHECKPOINT,
@@ -26,6 +31,7 @@ from dvis.schema import (
 KIND = "saes"
 LATENT: Final = "latent"
 LOG_STEP: Final = "log_step"
+SCORE, RANK, SHUFFLE, CLASS = "score", "rank", "shuffle", "class"
 WEIGHTS = ("encoder", "decoder", "encoder_bias", "decoder_bias", "threshold")
 LOGGED = {
     "fvu": "share of the variance that is not reconstructed",
@@ -34,6 +40,36 @@ LOGGED = {
     "learning_rate": "learning rate",
     "grad_norm": "norm of all gradients before they are clipped",
 }
+OF_ALL = {
+    "ev": "explained variance",
+    "mse": "mean squared error",
+    "l0": "active latents of a row",
+    "l1": "sum of a row's codes",
+    "cosine": "cosine of rows with their reconstructions",
+}
+COUNTS = {
+    "n_dead": "latents that never fire",
+    "n_dense": "latents above 0.1 of rows",
+    "n_often": "latents above 0.01 of rows",
+}
+OF_LATENT = {
+    "frequency": "share of rows in which it fires",
+    "mean": "mean code where it fires",
+    "max": "largest code",
+    "map_scale": "code that is 255 on its maps",
+}
+OF_CLASSES = {
+    "best_share": "share of its best class in all scores",
+    "best_auroc": "highest AUROC of any class",
+    "selectivity": "class selectivity",
+    "entropy": "entropy of classes",
+}
+OF_CLASS = {
+    "class_mean": "mean score of a class",
+    "class_rate": "share of a class that fires it",
+    "auroc": "AUROC of a class against the rest",
+}
+_MAPS_CHUNK, _TOKENS_CHUNK = 64, 1024
 _CHUNK_ITEMS = 2**23  # of float32: 32 MB
 _LOG_CHUNK = 1024
 
@@ -42,7 +78,12 @@ def words_of(attrs: Mapping[str, Any]) -> Words:
     """Words of the group with these attributes; without arrays where they say no layer."""
     if not isinstance(attrs.get("layer"), str):
         return Words(kind=KIND, arrays={})
-    return sae_words()
+    return evaluation_words() if is_evaluation(attrs) else sae_words()
+
+
+def is_evaluation(attrs: Mapping[str, Any]) -> bool:
+    """Whether a group holds what was found of autoencoders, not the autoencoders."""
+    return "evaluated" in attrs
 
 
 def sae_words(*, n_latents: int = 1, n_channels: int = 1) -> Words:
@@ -87,6 +128,64 @@ def sae_words(*, n_latents: int = 1, n_channels: int = 1) -> Words:
     )
 
 
+def evaluation_words(*, n_latents: int = 1, n_classes: int = 1, n_top: int = 1) -> Words:
+    """Words of what was found of autoencoders, with chunks for so many latents."""
+    of_latents, nan = {"chunks": (1, n_latents)}, np.nan
+    top = {"chunks": (1, 1, n_latents, n_top)}
+    maps = {"chunks": (1, 1, min(n_latents, _MAPS_CHUNK), n_top, _TOKENS_CHUNK)}
+    shuffled, classes = {"chunks": (1, 1, n_latents)}, {"chunks": (1, n_latents, n_classes)}
+    of_top = (CHECKPOINT, SCORE, LATENT, RANK)
+    arrays: dict[str, VariableSpec] = {
+        **CHECKPOINT_COORDINATES,
+        LATENT: spec((LATENT,), "int32", -1, "latent"),
+        SCORE: spec((SCORE,), TEXT, "", "how tokens of an image make one score"),
+        RANK: spec((RANK,), "int32", -1, "rank of a top image"),
+        TOKEN: spec((TOKEN,), "int32", -1, "token"),
+        CLASS: spec((CLASS,), TEXT, "", "class"),
+        SHUFFLE: spec((SHUFFLE,), "int32", -1, "shuffle of the labels"),
+        **{n: spec((CHECKPOINT,), "float64", nan, what) for n, what in OF_ALL.items()},
+        **{n: spec((CHECKPOINT,), "int64", -1, what) for n, what in COUNTS.items()},
+        **{
+            n: spec((CHECKPOINT, LATENT), "float64", nan, what, layout=of_latents)
+            for n, what in {**OF_LATENT, **OF_CLASSES}.items()
+        },
+        "best_class": spec(
+            (CHECKPOINT, LATENT), "int64", -1, "class of highest mean", layout=of_latents
+        ),
+        **{
+            f"null_{n}": spec(
+                (CHECKPOINT, SHUFFLE, LATENT),
+                "float64",
+                nan,
+                f"{what}, labels shuffled",
+                layout=shuffled,
+            )
+            for n, what in OF_CLASSES.items()
+        },
+        **{
+            n: spec((CHECKPOINT, LATENT, CLASS), "float64", nan, what, layout=classes)
+            for n, what in OF_CLASS.items()
+        },
+        "top_sample": spec(of_top, TEXT, "", "id of a top image", layout=top),
+        "top_value": spec(of_top, "float32", nan, "score of a top image", layout=top),
+        "top_map": spec((*of_top, TOKEN), "uint8", 0, "code on a top image", layout=maps),
+        "status": status_spec((CHECKPOINT,), "evaluation", Status),
+        f"{SOURCE}/problem": spec((CHECKPOINT,), TEXT, "", "what was wrong"),
+        f"{SOURCE}/weights": spec((CHECKPOINT,), "uint64", 0, "hash of the autoencoder's weights"),
+    }
+    return Words(
+        kind=KIND,
+        arrays=arrays,
+        noun="sparse autoencoders",
+        said={"layer": (str, "of which layer"), "evaluated": (str, "of which autoencoders it is")},
+    )
+
+
 def group_name(layer: str, name: str) -> str:
     """What the group of a layer's autoencoders of a name is called."""
     return f"{layer}/{name}"
+
+
+def evaluation_name(layer: str, name: str) -> str:
+    """What the group of what was found of them is called."""
+    return f"{group_name(layer, name)}.evaluation"

@@ -1,0 +1,163 @@
+"""What is found of trained autoencoders, into the store that keeps them.
+
+Options in; the group `{run}/saes/{layer}/{name}.evaluation` grows, a checkpoint at a time.
+"""
+
+from pathlib import Path
+from typing import Any
+from zlib import crc32
+
+import numpy as np
+import xarray as xr
+
+from dvis.kinds.activations.loader import ActivationRows
+from dvis.kinds.activations.words import TOKEN
+from dvis.kinds.saes.measure.autoencoder import Autoencoder
+from dvis.kinds.saes.measure.evaluation import evaluate
+from dvis.kinds.saes.measure.stored import autoencoder_at
+from dvis.kinds.saes.options import EvaluateOptions
+from dvis.kinds.saes.plan import chosen_checkpoints, known_steps
+from dvis.kinds.saes.read import saes
+from dvis.kinds.saes.words import (
+    CLASS,
+    KIND,
+    LATENT,
+    RANK,
+    SCORE,
+    SHUFFLE,
+    evaluation_name,
+    evaluation_words,
+)
+from dvis.names import parse_checkpoint
+from dvis.progress import progress_bar
+from dvis.schema import CHECKPOINT, SOURCE, Status
+from dvis.store.contents import contents
+from dvis.store.group import Group
+from dvis.store.writer import restructuring, writing
+from dvis.sweep.runner import Report
+
+
+def evaluate_saes(options: EvaluateOptions, *, progress: bool = False) -> Report:
+    """Evaluate the autoencoders of a name that a store has not evaluated yet.
+
+    Parameters
+    ----------
+    options : EvaluateOptions
+        Which, and on which samples.
+    progress : bool
+        Show a progress bar.
+
+    Returns
+    -------
+    Report
+        How many were evaluated.
+
+    Raises
+    ------
+    FileNotFoundError, SchemaError
+        When there is no store, or it has no autoencoders.
+    KeyError
+        When it has no such run, layer, name or checkpoint.
+    ValueError
+        When activations are missing, or they were evaluated otherwise.
+    DiskFullError
+        When there is no space left; what was found before is safe, and a second run goes on.
+    """
+    store = options.store.expanduser()
+    trained = saes(store, options.layer, options.name, options.run)
+    there = trained.isel({CHECKPOINT: trained["status"].values == Status.COMPLETE})
+    labels = chosen_checkpoints(there, options.checkpoints)
+    run, model = str(trained.attrs["run"]), str(contents(store).attrs.get("model", ""))
+    name = str(trained.attrs["name"]).removeprefix(f"{options.layer}/")
+    report = Report(store=store, run=run, name=str(trained.attrs["name"]), unit="autoencoder")
+    with writing(store, model, run, KIND) as path:
+        group: Group | None = None
+        with progress_bar(len(labels), "autoencoders", "evaluate", shown=progress) as bar:
+            for label in labels:
+                one = autoencoder_at(trained, label)
+                rows = _rows(path, trained, label, options)
+                group = group or _opened(path, trained, name, one, rows, labels, options)
+                weights = _weights(one)
+                if not _is_there(group, label, weights):
+                    group.commit(_found(one, rows, label, weights, options))
+                    report.n_measured += 1
+                bar.update()
+    return report
+
+
+def _rows(store: Path, trained: xr.Dataset, label: str, options: EvaluateOptions) -> ActivationRows:
+    name = trained.attrs.get("activations")
+    return ActivationRows.open(
+        store,
+        options.layer,
+        label,
+        name=None if name is None else str(name),
+        run=str(trained.attrs["run"]),
+        split=options.split,
+        batch_size=1,  # samples come in their own order, not in batches
+    )
+
+
+def _opened(
+    store: Path,
+    trained: xr.Dataset,
+    name: str,
+    one: Autoencoder,
+    rows: ActivationRows,
+    labels: list[str],
+    options: EvaluateOptions,
+) -> Group:
+    """The group of the evaluation, with room for all that it will have."""
+    n_top = min(options.n_top, rows.n_samples)
+    settings: dict[str, Any] = {
+        "layer": options.layer,
+        "evaluated": name,
+        "split": options.split,
+        "n_top": n_top,
+        "n_shuffles": options.n_shuffles,
+        "scores": list(options.scores),
+        "n_samples": rows.n_samples,
+        "n_tokens": rows.n_tokens,
+    }
+    dims = {
+        LATENT: range(one.n_latents),
+        SCORE: options.scores,
+        RANK: range(n_top),
+        TOKEN: range(rows.n_tokens),
+        CLASS: rows.classes,
+        SHUFFLE: range(options.n_shuffles),
+    }
+    steps = known_steps(trained)
+    words = evaluation_words(n_latents=one.n_latents, n_classes=len(rows.classes), n_top=n_top)
+    called = evaluation_name(options.layer, name)
+    with restructuring(store):
+        group = Group.open(
+            store, words, trained.attrs["run"], called, settings, overwrite=options.overwrite
+        )
+        group.grow([parse_checkpoint(label) for label in labels], dims)
+        group.write_column("step", steps)
+    return group
+
+
+def _weights(one: Autoencoder) -> int:
+    """What tells an autoencoder's weights from others."""
+    return crc32(one.decoder.tobytes(), crc32(one.encoder.tobytes())) or 1
+
+
+def _is_there(group: Group, label: str, weights: int) -> bool:
+    row = group.rows[CHECKPOINT][label]
+    is_complete = int(group.array("status")[row]) == Status.COMPLETE
+    return is_complete and int(group.array(f"{SOURCE}/weights")[row]) == weights
+
+
+def _found(
+    one: Autoencoder, rows: ActivationRows, label: str, weights: int, options: EvaluateOptions
+) -> xr.Dataset:
+    """The evaluation of a checkpoint as the group takes it."""
+    found = evaluate(
+        one, rows, n_top=options.n_top, scores=options.scores, n_shuffles=options.n_shuffles
+    )
+    of_parts = found.drop_vars("top_position").expand_dims({CHECKPOINT: [label]})
+    return of_parts.assign(
+        {f"{SOURCE}/weights": (CHECKPOINT, np.array([weights], np.uint64))}
+    ).transpose(CHECKPOINT, ...)
