@@ -6,6 +6,7 @@ from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
 from dvis.analysis.control import controlled
+from dvis.kinds.saes.measure import class_statistics as counting
 from dvis.kinds.saes.measure.class_statistics import class_statistics
 
 N_SAMPLES, CLASSES = 90, ("cat", "dog", "owl", "none of them")
@@ -75,6 +76,15 @@ def test_null_is_what_shuffled_labels_give(scores: np.ndarray) -> None:
         assert 0.2 < float(rank.mean()) < 0.8, name
     again = class_statistics(sparse.csr_array(scores), labels(), CLASSES, n_shuffles=40, seed=1)
     assert found.identical(again)
+
+
+def test_latents_a_few_at_a_time_give_the_same(
+    scores: np.ndarray, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    table = sparse.csr_array(scores)
+    whole = counting.class_statistics(table, labels(), CLASSES)
+    monkeypatch.setattr(counting, "_CELLS", 5 * len(CLASSES))
+    assert whole.identical(counting.class_statistics(table, labels(), CLASSES))
 
 
 def test_one_class_has_nothing_to_tell_apart(scores: np.ndarray) -> None:

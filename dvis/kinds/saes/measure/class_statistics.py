@@ -11,6 +11,7 @@ from dvis.analysis.control import EXCHANGEABLE
 from dvis.kinds.saes.dims import CLASS, LATENT, SHUFFLE, quantity
 
 _UNKNOWN = -1
+_CELLS = 2**21  # latents times classes that are counted at a time: 16 MB an array
 
 Floats = NDArray[np.float64]
 
@@ -68,13 +69,16 @@ def class_statistics(
     arXiv:1803.06959 (selectivity).
     """
     _check(scores, labels, classes, n_shuffles)
-    table = _Table(scores)
-    found = _found(table, labels, len(classes))
-    generator = np.random.default_rng(seed)
-    shuffled = [
-        _of_latents(_found(table, generator.permutation(labels), len(classes)))
-        for _ in range(n_shuffles)
+    width = max(1, _CELLS // len(classes))
+    by_latent = scores.tocsc()
+    chunks = [
+        _chunk(by_latent[:, first : first + width].tocsr(), labels, len(classes), n_shuffles, seed)
+        for first in range(0, scores.shape[1], width)
     ]
+    found, of_latents = (
+        {name: np.concatenate([chunk[n][name] for chunk in chunks], axis) for name in chunks[0][n]}
+        for n, axis in ((0, 0), (1, -1))
+    )
     long_names = {
         "best_share": "share of its best class in all scores",
         "best_auroc": "highest AUROC of any class",
@@ -87,18 +91,35 @@ def class_statistics(
         "class_rate": quantity((LATENT, CLASS), found["rate"], "share of a class that fires it"),
         "auroc": quantity((LATENT, CLASS), found["auroc"], "AUROC of a class against the rest"),
     }
-    of_latents = _of_latents(found)
-    best = of_latents.pop("best_class").astype(np.int64)
+    best = of_latents.pop("best_class")[0].astype(np.int64)
     variables["best_class"] = quantity(LATENT, best, "class of highest mean")
-    for name, values in of_latents.items():
+    for name, (value, *draws) in of_latents.items():
         said: dict[str, Any] = {"units": units.get(name, "1"), EXCHANGEABLE: "labels of samples"}
-        variables[name] = quantity(LATENT, values, long_names[name], **said)
-        if n_shuffles:
-            draws = np.stack([draw[name] for draw in shuffled])
+        variables[name] = quantity(LATENT, value, long_names[name], **said)
+        if draws:
             text = f"{long_names[name]}, labels shuffled"
             variables[f"null_{name}"] = quantity((SHUFFLE, LATENT), draws, text, **said)
     coordinates = {LATENT: np.arange(scores.shape[1]), CLASS: np.array(classes, str)}
     return xr.Dataset(variables, coordinates)
+
+
+def _chunk(
+    scores: sparse.csr_array,
+    labels: NDArray[np.int64],
+    n_classes: int,
+    n_shuffles: int,
+    seed: int,
+) -> tuple[dict[str, Floats], dict[str, Floats]]:
+    """What is found of some latents by class, and over all: (1 + shuffle, latent), the value first.
+
+    Labels are shuffled alike for every chunk.
+    """
+    table, generator = _Table(scores), np.random.default_rng(seed)
+    found = _found(table, labels, n_classes)
+    rows = [_of_latents(found)]
+    for _ in range(n_shuffles):
+        rows.append(_of_latents(_found(table, generator.permutation(labels), n_classes)))
+    return found, {name: np.stack([row[name] for row in rows]) for name in rows[0]}
 
 
 class _Table:

@@ -82,8 +82,9 @@ def with_controls(
 
     References
     ----------
-    arXiv:2602.14111 (frozen weights reach what trained ones do); Heap et al. (2025), Sparse
-    autoencoders can interpret randomly initialized transformers, arXiv:2501.17727.
+    Korznikov et al. (2026), Sanity checks for sparse autoencoders: do SAEs beat random baselines?,
+    arXiv:2602.14111 (frozen weights). Heap et al. (2025), Sparse autoencoders can interpret
+    randomly initialized transformers, arXiv:2501.17727.
     """
     _check(autoencoder, options, rows)
     held_out = rows if held_out is None else held_out

@@ -3,6 +3,7 @@
 import numpy as np
 import torch
 import xarray as xr
+from torch import Tensor
 
 from dvis.kinds.saes.dims import LATENT, quantity
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
@@ -54,6 +55,11 @@ def evaluate(
     ------
     ValueError
         When the rows do not fit the autoencoder or are not finite, or an option is out of range.
+
+    Notes
+    -----
+    The samples are encoded twice, the second time for maps. The first score of every sample and
+    latent that is not zero is held in memory: sixteen bytes for each.
     """
     check_scores(scores, class_token, rows.n_tokens)
     sums = _Sums(autoencoder, rows)
@@ -113,12 +119,12 @@ def reconstruction(autoencoder: Autoencoder, rows: Rows) -> xr.Dataset:
 
 
 class _Sums:
-    """Sums over blocks of samples, about the rows' mean, so that none cancels another."""
+    """Sums over blocks of samples, about the first one's mean, so that none cancels another."""
 
     def __init__(self, autoencoder: Autoencoder, rows: Rows) -> None:
         self._decoder = torch.from_numpy(autoencoder.decoder)
         self._bias = torch.from_numpy(autoencoder.decoder_bias)
-        self._mean = torch.from_numpy(np.array(rows.mean, np.float64))
+        self._mean: Tensor | None = None
         self._attrs = {
             "fingerprint": rows.fingerprint,
             "n_samples": rows.n_samples,
@@ -127,7 +133,7 @@ class _Sums:
         n_latents = autoencoder.n_latents
         self._n_rows = self._n_cosines = 0
         self._error = self._spread = self._cosine = 0.0
-        self._shift = torch.zeros_like(self._mean)
+        self._shift = torch.zeros(rows.n_channels, dtype=torch.double)
         self._counts = torch.zeros(n_latents, dtype=torch.int64)
         self._sums = torch.zeros(n_latents, dtype=torch.double)
         self._largest = torch.zeros(n_latents)
@@ -136,6 +142,8 @@ class _Sums:
         x, latents = block.rows, block.pattern.latents
         x_hat = sparse_decode(block.values, self._decoder, block.pattern) + self._bias
         self._error += float((x.double() - x_hat.double()).square().sum())
+        if self._mean is None:
+            self._mean = x.double().mean(0)
         centred = x.double() - self._mean
         self._spread += float(centred.square().sum())
         self._shift += centred.sum(0)
@@ -150,6 +158,7 @@ class _Sums:
         self._largest.scatter_reduce_(0, latents, block.values, "amax")
 
     def dataset(self) -> xr.Dataset:
+        assert self._mean is not None, "there is a sample"
         n_channels = len(self._mean)
         total = self._spread - float(self._shift.square().sum()) / self._n_rows
         # What is left of the spread of equal rows is rounding.

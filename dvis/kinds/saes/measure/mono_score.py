@@ -52,6 +52,7 @@ def mono_score(
     ----------
     Pach et al. (2025), Sparse autoencoders learn monosemantic features in vision-language models,
     arXiv:2504.02821 (the score, here divided by the sum of the weights as in its code);
+    MonoLoss: a training objective for interpretable monosemantic representations (2026),
     arXiv:2602.12403 (in linear time).
 
     Examples
