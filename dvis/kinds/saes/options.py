@@ -13,6 +13,7 @@ MATRYOSHKA_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 _REFERENCE_RATE, _REFERENCE_WIDTH = 2e-4, 16384  # arXiv 2406.04093, section 3
 _LONGEST_DEAD_WINDOW = 10_000_000  # tokens, arXiv 2406.04093, appendix A.2
 _DEAD_SHARE = 0.2
+_FIRST_PRESSURE = 1e-4  # sparse from the start, codes would die before directions are found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +34,8 @@ class SaeOptions:
     target_l0
         Active latents a row that jumprelu is held to (default: k).
     l0_weight
-        Weight of the squared relative distance from `target_l0`, for jumprelu.
+        Weight of the squared relative distance from `target_l0`, for jumprelu; it grows to this
+        over all steps before the decay.
     expansion
         Latents for each channel.
     n_latents
@@ -148,6 +150,12 @@ class SaeOptions:
         rising = (step + 1) / max(1.0, self.warmup * n_steps)
         falling = (n_steps - step) / max(1.0, self.decay * n_steps)
         return self.rate(n_latents) * min(1.0, rising, falling)
+
+    def pressure_at(self, step: int, n_steps: int) -> float:
+        """Share of its weight that jumprelu's penalty has at a step: it grows until the decay."""
+        rising = (1 - self.decay) * n_steps
+        share = min(1.0, (step + 1) / rising) if rising else 1.0
+        return float(_FIRST_PRESSURE ** (1 - share))
 
     def rows_until_dead(self, n_rows: int) -> int:
         """Rows without firing after which a latent is dead, in a run over so many rows."""
