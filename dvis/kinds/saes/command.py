@@ -7,7 +7,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import OmitSubcommandPrefixes, Positional
 
-from dvis.kinds.saes.options import EvaluateOptions, TrainOptions
+from dvis.kinds.saes.store_options import EvaluateOptions, TrainOptions
 from dvis.models.torch_guard import needing_torch
 
 

@@ -1,16 +1,9 @@
 """What a sparse autoencoder is, and how long it trains: options, free of torch."""
 
 import math
-import re
 import warnings
-from collections.abc import Iterator
-from dataclasses import dataclass, fields
-from itertools import product
-from pathlib import Path
-from typing import Annotated, Literal, get_args
-
-import tyro
-from tyro.conf import Positional
+from dataclasses import dataclass
+from typing import Literal, get_args
 
 SaeKind = Literal["batchtopk", "topk", "relu", "jumprelu"]
 Select = Literal["exact", "sampled"]
@@ -22,6 +15,7 @@ MATRYOSHKA_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 _REFERENCE_RATE, _REFERENCE_WIDTH = 2e-4, 16384  # arXiv 2406.04093, section 3
 _LONGEST_DEAD_WINDOW = 10_000_000  # tokens, arXiv 2406.04093, appendix A.2
 _DEAD_SHARE = 0.2
+_FIRST_PRESSURE = 1e-4  # sparse from the start, codes would die before directions are found
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -40,7 +34,8 @@ class SaeRecipe:
     target_l0
         Active latents a row that jumprelu is held to (default: k).
     l0_weight
-        Weight of the squared relative distance from `target_l0`, for jumprelu.
+        Weight of the squared relative distance from `target_l0`, for jumprelu; it grows to this
+        over all steps before the decay.
     n_latents
         Latents (default: of the expansion).
     learning_rate
@@ -100,8 +95,8 @@ class SaeRecipe:
         _one_of("select", self.select, get_args(Select))
         _one_of("freeze", self.freeze, get_args(Frozen))
         for name in ("n_latents", "dead_window"):
-            _above(name, getattr(self, name), 1)
-        _above("aux_k", self.aux_k, 0)
+            at_least(name, getattr(self, name), 1)
+        at_least("aux_k", self.aux_k, 0)
         for name in ("learning_rate", "target_l0"):
             _number(name, getattr(self, name), least=0, is_open=True)
         for name in ("l1", "l0_weight", "clip", "aux_weight"):
@@ -135,8 +130,8 @@ class SaeOptions(SaeRecipe):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        _above("k", self.k, 1)
-        _above("seed", self.seed, 0)
+        at_least("k", self.k, 1)
+        at_least("seed", self.seed, 0)
         _number("expansion", self.expansion, least=0, is_open=True)
 
     def width(self, n_channels: int) -> int:
@@ -172,6 +167,12 @@ class SaeOptions(SaeRecipe):
         rising = (step + 1) / max(1.0, self.warmup * n_steps)
         falling = (n_steps - step) / max(1.0, self.decay * n_steps)
         return self.rate(n_latents) * min(1.0, rising, falling)
+
+    def pressure_at(self, step: int, n_steps: int) -> float:
+        """Share of its weight that jumprelu's penalty has at a step: it grows until the decay."""
+        rising = (1 - self.decay) * n_steps
+        share = min(1.0, (step + 1) / rising) if rising else 1.0
+        return float(_FIRST_PRESSURE ** (1 - share))
 
     def rows_until_dead(self, n_rows: int) -> int:
         """Rows without firing after which a latent is dead, in a run over so many rows."""
@@ -209,162 +210,7 @@ class PassOptions:
 
     def __post_init__(self) -> None:
         for name in ("n_steps", "log_every", "save_every"):
-            _above(name, getattr(self, name), 1)
-
-
-@dataclass(frozen=True, kw_only=True)
-class TrainOptions(SaeRecipe):
-    """Which autoencoders to train, on which activations of a store.
-
-    With several of k, expansion or seeds, all combinations are trained over the same rows.
-
-    Parameters
-    ----------
-    store
-        A store's folder, with activations of the layer.
-    layer
-        Whose activations.
-    activations
-        Their name, where the layer has several (see `dvis activations`).
-    run
-        The training run (default: the store's).
-    checkpoints
-        At which checkpoints: labels, all, or last.
-    k
-        Active latents a row, for topk and batchtopk.
-    expansion
-        Latents for each channel.
-    seeds
-        Of the starts.
-    tokens
-        Rows to train on, such as 50M; those of the activations come again and again.
-    batch_size
-        Rows of a step.
-    log_every, save_every
-        Steps that a point of the log covers, and between two saves of the training state.
-    warm_start
-        Start at each checkpoint from the autoencoder of the one before, so that latents keep their
-        numbers.
-    name
-        Name of the autoencoders (default: from the kind, k, expansion and seed).
-    overwrite
-        Train again what is there of other options.
-    """
-
-    store: Positional[Path]
-    layer: str
-    activations: str | None = None
-    run: str | None = None
-    checkpoints: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--checkpoint"])] = ("last",)
-    k: tuple[int, ...] = (32,)
-    expansion: tuple[float, ...] = (8.0,)
-    seeds: tuple[int, ...] = (0,)
-    tokens: str = "10M"
-    batch_size: int = 4096
-    log_every: int = 100
-    save_every: int = 1000
-    warm_start: bool = False
-    name: str | None = None
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        super().__post_init__()
-        for name in ("k", "expansion", "seeds", "checkpoints"):
-            if not getattr(self, name):
-                raise ValueError(f"no {name} given; give one or more")
-        _above("batch_size", self.batch_size, 1)
-        rows_of(self.tokens)
-        if self.name is not None and (not self.name or "/" in self.name):
-            raise ValueError(f"name is {self.name!r}; give one without a slash, such as wide")
-
-    @property
-    def n_steps(self) -> int:
-        """Steps of the training."""
-        return steps_of(rows_of(self.tokens), self.batch_size)
-
-    def autoencoders(self) -> Iterator[tuple[str, SaeOptions]]:
-        """Name and options of each autoencoder."""
-        shared = {each.name: getattr(self, each.name) for each in fields(SaeRecipe)}
-        kind = f"{self.kind}-matryoshka" if self.matryoshka else self.kind
-        for k, expansion, seed in product(self.k, self.expansion, self.seeds):
-            options = SaeOptions(k=k, expansion=expansion, seed=seed, **shared)
-            parts = [
-                (f"k{k}", self.name is None or len(self.k) > 1),
-                (f"x{expansion:g}", self.name is None or len(self.expansion) > 1),
-                (f"seed{seed}", len(self.seeds) > 1),
-            ]
-            said = [part for part, is_said in parts if is_said]
-            yield "-".join([self.name or kind, *said]), options
-
-
-@dataclass(frozen=True, kw_only=True)
-class EvaluateOptions:
-    """What to find out of trained autoencoders and their latents.
-
-    Parameters
-    ----------
-    store
-        A store's folder.
-    layer
-        Whose activations they are of.
-    name
-        Their name, where the layer has several.
-    run
-        Their run (default: the store's).
-    checkpoints
-        At which checkpoints: labels, all, or last.
-    split
-        On which samples: held_out, one in ten, which training never saw; train; or all.
-    n_top
-        Images of highest score that are kept of each latent.
-    scores
-        How codes of an image's tokens make its score: max, mean, sum.
-    n_shuffles
-        Shuffles of the labels, beside which class statistics stand.
-    overwrite
-        Evaluate again what is there of another split or other numbers.
-    """
-
-    store: Positional[Path]
-    layer: str
-    name: str | None = None
-    run: str | None = None
-    checkpoints: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--checkpoint"])] = ("all",)
-    split: Split = "held_out"
-    n_top: int = 16
-    scores: tuple[Score, ...] = ("max",)
-    n_shuffles: int = 20
-    overwrite: bool = False
-
-    def __post_init__(self) -> None:
-        for name in ("n_top", "n_shuffles"):
-            _above(name, getattr(self, name), 1)
-        if not self.scores or not self.checkpoints:
-            raise ValueError("no scores or no checkpoints given; give one or more of both")
-
-
-_ROWS = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[kMG]?)")
-_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
-
-
-def rows_of(text: str) -> int:
-    """Rows that a text such as 50M means.
-
-    Raises
-    ------
-    ValueError
-        When it means none.
-
-    Examples
-    --------
-    >>> rows_of("50M"), rows_of("300"), rows_of("1.5k")
-    (50000000, 300, 1500)
-    """
-    match = _ROWS.fullmatch(text.strip())
-    n_rows = int(float(match["number"]) * _UNITS[match["unit"]]) if match else 0
-    if n_rows < 1:
-        raise ValueError(f"tokens is {text!r}; give a number of rows, such as 300k or 50M")
-    return n_rows
+            at_least(name, getattr(self, name), 1)
 
 
 def steps_of(tokens: int, batch_size: int) -> int:
@@ -380,8 +226,8 @@ def steps_of(tokens: int, batch_size: int) -> int:
     >>> steps_of(1_000, 256)
     4
     """
-    _above("tokens", tokens, 1)
-    _above("batch_size", batch_size, 1)
+    at_least("tokens", tokens, 1)
+    at_least("batch_size", batch_size, 1)
     return math.ceil(tokens / batch_size)
 
 
@@ -390,7 +236,8 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}; give one of {', '.join(allowed)}")
 
 
-def _above(name: str, value: int | None, least: int) -> None:
+def at_least(name: str, value: int | None, least: int) -> None:
+    """Raise where an option that is given is not as large as it must be."""
     if value is not None and value < least:
         raise ValueError(f"{name} is {value}; give {least} or more")
 

@@ -15,9 +15,9 @@ from dvis.kinds.activations.words import TOKEN
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.evaluation import evaluate
 from dvis.kinds.saes.measure.stored import autoencoder_at
-from dvis.kinds.saes.options import EvaluateOptions
 from dvis.kinds.saes.plan import chosen_checkpoints, known_steps
 from dvis.kinds.saes.read import saes
+from dvis.kinds.saes.store_options import EvaluateOptions
 from dvis.kinds.saes.words import (
     CLASS,
     KIND,

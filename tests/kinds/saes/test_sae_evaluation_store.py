@@ -14,9 +14,9 @@ from dvis.kinds.activations.loader import ActivationRows
 from dvis.kinds.activations.plan import keep_activations
 from dvis.kinds.saes.measure.evaluation import evaluate
 from dvis.kinds.saes.measure.stored import autoencoder_at
-from dvis.kinds.saes.options import EvaluateOptions, TrainOptions
 from dvis.kinds.saes.plan import train_saes
 from dvis.kinds.saes.plan_evaluation import evaluate_saes
+from dvis.kinds.saes.store_options import EvaluateOptions, TrainOptions
 
 LAYER, NAME = "conv1", "batchtopk-k2-x2"
 pytestmark = pytest.mark.usefixtures("one_thread")

@@ -21,8 +21,9 @@ from dvis.kinds.activations.loader import ActivationRows
 from dvis.kinds.activations.plan import keep_activations
 from dvis.kinds.saes.measure.stored import autoencoder_at
 from dvis.kinds.saes.measure.training import train
-from dvis.kinds.saes.options import PassOptions, SaeOptions, TrainOptions
+from dvis.kinds.saes.options import PassOptions, SaeOptions
 from dvis.kinds.saes.plan import train_saes
+from dvis.kinds.saes.store_options import TrainOptions
 
 LAYER = "conv1"
 WEIGHTS = ("encoder", "decoder", "encoder_bias", "decoder_bias", "threshold")

@@ -35,7 +35,7 @@ def test_sparse_step_equals_the_dense_one(kind: str, is_matryoshka: bool, case: 
         variance = (rows - rows.mean(0)).square().sum()
         outcome = objective(rows, own, options, variance=variance, dead=dead, is_sparse=is_sparse)
         outcome.loss.backward()
-        gradients = {n: w.grad for n, w in own.items() if n != "log_threshold"}
+        gradients = {n: w.grad for n, w in own.items() if n != "threshold"}
         found.append((outcome.loss.detach(), gradients))
     torch.testing.assert_close(found[0][0], found[1][0], rtol=1e-5, atol=1e-6)
     for name, gradient in found[0][1].items():

@@ -101,7 +101,10 @@ class Learner:
         """Take one step on rows, (row, channel), whose running mean is `mean`, both scaled."""
         dead = (self.silent >= self.window).nonzero().squeeze(1)
         variance = (rows - mean).square().sum()
-        outcome = objective(rows, self.weights, self.options, variance=variance, dead=dead)
+        pressure = self.options.pressure_at(self.step, self.n_steps)
+        outcome = objective(
+            rows, self.weights, self.options, variance=variance, dead=dead, pressure=pressure
+        )
         learned = self._learned()
         found = torch.autograd.grad(
             outcome.loss, [self.weights[name] for name in learned], allow_unused=True
@@ -155,7 +158,7 @@ class Learner:
         if not self.options.decoder_bias:
             frozen.add("decoder_bias")
         if self.options.kind != "jumprelu":
-            frozen.add("log_threshold")
+            frozen.add("threshold")
         return [name for name in self.weights if name not in frozen]
 
     @torch.no_grad()
@@ -183,6 +186,8 @@ class Learner:
             square.mul_(second).addcmul_(gradient, gradient, value=1 - second)
             spread = square.sqrt().div_(unbiased).add_(_EPSILON)
             self.weights[name].addcdiv_(mean, spread, value=-rate / (1 - first**n))
+        if "threshold" in gradients:
+            self.weights["threshold"].clamp_(min=0)
         if self.options.unit_rows and "decoder" in gradients:
             weight = self.weights["decoder"]
             weight.div_(weight.norm(dim=1, keepdim=True).clamp(min=_EPSILON))

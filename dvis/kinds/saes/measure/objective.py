@@ -20,7 +20,7 @@ from dvis.kinds.saes.measure.sparse import (
 )
 from dvis.kinds.saes.options import SaeOptions
 
-_BANDWIDTH = 0.05  # of the threshold's gradient, in units of a channel's standard deviation
+_BANDWIDTH = 2.0  # of the jump's gradient, in units of a channel's standard deviation; Anthropic
 _TINY = 1e-12
 
 
@@ -53,6 +53,7 @@ def objective(
     *,
     variance: Tensor,
     dead: Tensor,
+    pressure: float = 1.0,
     is_sparse: bool | None = None,
 ) -> Outcome:
     r"""Loss of a batch.
@@ -74,6 +75,8 @@ def objective(
         Sum of squared distances of the batch's rows from the running mean.
     dead : Tensor, (dead,), int64
         Latents that have not fired for long.
+    pressure : float
+        Share of its weight that jumprelu's penalty has.
     is_sparse : bool, optional
         Use sparse gradients (default: where they fit).
 
@@ -82,14 +85,17 @@ def objective(
     Gao et al. (2024), Scaling and evaluating sparse autoencoders, arXiv:2406.04093 (AuxK).
     Bussmann et al. (2024), BatchTopK sparse autoencoders, arXiv:2412.06410; (2025) Learning
     multi-level features with Matryoshka sparse autoencoders, arXiv:2503.17547.
-    Rajamanoharan et al. (2024), Jumping ahead, arXiv:2407.14435 (JumpReLU).
+    Rajamanoharan et al. (2024), Jumping ahead, arXiv:2407.14435 (JumpReLU; the squared distance
+    from a wanted L0, here of the batch's mean and relative). Conerly et al. (2025), Dictionary
+    learning optimization techniques, transformer-circuits.pub/2025/january-update (the jump's
+    gradient and bandwidth, a penalty that grows over the run; there linearly, here geometrically).
     """
     centred = rows - weights["decoder_bias"]
     if options.kind in ("topk", "batchtopk"):
         is_sparse = fits(rows) if is_sparse is None else is_sparse
         pattern, sums, penalty = _top_codes(centred, weights, options, is_sparse=is_sparse)
     else:
-        pattern, sums, penalty = _dense_codes(centred, weights, options)
+        pattern, sums, penalty = _dense_codes(centred, weights, options, pressure)
     scale = variance.clamp(min=_TINY)
     errors = torch.stack([(centred - part).square().sum() / scale for part in sums])
     loss = errors.mean() + penalty
@@ -122,7 +128,7 @@ def _top_codes(
 
 
 def _dense_codes(
-    centred: Tensor, weights: Weights, options: SaeOptions
+    centred: Tensor, weights: Weights, options: SaeOptions, pressure: float
 ) -> tuple[tuple[Pattern, float], Sequence[Tensor], Tensor]:
     pre_codes = torch.addmm(weights["encoder_bias"], centred, weights["encoder"].t())
     if options.kind == "relu":
@@ -131,11 +137,11 @@ def _dense_codes(
         sums = (codes @ lengths).mean() / centred.shape[1] ** 0.5
         penalty = options.l1 * sums
     else:
-        threshold = weights["log_threshold"].exp()
+        threshold = weights["threshold"]
         codes = _Jump.apply(pre_codes, threshold, False)
         l0 = _Jump.apply(pre_codes, threshold, True).sum(1).mean()
         target = options.target_l0 or options.k
-        penalty = options.l0_weight * (l0 / target - 1).square()
+        penalty = pressure * options.l0_weight * (l0 / target - 1).square()
     pattern = pattern_of(codes.detach() > 0)
     ends = options.prefixes(codes.shape[1])
     least = codes.detach()[pattern.rows, pattern.latents]
@@ -171,7 +177,11 @@ def _dense_prefixes(codes: Tensor, decoder: Tensor, ends: Sequence[int]) -> Sequ
 def _auxiliary(
     centred: Tensor, sums: Tensor, weights: Weights, dead: Tensor, options: SaeOptions
 ) -> Tensor:
-    """Share of the detached residual that dead latents leave unexplained."""
+    """Share of the detached residual that dead latents leave unexplained.
+
+    Codes below zero count too, though not in the code that Gao et al. published: a latent all of
+    whose codes are below zero could not come back otherwise.
+    """
     residual = (centred - sums).detach()
     largest = options.aux_k if options.aux_k is not None else centred.shape[1] // 2
     k = min(largest, len(dead))
@@ -181,13 +191,17 @@ def _auxiliary(
         weights["encoder_bias"][dead], centred.detach(), weights["encoder"][dead].t()
     )
     values, places = pre_codes.topk(k, dim=1)
-    codes = torch.zeros_like(pre_codes).scatter(1, places, values.relu())
+    codes = torch.zeros_like(pre_codes).scatter(1, places, values)
     left = (residual - codes @ weights["decoder"][dead]).square().sum()
     return left / residual.square().sum().clamp(min=_TINY)
 
 
 class _Jump(Function):
-    """JumpReLU, or its count, with the kernel estimate of the threshold's gradient."""
+    """JumpReLU, or its count, differentiated as if the jump were a slope of the bandwidth.
+
+    The slope's gradient goes to the pre-codes too, as in Anthropic's recipe: with thresholds alone
+    to move, codes stay too many for thousands of steps.
+    """
 
     @staticmethod
     def forward(ctx: Any, pre_codes: Tensor, threshold: Tensor, is_count: bool) -> Tensor:
@@ -202,5 +216,6 @@ class _Jump(Function):
         (out,) = gradients
         near = ((pre_codes - threshold).abs() < _BANDWIDTH / 2).to(out.dtype) / _BANDWIDTH
         if ctx.is_count:
-            return None, -(near * out).sum(0), None
-        return out * (pre_codes > threshold), -(threshold * near * out).sum(0), None
+            return near * out, -(near * out).sum(0), None
+        jump = threshold * near * out
+        return out * (pre_codes > threshold) + jump, -jump.sum(0), None

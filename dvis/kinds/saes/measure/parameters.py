@@ -11,7 +11,7 @@ from torch.nn import functional
 from dvis.kinds.saes.measure.autoencoder import UNSET_THRESHOLD, Autoencoder
 from dvis.kinds.saes.options import SaeOptions
 
-NAMES = ("encoder", "decoder", "encoder_bias", "decoder_bias", "log_threshold")
+NAMES = ("encoder", "decoder", "encoder_bias", "decoder_bias", "threshold")
 _BLEND = 0.8  # share of a data point in a decoder row at the start
 _JUMP = 0.1  # threshold of jumprelu at the start, in units of a channel's standard deviation
 
@@ -56,7 +56,7 @@ def first_weights(sample: Tensor, mean: Tensor, scale: float, options: SaeOption
         "decoder": decoder,
         "encoder_bias": torch.zeros(n_latents),
         "decoder_bias": bias.clone(),
-        "log_threshold": torch.full((n_latents,), math.log(_JUMP)),
+        "threshold": torch.full((n_latents,), _JUMP),
     }
 
 
@@ -71,7 +71,7 @@ def weights_of(autoencoder: Autoencoder, scale: float) -> tuple[Weights, float]:
         "decoder": torch.from_numpy(autoencoder.decoder.copy()),
         "encoder_bias": torch.from_numpy(autoencoder.encoder_bias * np.float32(scale)),
         "decoder_bias": torch.from_numpy(autoencoder.decoder_bias * np.float32(scale)),
-        "log_threshold": threshold.clamp(min=1e-6).log(),
+        "threshold": threshold.clamp(min=0.0),
     }
     known = float(threshold.mean()) if bool((threshold >= 0).all()) else UNSET_THRESHOLD
     return weights, known
@@ -82,13 +82,13 @@ def autoencoder_of(
 ) -> Autoencoder:
     """The autoencoder of weights in training, with the scale of its rows folded in."""
     if options.kind == "jumprelu":
-        threshold = weights["log_threshold"].exp() / scale
+        threshold = weights["threshold"] / scale
     elif options.kind == "batchtopk":
         is_set = batch_threshold >= 0
         value = batch_threshold / scale if is_set else UNSET_THRESHOLD
-        threshold = torch.full_like(weights["log_threshold"], value)
+        threshold = torch.full_like(weights["threshold"], value)
     else:
-        threshold = torch.zeros_like(weights["log_threshold"])
+        threshold = torch.zeros_like(weights["threshold"])
     return Autoencoder(
         encoder=_array(weights["encoder"]),
         decoder=_array(weights["decoder"]),

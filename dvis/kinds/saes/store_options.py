@@ -1,0 +1,167 @@
+"""Which autoencoders of a store are trained and evaluated: the options, free of torch."""
+
+import re
+from collections.abc import Iterator
+from dataclasses import dataclass, fields
+from itertools import product
+from pathlib import Path
+from typing import Annotated
+
+import tyro
+from tyro.conf import Positional
+
+from dvis.kinds.saes.options import SaeOptions, SaeRecipe, Score, Split, at_least, steps_of
+
+_ROWS = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[kMG]?)")
+_UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainOptions(SaeRecipe):
+    """Which autoencoders to train, on which activations of a store.
+
+    With several of k, expansion or seeds, all combinations are trained over the same rows.
+
+    Parameters
+    ----------
+    store
+        A store's folder, with activations of the layer.
+    layer
+        Whose activations.
+    activations
+        Their name, where the layer has several (see `dvis activations`).
+    run
+        The training run (default: the store's).
+    checkpoints
+        At which checkpoints: labels, all, or last.
+    k
+        Active latents a row, for topk and batchtopk.
+    expansion
+        Latents for each channel.
+    seeds
+        Of the starts.
+    tokens
+        Rows to train on, such as 50M; those of the activations come again and again.
+    batch_size
+        Rows of a step.
+    log_every, save_every
+        Steps that a point of the log covers, and between two saves of the training state.
+    warm_start
+        Start at each checkpoint from the autoencoder of the one before, so that latents keep their
+        numbers.
+    name
+        Name of the autoencoders (default: from the kind, k, expansion and seed).
+    overwrite
+        Train again what is there of other options.
+    """
+
+    store: Positional[Path]
+    layer: str
+    activations: str | None = None
+    run: str | None = None
+    checkpoints: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--checkpoint"])] = ("last",)
+    k: tuple[int, ...] = (32,)
+    expansion: tuple[float, ...] = (8.0,)
+    seeds: tuple[int, ...] = (0,)
+    tokens: str = "10M"
+    batch_size: int = 4096
+    log_every: int = 100
+    save_every: int = 1000
+    warm_start: bool = False
+    name: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        for name in ("k", "expansion", "seeds", "checkpoints"):
+            if not getattr(self, name):
+                raise ValueError(f"no {name} given; give one or more")
+        at_least("batch_size", self.batch_size, 1)
+        rows_of(self.tokens)
+        if self.name is not None and (not self.name or "/" in self.name):
+            raise ValueError(f"name is {self.name!r}; give one without a slash, such as wide")
+
+    @property
+    def n_steps(self) -> int:
+        """Steps of the training."""
+        return steps_of(rows_of(self.tokens), self.batch_size)
+
+    def autoencoders(self) -> Iterator[tuple[str, SaeOptions]]:
+        """Name and options of each autoencoder."""
+        shared = {each.name: getattr(self, each.name) for each in fields(SaeRecipe)}
+        kind = f"{self.kind}-matryoshka" if self.matryoshka else self.kind
+        for k, expansion, seed in product(self.k, self.expansion, self.seeds):
+            options = SaeOptions(k=k, expansion=expansion, seed=seed, **shared)
+            parts = [
+                (f"k{k}", self.name is None or len(self.k) > 1),
+                (f"x{expansion:g}", self.name is None or len(self.expansion) > 1),
+                (f"seed{seed}", len(self.seeds) > 1),
+            ]
+            said = [part for part, is_said in parts if is_said]
+            yield "-".join([self.name or kind, *said]), options
+
+
+@dataclass(frozen=True, kw_only=True)
+class EvaluateOptions:
+    """What to find out of trained autoencoders and their latents.
+
+    Parameters
+    ----------
+    store
+        A store's folder.
+    layer
+        Whose activations they are of.
+    name
+        Their name, where the layer has several.
+    run
+        Their run (default: the store's).
+    checkpoints
+        At which checkpoints: labels, all, or last.
+    split
+        On which samples: held_out, one in ten, which training never saw; train; or all.
+    n_top
+        Images of highest score that are kept of each latent.
+    scores
+        How codes of an image's tokens make its score: max, mean, sum.
+    n_shuffles
+        Shuffles of the labels, beside which class statistics stand.
+    overwrite
+        Evaluate again what is there of another split or other numbers.
+    """
+
+    store: Positional[Path]
+    layer: str
+    name: str | None = None
+    run: str | None = None
+    checkpoints: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--checkpoint"])] = ("all",)
+    split: Split = "held_out"
+    n_top: int = 16
+    scores: tuple[Score, ...] = ("max",)
+    n_shuffles: int = 20
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        for name in ("n_top", "n_shuffles"):
+            at_least(name, getattr(self, name), 1)
+        if not self.scores or not self.checkpoints:
+            raise ValueError("no scores or no checkpoints given; give one or more of both")
+
+
+def rows_of(text: str) -> int:
+    """Rows that a text such as 50M means.
+
+    Raises
+    ------
+    ValueError
+        When it means none.
+
+    Examples
+    --------
+    >>> rows_of("50M"), rows_of("300"), rows_of("1.5k")
+    (50000000, 300, 1500)
+    """
+    match = _ROWS.fullmatch(text.strip())
+    n_rows = int(float(match["number"]) * _UNITS[match["unit"]]) if match else 0
+    if n_rows < 1:
+        raise ValueError(f"tokens is {text!r}; give a number of rows, such as 300k or 50M")
+    return n_rows
