@@ -53,6 +53,7 @@ WITHIN: Mapping[str, tuple[str, ...]] = {
     "disk": ("schema", "names"),
     "plots": ("analysis",),
     "kinds.responses": ("kinds.features",),
+    "kinds.saes": ("kinds.activations",),
     "check": ("opening",),
     "report": ("opening",),
     "page": ("opening", "report"),

@@ -18,12 +18,13 @@ import xarray as xr
 from dvis.disk import remove_tree, write_lock
 from dvis.kinds.activations.loader import ActivationRows
 from dvis.kinds.activations.read import activations, entry_of
+from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.measure.stored import autoencoder_at, committed
 from dvis.kinds.saes.measure.training import Trained, train
 from dvis.kinds.saes.options import PassOptions, SaeOptions
 from dvis.kinds.saes.read import saes
 from dvis.kinds.saes.store_options import TrainOptions
-from dvis.kinds.saes.words import KIND, LATENT, LOG_STEP, group_name, sae_words
+from dvis.kinds.saes.words import KIND, LOG_STEP, group_name, sae_words
 from dvis.names import parse_checkpoint
 from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, Status, did_you_mean
 from dvis.store.contents import Entry, contents, open_group

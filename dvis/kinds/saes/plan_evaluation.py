@@ -10,24 +10,16 @@ from zlib import crc32
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.loader import ActivationRows
-from dvis.kinds.activations.words import TOKEN
+from dvis.kinds.saes.dims import CLASS, LATENT, SCORE, SHUFFLE, TOKEN
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.evaluation import evaluate
 from dvis.kinds.saes.measure.stored import autoencoder_at
 from dvis.kinds.saes.plan import chosen_checkpoints, known_steps
 from dvis.kinds.saes.read import saes
 from dvis.kinds.saes.store_options import EvaluateOptions
-from dvis.kinds.saes.words import (
-    CLASS,
-    KIND,
-    LATENT,
-    RANK,
-    SCORE,
-    SHUFFLE,
-    evaluation_name,
-    evaluation_words,
-)
+from dvis.kinds.saes.words import KIND, evaluation_name, evaluation_words
 from dvis.names import parse_checkpoint
 from dvis.progress import progress_bar
 from dvis.schema import CHECKPOINT, SOURCE, Status

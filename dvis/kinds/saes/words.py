@@ -14,7 +14,8 @@ from typing import Any, Final
 
 import numpy as np
 
-from dvis.kinds.activations.words import TOKEN
+from dvis.analysis.ranking import RANK
+from dvis.kinds.saes.dims import CLASS, LATENT, SCORE, SHUFFLE, TOKEN
 from dvis.schema import (
     CHANNEL,
     CHECKPOINT,
@@ -29,9 +30,7 @@ from dvis.schema import (
 )
 
 KIND = "saes"
-LATENT: Final = "latent"
 LOG_STEP: Final = "log_step"
-SCORE, RANK, SHUFFLE, CLASS = "score", "rank", "shuffle", "class"
 WEIGHTS = ("encoder", "decoder", "encoder_bias", "decoder_bias", "threshold")
 LOGGED = {
     "fvu": "share of the variance that is not reconstructed",

@@ -5,10 +5,11 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.exchange import read_saelens, write_saelens
 from dvis.kinds.saes.read import saes
-from dvis.kinds.saes.words import KIND, LATENT, LOG_STEP, WEIGHTS, group_name, sae_words
+from dvis.kinds.saes.words import KIND, LOG_STEP, WEIGHTS, group_name, sae_words
 from dvis.names import parse_checkpoint
 from dvis.schema import CHANNEL, CHECKPOINT, Status, did_you_mean
 from dvis.store.contents import contents
