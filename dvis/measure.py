@@ -18,6 +18,7 @@ from dvis.kinds.features.options import FeatureSettings, VisualizeOptions, featu
 from dvis.kinds.llc.options import EstimateOptions
 from dvis.kinds.llc.settings import ChainSettings
 from dvis.kinds.responses.options import RespondOptions
+from dvis.kinds.saes.store_options import TrainOptions
 from dvis.models.input_options import InputOptions
 from dvis.models.model_reference import GivenModel, Model
 from dvis.models.torch_guard import needing_torch
@@ -160,6 +161,39 @@ def activations(
     _check_names(options, ActivationOptions)
     with _asked(ActivationOptions, model, checkpoints, options) as asked:
         return keep_activations(ActivationOptions(**asked), client=client, progress=progress)
+
+
+def saes(store: str | Path, layer: str, *, progress: bool = False, **options: Any) -> "Report":
+    """Train the sparse autoencoders that a store lacks, for `dvis.saes`.
+
+    Parameters
+    ----------
+    store : str or Path
+        A store's folder, with activations of the layer.
+    layer : str
+        Whose activations.
+    progress : bool
+        Show a progress bar.
+    **options
+        Those of `dvis sae train`: `checkpoints`, `kind`, `k`, `expansion`, `tokens`, `name`, ...
+
+    Returns
+    -------
+    Report
+        How many autoencoders were trained.
+
+    Raises
+    ------
+    KeyError
+        When there is no such option.
+    FileNotFoundError, ValueError, DiskFullError
+        As `dvis.kinds.saes.plan.train_saes` raises them.
+    """
+    with needing_torch("measure.saes"):
+        from dvis.kinds.saes.plan import train_saes
+    _check_names(options, TrainOptions)
+    given = _as_fields(TrainOptions, options)
+    return train_saes(TrainOptions(store=Path(store), layer=layer, **given), progress=progress)
 
 
 def llc(

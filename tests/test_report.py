@@ -8,9 +8,11 @@ import zarr
 from made_up_chains import write_all
 from made_up_responses import write_responses
 from recorded_stores import write_store
+from tiny_activations import options_of
 
 import dvis
 from dvis.cli import main
+from dvis.kinds.activations.plan import keep_activations
 from dvis.kinds.registry import KINDS
 from dvis.report import describe, list_problems
 from dvis.store.writer import create_store, restructuring
@@ -20,11 +22,19 @@ def of_features(store: Path) -> None:
     write_store(store, ["step_0", "step_1"], ["conv1"], failed=[(1, 2)])
 
 
+def write_activations(store: Path) -> None:
+    keep_activations(options_of(store.parent, store=store, layers=("conv2",), n_images=2))
+
+
 ALONE: dict[str, tuple[Callable[[Path], object], str]] = {
     "features": (of_features, "checkpoints  average-0            2       1         5"),
     "responses": (
         lambda store: write_responses(store, "image"),
         "responses of checkpoints: mine, 3 checkpoints, 24 complete",
+    ),
+    "activations": (
+        write_activations,
+        "activations of checkpoints: shapes-val/conv2, 2 checkpoints, 2 complete",
     ),
     "llc": (write_all, "chains of 1: llc, 3 checkpoints, 18 done"),
 }

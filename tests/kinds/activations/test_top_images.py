@@ -101,6 +101,13 @@ def test_histograms_count_every_value(options: ActivationOptions) -> None:
             np.testing.assert_array_equal(dataset["histogram"].values[row, channel], expected)
 
 
+def test_on_dask_they_are_the_same(options: ActivationOptions) -> None:
+    keep_activations(replace(options, layers=("fc",)))
+    on_dask = dvis.activations(store_of(options), "fc", chunks={})
+    assert on_dask["values"].chunks is not None
+    xr.testing.assert_equal(on_dask.load(), loaded(options, "fc"))
+
+
 def test_bins_have_their_edges() -> None:
     edges = lower_edges()
     values = np.array([-1e9, -32768.0, -1.0, -1e-9, 0.0, 1e-9, 2.0**-15, 1.0, 1.5, 40000.0])
