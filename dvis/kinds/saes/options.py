@@ -30,7 +30,10 @@ class SaeRecipe:
     matryoshka
         Also reconstruct from the first 1/16, 1/8, 1/4 and 1/2 of the latents; one top-k for all.
     l1
-        Weight of the sum of a row's codes, in units of the rows' root mean square norm, for relu.
+        Weight of the sum of a row's codes beside the unexplained share of variance, for relu. Codes
+        are in units of the rows' root mean square distance from their mean, so that the weight
+        does not depend on the scale of the rows; a weight of codes as they are, times that
+        distance, is this one.
     target_l0
         Active latents a row that jumprelu is held to (default: k).
     l0_weight
@@ -55,7 +58,8 @@ class SaeRecipe:
     aux_weight
         Weight of that loss.
     resample
-        Put dead latents on rows that are reconstructed worst, once every dead window.
+        Put dead latents on rows that are reconstructed worst, once every dead window. Where
+        latents are few, this with a dead window of a twentieth of the run finds more.
     data_point_init
         Start decoder rows near rows of the data, rather than in random directions.
     decoder_bias
