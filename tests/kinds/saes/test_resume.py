@@ -106,8 +106,8 @@ def test_three_kills_leave_the_bits_of_an_unbroken_run(trainings: Trainings) -> 
 
 @pytest.mark.slow
 def test_twenty_kills_leave_the_bits_of_an_unbroken_run(trainings: Trainings) -> None:
-    unbroken = trainings.trained("long", 4000)
-    assert trainings.trained("killed often", 4000, n_kills=20) == unbroken
+    unbroken = trainings.trained("long", 2000)
+    assert trainings.trained("killed often", 2000, n_kills=20) == unbroken
 
 
 def test_damaged_slot_is_passed_over_and_other_training_refused(tmp_path: Path) -> None:
