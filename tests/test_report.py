@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from pathlib import Path
 
+import numpy as np
 import pytest
 import zarr
 from made_up_chains import write_all
@@ -14,12 +15,37 @@ import dvis
 from dvis.cli import main
 from dvis.kinds.activations.plan import keep_activations
 from dvis.kinds.registry import KINDS
+from dvis.kinds.saes.measure.autoencoder import Autoencoder
+from dvis.kinds.saes.measure.exchange import write_saelens
+from dvis.kinds.saes.measure.stored import import_sae
 from dvis.report import describe, list_problems
 from dvis.store.writer import create_store, restructuring
 
 
 def of_features(store: Path) -> None:
     write_store(store, ["step_0", "step_1"], ["conv1"], failed=[(1, 2)])
+
+
+def write_saes(store: Path) -> None:
+    """An autoencoder that came from elsewhere, beside nothing else."""
+    create_store(store, "net")
+    rng = np.random.default_rng(0)
+    matrix = rng.normal(size=(4, 3)).astype(np.float32)
+    zeros = np.zeros(4, np.float32)
+    one = Autoencoder(
+        encoder=matrix,
+        decoder=matrix,
+        encoder_bias=zeros,
+        decoder_bias=zeros[:3],
+        threshold=zeros,
+        kind="topk",
+        k=2,
+    )
+    write_saelens(one, store.with_name("out"))
+    folder, run = store.with_name("out"), "checkpoints"
+    with pytest.raises(ValueError, match="name one"):
+        import_sae(store, folder, "conv2", "mine", checkpoint="step_1")
+    import_sae(store, folder, "conv2", "mine", run, checkpoint="step_1")
 
 
 def write_activations(store: Path) -> None:
@@ -35,6 +61,10 @@ ALONE: dict[str, tuple[Callable[[Path], object], str]] = {
     "activations": (
         write_activations,
         "activations of checkpoints: shapes-val/conv2, 2 checkpoints, 2 complete",
+    ),
+    "saes": (
+        write_saes,
+        "sparse autoencoders of checkpoints: conv2/mine, 1 checkpoints, 1 complete",
     ),
     "llc": (write_all, "chains of 1: llc, 3 checkpoints, 18 done"),
 }

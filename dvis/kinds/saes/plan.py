@@ -7,7 +7,7 @@ skipped, and a training that was killed goes on where it was last saved.
 import json
 from collections.abc import Iterable, Iterator, Sequence
 from contextlib import ExitStack, contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 from typing import Any
@@ -23,7 +23,7 @@ from dvis.kinds.saes.measure.stored import autoencoder_at, committed
 from dvis.kinds.saes.measure.training import Trained, train
 from dvis.kinds.saes.options import PassOptions, SaeOptions
 from dvis.kinds.saes.read import saes
-from dvis.kinds.saes.store_options import TrainOptions
+from dvis.kinds.saes.store_options import BATCH_SIZE, TrainOptions
 from dvis.kinds.saes.words import KIND, LOG_STEP, group_name, sae_words
 from dvis.names import parse_checkpoint
 from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, Status, did_you_mean
@@ -76,6 +76,7 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
     report = Report(store=store, run=entry.run, name=shown, unit="autoencoder")
     weights = _weights_of(store, entry)
     model = str(found.attrs.get("model", ""))
+    options = _with_batches(options, _rows(options, entry, labels[0]).n_rows)
     _rows(options, entry, labels[0]).batch(0)  # raises before anything is written
     with _alone(store, entry.run, options.layer, wanted):
         groups = {
@@ -236,8 +237,13 @@ def _rows(options: TrainOptions, entry: Entry, label: str) -> ActivationRows:
         label,
         name=_name(entry.name, options.layer),
         run=entry.run,
-        batch_size=options.batch_size,
+        batch_size=options.batch_size or BATCH_SIZE,
     )
+
+
+def _with_batches(options: TrainOptions, n_rows: int) -> TrainOptions:
+    """Options with rows of a step: as told, else as many as usual, or as there are."""
+    return replace(options, batch_size=options.batch_size or min(BATCH_SIZE, n_rows))
 
 
 def _keep(group: Group, at: _Place, trained: Trained) -> None:
@@ -256,7 +262,8 @@ def _keep(group: Group, at: _Place, trained: Trained) -> None:
 def _state_folder(at: _Place, options: TrainOptions, activations_name: str) -> Path:
     """Where the state of a training lies, beside the store: of its options and its rows."""
     told = {name: asdict(each) for name, each in options.autoencoders()}
-    facts = [at.run, at.label, at.weights, activations_name, options.n_steps, told]
+    steps = [options.n_steps, options.batch_size, options.log_every, options.warm_start]
+    facts = [at.run, at.label, at.weights, activations_name, steps, told]
     number = blake2b(json.dumps(facts, default=str).encode(), digest_size=12).hexdigest()
     return _states(at.store) / number
 

@@ -13,6 +13,7 @@ from tyro.conf import Positional
 from dvis.kinds.saes.options import SaeOptions, SaeRecipe, Score, Split, at_least, steps_of
 
 _ROWS = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[kMG]?)")
+BATCH_SIZE = 4096
 _UNITS = {"": 1, "k": 10**3, "M": 10**6, "G": 10**9}
 
 
@@ -43,7 +44,7 @@ class TrainOptions(SaeRecipe):
     tokens
         Rows to train on, such as 50M; those of the activations come again and again.
     batch_size
-        Rows of a step.
+        Rows of a step (default: 4096, or all where there are fewer).
     log_every, save_every
         Steps that a point of the log covers, and between two saves of the training state.
     warm_start
@@ -64,7 +65,7 @@ class TrainOptions(SaeRecipe):
     expansion: tuple[float, ...] = (8.0,)
     seeds: tuple[int, ...] = (0,)
     tokens: str = "10M"
-    batch_size: int = 4096
+    batch_size: int | None = None
     log_every: int = 100
     save_every: int = 1000
     warm_start: bool = False
@@ -84,7 +85,7 @@ class TrainOptions(SaeRecipe):
     @property
     def n_steps(self) -> int:
         """Steps of the training."""
-        return steps_of(rows_of(self.tokens), self.batch_size)
+        return steps_of(rows_of(self.tokens), self.batch_size or BATCH_SIZE)
 
     def autoencoders(self) -> Iterator[tuple[str, SaeOptions]]:
         """Name and options of each autoencoder."""

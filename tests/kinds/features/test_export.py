@@ -32,7 +32,8 @@ names = st.text(name_letters, min_size=1, max_size=12).filter(
     lambda name: name.strip(".") != "" and len(name.encode()) < 60
 )
 layers = names | st.sampled_from(["layer1", "layer2.0.conv1", "Mixed_5b.branch1x1.conv"])
-labels = st.sampled_from(CHECKPOINTS) | names
+# Hidden folders are no checkpoints.
+labels = st.sampled_from(CHECKPOINTS) | names.filter(lambda name: not name.startswith("."))
 floats = st.floats(width=64) | st.floats(width=32) | st.integers(-(10**20), 10**20)
 json_values = (
     st.none() | st.booleans() | floats | st.text(max_size=5) | st.lists(floats, max_size=3)

@@ -106,7 +106,7 @@ def import_sae(
     name : str
         What it is called from now on.
     run : str, optional
-        Its run; by default the only one.
+        Its run, which is made where there is none; by default the only one.
     checkpoint : str
         Label of the checkpoint that it was trained at.
     overwrite : bool
@@ -116,15 +116,15 @@ def import_sae(
     ------
     FileNotFoundError, SchemaError
         When there is no store, or no such folder.
-    KeyError
-        When there is no such run.
     ValueError
-        When the folder holds no autoencoder that dvis can read, the store has another one of the
-        name, or its channels or latents are other in number.
+        When the run is not named and there is not one, the folder holds no autoencoder that dvis
+        can read, the store has another one of the name, or its channels or latents are other in
+        number.
     """
     one, path = read_saelens(Path(folder).expanduser()), Path(store).expanduser()
     found = contents(path)
-    of_run, model = found.only_run(run), str(found.attrs.get("model", ""))
+    of_run = found.only_run(None) if run is None else run
+    model = str(found.attrs.get("model", ""))
     settings = {"layer": layer, "kind": one.kind, "k": one.k, "is_imported": True}
     settings |= {"n_latents": one.n_latents, "n_channels": one.n_channels}
     words = sae_words(n_latents=one.n_latents, n_channels=one.n_channels)
