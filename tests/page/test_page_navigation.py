@@ -1,11 +1,13 @@
 """Ways through the page in a real browser: keys, links, and addresses."""
 
+import time
+
 import pytest
 from colour_trees import LABELS, ODD, encoded
 
 pytest.importorskip("selenium", reason="needs selenium: pip install selenium")
 pytest.importorskip("starlette", reason="needs the extra `page`")
-from browser import MISSING, Page, show, shown_channels, text
+from browser import MISSING, WAIT_S, Page, show, shown_channels, text
 
 pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
 
@@ -74,6 +76,9 @@ def test_addresses_reload_to_the_same_view(page: Page, fragment: str) -> None:
     browser.open(address)
     assert browser.js("return location.href") == address
     assert browser.js(state) == values
+    end = time.monotonic() + WAIT_S
+    while text(browser) != said and time.monotonic() < end:
+        time.sleep(0.05)  # what is drawn to a width comes a frame later
     assert text(browser) == said
     assert browser.errors() == []
 
