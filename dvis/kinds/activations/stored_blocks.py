@@ -64,7 +64,9 @@ def _is_raw(values: Any) -> bool:
     codecs = values.metadata.codecs
     if len(codecs) != 1 or not isinstance(codecs[0], BytesCodec):
         return False
-    is_little = codecs[0].endian is not None and codecs[0].endian.value == "little"
+    # As its metadata say it: the attribute is an enum or a text, by the version of zarr.
+    described: Any = codecs[0].to_dict()
+    is_little = described.get("configuration", {}).get("endian") == "little"
     return is_little and values.chunks[0] == 1 and values.chunks[2:] == values.shape[2:]
 
 
