@@ -67,7 +67,8 @@ def _is_raw(values: Any) -> bool:
     # As its metadata say it: the attribute is an enum or a text, by the version of zarr.
     described: Any = codecs[0].to_dict()
     is_little = described.get("configuration", {}).get("endian") == "little"
-    return is_little and values.chunks[0] == 1 and values.chunks[2:] == values.shape[2:]
+    is_whole = values.chunks[0] == 1 and values.chunks[2:] == values.shape[2:]
+    return bool(is_little and is_whole)
 
 
 class MappedBlocks:
