@@ -1,5 +1,6 @@
 """Downstream: hooks that replace x by x change nothing, the others what they say."""
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -184,6 +185,20 @@ def test_effect_of_a_latent_is_what_a_linear_head_says() -> None:
         rtol=1e-4,
         atol=1e-6,
     )
+
+
+def test_the_random_direction_is_as_long_as_the_latents_own() -> None:
+    torch.manual_seed(0)
+    model = nn.Sequential(nn.Conv2d(3, N_CHANNELS, 3), nn.AdaptiveAvgPool2d(1), nn.Flatten())
+    model.append(nn.Linear(N_CHANNELS, 4))
+    one = made_up_autoencoder()
+    longer = replace(one, decoder=3 * one.decoder)
+    once, thrice = (logit_effects(each, model, "0", IMAGES).effect for each in (one, longer))
+    assert np.isfinite(once).any()
+    for control in ("value", "random direction"):
+        np.testing.assert_allclose(
+            thrice.sel(control=control), 3 * once.sel(control=control), rtol=1e-3, atol=1e-5
+        )
 
 
 def test_wrong_input_is_told() -> None:

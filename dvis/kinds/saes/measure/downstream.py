@@ -159,8 +159,8 @@ def logit_effects(
     clean, scores = _clean(patched, autoencoder, images, batch_size)
     names = _class_names(clean, classes)
     random = np.random.default_rng(seed).normal(size=(len(chosen), autoencoder.n_channels))
-    random *= np.linalg.norm(autoencoder.decoder[chosen], axis=1, keepdims=True)
-    random /= np.linalg.norm(random, axis=1, keepdims=True)
+    lengths = np.linalg.norm(autoencoder.decoder[chosen], axis=1, keepdims=True)
+    random *= lengths / np.linalg.norm(random, axis=1, keepdims=True)
     effects = np.full((2, len(chosen), len(names)), np.nan)
     counts = np.zeros(len(chosen), np.int64)
     for n, latent in enumerate(chosen):
