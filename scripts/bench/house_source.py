@@ -141,7 +141,7 @@ def mentions_in_source(source: Source, kinds: list[str]) -> list[Mention]:
         if isinstance(node, ast.Constant):
             if isinstance(node.value, str) and id(node) not in prose:
                 text = node.value
-                found |= {_mention(kind, line, text) for kind in named if _is(kind, text)}
+                found |= {_mention(kind, line, text) for kind in kinds if _is(kind, text)}
         elif not _is_foreign_import(node):
             for name in _identifiers(node):
                 if name not in foreign:
