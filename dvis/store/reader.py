@@ -18,7 +18,7 @@ from dvis.names import (
     parse_checkpoint,
     training_order,
 )
-from dvis.schema import CHECKPOINT, LAYER, SchemaError, is_forgotten
+from dvis.schema import CHECKPOINT, LAYER, SchemaError, did_you_mean, is_forgotten
 from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
 from dvis.store.depth import in_order_of_execution
 from dvis.store.labels import label_coordinates
@@ -116,6 +116,62 @@ class Reader:
         return found.choose(
             self.kind, run, name, noun=self.noun, called=self.called, default=self.default
         )
+
+    def choose_of_layer(
+        self,
+        found: Contents,
+        layer: str,
+        name: str | None,
+        run: str | None,
+        names: Callable[[Entry], str | None],
+        *,
+        instead: str = "",
+    ) -> Entry:
+        """The group of a layer that is asked for, or the only one, of a kind with one a layer.
+
+        Parameters
+        ----------
+        found : Contents
+            What the store holds.
+        layer : str
+            The layer, which groups have as their attribute.
+        name, run : str, optional
+            What is asked for.
+        names : callable
+            What a group is called within its layer; None for one that is not meant.
+        instead : str
+            What is said where a run has none that is meant.
+
+        Raises
+        ------
+        KeyError
+            When there is no such run, layer or name.
+        ValueError
+            When there are several and none is named.
+        SchemaError
+            When the store holds none.
+        """
+        if not found.of(self.kind):
+            self.choose(found, run, name)  # which says what there is instead
+        run = found.default_run(self.kind) if run is None else run
+        if run not in found.runs(self.kind):
+            raise KeyError(did_you_mean("run", run, found.runs(self.kind), found.name))
+        entries = [entry for entry in found.of(self.kind, run) if names(entry) is not None]
+        where = f"the {self.noun} of {found.name}, run {run!r}"
+        if not entries:
+            raise SchemaError(f"{where}: {instead}")
+        of_layer = {str(names(e)): e for e in entries if e.attrs.get("layer") == layer}
+        if not of_layer:
+            layers = dict.fromkeys(str(entry.attrs.get("layer")) for entry in entries)
+            raise KeyError(did_you_mean("layer", layer, layers, where))
+        if name is None and len(of_layer) > 1:
+            raise ValueError(
+                f"{where}, has layer {layer!r} several times: name one of {[*of_layer]}"
+            )
+        chosen = next(iter(of_layer)) if name is None else name
+        if chosen not in of_layer:
+            raise KeyError(did_you_mean("name", chosen, of_layer, f"{where}, layer {layer!r}"))
+        return of_layer[chosen]
 
     def open_entry(
         self, store: StoreLike, found: Contents, entry: Entry, chunks: Any = None

@@ -131,8 +131,9 @@ def _consolidate(path: Path) -> None:
     with warnings.catch_warnings():
         # The store is Zarr v3, whose specification does not have consolidated metadata yet.
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")
-        # What a killed process had not renamed into its place yet.
-        warnings.filterwarnings("ignore", message=r"Object at \S+\.partial is not recognized")
+        # What a killed process had not renamed into its place yet, and groups that it half made,
+        # which are removed when they are made again.
+        warnings.filterwarnings("ignore", message=r"Object at .* is not recognized")
         root = zarr.consolidate_metadata(GuardedStore(path))
         if _settle_groups(root):
             zarr.consolidate_metadata(GuardedStore(path))

@@ -6,12 +6,12 @@ from typing import ClassVar
 
 import numpy as np
 
+from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.top import Top
 from dvis.kinds.activations.value_files import ValueFiles
 from dvis.kinds.activations.words import (
     BLOCK,
     HISTOGRAM,
-    RANK,
     TOKEN,
     TOP,
     TOP_SLOT,

@@ -13,19 +13,17 @@ from functools import cached_property
 from hashlib import blake2b
 from itertools import count, pairwise
 from threading import Lock
-from typing import Any, Literal, Self, get_args
+from typing import Any, Self, get_args
 
 import numpy as np
 
 from dvis.kinds.activations.half import take_as_float32
 from dvis.kinds.activations.read import entry_of
 from dvis.kinds.activations.stored_blocks import StoredBlocks, stored_blocks
-from dvis.kinds.activations.words import VALUES
+from dvis.kinds.activations.words import VALUES, Split
 from dvis.schema import CHECKPOINT, SOURCE, Status, counted, did_you_mean
 from dvis.store.contents import Entry, StoreLike, open_group, read_contents, resolve
 from dvis.store.datasets import SAMPLE, open_dataset
-
-Split = Literal["train", "held_out", "all"]
 
 # Measured: random rows of a cold disk cost twenty times a read of such a block.
 BLOCK_ROWS = 1024

@@ -13,10 +13,11 @@ import torch
 import xarray as xr
 from torch import Tensor, nn
 
+from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.layers import KeptLayer
 from dvis.kinds.activations.top import Top, histogram_of
 from dvis.kinds.activations.value_files import Lock, ValueFiles
-from dvis.kinds.activations.words import BIN, BLOCK, HISTOGRAM, RANK, TOKEN, TOP, VALUES, Dtype
+from dvis.kinds.activations.words import BIN, BLOCK, HISTOGRAM, TOKEN, TOP, VALUES, Dtype
 from dvis.models.data.fixed_images import FixedImages, forget_prepared
 from dvis.models.hooks import stopping
 from dvis.models.mixing import why_alone
@@ -117,7 +118,7 @@ class ActivationMeasurement:
         Dataset
             `error` (layer), and what `of_layer` and `top_of` take out of it: of each layer `sum`
             and `sum_of_squares` (channel), float64, `count`, and `values` (sample, token, channel),
-            unless they are written; `top_sample`, `top_value` and `top_map` (channel, rank, ...)
+            unless they are written; `top_position`, `top_value` and `top_map` (channel, rank, ...)
             and `histogram` (channel, bin), where top images are kept.
 
         Raises
@@ -230,7 +231,7 @@ def packed_top(number: int, values: np.ndarray, first: int, n_top: int) -> dict[
     dims = (f"{CHANNEL}_{number}", RANK)
     top = Top.of(values, first, n_top)
     return {
-        f"top_sample_{number}": (dims, top.sample),
+        f"top_position_{number}": (dims, top.sample),
         f"top_value_{number}": (dims, top.value),
         f"top_map_{number}": ((*dims, f"{TOKEN}_{number}"), top.map),
         f"{HISTOGRAM}_{number}": ((f"{CHANNEL}_{number}", BIN), histogram_of(values)),

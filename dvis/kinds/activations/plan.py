@@ -7,6 +7,7 @@ layer grows. What is there is skipped, so that a run that was stopped goes on.
 from pathlib import Path
 from typing import TYPE_CHECKING
 
+from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.cost import cost_lines, require_budget
 from dvis.kinds.activations.layers import KeptLayer
 from dvis.kinds.activations.measure import ActivationMeasurement, BlockTask
@@ -15,7 +16,7 @@ from dvis.kinds.activations.record import LayersRecorder
 from dvis.kinds.activations.samples import duplicates, samples_of
 from dvis.kinds.activations.survey import Survey, surveyed
 from dvis.kinds.activations.top import N_BINS, lower_edges
-from dvis.kinds.activations.words import BIN, BLOCK, RANK, SLOT, TOKEN, activation_words, group_name
+from dvis.kinds.activations.words import BIN, BLOCK, SLOT, TOKEN, activation_words, group_name
 from dvis.models.model_reference import model_name
 from dvis.schema import CHANNEL
 from dvis.store.datasets import SAMPLE, has_dataset, keep_dataset, open_dataset

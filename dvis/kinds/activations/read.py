@@ -13,18 +13,18 @@ import xarray as xr
 from xarray.backends import BackendArray
 from xarray.core import indexing
 
+from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.words import (
     BIN,
     BLOCK,
     HISTOGRAM,
     KIND,
-    RANK,
     SLOT,
     TOP,
     TOP_SLOT,
     group_name,
 )
-from dvis.schema import CHANNEL, CHECKPOINT, Status, counted, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, Status, counted
 from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resolve
 from dvis.store.datasets import SAMPLE
 from dvis.store.reader import Reader
@@ -50,7 +50,7 @@ def _with_top(dataset: xr.Dataset) -> xr.Dataset:
     """The Dataset with the top images of the slot that is whole, their ids, and one histogram."""
     slot = xr.DataArray(dataset[TOP_SLOT].values, dims=CHECKPOINT)
     whole = {name: dataset[name].isel({SLOT: slot}) for name in TOP}
-    places = whole["top_sample"].variable
+    places = whole["top_position"].variable
     sample_ids = np.append(dataset[SAMPLE].values, "")
 
     def ids(*key: Any) -> np.ndarray:
@@ -60,7 +60,7 @@ def _with_top(dataset: xr.Dataset) -> xr.Dataset:
     counts = partial(_counts, dataset[HISTOGRAM].variable)
     long_name = dataset[HISTOGRAM].attrs["long_name"]
     made = {
-        "top_id": _made(
+        "top_sample": _made(
             dataset, (CHECKPOINT, CHANNEL, RANK), sample_ids.dtype, ids, "id of the sample"
         ),
         HISTOGRAM: _made(dataset, of_bins, "int64", counts, long_name),
@@ -165,11 +165,11 @@ def activations(
         - `mean`, `std` (checkpoint, channel), float64, over the samples and tokens that are there;
         - `status`, uint8, and `count` (checkpoint, block), and `sum` and `sum_of_squares`
           (checkpoint, block, channel), float64, of `attrs["block_samples"]` samples each;
-        - where `--keep top:64` was asked for, `top_value`, float32, `top_id` and `top_sample`,
-          place in the set (checkpoint, channel, rank), of the samples with the highest maxima over
-          tokens, the highest first, each once; `top_map` (checkpoint, channel, rank, token),
-          uint8, their activations as shares of `top_value`, 255 for all of it; and `histogram`
-          (checkpoint, channel, bin), numbers of values from `bin_low` on;
+        - where `--keep top:64` was asked for, `top_value`, float32, `top_sample`, ids, and
+          `top_position`, places in the set (checkpoint, channel, rank), of the samples with the
+          highest maxima over tokens, the highest first, each once; `top_map` (checkpoint, channel,
+          rank, token), uint8, their activations as shares of `top_value`, 255 for all of it; and
+          `histogram` (checkpoint, channel, bin), numbers of values from `bin_low` on;
         - coordinates `sample`, ids; `row` and `column` (token), -1 where a token has no place on
           the map; `is_special` (token), of class and register tokens; `place` (token), its number
           among all of the layer's, -1 of their mean; and those of checkpoints, as `dvis.open` has
@@ -206,26 +206,11 @@ def entry_of(found: Contents, layer: str, name: str | None, run: str | None) -> 
     KeyError, ValueError, SchemaError
         As `activations` does.
     """
-    if not found.of(KIND):
-        READER.choose(found, run, name)  # which says what there is instead
-    run = found.default_run(KIND) if run is None else run
-    entries = found.of(KIND, run)
-    if not entries:
-        raise KeyError(did_you_mean("run", run, found.runs(KIND), found.name))
-    of_layer = {_name_of(entry): entry for entry in entries if entry.attrs.get("layer") == layer}
-    where = f"the activations of {found.name}, run {run!r}"
-    if not of_layer:
-        layers = dict.fromkeys(str(entry.attrs.get("layer")) for entry in entries)
-        raise KeyError(did_you_mean("layer", layer, layers, where))
-    if name is None and len(of_layer) > 1:
-        raise ValueError(f"{where}, has layer {layer!r} several times: name one of {[*of_layer]}")
-    chosen = next(iter(of_layer)) if name is None else name
-    if chosen not in of_layer:
-        raise KeyError(did_you_mean("name", chosen, of_layer, f"{where}, layer {layer!r}"))
-    return of_layer[chosen]
+    return READER.choose_of_layer(found, layer, name, run, name_of)
 
 
-def _name_of(entry: Entry) -> str:
+def name_of(entry: Entry) -> str:
+    """What a group of activations is called within its layer."""
     return entry.name.removesuffix(group_name("", str(entry.attrs.get("layer"))))
 
 

@@ -8,14 +8,12 @@ from typing import Any, ClassVar
 import numpy as np
 import xarray as xr
 
-from dvis.disk import remove_tree, write_lock
 from dvis.kinds.activations.group import ActivationGroup
 from dvis.kinds.activations.measure import BlockTask, of_layer, top_of
 from dvis.kinds.activations.top import Top
 from dvis.kinds.activations.words import VALUES
-from dvis.schema import CHECKPOINT, group_path
+from dvis.schema import CHECKPOINT
 from dvis.store.group import Group
-from dvis.store.writer import STORE_LOCK
 from dvis.sweep.place import Place
 from dvis.sweep.plan import Plan
 from dvis.sweep.record import GroupRecorder
@@ -53,7 +51,6 @@ class LayersRecorder:
         ValueError
             When a group has other settings, and is not to be overwritten.
         """
-        self._remove_half_made(store, place.run)
         self._recorders = [LayerRecorder.open(each, store, run, place) for each in self.plans]
         for recorder in self._recorders:
             # Blocks of a checkpoint are of one and the same weights: none is added to old ones.
@@ -63,14 +60,6 @@ class LayersRecorder:
             }
             self._kept_as_they_are.append(others)
         return self
-
-    def _remove_half_made(self, store: Path, run: str) -> None:
-        """Remove what a killed writer left of groups, which whoever makes another would find."""
-        with write_lock(store, STORE_LOCK):
-            for plan in self.plans:
-                folder = store / group_path(run, plan.words.kind, plan.name)
-                if not (folder / "zarr.json").exists():
-                    remove_tree(folder, root=store)
 
     @property
     def kept(self) -> Mapping[str, int]:

@@ -3,7 +3,7 @@
 {run}/activations/{name}/{layer}/    values (checkpoint, sample, token, channel);
 sum, sum_of_squares (checkpoint, block, channel); count, status (checkpoint, block);
 row, column, is_special, place (token); and where the top images are kept
-top_sample, top_value (checkpoint, slot, channel, rank), top_map (..., token);
+top_position, top_value (checkpoint, slot, channel, rank), top_map (..., token);
 top_slot (checkpoint); histogram (checkpoint, block, channel, bin)
 """
 
@@ -13,6 +13,7 @@ from typing import Any, Final, Literal, get_args
 
 import numpy as np
 
+from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.top import N_BINS
 from dvis.schema import (
     CHANNEL,
@@ -32,17 +33,17 @@ KIND = "activations"
 TOKEN: Final = "token"
 BLOCK: Final = "block"
 VALUES: Final = "values"
-RANK: Final = "rank"
 SLOT: Final = "slot"  # of two, of which one is whole while the other is written
 BIN: Final = "bin"
 HISTOGRAM: Final = "histogram"
 TOP_SLOT: Final = "top_slot"
-TOP: Final = ("top_sample", "top_value", "top_map")
+TOP: Final = ("top_position", "top_value", "top_map")
 VALUE_DIMS = (CHECKPOINT, SAMPLE, TOKEN, CHANNEL)
 PART_DIMS = (CHECKPOINT, BLOCK)
 TOKEN_COLUMNS = ("row", "column", "is_special", "place")
 
 Dtype = Literal["float16", "float32"]
+Split = Literal["train", "held_out", "all"]
 
 CHUNK_BYTES = 32 * 2**20  # of `values`, of the layer with the largest samples
 KEEP = re.compile(r"values|top:(?P<n>[1-9]\d*)")
@@ -141,7 +142,7 @@ def _of_top(n_top: int, n_tokens: int, n_channels: int) -> dict[str, VariableSpe
         BIN: spec((BIN,), "int32", -1, "bin"),
         "bin_low": spec((BIN,), "float64", np.nan, "where the bin begins", units="1"),
         TOP_SLOT: spec((CHECKPOINT,), "uint8", 0, "slot that is whole"),
-        "top_sample": spec(dims, "int32", -1, "place of the sample in the set", layout=ranks),
+        "top_position": spec(dims, "int32", -1, "place of the sample in the set", layout=ranks),
         "top_value": spec(
             dims, "float32", np.nan, "maximum over the sample's tokens", layout=ranks, units="1"
         ),

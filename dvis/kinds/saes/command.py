@@ -92,27 +92,10 @@ def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
         from dvis.kinds.saes.plan_evaluation import evaluate_saes
 
     if isinstance(command, ExportOptions):
-        print(
-            export_sae(
-                command.store,
-                command.folder,
-                command.layer,
-                command.name,
-                command.run,
-                checkpoint=command.checkpoint,
-            )
-        )
+        print(export_sae(**vars(command)))
         return 0
     if isinstance(command, ImportOptions):
-        import_sae(
-            command.store,
-            command.folder,
-            command.layer,
-            command.name,
-            command.run,
-            checkpoint=command.checkpoint,
-            overwrite=command.overwrite,
-        )
+        import_sae(**vars(command))
         print(f"{command.store}, {command.layer}/{command.name}: {command.checkpoint} taken")
         return 0
     if isinstance(command, EvaluateOptions):

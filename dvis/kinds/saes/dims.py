@@ -7,7 +7,6 @@ import xarray as xr
 from numpy.typing import ArrayLike
 
 LATENT: Final = "latent"
-TOKEN: Final = "token"
 CLASS: Final = "class"
 SCORE: Final = "score"  # how an image's tokens became one number
 SHUFFLE: Final = "shuffle"  # of what a null exchanges

@@ -17,7 +17,7 @@ import xarray as xr
 
 from dvis.disk import remove_tree, write_lock
 from dvis.kinds.activations.loader import ActivationRows
-from dvis.kinds.activations.read import activations, entry_of
+from dvis.kinds.activations.read import activations, entry_of, name_of
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.measure.stored import autoencoder_at, committed
 from dvis.kinds.saes.measure.training import Trained, train
@@ -30,6 +30,7 @@ from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, Status, did_you_mean
 from dvis.store.contents import Entry, contents, open_group
 from dvis.store.group import Group
 from dvis.store.writer import restructuring, writing
+from dvis.sweep.record import OTHER_WEIGHTS
 from dvis.sweep.runner import Report
 
 _ALL, _LAST = "all", "last"
@@ -48,7 +49,7 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
     Returns
     -------
     Report
-        How many were trained.
+        How many were trained; what is there of other weights under a label is kept, and said.
 
     Raises
     ------
@@ -67,9 +68,7 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
     store = options.store.expanduser()
     found = contents(store)
     entry = entry_of(found, options.layer, options.activations, options.run)
-    kept = activations(
-        store, options.layer, _name(entry.name, options.layer), entry.run, allow_partial=True
-    )
+    kept = activations(store, options.layer, name_of(entry), entry.run, allow_partial=True)
     labels = chosen_checkpoints(kept, options.checkpoints)
     wanted = dict(options.autoencoders())
     shown = "/".join([options.layer, options.name or ", ".join(wanted)])
@@ -84,8 +83,13 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
             for name, each in wanted.items()
         }
         before: str | None = None
+        n_others = 0
         for label in labels:
-            lacking = [name for name in wanted if not _is_there(groups[name], label, weights)]
+            states = {name: _made_of(groups[name], label) for name in wanted}
+            others = [name for name, of in states.items() if of not in (None, 0, weights[label])]
+            lacking = [name for name, of in states.items() if of is None]
+            lacking += others if options.overwrite else []
+            n_others += 0 if options.overwrite else len(others)
             at = _Place(store, model, entry.run, label, weights[label])
             if lacking:
                 trained = _trained(options, entry, at, lacking, wanted, before, progress)
@@ -94,6 +98,7 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
                 report.n_measured += len(lacking)
             _forget_state(at, options, entry.name)
             before = label
+    report.kept = {OTHER_WEIGHTS: n_others}
     return report
 
 
@@ -124,10 +129,6 @@ def chosen_checkpoints(kept: xr.Dataset, wanted: Sequence[str]) -> list[str]:
         if each not in there:
             raise KeyError(did_you_mean(CHECKPOINT, each, there, "the activations"))
     return [label for label in there if label in asked]
-
-
-def _name(name: str, layer: str) -> str:
-    return name.removesuffix(f"/{layer}")
 
 
 def _weights_of(store: Path, entry: Entry) -> dict[str, int]:
@@ -162,7 +163,7 @@ def _opened(
     n_latents = wanted.width(n_channels)
     settings = {
         "layer": options.layer,
-        "activations": _name(entry.name, options.layer),
+        "activations": name_of(entry),
         "dataset": entry.attrs["dataset"],
         "fingerprint": entry.attrs["fingerprint"],
         "n_steps": options.n_steps,
@@ -196,12 +197,11 @@ def known_steps(kept: xr.Dataset) -> dict[str, int]:
     return {label: int(step) for label, step in steps if step >= 0}
 
 
-def _is_there(group: Group, label: str, weights: dict[str, int]) -> bool:
-    """Whether a checkpoint's autoencoder is there, of the same weights of the network."""
+def _made_of(group: Group, label: str) -> int | None:
+    """Of which weights of the network a checkpoint's autoencoder is; None where there is none."""
     row = group.rows[CHECKPOINT][label]
     is_complete = int(group.array("status")[row]) == Status.COMPLETE
-    made_of = int(group.array(f"{SOURCE}/weights")[row])
-    return is_complete and made_of in (0, weights[label])
+    return int(group.array(f"{SOURCE}/weights")[row]) if is_complete else None
 
 
 def _trained(
@@ -235,7 +235,7 @@ def _rows(options: TrainOptions, entry: Entry, label: str) -> ActivationRows:
         options.store.expanduser(),
         options.layer,
         label,
-        name=_name(entry.name, options.layer),
+        name=name_of(entry),
         run=entry.run,
         batch_size=options.batch_size or BATCH_SIZE,
     )

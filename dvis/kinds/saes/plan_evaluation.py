@@ -12,14 +12,15 @@ import xarray as xr
 
 from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.loader import ActivationRows
-from dvis.kinds.saes.dims import CLASS, LATENT, SCORE, SHUFFLE, TOKEN
+from dvis.kinds.activations.words import TOKEN
+from dvis.kinds.saes.dims import CLASS, LATENT, SCORE, SHUFFLE
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.evaluation import evaluate
 from dvis.kinds.saes.measure.stored import autoencoder_at
 from dvis.kinds.saes.plan import chosen_checkpoints, known_steps
 from dvis.kinds.saes.read import saes
 from dvis.kinds.saes.store_options import EvaluateOptions
-from dvis.kinds.saes.words import KIND, evaluation_name, evaluation_words
+from dvis.kinds.saes.words import KIND, evaluation_name, evaluation_words, group_name
 from dvis.names import parse_checkpoint
 from dvis.progress import progress_bar
 from dvis.schema import CHECKPOINT, SOURCE, Status
@@ -60,7 +61,7 @@ def evaluate_saes(options: EvaluateOptions, *, progress: bool = False) -> Report
     there = trained.isel({CHECKPOINT: trained["status"].values == Status.COMPLETE})
     labels = chosen_checkpoints(there, options.checkpoints)
     run, model = str(trained.attrs["run"]), str(contents(store).attrs.get("model", ""))
-    name = str(trained.attrs["name"]).removeprefix(f"{options.layer}/")
+    name = str(trained.attrs["name"]).removeprefix(group_name(options.layer, ""))
     report = Report(store=store, run=run, name=str(trained.attrs["name"]), unit="autoencoder")
     with writing(store, model, run, KIND) as path:
         group: Group | None = None
@@ -108,6 +109,7 @@ def _opened(
         "n_top": n_top,
         "n_shuffles": options.n_shuffles,
         "scores": list(options.scores),
+        "class_token": options.class_token,
         "n_samples": rows.n_samples,
         "n_tokens": rows.n_tokens,
     }
@@ -147,7 +149,12 @@ def _found(
 ) -> xr.Dataset:
     """The evaluation of a checkpoint as the group takes it."""
     found = evaluate(
-        one, rows, n_top=options.n_top, scores=options.scores, n_shuffles=options.n_shuffles
+        one,
+        rows,
+        n_top=options.n_top,
+        scores=options.scores,
+        class_token=options.class_token,
+        n_shuffles=options.n_shuffles,
     )
     of_parts = found.drop_vars("top_position").expand_dims({CHECKPOINT: [label]})
     return of_parts.assign(

@@ -8,7 +8,6 @@ from typing import Any
 import xarray as xr
 
 from dvis.kinds.saes.words import KIND, group_name, is_evaluation
-from dvis.schema import SchemaError, did_you_mean
 from dvis.store.contents import Entry, StoreLike, read_contents, resolve
 from dvis.store.reader import Reader
 
@@ -121,29 +120,21 @@ def _opened(
 ) -> xr.Dataset:
     store = resolve(path_or_url, storage_options)
     found = read_contents(store, str(path_or_url))
-    if not found.of(KIND):
-        SAE_READER.choose(found, run, name)  # which says what there is instead
-    run = found.default_run(KIND) if run is None else run
-    if run not in found.runs(KIND):
-        raise KeyError(did_you_mean("run", run, found.runs(KIND), found.name))
-    entries = [e for e in found.of(KIND, run) if is_evaluation(e.attrs) == is_evaluated]
-    where = f"the sparse autoencoders of {found.name}, run {run!r}"
-    if not entries:
-        raise SchemaError(f"None of {where}, is evaluated yet; run `dvis sae evaluate`")
-    names = {_name_of(entry): entry for entry in entries if entry.attrs.get("layer") == layer}
-    if not names:
-        layers = dict.fromkeys(str(entry.attrs.get("layer")) for entry in entries)
-        raise KeyError(did_you_mean("layer", layer, layers, where))
-    if name is None and len(names) > 1:
-        raise ValueError(f"{where}, are several of layer {layer!r}: name one of {[*names]}")
-    chosen = next(iter(names)) if name is None else name
-    if chosen not in names:
-        raise KeyError(did_you_mean("name", chosen, names, f"{where}, layer {layer!r}"))
-    return SAE_READER.open_entry(store, found, names[chosen], chunks)
+    entry = SAE_READER.choose_of_layer(
+        found,
+        layer,
+        name,
+        run,
+        lambda each: name_of(each) if is_evaluation(each.attrs) == is_evaluated else None,
+        instead="none is evaluated yet; run `dvis sae evaluate`"
+        if is_evaluated
+        else "none is there",
+    )
+    return SAE_READER.open_entry(store, found, entry, chunks)
 
 
-def _name_of(entry: Entry) -> str:
-    """What autoencoders are called within their layer."""
+def name_of(entry: Entry) -> str:
+    """What autoencoders, or an evaluation of them, are called within their layer."""
     if is_evaluation(entry.attrs):
         return str(entry.attrs["evaluated"])
-    return entry.name.removeprefix(group_name(str(entry.attrs["layer"]), ""))
+    return entry.name.removeprefix(group_name(str(entry.attrs.get("layer")), ""))

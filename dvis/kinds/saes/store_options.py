@@ -10,7 +10,8 @@ from typing import Annotated
 import tyro
 from tyro.conf import Positional
 
-from dvis.kinds.saes.options import SaeOptions, SaeRecipe, Score, Split, at_least, steps_of
+from dvis.kinds.activations.words import Split
+from dvis.kinds.saes.options import SaeOptions, SaeRecipe, Score, at_least, steps_of
 
 _ROWS = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[kMG]?)")
 BATCH_SIZE = 4096
@@ -123,7 +124,9 @@ class EvaluateOptions:
     n_top
         Images of highest score that are kept of each latent.
     scores
-        How codes of an image's tokens make its score: max, mean, sum.
+        How codes of an image's tokens make its score: max, mean, sum, or cls, the class token's.
+    class_token
+        Place of the class token among the tokens that are kept, for cls.
     n_shuffles
         Shuffles of the labels, beside which class statistics stand.
     overwrite
@@ -138,6 +141,7 @@ class EvaluateOptions:
     split: Split = "held_out"
     n_top: int = 16
     scores: tuple[Score, ...] = ("max",)
+    class_token: int | None = None
     n_shuffles: int = 20
     overwrite: bool = False
 

@@ -15,7 +15,8 @@ from typing import Any, Final
 import numpy as np
 
 from dvis.analysis.ranking import RANK
-from dvis.kinds.saes.dims import CLASS, LATENT, SCORE, SHUFFLE, TOKEN
+from dvis.kinds.activations.words import TOKEN
+from dvis.kinds.saes.dims import CLASS, LATENT, SCORE, SHUFFLE
 from dvis.schema import (
     CHANNEL,
     CHECKPOINT,

@@ -49,18 +49,18 @@ def assert_top_of_values(dataset: xr.Dataset, n_top: int) -> None:
             scores = highest.values[row, :, channel]
             best = sorted(range(len(ids)), key=lambda i: (-scores[i], i))[:n_top]
             at = {"checkpoint": row, "channel": channel}
-            top = dataset[["top_sample", "top_value", "top_id", "top_map"]].isel(at)
+            top = dataset[["top_position", "top_value", "top_sample", "top_map"]].isel(at)
             n_best = len(best)
-            assert top["top_sample"].values[:n_best].tolist() == best
-            assert top["top_id"].values[:n_best].tolist() == ids[best].tolist()
+            assert top["top_position"].values[:n_best].tolist() == best
+            assert top["top_sample"].values[:n_best].tolist() == ids[best].tolist()
             np.testing.assert_array_equal(top["top_value"].values[:n_best], scores[best])
             values = dataset["values"].isel(at).values[best].astype(np.float32)
             shown = top["top_map"].values[:n_best] * (scores[best] / 255)[:, None]
             is_lit = scores[best] > 0
             error = np.abs(shown - values.clip(0))[is_lit]
             assert (error <= 0.51 * scores[best][is_lit, None] / 255).all()
-            assert (top["top_sample"].values[n_best:] == -1).all()
-            assert (top["top_id"].values[n_best:] == "").all()
+            assert (top["top_position"].values[n_best:] == -1).all()
+            assert (top["top_sample"].values[n_best:] == "").all()
             assert np.isnan(top["top_value"].values[n_best:]).all()
 
 

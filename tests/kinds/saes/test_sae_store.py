@@ -6,6 +6,7 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -247,4 +248,30 @@ def test_a_weight_that_is_no_number_is_a_fault_and_is_trained_again(store: Path)
     assert fault.message == "is complete, but not all of its decoder is finite"
     assert dvis.saes(store, LAYER).status.values.tolist() == [1, 3]
     assert train_saes(options_for(store)).n_measured == 1
+    assert dvis.check_store(store) == []
+
+
+def test_autoencoders_of_other_weights_are_kept_until_told_otherwise(tmp_path: Path) -> None:
+    options = options_of(tmp_path)
+    keep_activations(options)
+    store = store_of(options)
+    train_saes(options_for(store))
+    before = dvis.saes(store, LAYER).load()
+    last = before.checkpoint.values[-1]
+    shutil.copy(tmp_path / "run" / before.checkpoint.values[0], tmp_path / "run" / last)
+    keep_activations(replace(options, overwrite=True))
+    report = train_saes(options_for(store))
+    assert report.n_measured == 0
+    assert "kept: 1 autoencoder of other weights under the same label" in report.lines()[-1]
+    for name in WEIGHTS:
+        np.testing.assert_array_equal(dvis.saes(store, LAYER)[name], before[name])
+    assert train_saes(options_for(store, overwrite=True)).n_measured == 1
+    after = dvis.saes(store, LAYER).decoder.sel(checkpoint=last).values
+    assert not np.array_equal(after, before.decoder.sel(checkpoint=last))
+
+
+def test_a_group_that_another_writer_half_made_is_in_nobodys_way(store: Path) -> None:
+    half = store / "checkpoints" / "saes" / LAYER / "other" / "encoder"
+    half.mkdir(parents=True)
+    assert train_saes(options_for(store)).n_measured == 2
     assert dvis.check_store(store) == []

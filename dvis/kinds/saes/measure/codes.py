@@ -3,7 +3,7 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import torch
@@ -14,9 +14,8 @@ from torch import Tensor
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.rows import Rows
 from dvis.kinds.saes.measure.sparse import Pattern
+from dvis.kinds.saes.options import Score
 from dvis.schema import did_you_mean
-
-Score = Literal["max", "mean", "sum", "cls"]
 
 _BLOCK_CODES = 2**25  # codes with their zeros that are in memory at a time: 128 MB
 

@@ -8,10 +8,11 @@ from torch import Tensor
 from dvis.kinds.saes.dims import LATENT, quantity
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.class_statistics import class_statistics
-from dvis.kinds.saes.measure.codes import Block, Score, ScoreTable, check_scores, encoded
+from dvis.kinds.saes.measure.codes import Block, ScoreTable, check_scores, encoded
 from dvis.kinds.saes.measure.rows import Rows
 from dvis.kinds.saes.measure.sparse import sparse_decode
 from dvis.kinds.saes.measure.top_images import TopScores, labelled_top
+from dvis.kinds.saes.options import Score
 
 DENSE, OFTEN = 0.1, 0.01  # shares of rows in which a latent fires that count as dense, and often
 

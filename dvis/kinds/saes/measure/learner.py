@@ -16,8 +16,9 @@ from dvis.kinds.saes.measure.parameters import (
     weights_of,
 )
 from dvis.kinds.saes.options import SaeOptions
+from dvis.kinds.saes.words import LOGGED
 
-LOG_NAMES = ("fvu", "l0", "n_dead", "learning_rate", "grad_norm")
+LOG_NAMES = tuple(LOGGED)
 _SLOWEST = 0.999  # share of the threshold that a step keeps, once there were many
 _FORGETS = 10  # and before, what was seen in the last tenth of the steps counts most
 _BETAS = (0.9, 0.999)

@@ -11,7 +11,6 @@ from torch.nn import functional
 from dvis.kinds.saes.measure.autoencoder import UNSET_THRESHOLD, Autoencoder
 from dvis.kinds.saes.options import SaeOptions
 
-NAMES = ("encoder", "decoder", "encoder_bias", "decoder_bias", "threshold")
 _BLEND = 0.8  # share of a data point in a decoder row at the start
 _JUMP = 0.1  # threshold of jumprelu at the start, in units of a channel's standard deviation
 

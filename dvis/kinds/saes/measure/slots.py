@@ -35,9 +35,8 @@ def save_slot(folder: Path, step: int, tensors: Mapping[str, Tensor], facts: str
     DiskFullError
         When there is no space left.
     """
-    newest = _newest_first(folder)
-    taken = newest[0][1] if newest else _SLOTS[-1]
-    slot = next(name for name in _SLOTS if name != taken)
+    # The older one is written over, so that the other is whole whenever this is cut off.
+    slot = min(_SLOTS, key=lambda name: _described(folder, name).get("step", -1))
     data = save({name: tensor.contiguous() for name, tensor in tensors.items()})
     described = {"step": step, "facts": facts, "sha256": hashlib.sha256(data).hexdigest()}
     write_atomically(inside(folder, f"state-{slot}.safetensors"), data, root=folder)
@@ -54,9 +53,12 @@ def load_newest(folder: Path, facts: str) -> tuple[int, dict[str, Tensor]] | Non
     ValueError
         When it is of another training.
     """
-    for step, slot, described in _newest_first(folder):
-        data = inside(folder, f"state-{slot}.safetensors").read_bytes()
-        if described["facts"] != facts:
+    described = {slot: _described(folder, slot) for slot in _SLOTS}
+    for slot in sorted(_SLOTS, key=lambda name: described[name].get("step", -1), reverse=True):
+        step, data = described[slot].get("step", -1), _data(folder, slot)
+        if data is None or hashlib.sha256(data).hexdigest() != described[slot].get("sha256"):
+            continue  # never written, or its writer died in between
+        if described[slot].get("facts") != facts:
             raise ValueError(
                 f"{folder} has the state of another training, at step {step}: other options, "
                 "rows or starting weights. Give another folder, or remove it to begin anew"
@@ -65,15 +67,18 @@ def load_newest(folder: Path, facts: str) -> tuple[int, dict[str, Tensor]] | Non
     return None
 
 
-def _newest_first(folder: Path) -> list[tuple[int, str, dict[str, Any]]]:
-    """Steps, slots and descriptions of the slots that are whole."""
-    found = []
-    for slot in _SLOTS:
-        try:
-            described = json.loads(inside(folder, f"state-{slot}.json").read_bytes())
-            data = inside(folder, f"state-{slot}.safetensors").read_bytes()
-            if hashlib.sha256(data).hexdigest() == described["sha256"]:
-                found.append((int(described["step"]), slot, described))
-        except (FileNotFoundError, json.JSONDecodeError, KeyError, TypeError):
-            continue  # never written, or its writer died in between
-    return sorted(found, key=lambda entry: entry[0], reverse=True)
+def _described(folder: Path, slot: str) -> dict[str, Any]:
+    """What stands beside a slot, or nothing; its state may be another by now."""
+    try:
+        described = json.loads(inside(folder, f"state-{slot}.json").read_bytes())
+    except (FileNotFoundError, json.JSONDecodeError):
+        return {}
+    is_known = isinstance(described, dict) and isinstance(described.get("step"), int)
+    return described if is_known else {}
+
+
+def _data(folder: Path, slot: str) -> bytes | None:
+    try:
+        return inside(folder, f"state-{slot}.safetensors").read_bytes()
+    except FileNotFoundError:
+        return None

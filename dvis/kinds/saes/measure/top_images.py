@@ -6,10 +6,12 @@ import xarray as xr
 from numpy.typing import NDArray
 
 from dvis.analysis.ranking import RANK
-from dvis.kinds.saes.dims import LATENT, SCORE, TOKEN, quantity
+from dvis.kinds.activations.words import TOKEN
+from dvis.kinds.saes.dims import LATENT, SCORE, quantity
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
-from dvis.kinds.saes.measure.codes import Block, Score, check_scores, encoded
+from dvis.kinds.saes.measure.codes import Block, check_scores, encoded
 from dvis.kinds.saes.measure.rows import Rows
+from dvis.kinds.saes.options import Score
 from dvis.schema import LEVELS
 
 _LAST = np.iinfo(np.int64).max
