@@ -19,7 +19,7 @@ DEPTH = "depth"  # of a layer: its place in the order of execution
 Y, X, RGB = "y", "x", "rgb"
 UNIT_DIMS = (CHECKPOINT, LAYER, CHANNEL)
 UNIT = "unit"  # of what is measured or found of units, not of what is stored
-NOTE = "note"  # coordinate of units: what somebody wrote about them
+UNIT_NOTE = "note"  # coordinate of units: what somebody wrote about them
 NOTES = "notes"  # attribute of a result: texts to be said once of a whole measurement
 
 DEFAULT_RUN = "checkpoints"

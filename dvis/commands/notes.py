@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from dvis.schema import CHANNEL, LAYER, NOTE, counted
+from dvis.schema import CHANNEL, LAYER, UNIT_NOTE, counted
 from dvis.store import unit_notes
 from dvis.store.contents import contents
 
@@ -70,10 +70,10 @@ def notes(
         return 0
     found = unit_notes.notes(store, run, search=search)
     several = len(contents(store).run_attrs) > 1
-    for row in range(found.sizes[NOTE]):
-        of_row = found.isel({NOTE: row})
+    for row in range(found.sizes[UNIT_NOTE]):
+        of_row = found.isel({UNIT_NOTE: row})
         where = f"{of_row['run'].item()}, " if several else ""
         unit = f"{where}{of_row[LAYER].item()}, channel {of_row[CHANNEL].item()}"
         print(f"{unit}: {of_row['text'].item()}")
-    print(counted(found.sizes[NOTE], "note"))
+    print(counted(found.sizes[UNIT_NOTE], "note"))
     return 0

@@ -16,7 +16,7 @@ import xarray as xr
 import zarr
 
 from dvis.disk import explain_full_disk, write_atomically
-from dvis.schema import CHANNEL, LAYER, NOTE, SchemaError, did_you_mean, run_group
+from dvis.schema import CHANNEL, LAYER, UNIT_NOTE, SchemaError, did_you_mean, run_group
 from dvis.store.contents import Contents, StoreLike, contents, open_group, read_contents, resolve
 from dvis.store.damage import NamedArray
 from dvis.store.guarded import GuardedStore
@@ -123,11 +123,11 @@ def notes(
     written = columns["written"].astype("datetime64[s]")
     texts, channels = columns["text"].astype(str), columns[CHANNEL].astype(np.int64)
     return xr.Dataset(
-        {"text": (NOTE, texts), "written": (NOTE, written, {"long_name": "time, UTC"})},
+        {"text": (UNIT_NOTE, texts), "written": (UNIT_NOTE, written, {"long_name": "time, UTC"})},
         {
-            "run": (NOTE, columns["run"].astype(str)),
-            LAYER: (NOTE, columns[LAYER].astype(str)),
-            CHANNEL: (NOTE, channels),
+            "run": (UNIT_NOTE, columns["run"].astype(str)),
+            LAYER: (UNIT_NOTE, columns[LAYER].astype(str)),
+            CHANNEL: (UNIT_NOTE, channels),
         },
     )
 
@@ -225,7 +225,7 @@ def with_notes(dataset: xr.Dataset, run_attrs: Mapping[str, Any]) -> xr.Dataset:
         return dataset
     # Of a fixed width, as other text of a Dataset is, so that it goes into any file.
     attrs = {"long_name": "what was written about the unit"}
-    return dataset.assign_coords({NOTE: ((LAYER, CHANNEL), texts.astype(str), attrs)})
+    return dataset.assign_coords({UNIT_NOTE: ((LAYER, CHANNEL), texts.astype(str), attrs)})
 
 
 def is_found(text: str, search: str) -> bool:

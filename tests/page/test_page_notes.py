@@ -48,7 +48,7 @@ def test_a_note_that_is_written_is_kept_and_shown(client: Client, store: Path) -
     assert answer.json()["signature"] == client.get("/api/signature").json()["signature"] != before
     assert dvis.notes(store).text.values.tolist() == ["Heads of birds", "eyes"]
     assert client.get("/api/unit/0/1/2").json()["note"] == "eyes"
-    assert client.get("/api/layer/0/1").json()["notes"][1:3] == ["Heads of birds", "eyes"]
+    assert client.get("/api/layer/0/1").json()["unit_notes"][1:3] == ["Heads of birds", "eyes"]
 
 
 @pytest.mark.parametrize(

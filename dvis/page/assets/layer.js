@@ -154,7 +154,7 @@
     cell.level.style.width = `${Math.max(0, Math.min(1, (value || 0) / most)) * 100}%`;
     const birth = words.birth({ state: table.birth.state[position], step: table.birth.step[position], label: table.birth.label[position] });
     const parts = [`channel ${table.channels[position]}`, status === "complete" ? `activation ${words.number(value)}` : status, birth];
-    const note = table.notes[position];
+    const note = table.unit_notes[position];
     cell.note.textContent = note;
     if (note) parts.push(note);
     cell.setAttribute("aria-label", parts.join(", "));

@@ -16,7 +16,7 @@ from dvis.kinds.features.shown.selection import BLOCK, ShownLayer, ShownStore, S
 from dvis.kinds.features.shown.sheets import thumb_sheet
 from dvis.kinds.features.tally import UnitProblem, unit_problems
 from dvis.kinds.features.words import OF_REFERENCE, REFERENCE
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, NOTE, UNIT_DIMS, Status
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, UNIT_NOTE, Status
 
 _QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
 # Attributes of a Dataset that are no facts about the run: how it is stored, and the long table of
@@ -59,16 +59,16 @@ def layer(store: ShownStore, variant: int, index: int) -> dict[str, Any]:
         "versions": [shown.version(row) for row in range(len(shown.variant.labels))],
         "suffix": thumb_sheet(shown.variant).suffix,
         "block": BLOCK,
-        "notes": _notes(shown),
+        "unit_notes": _unit_notes(shown),
     }
 
 
-def _notes(shown: ShownLayer) -> list[str]:
+def _unit_notes(shown: ShownLayer) -> list[str]:
     """What was written about each channel of a layer, "" where nothing was."""
     dataset = shown.open()
-    if NOTE not in dataset.coords:
+    if UNIT_NOTE not in dataset.coords:
         return [""] * len(shown.channels)
-    return [str(text) for text in dataset[NOTE].squeeze(LAYER).values.tolist()]
+    return [str(text) for text in dataset[UNIT_NOTE].squeeze(LAYER).values.tolist()]
 
 
 def _numbers_of_layer(shown: ShownLayer) -> dict[str, Any]:

@@ -17,7 +17,7 @@ from dvis.kinds.features.shown.selection import ShownLayer, ShownStore
 from dvis.kinds.features.shown.sheets import strip_sheet
 from dvis.kinds.features.shown.stored_pictures import stored_pictures
 from dvis.kinds.features.words import NEIGHBOUR_MAX, SEED_SIMILARITY
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, NOTE, Status
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_NOTE, Status
 
 _FLOATS = ("activation", "value_min", "value_max")
 _WHOLE = ("stop_step", "seed", "params")
@@ -56,7 +56,7 @@ def unit(store: ShownStore, variant: int, index: int, channel: int) -> dict[str,
         "parameters": tables,
         "params": params,
         "problems": _problems(layer, channel),
-        "note": str(dataset[NOTE].item()) if NOTE in dataset.coords else "",
+        "note": str(dataset[UNIT_NOTE].item()) if UNIT_NOTE in dataset.coords else "",
         "birth": birth_of(shown, born),
         "strip": {**asdict(strip_sheet(shown)), "version": layer.version_of_all()},
         "select": _selecting_line(store, layer, channel),
