@@ -296,7 +296,7 @@
       refilter();
     }
 
-    const search = element("input", { type: "search", class: "search", placeholder: "12, 10-20 or words of a note", "aria-label": "Search channels: a number, a list, a range, or words of a note", value: order.search, on: { input: () => { order.search = search.value; refilter(); } } });
+    const search = element("input", { type: "search", class: "search", placeholder: "12, 10-20, a note", "aria-label": "Search channels: a number, a list, a range, or words of a note", value: order.search, on: { input: () => { order.search = search.value; refilter(); } } });
     const descending = button("", () => { order.isDescending = !order.isDescending; describeOrder(); refilter(); }, { class: "icon order" });
     function describeOrder() {
       descending.textContent = order.isDescending ? "↓" : "↑";

@@ -221,7 +221,7 @@ def test_chains_that_do_not_agree_are_hollow(training: xr.Dataset) -> None:
     training["rhat"][2:5] = 1.4
     figure = llc_pictures.llc_over_training(training)
     assert hollow(figure.axes[0]) == 6
-    assert "hollow: R-hat above 1.1" in words(figure)
+    assert "diamond: chains have not settled" in words(figure)
 
 
 def test_llcs_that_have_not_settled_are_diamonds(training: xr.Dataset) -> None:

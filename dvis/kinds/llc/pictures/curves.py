@@ -1,5 +1,6 @@
 """Curves of the local learning coefficient over checkpoints: read, and drawn with their band."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
@@ -31,12 +32,12 @@ class LlcCurve:
         Whose; "" where the Dataset does not say.
     epsilon, gamma : float
         Step size and localisation; NaN where the Dataset does not say.
-    llc, error, rhat : ndarray of float, (checkpoint,)
-        The LLC, its standard error and split R-hat; NaN where there is none.
+    llc, error : ndarray of float, (checkpoint,)
+        The LLC and its standard error; NaN where there is none.
     n_diverged : ndarray of int, (checkpoint,)
         Diverged chains.
     is_unsettled : ndarray of bool, (checkpoint,)
-        Whether chains have not settled; false where the Dataset does not say.
+        Whether chains have not settled, or disagree; false where the Dataset does not say.
     """
 
     parameters: str
@@ -44,7 +45,6 @@ class LlcCurve:
     gamma: float
     llc: np.ndarray
     error: np.ndarray
-    rhat: np.ndarray
     n_diverged: np.ndarray
     is_unsettled: np.ndarray
 
@@ -84,9 +84,8 @@ def read_llc(dataset: xr.Dataset) -> list[LlcCurve]:
             gamma=float(_label(table, GAMMA, place[2], np.nan)),
             llc=columns["llc"][place].astype(float),
             error=columns["llc_se"][place].astype(float),
-            rhat=columns["rhat"][place].astype(float),
             n_diverged=np.nan_to_num(columns["n_diverged"][place]).astype(int),
-            is_unsettled=(columns["is_settled"][place] == 0) & np.isfinite(columns["llc"][place]),
+            is_unsettled=_is_unsettled({name: of[place] for name, of in columns.items()}),
         )
         for place in np.ndindex(missing.shape[:-1])
     ]
@@ -94,6 +93,12 @@ def read_llc(dataset: xr.Dataset) -> list[LlcCurve]:
     if not known:
         raise ValueError("No checkpoint has an LLC yet; estimate it with `dvis llc estimate`")
     return known
+
+
+def _is_unsettled(columns: Mapping[str, np.ndarray]) -> np.ndarray:
+    """Where chains have not settled, or disagree whatever else the Dataset says."""
+    is_doubtful = (columns["is_settled"] == 0) | (columns["rhat"] > MAX_RHAT)
+    return np.asarray(is_doubtful & np.isfinite(columns["llc"]))
 
 
 def _with_plain_names(dataset: xr.Dataset) -> xr.Dataset:
@@ -133,13 +138,11 @@ def draw_curve(
 ) -> None:
     """Draw an LLC with its band and what is not to be trusted of it.
 
-    Points whose chains do not agree are hollow, those whose chains have not settled hollow
-    diamonds, a red cross is where chains diverged: at the foot,
-    in the curve's colour, where none is left, and there the line is broken.
+    Points whose chains have not settled are hollow diamonds, a red cross is where chains diverged:
+    at the foot, in the curve's colour, where none is left, and there the line is broken.
     """
-    n_diverged, llc, error, rhat, is_unsettled = (
-        each[axis.places]
-        for each in (curve.n_diverged, curve.llc, curve.error, curve.rhat, curve.is_unsettled)
+    n_diverged, llc, error, is_unsettled = (
+        each[axis.places] for each in (curve.n_diverged, curve.llc, curve.error, curve.is_unsettled)
     )
     across, known = axis.positions, np.isfinite(llc)
     shown = known | (n_diverged > 0)
@@ -147,11 +150,9 @@ def draw_curve(
     low, high = llc - width, llc + width
     axes.fill_between(across[shown], low[shown], high[shown], color=color, alpha=0.2, lw=0)
     axes.plot(across[shown], llc[shown], color=color, lw=1.6, label=label)
-    agrees = ~(rhat > MAX_RHAT)
     points: dict[str, Any] = {"s": size, "edgecolor": color, "lw": 1.0, "zorder": 3}
     for chosen, face, marker in (
-        (known & agrees & ~is_unsettled, color, "o"),
-        (known & ~agrees & ~is_unsettled, "white", "o"),
+        (known & ~is_unsettled, color, "o"),
         (known & is_unsettled, "white", "D"),
     ):
         if chosen.any():
@@ -178,9 +179,9 @@ def say_if_none(axes: "Axes", axis: TimeAxis, curves: list[LlcCurve]) -> None:
 
 def doubts(panels: list["Axes"], axis: TimeAxis, curves: list[LlcCurve]) -> list[str]:
     """Show where 0 is, and what is below it, in panels of curves; return what their marks mean."""
-    llc, rhat, n_diverged, is_unsettled = (
+    llc, n_diverged, is_unsettled = (
         np.concatenate([getattr(curve, name)[axis.places] for curve in curves])
-        for name in ("llc", "rhat", "n_diverged", "is_unsettled")
+        for name in ("llc", "n_diverged", "is_unsettled")
     )
     n_below, n_lost = int((llc < 0).sum()), int(n_diverged.sum())
     for axes in panels:
@@ -193,10 +194,6 @@ def doubts(panels: list["Axes"], axis: TimeAxis, curves: list[LlcCurve]) -> list
     return [
         note
         for note, is_needed in (
-            (
-                f"hollow: R-hat above {MAX_RHAT:g}, chains do not agree",
-                (~is_unsettled & (rhat > MAX_RHAT)).any(),
-            ),
             ("diamond: chains have not settled, longer ones may differ", is_unsettled.any()),
             (f"red ground: {_several(n_below, 'LLC')} below 0, no minimum there", n_below),
             (f"red cross: {_several(n_lost, 'diverged chain')}, left out", n_lost),

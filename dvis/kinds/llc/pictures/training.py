@@ -48,7 +48,7 @@ def llc_over_training(
     """The LLC over training for every gamma and epsilon, above the training's losses.
 
     Shaded: 2 standard errors either way. A point is a hollow diamond where its chains have not
-    settled, and hollow where R-hat is above 1.1, so that they do not agree. A red cross says that
+    settled: R-hat above 1.1, so that they do not agree, is among that. A red cross says that
     chains diverged: on the curve where others are left, at the foot of the picture where none is.
     An LLC below 0, on red ground, is that of a checkpoint that is no minimum of the loss that was
     sampled: the chains go on with training instead.
