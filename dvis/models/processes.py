@@ -1,13 +1,18 @@
-"""How processes of Python are started, so that they import nothing from the current folder.
+"""How processes of Python are started, and that they end.
+
+They import nothing from the current folder, and none outlives the process that it works for.
 
 `python -c`, by which multiprocessing starts its processes, looks for Python's own modules in the
 current folder first: a `pickle.py` that came there with a downloaded store would be run.
 """
 
+import multiprocessing
 import os
+import signal
 import threading
 from collections.abc import Iterator
 from contextlib import contextmanager
+from multiprocessing.connection import wait
 
 _VARIABLE = "PYTHONSAFEPATH"
 
@@ -39,3 +44,17 @@ def safely_started() -> Iterator[None]:
                     os.environ.pop(_VARIABLE, None)
                 else:
                     os.environ[_VARIABLE] = _value_before
+
+
+def begin_worker() -> None:
+    """Leave Ctrl-C to the parent of this process, and end when the parent does, however that is."""
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    parent = multiprocessing.parent_process()
+    if parent is None:
+        return
+
+    def end_with(sentinel: int = parent.sentinel) -> None:
+        wait([sentinel])
+        os._exit(1)
+
+    threading.Thread(target=end_with, daemon=True).start()

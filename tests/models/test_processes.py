@@ -1,8 +1,11 @@
 """Processes that dvis starts run nothing that lies in the current folder."""
 
 import os
+import signal
 import subprocess
 import sys
+import time
+from multiprocessing.connection import Connection
 from pathlib import Path
 
 import pytest
@@ -10,6 +13,7 @@ from recorded_stores import write_store
 from trees import CHECKPOINTS, write_tree
 
 from dvis.models.processes import safely_started
+from dvis.sweep.executors import in_processes, worker_context
 
 # Modules of Python's own that multiprocessing and asyncio import as a process begins.
 SHADOWED = ("runpy", "pickle", "socket", "signal", "threading", "asyncio", "numpy", "orjson")
@@ -99,3 +103,25 @@ def test_the_environment_is_as_before(before: str | None, monkeypatch: pytest.Mo
     assert os.environ["PYTHONSAFEPATH"] == "1"
     second.__exit__(None, None, None)
     assert os.environ.get("PYTHONSAFEPATH") == before
+
+
+def _hold_a_worker(pid: Connection) -> None:
+    with in_processes(1) as (pool, _):
+        pid.send(pool.submit(os.getpid).result())
+        time.sleep(300)
+
+
+@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
+def test_no_worker_of_a_sweep_outlives_it(ended_by: int) -> None:
+    context = worker_context()
+    told, pid = context.Pipe(duplex=False)
+    process = context.Process(target=_hold_a_worker, args=(pid,))
+    process.start()
+    worker = told.recv()
+    os.kill(worker, 0)  # is there
+    os.kill(process.pid or 0, ended_by)
+    process.join()
+    deadline = time.monotonic() + 60
+    while Path(f"/proc/{worker}").exists():
+        assert time.monotonic() < deadline, f"process {worker} lives on"
+        time.sleep(0.02)

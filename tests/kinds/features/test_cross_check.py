@@ -1,6 +1,5 @@
 """After a sweep: images of the checkpoints beside, tried at each unit's own."""
 
-import multiprocessing
 import os
 import shutil
 import signal
@@ -25,6 +24,7 @@ from dvis.kinds.features.words import NEIGHBOURS, is_beaten
 from dvis.models.architectures import load_model
 from dvis.models.checkpoints import find_checkpoints
 from dvis.schema import Status
+from dvis.sweep.executors import worker_context
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 WEAK = feature_settings(
@@ -201,8 +201,7 @@ def test_killed_while_refining_and_resumed_equals_an_unbroken_run(
     shutil.copytree(options.store, unbroken.store)
     report = visualize(unbroken)
     assert any("made better" in note for note in report.notes)
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dvis.kinds.features.plan", "tiny_models"])
+    context = worker_context()
     n_tried = []
     for n_written in (1, 11, 22):  # of these, between the two arrays of a unit too
         process = context.Process(target=_run_until_killed, args=(options, n_written))

@@ -22,6 +22,7 @@ import dvis
 from dvis.kinds.features.options import VisualizeOptions, feature_settings
 from dvis.kinds.features.plan import visualize
 from dvis.kinds.features.record import FeatureRecorder
+from dvis.sweep.executors import worker_context
 
 MODEL = "tiny_models:net"
 TESTS = Path(__file__).parents[2]
@@ -45,8 +46,7 @@ def test_killed_often_and_resumed_equals_an_unbroken_run(
     unbroken = replace(options, store=tmp_path / "unbroken.zarr")
     visualize(unbroken)
     whole = time.monotonic() - started
-    context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(["dvis.kinds.features.plan", "tiny_models"])
+    context = worker_context()
     rng = np.random.default_rng(0)
     n_killed = 0
     for _ in range(n_kills):

@@ -6,14 +6,12 @@ as they are. The pictures of new units go from here straight into their block.
 
 import multiprocessing
 import os
-import signal
 import threading
 import warnings
 from collections.abc import Container, Iterator, Sequence
 from concurrent.futures import Executor, ProcessPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
-from multiprocessing.connection import wait as wait_for
 from typing import Any
 
 import numpy as np
@@ -23,7 +21,7 @@ from dvis.kinds.features.images.picture_files import PictureError, decode
 from dvis.kinds.features.tree.tree_names import image_name, stem_of
 from dvis.kinds.features.tree.unit_files import Info, UnitRead, read_unit, without_image
 from dvis.kinds.features.words import Variant
-from dvis.models.processes import safely_started
+from dvis.models.processes import begin_worker, safely_started
 
 # Below this many units, starting processes takes longer than reading the files.
 _WORTH_PROCESSES = 4000
@@ -188,7 +186,7 @@ def reading_pool(workers: int | None, n_units: int) -> Iterator[tuple[Executor |
         yield None, 1
         return
     with safely_started():
-        pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=_start_worker)
+        pool = ProcessPoolExecutor(workers, mp_context=_context(), initializer=begin_worker)
         try:
             with warnings.catch_warnings():
                 # Python warns of any fork beside other threads; here they are those of numpy's
@@ -207,19 +205,6 @@ def _context() -> multiprocessing.context.BaseContext:
     if "fork" in methods and threading.active_count() == 1:
         return multiprocessing.get_context("fork")
     return multiprocessing.get_context("spawn")
-
-
-def _start_worker() -> None:
-    signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C is the parent's to handle
-    parent = multiprocessing.parent_process()
-    if parent is None:
-        return
-
-    def end_with(sentinel: int = parent.sentinel) -> None:
-        wait_for([sentinel])
-        os._exit(1)
-
-    threading.Thread(target=end_with, daemon=True).start()
 
 
 def _die_with_parent() -> None:
