@@ -2,19 +2,18 @@
 
 import multiprocessing
 import os
+import resource
 import signal
-import subprocess
-import sys
 import threading
 import time
 from dataclasses import replace
-from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
+from forked import Command, run_command
 from tiny_models import write_checkpoints
 from whole_stores import assert_equal_stores
 
@@ -108,15 +107,6 @@ def test_a_killed_local_worker_loses_nothing(
     assert_equal_stores(options.store, unbroken.store)
 
 
-ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}
-
-INTERRUPTED = """
-import sys
-from dvis.cli import main
-sys.exit(main(sys.argv[1:]))
-"""
-
-
 def test_an_interrupted_run_ends_cleanly_and_goes_on(
     options: VisualizeOptions, tmp_path: Path
 ) -> None:
@@ -127,44 +117,29 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(
         *("--store", str(store)),
     ]
 
-    def begin() -> subprocess.Popen[str]:
-        return subprocess.Popen(
-            [sys.executable, "-c", INTERRUPTED, *arguments],
-            cwd=TESTS,
-            env=ONE_THREAD,
-            text=True,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-        )
-
-    process = begin()
+    process = Command(*arguments)
     while not any(store.rglob("status/c/*/*/*")):
-        assert process.poll() is None, process.communicate()
+        assert process.poll() is None, process.ended()
         time.sleep(0.02)
     time.sleep(0.2)
     process.send_signal(signal.SIGINT)
-    _, errors = process.communicate(timeout=60)
-    assert process.returncode == 130
-    assert "Traceback" not in errors
+    interrupted = process.ended(60)
+    assert interrupted.returncode == 130
+    assert "Traceback" not in interrupted.stderr
     n_complete = int((dvis.open(store).status == dvis.Status.COMPLETE).sum())
     assert 0 < n_complete < 72
-    process = begin()
-    output, errors = process.communicate(timeout=120)
-    assert process.returncode == 0, errors
-    assert f"{72 - n_complete} units measured, 0 failed" in output
+    again = run_command(*arguments)
+    assert again.returncode == 0, again.stderr
+    assert f"{72 - n_complete} units measured, 0 failed" in again.stdout
     settings = feature_settings("default", {"max_iterations": 40, "stop_rule": "never"})
     visualize(replace(options, channels=(), settings=settings))
     assert_equal_stores(store, options.store)
 
 
-FULL_DISK = """
-import resource, signal, sys
-from dvis.cli import main
-# A file may not grow beyond this: the kernel refuses the write as a full disk does.
-signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-resource.setrlimit(resource.RLIMIT_FSIZE, (int(sys.argv[1]), resource.RLIM_INFINITY))
-sys.exit(main(sys.argv[2:]))
-"""
+def fill_the_disk() -> None:
+    # A file may not grow beyond this: the kernel refuses the write as a full disk does.
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
 
 
 def test_a_full_disk_ends_a_run_and_what_was_made_is_kept(
@@ -177,18 +152,13 @@ def test_a_full_disk_ends_a_run_and_what_was_made_is_kept(
         *("--store", str(store), "--feature-image-size", "64"),
     ]
     # The first layer's 8 images take 98 kB, the second's 16 twice as many.
-    command = [sys.executable, "-c", FULL_DISK, "150000", *arguments]
-    run = partial(
-        subprocess.run, cwd=TESTS, env=ONE_THREAD, text=True, capture_output=True, timeout=120
-    )
-    full = run(command)
+    full = run_command(*arguments, before=fill_the_disk)
     assert full.returncode == 2
     assert "Make space and run the same command again" in full.stderr
     assert "Traceback" not in full.stderr
     complete = (dvis.open(store).status == dvis.Status.COMPLETE).values
     assert 0 < complete.sum() < 72
     assert dvis.check_store(store) == []
-    command[3] = str(2**40)
-    again = run(command)
+    again = run_command(*arguments)
     assert again.returncode == 0, again.stderr
     assert f"{72 - complete.sum()} units measured, 0 failed" in again.stdout

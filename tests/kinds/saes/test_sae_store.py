@@ -1,6 +1,5 @@
 """Sparse autoencoders in a store: trained on its activations, kept, gone on with, sent away."""
 
-import os
 import shutil
 import signal
 import subprocess
@@ -13,6 +12,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
+from forked import Command, run_command
 from tiny_activations import options_of, store_of
 
 import dvis
@@ -197,21 +197,18 @@ def test_a_killed_command_goes_on_to_what_an_unbroken_one_gives(
     unbroken = Path(shutil.copytree(measured, tmp_path / "unbroken.zarr"))
     arguments = ("--layer", LAYER, "--k", "2", "--expansion", "2", "--tokens", "20k")
     arguments += ("--batch-size", "256", "--save-every", "5", "--checkpoints", "all")
-    command = [sys.executable, "-m", "dvis.cli", "sae", "train"]
-    env = {**os.environ, "OMP_NUM_THREADS": "1"}
     states = store.with_name(f".{store.name}.training")
-    with subprocess.Popen(
-        [*command, str(store), *arguments], env=env, stderr=subprocess.DEVNULL
-    ) as process:
-        end = time.monotonic() + 120
-        while not any(states.glob("*/state-*.json")):
-            assert process.poll() is None, "it ended before it was killed"
-            assert time.monotonic() < end
-            time.sleep(0.005)
-        process.send_signal(signal.SIGKILL)
+    process = Command("sae", "train", store, *arguments)
+    end = time.monotonic() + 120
+    while not any(states.glob("*/state-*.json")):
+        assert process.poll() is None, process.ended()
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    process.send_signal(signal.SIGKILL)
+    assert process.ended().returncode == -signal.SIGKILL
     assert dvis.saes(store, LAYER).status.values.sum() < 2
     for each in (store, unbroken):
-        subprocess.run([*command, str(each), *arguments], env=env, check=True, capture_output=True)
+        assert run_command("sae", "train", each, *arguments).returncode == 0
     found, wanted = (dvis.saes(each, LAYER).load() for each in (store, unbroken))
     for name in (*WEIGHTS, "fvu", "l0"):
         np.testing.assert_array_equal(found[name], wanted[name])
