@@ -73,11 +73,11 @@ class Controls:
         self.options = SaeOptions(**{name: entry.attrs[name] for name in names})
         self._steps = PassOptions(n_steps=int(entry.attrs["n_steps"]))
         self._untrained = untrained
-        self.labels = (VALUE, *CONTROLS, *((UNTRAINED,) if untrained else ()))
+        self.labels: tuple[str, ...] = (VALUE, *CONTROLS, *((UNTRAINED,) if untrained else ()))
         # The last one marks that all are there: it is a number whatever was trained.
         names = sorted(CONTROLLED, key=lambda name: name == "l0")
-        self.arrays = (CONTROL, *(f"{CONTROL}_{name}" for name in names))
-        self.attrs = {} if untrained is None else {"untrained": untrained}
+        self.arrays: tuple[str, ...] = (CONTROL, *(f"{CONTROL}_{name}" for name in names))
+        self.attrs: dict[str, Any] = {} if untrained is None else {"untrained": untrained}
         if untrained is not None:
             self._place_of_untrained()  # raises before anything is trained
 
