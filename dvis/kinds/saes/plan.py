@@ -96,7 +96,7 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
                 for name, each in zip(lacking, trained, strict=True):
                     _keep(groups[name], at, each)
                 report.n_measured += len(lacking)
-            _forget_state(at, options, entry.name)
+            forget_state(store, _state_folder(at, options, entry.name))
             before = label
     report.kept = {OTHER_WEIGHTS: n_others}
     return report
@@ -273,10 +273,9 @@ def states_beside(store: Path) -> Path:
     return store.with_name(f".{store.name}.training")
 
 
-def _forget_state(at: _Place, options: TrainOptions, activations_name: str) -> None:
+def forget_state(store: Path, folder: Path) -> None:
     """Remove the state of a training that is done, and the folder of states once it is empty."""
-    folder = _state_folder(at, options, activations_name)
     if folder.exists():
-        remove_tree(folder, root=states_beside(at.store))
-    if states_beside(at.store).is_dir() and not any(states_beside(at.store).iterdir()):
-        states_beside(at.store).rmdir()
+        remove_tree(folder, root=states_beside(store))
+    if states_beside(store).is_dir() and not any(states_beside(store).iterdir()):
+        states_beside(store).rmdir()

@@ -4,7 +4,7 @@ A group's attributes in, numbers beside those of the autoencoder out.
 """
 
 import json
-from dataclasses import fields
+from dataclasses import asdict, fields
 from functools import cached_property
 from hashlib import blake2b
 from pathlib import Path
@@ -14,7 +14,6 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.control import CONTROL, VALUE
-from dvis.disk import remove_tree
 from dvis.kinds.activations.loader import ActivationRows
 from dvis.kinds.activations.read import activations
 from dvis.kinds.activations.words import KIND as ACTIVATIONS
@@ -23,7 +22,7 @@ from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.controls import CONTROLS, UNTRAINED, with_controls
 from dvis.kinds.saes.measure.training import train
 from dvis.kinds.saes.options import PassOptions, SaeOptions
-from dvis.kinds.saes.plan import states_beside
+from dvis.kinds.saes.plan import forget_state, states_beside
 from dvis.kinds.saes.words import CONTROLLED, KIND
 from dvis.schema import CHECKPOINT, did_you_mean
 from dvis.store.contents import contents
@@ -101,9 +100,7 @@ class Controls:
             of_all = np.full(len(group.rows[CONTROL]), np.nan)
             of_all[places] = found[name].values
             values[f"{CONTROL}_{name}"] = of_all
-        remove_tree(state, root=states_beside(self._store))
-        if not any(states_beside(self._store).iterdir()):
-            states_beside(self._store).rmdir()
+        forget_state(self._store, state)
         return values
 
     @cached_property
@@ -153,6 +150,7 @@ class Controls:
 
     def _state(self, rows: ActivationRows, label: str) -> Path:
         """Where the state of the controls' training lies, beside the store."""
-        facts: list[Any] = [self._attrs["run"], self._attrs["name"], label, rows.fingerprint]
+        how = [asdict(self.options), self._steps.n_steps, self._attrs["batch_size"]]
+        facts: list[Any] = [self._attrs["run"], self._attrs["name"], label, rows.fingerprint, how]
         number = blake2b(json.dumps(facts).encode(), digest_size=12).hexdigest()
         return states_beside(self._store) / f"controls-{number}"

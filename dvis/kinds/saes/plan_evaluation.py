@@ -128,17 +128,17 @@ def _note(group: Group, asked: list[Asked], *, overwrite: bool) -> None:
         When there is another, which is not to be overwritten.
     """
     for part in asked:
-        others = {key: group.attrs[key] for key in part.attrs if key in group.attrs}
-        if all(part.attrs[key] == there for key, there in others.items()):
+        array, fill = group.array(part.arrays[-1]), group.words.arrays[part.arrays[-1]].fill
+        differing = [key for key, told in part.attrs.items() if group.attrs.get(key) != told]
+        if not differing or not _has_values(np.asarray(array[:]), fill):
             continue
         if not overwrite:
-            key, there = next(iter(others.items()))
+            key = differing[0]
             raise ValueError(
-                f"{part.what} are there by another {key} ({there} there, {part.attrs[key]} asked "
-                "for). Give --overwrite to replace them"
+                f"{part.what} are there by another {key} ({group.attrs.get(key, 'none told')} "
+                f"there, {part.attrs[key]} asked for). Give --overwrite to replace them"
             )
-        array = group.array(part.arrays[-1])
-        array[:] = array.fill_value
+        array[:] = fill
     group.note(**{key: value for part in asked for key, value in part.attrs.items()})
 
 
@@ -153,7 +153,11 @@ def _forget(group: Group, label: str) -> None:
 def _is_added(part: Asked, group: Group, label: str) -> bool:
     name = part.arrays[-1]
     values = np.asarray(group.array(name)[group.rows[CHECKPOINT][label]])
-    fill = group.words.arrays[name].fill
+    return _has_values(values, group.words.arrays[name].fill)
+
+
+def _has_values(values: np.ndarray, fill: float) -> bool:
+    """Whether some of an array's values were written."""
     return bool((~np.isnan(values) if np.isnan(fill) else values != fill).any())
 
 

@@ -174,7 +174,8 @@ class Effects:
 
     def __init__(self, network: Network, options: EvaluateOptions) -> None:
         self._network, self._options = network, options
-        self.attrs: dict[str, Any] = {}
+        n_asked = options.n_effects
+        self.attrs: dict[str, Any] = {} if n_asked is None else {"n_effects": n_asked}
 
     def found(self, group: Group, one: Autoencoder, rows: ActivationRows, label: str) -> Found:
         """Effects (control, latent, class), NaN of other latents, and numbers of images."""

@@ -171,6 +171,19 @@ def test_what_is_asked_for_later_is_added_and_nothing_done_twice(
     assert np.isfinite(dvis.latents(store, LAYER).mean_cosine).all()
 
 
+def test_another_number_of_effects_or_another_control_is_said(store: Path) -> None:
+    last = str(dvis.saes(store, LAYER).checkpoint.values[-1])
+    asked = of_model(store, n_effects=2, controls=True, checkpoints=(last,))
+    evaluate_saes(asked)
+    with pytest.raises(ValueError, match=r"n_effects \(2 there, 3 asked for\).*--overwrite"):
+        evaluate_saes(replace(asked, n_effects=3))
+    with pytest.raises(ValueError, match=r"untrained \(none told there, step_0\.pth asked for\)"):
+        evaluate_saes(replace(asked, untrained="step_0.pth"))
+    evaluate_saes(replace(asked, n_effects=3, overwrite=True))
+    effect = dvis.latents(store, LAYER).effect.sel(checkpoint=last, control="value")
+    assert int(np.isfinite(effect).any("class").sum()) == 3
+
+
 def test_other_weights_are_refused_at_their_checkpoint_and_said(store: Path) -> None:
     first, last = dvis.saes(store, LAYER).checkpoint.values.tolist()
     state = {"model_state_dict": network(9).state_dict(), "step": 10, "input": INPUT}
