@@ -4,7 +4,7 @@ from pathlib import Path
 
 from tyro.conf import Positional
 
-from dvis.schema import CHANNEL, LAYER, UNIT_NOTE, counted
+from dvis.schema import AUTOENCODER, CHANNEL, LATENT, LAYER, UNIT_NOTE, counted
 from dvis.store import unit_notes
 from dvis.store.contents import contents
 
@@ -14,7 +14,9 @@ def note(
     text: Positional[str],
     *,
     layer: str,
-    channel: int,
+    channel: int | None = None,
+    latent: int | None = None,
+    sae: str | None = None,
     run: str | None = None,
 ) -> int:
     """Write what a unit is, such as "bird heads": shown and searched on the page, and in pictures.
@@ -28,13 +30,18 @@ def note(
     layer
         The unit's layer.
     channel
-        Its channel.
+        Its channel, or:
+    latent
+        The latent of an autoencoder of the layer.
+    sae
+        The latent's autoencoder, by its name (default: the layer's only one).
     run
         Its run (default: the only one).
     """
-    unit_notes.note(store, text, layer=layer, channel=channel, run=run)
+    unit_notes.note(store, text, layer=layer, channel=channel, latent=latent, name=sae, run=run)
     said = repr(text.strip()) if text.strip() else "no note"
-    print(f"{store}: {layer}, channel {channel}: {said}")
+    unit = f"channel {channel}" if latent is None else f"latent {latent}{f' of {sae}' if sae else ''}"
+    print(f"{store}: {layer}, {unit}: {said}")
     return 0
 
 
@@ -73,7 +80,9 @@ def notes(
     for row in range(found.sizes[UNIT_NOTE]):
         of_row = found.isel({UNIT_NOTE: row})
         where = f"{of_row['run'].item()}, " if several else ""
-        unit = f"{where}{of_row[LAYER].item()}, channel {of_row[CHANNEL].item()}"
-        print(f"{unit}: {of_row['text'].item()}")
+        unit = f"channel {of_row[CHANNEL].item()}"
+        if of_row[LATENT] >= 0:
+            unit = f"latent {of_row[LATENT].item()} of {of_row[AUTOENCODER].item()}"
+        print(f"{where}{of_row[LAYER].item()}, {unit}: {of_row['text'].item()}")
     print(counted(found.sizes[UNIT_NOTE], "note"))
     return 0
