@@ -40,7 +40,9 @@ def note(
     """
     unit_notes.note(store, text, layer=layer, channel=channel, latent=latent, name=sae, run=run)
     said = repr(text.strip()) if text.strip() else "no note"
-    unit = f"channel {channel}" if latent is None else f"latent {latent}{f' of {sae}' if sae else ''}"
+    unit = (
+        f"channel {channel}" if latent is None else f"latent {latent}{f' of {sae}' if sae else ''}"
+    )
     print(f"{store}: {layer}, {unit}: {said}")
     return 0
 

@@ -330,7 +330,9 @@ def _note(record: Mapping[str, Any]) -> Note:
     if written.tzinfo is not None:
         written = written.astimezone(UTC).replace(tzinfo=None)
     texts["written"] = written.isoformat(timespec="seconds")
-    return Note(**texts, **{dim: unit})
+    if dim == LATENT:
+        return Note(**texts, latent=unit)
+    return Note(**texts, channel=unit)
 
 
 def _now() -> str:

@@ -136,9 +136,7 @@ def _opened(
     return open_named(store, found, entry, chunks)
 
 
-def open_named(
-    store: StoreLike, found: Contents, entry: Entry, chunks: Any = None
-) -> xr.Dataset:
+def open_named(store: StoreLike, found: Contents, entry: Entry, chunks: Any = None) -> xr.Dataset:
     """A group of autoencoders, or of what was found of them, with what people wrote of latents."""
     dataset = SAE_READER.open_entry(store, found, entry, chunks)
     run_attrs, layer = found.run_attrs.get(entry.run, {}), str(entry.attrs.get("layer"))

@@ -72,6 +72,7 @@ OF_CLASS = {
 _MAPS_CHUNK, _TOKENS_CHUNK = 64, 1024
 _CHUNK_ITEMS = 2**23  # of float32: 32 MB
 _LOG_CHUNK = 1024
+_CLASS_ITEMS = 2**18  # of float64: 2 MB
 
 
 def words_of(attrs: Mapping[str, Any]) -> Words:
@@ -133,7 +134,9 @@ def evaluation_words(*, n_latents: int = 1, n_classes: int = 1, n_top: int = 1) 
     of_latents, nan = {"chunks": (1, n_latents)}, np.nan
     top = {"chunks": (1, 1, n_latents, n_top)}
     maps = {"chunks": (1, 1, min(n_latents, _MAPS_CHUNK), n_top, _TOKENS_CHUNK)}
-    shuffled, classes = {"chunks": (1, 1, n_latents)}, {"chunks": (1, n_latents, n_classes)}
+    # A page asks for one latent's classes: of many classes a chunk has some of the latents.
+    n_rows = max(1, min(n_latents, _CLASS_ITEMS // max(1, n_classes)))
+    shuffled, classes = {"chunks": (1, 1, n_latents)}, {"chunks": (1, n_rows, n_classes)}
     of_top = (CHECKPOINT, SCORE, LATENT, RANK)
     arrays: dict[str, VariableSpec] = {
         **CHECKPOINT_COORDINATES,
