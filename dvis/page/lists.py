@@ -85,13 +85,13 @@ def near(shown: ShownUnits, number: int, checkpoint: int, block: int) -> Documen
 def units(shown: ShownUnits, number: int, block: int, size: int = 1) -> Document:
     """Parts of a block of units."""
     listed = _list(shown, number)
-    there = _block(listed, block, size)
+    there, labels = _block(listed, block, size), list(listed.labels)
     return {
         "units": [
             {
                 "unit": unit,
                 "select": listed.select(unit),
-                "parts": [described(shown, part) for part in parts],
+                "parts": [_without_labels(described(shown, part), labels) for part in parts],
             }
             for unit, parts in zip(there, listed.parts(there), strict=True)
         ]
@@ -167,6 +167,11 @@ def _at(shown: ShownUnits, number: int, checkpoint: int) -> tuple[ListedUnits, s
             f"No checkpoint number {checkpoint}: there are {counted(len(labels), 'checkpoint')}"
         )
     return listed, labels[checkpoint]
+
+
+def _without_labels(part: Document, labels: Sequence[str]) -> Document:
+    """A part that does not say again which checkpoints it has, where they are the list's."""
+    return part | {"checkpoints": None} if part.get("checkpoints") == labels else part
 
 
 def _block(listed: ListedUnits, block: int, size: int) -> Sequence[int]:

@@ -86,7 +86,10 @@ class Found:
         if not self.classes:
             return numbers
         null = of_row["null_selectivity"].transpose(SHUFFLE, LATENT).values
-        low, high = np.nanquantile(null, (1 - SHARE, SHARE), axis=0) if len(null) else (null, null)
+        low, high = np.full((2, null.shape[1]), np.nan)
+        if (is_known := np.isfinite(null).all(0)).any():
+            bounds = np.quantile(null[:, is_known], (1 - SHARE, SHARE), axis=0)
+            low[is_known], high[is_known] = bounds
         best = of_row["best_class"].values.astype(float)
         return numbers | {
             "selectivity": of_row["selectivity"].values,

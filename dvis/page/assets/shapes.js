@@ -116,11 +116,29 @@
     return { element: card(part, part.note, content), moveTo() {} };
   }
 
+  /** Bars of the slider's checkpoint, the highest first. */
+  function bars(part, context) {
+    const places = new Map(part.checkpoints.map((label, i) => [label, i]));
+    const list = element("ol", { class: "bars" });
+    const most = Math.max(1e-12, ...part.values.flat().map((v) => Math.abs(v ?? 0)));
+    function moveTo(index) {
+      const at = places.get(context.checkpoints[index].label);
+      const known = at === undefined ? [] : part.rows.map((name, i) => [name, part.values[i][at]]).filter(([, v]) => v !== null);
+      known.sort((a, b) => b[1] - a[1]);
+      dvis.replace(list, known.length ? known.map(([name, value]) => element("li", {},
+        element("span", { class: "bar-name", title: name }, name),
+        element("span", { class: "bar-level" }, element("i", { style: { width: `${(Math.abs(value) / most) * 100}%` } })),
+        element("span", { class: "bar-number" }, words.number(value, 3)))) : element("li", { class: "quiet" }, "Nothing is known here."));
+    }
+    moveTo(context.checkpoint);
+    return { element: card(part, part.note, list), moveTo };
+  }
+
   function unknown(part) {
     return { element: card(part, `This page draws nothing in the shape of a ${part.shape}.`), moveTo() {} };
   }
 
-  const SHAPES = { curves, matrix, table };
+  const SHAPES = { curves, matrix, table, bars, pictures: (part, context, onPick) => dvis.samples.rows(part, context, onPick, card) };
 
   /** A card for each part; `onPick(index)` when a checkpoint is chosen on one. */
   function cards(parts, context, onPick) {
