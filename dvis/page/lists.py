@@ -69,7 +69,7 @@ def best(shown: ShownUnits, number: int, checkpoint: int, block: int) -> Documen
     listed, label = _at(shown, number, checkpoint)
     head, units = listed.head(), _block(listed, block, BEST_BLOCK)
     images = image_set(shown, head.image_set) if head.image_set else None
-    samples, cells = numbered(listed.top(checkpoint, units), images)
+    samples, cells = numbered(shown, listed.top(checkpoint, units), images)
     return {"label": label, "samples": samples, "cells": cells}
 
 
@@ -100,14 +100,19 @@ def units(shown: ShownUnits, number: int, block: int, size: int = 1) -> Document
 
 def samples(shown: ShownUnits, number: int, place: int) -> ShownPicture:
     """A sheet of thumbnails of an image set that something in the store was measured on."""
-    names = {str(e.attrs["dataset"]) for e in shown.contents().entries if "dataset" in e.attrs}
-    return sheet(shown, sorted(names), number, place)
+    return sheet(shown, names_of_sets(shown), number, place)
+
+
+def names_of_sets(shown: ShownUnits) -> list[str]:
+    """Names of the image sets that something in the store was measured on."""
+    entries = shown.contents().entries
+    return sorted({str(each.attrs["dataset"]) for each in entries if "dataset" in each.attrs})
 
 
 def described(shown: ShownUnits, part: Part) -> Document:
     """A part with its shape, which says to the page's scripts how it is drawn."""
     if isinstance(part, PictureRows):
-        return described_rows(part, image_set(shown, part.image_set))
+        return described_rows(shown, part, image_set(shown, part.image_set))
     return {"shape": part.shape, **vars(part)}
 
 

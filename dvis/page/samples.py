@@ -9,6 +9,7 @@ from collections.abc import Iterable, Mapping
 from functools import cached_property
 from hashlib import blake2b
 from typing import Any
+from weakref import WeakKeyDictionary
 
 import numpy as np
 from PIL import Image
@@ -17,14 +18,14 @@ from dvis.kinds.parts import PictureRows
 from dvis.kinds.shown import Document, NotShownError, ShownPicture, ShownUnits
 from dvis.schema import SchemaError
 from dvis.store.contents import StoreLike, resolve
-from dvis.store.datasets import SAMPLE, open_dataset, thumbnails_of
+from dvis.store.datasets import SAMPLE, open_dataset
 from dvis.store.recent import Recent
+from dvis.store.thumbnails import THUMBNAIL
 
 SHEET = 16  # samples of one sheet: the best of a unit lie anywhere in a set
 _COLUMNS = 4
 _SMALL_PX = 40  # thumbnails below this are kept without loss: a jpg would smear their few pixels
 _QUALITY = 88
-_THUMBNAIL = "thumbnail"
 _MAX_OPENED = 4
 
 
@@ -71,9 +72,9 @@ class SampleSet:
     @cached_property
     def sheets(self) -> Document | None:
         """How sheets of thumbnails are divided, None where the store keeps none."""
-        if _THUMBNAIL not in self._samples or not self.ids:
+        if THUMBNAIL not in self._samples or not self.ids:
             return None
-        height, width = self._samples[_THUMBNAIL].shape[1:3]
+        height, width = self._samples[THUMBNAIL].shape[1:3]
         return {
             "number": number_of(self.name),
             "block": SHEET,
@@ -96,10 +97,8 @@ class SampleSet:
         if sheets is None or not 0 <= number < self.n_sheets:
             n = 0 if sheets is None else self.n_sheets
             raise NotShownError(f"No sheet {number} of {self.name!r}: there are {n}")
-        pixels = thumbnails_of(
-            self.store, self.name, self.ids[number * SHEET : (number + 1) * SHEET]
-        )
-        assert pixels is not None, "the set keeps thumbnails"
+        some = slice(number * SHEET, (number + 1) * SHEET)
+        pixels = self._samples[THUMBNAIL].isel({SAMPLE: some}).values
         return ShownPicture(
             data=_drawn(pixels, sheets["suffix"]),
             suffix=sheets["suffix"],
@@ -108,11 +107,13 @@ class SampleSet:
 
 
 _OPENED: Recent[SampleSet] = Recent(_MAX_OPENED)
+# Sheets that documents of a page point to, by the image set: a page of files has no others.
+_USED: WeakKeyDictionary[ShownUnits, dict[str, set[int]]] = WeakKeyDictionary()
 
 
-def described_rows(part: PictureRows, images: SampleSet | None) -> Document:
+def described_rows(shown: ShownUnits, part: PictureRows, images: SampleSet | None) -> Document:
     """Rows of pictures as plain data: samples once each, maps as text of their bytes."""
-    samples, cells = numbered(part.samples, images)
+    samples, cells = numbered(shown, part.samples, images)
     given = vars(part) | {"samples": samples, "cells": cells, "maps": None, "map": None}
     given["sheets"] = None if images is None else images.sheets
     if part.maps is not None:
@@ -123,15 +124,19 @@ def described_rows(part: PictureRows, images: SampleSet | None) -> Document:
 
 
 def numbered(
-    ids: np.ndarray, images: SampleSet | None
+    shown: ShownUnits, ids: np.ndarray, images: SampleSet | None
 ) -> tuple[list[Document], list[list[int | None]]]:
     """What samples are, each once, and which of them stand where: (row, rank), None for none."""
     names, codes = np.unique(ids, return_inverse=True)
     there = [str(name) for name in names]
+    samples = [_sample(each, images) for each in there]
+    if images is not None:
+        used = _USED.setdefault(shown, {}).setdefault(images.name, set())
+        used |= {each["at"] // SHEET for each in samples if each["at"] is not None}
     cells = codes.reshape(ids.shape).tolist()
     is_none = {place for place, name in enumerate(there) if not name}
     return (
-        [_sample(each, images) for each in there],
+        samples,
         [[None if cell in is_none else cell for cell in row] for row in cells],
     )
 
@@ -150,6 +155,11 @@ def image_set(shown: ShownUnits, name: str) -> SampleSet | None:
         return _OPENED.get((shown.name, name), shown.signature(), lambda: SampleSet(store, name))
     except SchemaError:  # whose group was copied without it; `dvis check` says so
         return None
+
+
+def is_used(shown: ShownUnits, name: str, place: int) -> bool:
+    """Whether a document of a page has shown a sample of this sheet of an image set."""
+    return place in _USED.get(shown, {}).get(name, ())
 
 
 def sheet(shown: ShownUnits, names: Iterable[str], number: int, place: int) -> ShownPicture:

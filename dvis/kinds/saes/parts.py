@@ -53,7 +53,7 @@ def _top_images(found: Found, of_latent: xr.Dataset, place: int) -> PictureRows:
     values, scores = of_latent["top_value"].values, of_latent["map_scale"].values
     maps = None if found.places is None else on_map(of_latent["top_map"], found.places)
     if maps is not None:
-        # As shares of the highest code of these images, so that a rank's map is as dark as it is weak.
+        # As shares of the highest code of these images, so that weak ones are pale.
         best = np.where(values[:, :1] > 0, values[:, :1], np.inf)
         share = (scores[:, None] / best)[..., None, None] * maps / LEVELS
         maps = np.rint(LEVELS * np.clip(np.nan_to_num(share), 0, 1)).astype(np.uint8)
