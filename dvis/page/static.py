@@ -141,7 +141,7 @@ def plan_page(
         )
     empty = tuple(key for key, (n_channels, _) in n_units.items() if not n_channels)
     n_units = {key: numbers for key, numbers in n_units.items() if key not in empty}
-    chosen = {} if max_images is None else _chosen_checkpoints(n_units, max_images)
+    chosen = {} if max_images is None or not n_units else _chosen_checkpoints(n_units, max_images)
     shown = documents.shown_units(store, replace(asked, checkpoints=chosen, empty=empty))
     files = list(_files_of(shown))
     return PagePlan(

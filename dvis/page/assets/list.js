@@ -74,7 +74,7 @@
 
   function makeRow(head) {
     const row = element("a", { class: "list-row", role: "listitem" });
-    row.name = element("span", { class: "unit-name" });
+    row.unitName = element("span", { class: "unit-name" });
     row.best = element("span", { class: "best" }, Array.from({ length: head.sheets ? 4 : 0 }, () => element("span", { class: "frame" }, element("canvas", { class: "thumb", width: 1, height: 1, "aria-hidden": "true" }))));
     row.columns = head.columns.map((column) => {
       const text = element("span", { class: "list-text" });
@@ -84,7 +84,7 @@
       return { column, cell, text, level, mark };
     });
     row.note = element("span", { class: "list-note" });
-    row.append(row.name, row.best, ...row.columns.map(({ cell }) => cell), row.note);
+    row.append(row.unitName, row.best, ...row.columns.map(({ cell }) => cell), row.note);
     return row;
   }
 
@@ -102,7 +102,7 @@
 
   function fillRow(row, head, table, place) {
     const said = [`${head.noun} ${head.units[place]}`];
-    row.name.textContent = head.units[place];
+    row.unitName.textContent = head.units[place];
     for (const each of row.columns) {
       const { column, cell, text } = each;
       if (!column.categories.length) {

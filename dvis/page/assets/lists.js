@@ -38,9 +38,9 @@
   }
 
   /** Lists of the context's run, as a card of links; nothing where there are none. */
-  function card(context, layer = null) {
+  function card(context) {
     const run = context.variant ? context.variant.run : null;
-    const lists = context.overview.lists.filter((each) => (run === null || each.run === run) && (layer === null || each.layer === layer));
+    const lists = context.overview.lists.filter((each) => run === null || each.run === run);
     if (!lists.length) return null;
     const isOfRuns = new Set(lists.map((each) => each.run)).size > 1;
     return element("section", { class: "card lists-card", "aria-labelledby": "lists" },
@@ -48,6 +48,13 @@
       element("ul", { class: "list-links" }, lists.map((each) => element("li", {},
         element("a", { class: "list-link", href: hrefOf(context, each) },
           element("span", { class: "dim" }, isOfRuns ? `${each.run} · ${each.layer}` : each.layer), element("strong", {}, each.name), element("span", { class: "about" }, each.about))))));
+  }
+
+  /** Lists of a layer, as links in a line. */
+  function links(context, layer) {
+    const lists = context.overview.lists.filter((each) => each.run === context.variant.run && each.layer === layer);
+    if (!lists.length) return null;
+    return element("p", { class: "subtitle" }, `${nounOf(context.overview)}: `, lists.map((each, i) => [i ? ", " : null, element("a", { href: hrefOf(context, each) }, each.name)]));
   }
 
   /** Where a view of a list is, among others. */
@@ -75,5 +82,5 @@
 
   dvis.views = dvis.views || {};
   dvis.views.lists = listsView;
-  dvis.lists = { read, at, card, trail };
+  dvis.lists = { read, at, card, links, trail };
 })((window.dvis = window.dvis || {}));
