@@ -61,7 +61,10 @@ def list_head(shown: ShownUnits, number: int, size: int = 1) -> Document:
 def rows(shown: ShownUnits, number: int, checkpoint: int) -> Document:
     """Numbers of all units of a list at a checkpoint."""
     listed, label = _at(shown, number, checkpoint)
-    return {"label": label, "numbers": listed.numbers(checkpoint)}
+    columns = listed.head().columns
+    shown_ones = {name for column in columns for name in (column.name, column.null)}
+    numbers = listed.numbers(checkpoint)
+    return {"label": label, "numbers": {n: v for n, v in numbers.items() if n in shown_ones}}
 
 
 def best(shown: ShownUnits, number: int, checkpoint: int, block: int) -> Document:
@@ -142,8 +145,21 @@ DOCUMENTS = {
 _KEPT: Recent[Mapping[int, ListedUnits]] = Recent(_MAX_KEPT)
 
 
+def layers_of(shown: ShownUnits) -> list[str]:
+    """Layers of which the runs that are shown have lists."""
+    return list(dict.fromkeys(each.key.layer for _, each in _of_runs(shown)))
+
+
 def _numbered(shown: ShownUnits) -> Iterator[tuple[int, ListedUnits]]:
-    """Lists of the runs and layers that are shown, in the order of kinds, runs and groups."""
+    """Lists of the runs and layers that are shown, by their numbers."""
+    layers = shown.selection.layers
+    for kind, each in _of_runs(shown):
+        if not layers or each.key.layer in layers:
+            yield number_of(kind, *each.key), each
+
+
+def _of_runs(shown: ShownUnits) -> Iterator[tuple[str, ListedUnits]]:
+    """Kinds and lists of the runs that are shown, in the order of kinds, runs and groups."""
     contents, selection = shown.contents(), shown.selection
     store = resolve(shown.source, None)
     runs = dict.fromkeys(entry.run for entry in contents.entries)
@@ -152,8 +168,7 @@ def _numbered(shown: ShownUnits) -> Iterator[tuple[int, ListedUnits]]:
             continue
         for run in selection.runs or runs:
             for each in kind.listed(Asked(store=store, contents=contents, run=run)):
-                if not selection.layers or each.key.layer in selection.layers:
-                    yield number_of(kind.name, *each.key), each
+                yield kind.name, each
 
 
 def _list(shown: ShownUnits, number: int) -> ListedUnits:

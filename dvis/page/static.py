@@ -19,7 +19,7 @@ from dvis.kinds.shown import LayerOutline, Selection, ShownPicture, ShownUnits, 
 from dvis.page import documents
 from dvis.page.front import assets, html
 from dvis.page.list_files import list_files, sheet_files
-from dvis.page.lists import lists_of
+from dvis.page.lists import layers_of, lists_of
 from dvis.page.page_file import DATA, PICTURES, PageFile, document_file
 from dvis.progress import progress_bar
 from dvis.schema import counted, did_you_mean
@@ -241,7 +241,7 @@ def _require_layers(shown: ShownUnits) -> None:
     """Raise where no run has a layer that was asked for."""
     variants = (shown.outline(index) for index in range(len(shown.entries())))
     there = dict.fromkeys(layer for variant in variants for layer in variant.all_layers)
-    there |= dict.fromkeys(each.key.layer for each in lists_of(shown).values())
+    there |= dict.fromkeys(layers_of(shown))
     for layer in shown.selection.layers:
         if layer not in there:
             raise KeyError(did_you_mean("layer", layer, [*there], shown.name))

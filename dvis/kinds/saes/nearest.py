@@ -15,7 +15,7 @@ from dvis.schema import CHANNEL, CHECKPOINT
 from dvis.store.recent import Recent
 
 N_NEAREST = 10
-_BLOCK_ITEMS = 2**22  # of float32 read at a time: 16 MB
+_BLOCK_ITEMS = 2**23  # of float32 read at a time: 32 MB, a chunk of the store
 _ROWS = 256  # latents whose cosines with a block are in memory together
 _MAX_KEPT = 4
 
@@ -42,7 +42,7 @@ class Directions:
         Returns
         -------
         Nearest
-            Numbers, and cosines, float32; ties by number.
+            Numbers, and cosines, float32.
         """
         key = checkpoint, tuple(latents), n
         return self._kept.get(key, "", lambda: self._found(checkpoint, latents, n))
@@ -52,6 +52,8 @@ class Directions:
         numbers = of_checkpoint[LATENT].values
         asked = np.searchsorted(numbers, latents)
         n = max(0, min(n, len(numbers) - 1))
+        if of_checkpoint.size <= _BLOCK_ITEMS:
+            of_checkpoint = of_checkpoint.load()
         parts = [
             _of_rows(of_checkpoint, asked[first : first + _ROWS], n)
             for first in range(0, len(asked), _ROWS)
@@ -76,13 +78,21 @@ def _of_rows(directions: xr.DataArray, asked: np.ndarray, n: int) -> tuple[np.nd
         here = np.arange(first, first + len(block))
         likeness = rows @ block.T
         likeness[asked[:, None] == here] = -np.inf  # itself
-        best = np.argsort(-likeness, axis=1, kind="stable")[:, :n]
+        best = _highest(likeness, n)
         place = np.concatenate([place, here[best]], 1)
         cosine = np.concatenate([cosine, np.take_along_axis(likeness, best, 1)], 1)
         order = np.argsort(-cosine, axis=1, kind="stable")[:, :n]
         place = np.take_along_axis(place, order, 1)
         cosine = np.take_along_axis(cosine, order, 1)
     return place, cosine
+
+
+def _highest(likeness: np.ndarray, n: int) -> np.ndarray:
+    """Columns of the n highest numbers of each row, in the order of the columns."""
+    if likeness.shape[1] <= n:
+        return np.broadcast_to(np.arange(likeness.shape[1]), likeness.shape)
+    best = np.argpartition(-likeness, n - 1, axis=1)[:, :n] if n else likeness[:, :0].astype(int)
+    return np.sort(best, axis=1)
 
 
 def _unit_rows(rows: np.ndarray) -> np.ndarray:

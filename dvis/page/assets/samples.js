@@ -6,6 +6,7 @@
   const { element, words, pictures } = dvis;
   const WARM = [255, 106, 0]; // of maps
   const STRONGEST = 200; // of 255: the picture is seen below
+  const MANY = 36; // checkpoints: more are scrolled
   const N_SMALL = 8; // of a row, where all checkpoints are shown
 
   /** Draw a sample's thumbnail once its sheet is there. */
@@ -64,7 +65,7 @@
         dvis.replace(target.lastElementChild, samplesOf(part, row, { isSmall: true }));
       }
     });
-    const list = element("ol", { class: "sample-rows" }, checkpoints.map((checkpoint, index) => {
+    const list = element("ol", { class: `sample-rows${checkpoints.length > MANY ? " many" : ""}` }, checkpoints.map((checkpoint, index) => {
       if (!places.has(checkpoint.label)) return null;
       const row = element("li", { class: "sample-row", "data-checkpoint": index },
         element("button", { type: "button", class: "plain moment", title: words.when(checkpoint) || checkpoint.label, on: { click: () => onPick(index) } }, words.tick(checkpoint)),
