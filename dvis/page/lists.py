@@ -4,7 +4,7 @@ The units that are shown in, mappings out that `dvis.page.plain` writes. A list'
 its run, layer and name, and so for the same list when the store has more of them.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
 from dvis.kinds.listed import ListedUnits
@@ -135,7 +135,7 @@ def keep_list_note(shown: ShownUnits, text: str, number: int, unit: int) -> None
     listed.keep_note(unit, text)
 
 
-DOCUMENTS = {
+DOCUMENTS: Mapping[str, Callable[..., Document]] = {
     "list/{list:number}": list_head,
     "rows/{list:number}/{checkpoint:number}": rows,
     "best/{list:number}/{checkpoint:number}/{block:number}": best,

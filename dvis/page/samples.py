@@ -133,7 +133,7 @@ def numbered(
     if images is not None:
         used = _USED.setdefault(shown, {}).setdefault(images.name, set())
         used |= {each["at"] // SHEET for each in samples if each["at"] is not None}
-    cells = codes.reshape(ids.shape).tolist()
+    cells: Any = codes.reshape(ids.shape).tolist()
     is_none = {place for place, name in enumerate(there) if not name}
     return (
         samples,

@@ -33,14 +33,14 @@ def _parts(found: Found, of_latent: xr.Dataset, place: int) -> Iterator[Part]:
         return np.array([of_checkpoint[name][place] for of_checkpoint in numbers])
 
     for name, title in _CURVES.items():
-        lines = [Line(label=name, values=line(name))]
+        lines = [Line(label=name, values=line(name), beside_slider=name)]
         yield Curves(title=title, checkpoints=found.labels, lines=lines, with_zero=True)
     if not found.classes:
         return
     yield Curves(
         title="Class selectivity",
         checkpoints=found.labels,
-        lines=[Line(label="selectivity", values=line("selectivity"))],
+        lines=[Line(label="selectivity", values=line("selectivity"), beside_slider="selectivity")],
         with_zero=True,
         null_low=line("null_low"),
         null_high=line("null"),

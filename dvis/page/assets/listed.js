@@ -117,9 +117,11 @@
       head.remarks.map((remark) => element("p", { class: "note" }, remark)),
       bar.element,
       wide.elements.length ? element("div", { class: "unit-wide" }, wide.elements) : null,
-      element("div", { class: "listed-main" }, line.element, others.elements,
-        element("section", { class: "card" }, element("h2", {}, "Nearest"), element("p", { class: "quiet" }, "By the cosine of their directions at the slider's checkpoint."), near.element),
-        element("section", { class: "card" }, element("h2", {}, "In Python"), unitParts.pythonLine(found.select))));
+      element("div", { class: "listed-main" },
+        element("div", { class: "listed-column" }, line.element,
+          element("section", { class: "card" }, element("h2", {}, "In Python"), unitParts.pythonLine(found.select))),
+        element("div", { class: "listed-column" }, others.elements,
+          element("section", { class: "card" }, element("h2", {}, "Nearest"), element("p", { class: "quiet" }, "By the cosine of their directions at the slider's checkpoint."), near.element))));
     return {
       element: root, title: `${head.layer} ${head.name} ${unit}`, bar, sibling: side.sibling,
       ready: async () => show(context.checkpoint),

@@ -7,6 +7,7 @@
   const N_DEPTHS = 8; // colours of many lines
   const LAST_HEIGHT = 152; // of several plots over one axis, the last bears its names
   const HEIGHT = 118;
+  const N_BARS = 10;
 
   const hasNumbers = (values) => Boolean(values) && values.some((v) => v !== null && v !== undefined);
 
@@ -124,7 +125,7 @@
     function moveTo(index) {
       const at = places.get(context.checkpoints[index].label);
       const known = at === undefined ? [] : part.rows.map((name, i) => [name, part.values[i][at]]).filter(([, v]) => v !== null);
-      known.sort((a, b) => b[1] - a[1]);
+      known.sort((a, b) => b[1] - a[1]).splice(N_BARS);
       dvis.replace(list, known.length ? known.map(([name, value]) => element("li", {},
         element("span", { class: "bar-name", title: name }, name),
         element("span", { class: "bar-level" }, element("i", { style: { width: `${(Math.abs(value) / most) * 100}%` } })),
