@@ -102,10 +102,11 @@ class Found:
         """Ids of the top images of latents at some places, (latent, rank) str, "" for none."""
         with self._lock:  # what numbers an id is one thread at a time
             if row not in self._top:
-                first = self.dataset["top_sample"].isel(
-                    {CHECKPOINT: row, SCORE: 0, RANK: slice(self.n_top)}
-                )
-                self._top[row] = self._numbered(first.transpose(LATENT, RANK).values)
+                at = {CHECKPOINT: row, SCORE: 0, RANK: slice(self.n_top)}
+                first = self.dataset[["top_sample", "top_value"]].isel(at)
+                ids, values = (each.transpose(LATENT, RANK).values for each in first.values())
+                # Images in which it does not fire are the best of nothing.
+                self._top[row] = np.where(values > 0, self._numbered(ids), 0)
         numbers = self._top[row][places]
         names = [*self._ids]
         return np.array([names[each] for each in numbers.ravel()], str).reshape(numbers.shape)
