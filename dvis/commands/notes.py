@@ -1,7 +1,9 @@
 """The commands `note` and `notes`: what people write about units."""
 
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.conf import Positional
 
 from dvis.schema import AUTOENCODER, CHANNEL, LATENT, LAYER, UNIT_NOTE, counted
@@ -16,7 +18,7 @@ def note(
     layer: str,
     channel: int | None = None,
     latent: int | None = None,
-    sae: str | None = None,
+    autoencoder: Annotated[str | None, tyro.conf.arg(name="sae")] = None,
     run: str | None = None,
 ) -> int:
     """Write what a unit is, such as "bird heads": shown and searched on the page, and in pictures.
@@ -33,16 +35,17 @@ def note(
         Its channel, or:
     latent
         The latent of an autoencoder of the layer.
-    sae
+    autoencoder
         The latent's autoencoder, by its name (default: the layer's only one).
     run
         Its run (default: the only one).
     """
-    unit_notes.note(store, text, layer=layer, channel=channel, latent=latent, name=sae, run=run)
-    said = repr(text.strip()) if text.strip() else "no note"
-    unit = (
-        f"channel {channel}" if latent is None else f"latent {latent}{f' of {sae}' if sae else ''}"
+    unit_notes.note(
+        store, text, layer=layer, channel=channel, latent=latent, name=autoencoder, run=run
     )
+    said = repr(text.strip()) if text.strip() else "no note"
+    of = f" of {autoencoder}" if autoencoder else ""
+    unit = f"channel {channel}" if latent is None else f"latent {latent}{of}"
     print(f"{store}: {layer}, {unit}: {said}")
     return 0
 
