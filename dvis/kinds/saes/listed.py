@@ -178,7 +178,7 @@ class Latents:
 
     def _remarks(self) -> Iterator[str]:
         if self.found is None:
-            yield "They are not evaluated yet: `dvis sae evaluate` finds what each stands for"
+            yield "They are not evaluated yet: dvis sae evaluate finds what each stands for"
         elif n_lacking := len(self.labels) - len(self.found.labels):
             yield f"{n_lacking} of {len(self.labels)} checkpoints are not evaluated yet"
         if len(self.labels) > 1 and not self.trained.attrs.get("warm_start"):

@@ -232,7 +232,7 @@
         element("label", { class: "tickbox" }, noted, element("span", { class: "tickbox-name" }, "with a note"), element("span", { class: "amount" }, words.count(Object.keys(head.notes).length))),
         controls.map(({ control }) => control.element),
         button("Clear all filters", clear, { class: "plain" })));
-    const root = element("div", { class: "layer-view list-view", style: { "--columns": head.columns.map(({ categories }) => (categories.length ? "minmax(3rem, 0.6fr)" : "minmax(5rem, 1fr)")).join(" "), "--best": head.sheets ? "184px" : "0px" } },
+    const root = element("div", { class: "layer-view list-view", style: { "--columns": head.columns.map(({ categories }) => (categories.length ? "minmax(3rem, 0.6fr)" : "minmax(5rem, 1fr)")).join(" ") || "[columns]", "--best": head.sheets ? "184px" : "0px" } },
       element("div", { class: "layer-head" }, element("h1", {}, element("span", { class: "dim" }, head.layer), ` ${head.name}`),
         element("p", { class: "subtitle" }, `${words.counted(head.units.length, head.noun)}, ${head.about}, run ${head.run}`)),
       head.remarks.map((remark) => element("p", { class: "note across" }, remark)),
