@@ -28,6 +28,7 @@ from dvis.store.faults import (
 )
 from dvis.store.group import Group
 from dvis.store.guarded import GuardedStore
+from dvis.store.set_faults import set_faults
 from dvis.store.writer import restructuring
 
 _MAX_LINKS = 100
@@ -41,8 +42,8 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
     store : str or Path
         The store's folder.
     fix : bool
-        Mark parts whose data cannot be trusted failed, under the lock of their run, and set
-        half-grown groups right.
+        Mark parts whose data cannot be trusted failed, under the lock of their run, set
+        half-grown groups right, and remove half-made image sets that no group is of.
     progress : bool
         Show a progress bar.
 
@@ -66,6 +67,7 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
             pass  # which sets half-grown groups right
     found = contents(store)
     faults = list(_store_faults(store, found))
+    faults += set_faults(store, found, fix=fix, progress=progress)
     for entry in found.entries:
         if entry.kind in KINDS:
             faults += _check_entry(store, KINDS[entry.kind], entry, fix=fix, progress=progress)

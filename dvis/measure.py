@@ -18,7 +18,7 @@ from dvis.kinds.features.options import FeatureSettings, VisualizeOptions, featu
 from dvis.kinds.llc.options import EstimateOptions
 from dvis.kinds.llc.settings import ChainSettings
 from dvis.kinds.responses.options import RespondOptions
-from dvis.kinds.saes.store_options import TrainOptions
+from dvis.kinds.saes.store_options import EvaluateOptions, TrainOptions
 from dvis.models.input_options import InputOptions
 from dvis.models.model_reference import GivenModel, Model
 from dvis.models.torch_guard import needing_torch
@@ -194,6 +194,54 @@ def saes(store: str | Path, layer: str, *, progress: bool = False, **options: An
     _check_names(options, TrainOptions)
     given = _as_fields(TrainOptions, options)
     return train_saes(TrainOptions(store=Path(store), layer=layer, **given), progress=progress)
+
+
+def evaluate_saes(
+    store: str | Path,
+    layer: str,
+    model: "AnyModel | None" = None,
+    checkpoint_path: Checkpoints | None = None,
+    *,
+    progress: bool = False,
+    **options: Any,
+) -> "Report":
+    """Evaluate the sparse autoencoders that a store has not evaluated yet, for `dvis.latents`.
+
+    Parameters
+    ----------
+    store : str or Path
+        A store's folder, with autoencoders of the layer.
+    layer : str
+        Whose activations they are of.
+    model : str, nn.Module or callable, optional
+        As `features` takes it, for what reconstructions and latents do to its output.
+    checkpoint_path : path, paths, or mapping of str to path, state dict or nn.Module, optional
+        Its checkpoints, as `features` takes them.
+    progress : bool
+        Show a progress bar.
+    **options
+        Those of `dvis sae evaluate`: `name`, `checkpoints`, `split`, `controls`, `n_effects`, ...
+
+    Returns
+    -------
+    Report
+        How many autoencoders were evaluated, and what is to be said of some.
+
+    Raises
+    ------
+    KeyError
+        When there is no such option.
+    FileNotFoundError, ValueError, DiskFullError
+        As `dvis.kinds.saes.plan_evaluation.evaluate_saes` raises them.
+    """
+    with needing_torch("measure.evaluate_saes"):
+        from dvis.kinds.saes.plan_evaluation import evaluate_saes as evaluate
+    _check_names(options, EvaluateOptions)
+    given = {"store": Path(store), "layer": layer, **options}
+    if model is None:
+        return evaluate(EvaluateOptions(**_as_fields(EvaluateOptions, given)), progress=progress)
+    with _asked(EvaluateOptions, model, checkpoint_path, given) as asked:
+        return evaluate(EvaluateOptions(**asked), progress=progress)
 
 
 def llc(

@@ -59,7 +59,8 @@ def check(store: Positional[Path], *, fix: bool = False) -> int:
     store
         A store's folder.
     fix
-        Mark units that cannot be trusted failed, so that they are made again.
+        Mark units that cannot be trusted failed, so that they are made again, and remove half-made
+        image sets that nothing is of.
     """
     faults = check_store(store, fix=fix, progress=True)
     for fault in faults:

@@ -78,6 +78,7 @@ def _with_set(store: Path, survey: Survey, *, progress: bool) -> tuple[str, ...]
         if folder is not None:
             files = ThumbnailFiles(folder, store, len(images), size) if size else None
             samples = samples_of(images, thumbnails=files, progress=progress)
+            samples.attrs["loaded"] = survey.loaded
             keep_dataset(store, name, samples, files, THUMBNAILS_SHOW)
     said = duplicates(open_dataset(store, name)["content"].values, images.sample_ids)
     return (said,) if said else ()

@@ -5,6 +5,7 @@ Options in; checkpoints, images as the model takes them, and layers with their t
 
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 from torch import nn
@@ -67,6 +68,20 @@ class Survey:
     def set_name(self) -> str:
         """What the image set is called in the store."""
         return name_of_set(self.images.images.name, self.images.fingerprint)
+
+    @property
+    def loaded(self) -> dict[str, Any]:
+        """With what `load_images` gives the set again."""
+        options = self.options
+        path = None if options.data_path is None else str(options.data_path.expanduser().absolute())
+        return {
+            "dataset": options.dataset,
+            "data_path": path,
+            "split": options.split,
+            "size": self.model_input.transform.size,
+            "n_samples": options.n_images,
+            "seed": options.seed,
+        }
 
     @property
     def n_blocks(self) -> int:

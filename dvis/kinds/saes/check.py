@@ -4,19 +4,26 @@ Parts of a group as they lie on disk in, what is wrong with them out.
 """
 
 from collections.abc import Iterator
+from dataclasses import replace
 
 import numpy as np
 
-from dvis.kinds.saes.words import LOGGED, WEIGHTS, is_evaluation
+from dvis.kinds.saes.words import LOGGED, WEIGHTS, evaluation_words, is_evaluation
 from dvis.schema import Status
-from dvis.store.faults import Block, Fault, part_faults
+from dvis.store.faults import Block, Fault, lacks_values, part_faults
 from dvis.store.group import Group
 
 
 def sae_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
     """Faults of a group of autoencoders beyond its schema and labels."""
-    says = None if is_evaluation(group.attrs) else _said_of
+    says = _said_of_evaluation if is_evaluation(group.attrs) else _said_of
     yield from part_faults(group, place, progress, says=says)
+
+
+def _said_of_evaluation(block: Block) -> Iterator[tuple[np.ndarray, str]]:
+    asked_for = {name for name, each in evaluation_words().arrays.items() if each.is_optional}
+    always = {name: values for name, values in block.values.items() if name not in asked_for}
+    yield from lacks_values(evaluation_words().marks[0], replace(block, values=always))
 
 
 def _said_of(block: Block) -> Iterator[tuple[np.ndarray, str]]:

@@ -73,7 +73,7 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
     wanted = dict(options.autoencoders())
     shown = "/".join([options.layer, options.name or ", ".join(wanted)])
     report = Report(store=store, run=entry.run, name=shown, unit="autoencoder")
-    weights = _weights_of(store, entry)
+    weights = weights_of(store, entry)
     model = str(found.attrs.get("model", ""))
     options = _with_batches(options, _rows(options, entry, labels[0]).n_rows)
     _rows(options, entry, labels[0]).batch(0)  # raises before anything is written
@@ -131,7 +131,7 @@ def chosen_checkpoints(kept: xr.Dataset, wanted: Sequence[str]) -> list[str]:
     return [label for label in there if label in asked]
 
 
-def _weights_of(store: Path, entry: Entry) -> dict[str, int]:
+def weights_of(store: Path, entry: Entry) -> dict[str, int]:
     """What tells the weights of checkpoints apart whose activations are kept, by label."""
     group: Any = open_group(store, entry)
     labels = np.asarray(group[CHECKPOINT][:]).tolist()
@@ -265,10 +265,11 @@ def _state_folder(at: _Place, options: TrainOptions, activations_name: str) -> P
     steps = [options.n_steps, options.batch_size, options.log_every, options.warm_start]
     facts = [at.run, at.label, at.weights, activations_name, steps, told]
     number = blake2b(json.dumps(facts, default=str).encode(), digest_size=12).hexdigest()
-    return _states(at.store) / number
+    return states_beside(at.store) / number
 
 
-def _states(store: Path) -> Path:
+def states_beside(store: Path) -> Path:
+    """Folder of the states of trainings, beside the store."""
     return store.with_name(f".{store.name}.training")
 
 
@@ -276,6 +277,6 @@ def _forget_state(at: _Place, options: TrainOptions, activations_name: str) -> N
     """Remove the state of a training that is done, and the folder of states once it is empty."""
     folder = _state_folder(at, options, activations_name)
     if folder.exists():
-        remove_tree(folder, root=_states(at.store))
-    if _states(at.store).is_dir() and not any(_states(at.store).iterdir()):
-        _states(at.store).rmdir()
+        remove_tree(folder, root=states_beside(at.store))
+    if states_beside(at.store).is_dir() and not any(states_beside(at.store).iterdir()):
+        states_beside(at.store).rmdir()

@@ -4,12 +4,13 @@ Options in; the group `{run}/saes/{layer}/{name}.evaluation` grows, a checkpoint
 """
 
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol
 from zlib import crc32
 
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.control import CONTROL
 from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.loader import ActivationRows
 from dvis.kinds.activations.words import TOKEN
@@ -18,6 +19,8 @@ from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.evaluation import evaluate
 from dvis.kinds.saes.measure.stored import autoencoder_at
 from dvis.kinds.saes.plan import chosen_checkpoints, known_steps
+from dvis.kinds.saes.plan_controls import Controls
+from dvis.kinds.saes.plan_model import Downstream, Effects, MonoScores, Network
 from dvis.kinds.saes.read import saes
 from dvis.kinds.saes.store_options import EvaluateOptions
 from dvis.kinds.saes.words import KIND, evaluation_name, evaluation_words, group_name
@@ -43,7 +46,8 @@ def evaluate_saes(options: EvaluateOptions, *, progress: bool = False) -> Report
     Returns
     -------
     Report
-        How many were evaluated.
+        How many were evaluated, or had something added; notes say of which checkpoints the model
+        is another one.
 
     Raises
     ------
@@ -52,12 +56,14 @@ def evaluate_saes(options: EvaluateOptions, *, progress: bool = False) -> Report
     KeyError
         When it has no such run, layer, name or checkpoint.
     ValueError
-        When activations are missing, or they were evaluated otherwise.
+        When activations are missing, they were evaluated otherwise, or the model's pictures are
+        not those that the activations are of.
     DiskFullError
         When there is no space left; what was found before is safe, and a second run goes on.
     """
     store = options.store.expanduser()
     trained = saes(store, options.layer, options.name, options.run)
+    asked = _asked_for(store, trained, options)
     there = trained.isel({CHECKPOINT: trained["status"].values == Status.COMPLETE})
     labels = chosen_checkpoints(there, options.checkpoints)
     run, model = str(trained.attrs["run"]), str(contents(store).attrs.get("model", ""))
@@ -69,13 +75,108 @@ def evaluate_saes(options: EvaluateOptions, *, progress: bool = False) -> Report
             for label in labels:
                 one = autoencoder_at(trained, label)
                 rows = _rows(path, trained, label, options)
-                group = group or _opened(path, trained, name, one, rows, labels, options)
+                group = group or _opened(path, trained, name, one, rows, labels, options, asked)
                 weights = _weights(one)
-                if not _is_there(group, label, weights):
+                is_new = not _is_there(group, label, weights)
+                if is_new:
+                    _forget(group, label)
                     group.commit(_found(one, rows, label, weights, options))
-                    report.n_measured += 1
+                added = [
+                    _added(part, group, one, rows, label, report.notes)
+                    for part in asked
+                    if options.overwrite or not _is_added(part, group, label)
+                ]
+                report.n_measured += is_new or any(added)
                 bar.update()
     return report
+
+
+class Asked(Protocol):
+    """A part of an evaluation that is there once it is asked for; its last array marks it."""
+
+    what: str
+    arrays: tuple[str, ...]
+    labels: tuple[str, ...]
+    attrs: dict[str, Any]
+
+    def found(
+        self, group: Group, one: Autoencoder, rows: ActivationRows, label: str
+    ) -> dict[str, np.ndarray]:
+        """Arrays of a checkpoint."""
+
+
+def _asked_for(store: Path, trained: xr.Dataset, options: EvaluateOptions) -> list[Asked]:
+    """What is asked for beside the evaluation itself; raises where it cannot be."""
+    asked: list[Asked] = []
+    if options.controls:
+        asked.append(Controls(store, trained, options.split, options.untrained))
+    network = None if options.model is None else Network(store, trained, options)
+    if network is not None:
+        asked.append(Downstream(network, options))
+        asked += [] if options.n_effects == 0 else [Effects(network, options)]
+    if network is not None or options.embeddings is not None:
+        asked.append(MonoScores(store, trained, network, options))
+    return asked
+
+
+def _note(group: Group, asked: list[Asked], *, overwrite: bool) -> None:
+    """Keep what must be the same at all checkpoints; what is there of another is taken back.
+
+    Raises
+    ------
+    ValueError
+        When there is another, which is not to be overwritten.
+    """
+    for part in asked:
+        others = {key: group.attrs[key] for key in part.attrs if key in group.attrs}
+        if all(part.attrs[key] == there for key, there in others.items()):
+            continue
+        if not overwrite:
+            key, there = next(iter(others.items()))
+            raise ValueError(
+                f"{part.what} are there by another {key} ({there} there, {part.attrs[key]} asked "
+                "for). Give --overwrite to replace them"
+            )
+        array = group.array(part.arrays[-1])
+        array[:] = array.fill_value
+    group.note(**{key: value for part in asked for key, value in part.attrs.items()})
+
+
+def _forget(group: Group, label: str) -> None:
+    """Take back what was asked for of an autoencoder that is another one now."""
+    row = group.rows[CHECKPOINT][label]
+    for name, each in reversed(group.words.arrays.items()):
+        if each.is_optional and CHECKPOINT in each.dims:
+            group.array(name)[row] = each.fill
+
+
+def _is_added(part: Asked, group: Group, label: str) -> bool:
+    name = part.arrays[-1]
+    values = np.asarray(group.array(name)[group.rows[CHECKPOINT][label]])
+    fill = group.words.arrays[name].fill
+    return bool((~np.isnan(values) if np.isnan(fill) else values != fill).any())
+
+
+def _added(
+    part: Asked,
+    group: Group,
+    one: Autoencoder,
+    rows: ActivationRows,
+    label: str,
+    notes: list[str],
+) -> bool:
+    """Whether a part could be found, which then is in the group."""
+    try:
+        found = part.found(group, one, rows, label)
+    except (ValueError, RuntimeError) as err:
+        notes.append(f"{label}, no {part.what}: {err}")
+        return False
+    row, mark = group.rows[CHECKPOINT][label], part.arrays[-1]
+    group.array(mark)[row] = group.words.arrays[mark].fill
+    for name in part.arrays:
+        if name in found:
+            group.array(name)[row] = found[name]
+    return True
 
 
 def _rows(store: Path, trained: xr.Dataset, label: str, options: EvaluateOptions) -> ActivationRows:
@@ -99,6 +200,7 @@ def _opened(
     rows: ActivationRows,
     labels: list[str],
     options: EvaluateOptions,
+    asked: list[Asked],
 ) -> Group:
     """The group of the evaluation, with room for all that it will have."""
     n_top = min(options.n_top, rows.n_samples)
@@ -128,6 +230,10 @@ def _opened(
         group = Group.open(
             store, words, trained.attrs["run"], called, settings, overwrite=options.overwrite
         )
+        group.add_arrays(list(dict.fromkeys(name for part in asked for name in part.arrays)))
+        _note(group, asked, overwrite=options.overwrite)
+        controls = list(dict.fromkeys(label for part in asked for label in part.labels))
+        dims |= {CONTROL: controls} if controls else {}
         group.grow([parse_checkpoint(label) for label in labels], dims)
         group.write_column("step", steps)
     return group

@@ -103,6 +103,18 @@ def latents(
           over samples;
         - the coordinate `note` (latent), where `dvis note` wrote some.
 
+        What was asked for, NaN at checkpoints where it was not, for `dvis.analysis.control`:
+
+        - `control_ev`, `control_l0` and their like (checkpoint, control), of the autoencoder,
+          "value", and of others that were trained alike; `control_mean_max_cosine`,
+          `control_mean_matched_cosine` and `control_share_alike`, of its decoder with theirs;
+        - `loss_clean`, `loss_sae`, `loss_mean`, `loss_zero` and `recovered` (checkpoint), of the
+          model with reconstructions, with the mean row and with zeros for the layer's rows;
+        - `effect` (checkpoint, control, latent, class), of a logit where the latent is taken out of
+          `n_effect_images` (checkpoint, latent), NaN of latents that were not;
+        - `mono_score` (checkpoint, latent), `null_mono_score` (checkpoint, shuffle, latent) and
+          `mean_cosine` (checkpoint), by what `attrs["embedding"]` says.
+
     Raises
     ------
     FileNotFoundError, ImportError, KeyError, ValueError, SchemaError

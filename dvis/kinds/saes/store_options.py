@@ -1,7 +1,7 @@
 """Which autoencoders of a store are trained and evaluated: the options, free of torch."""
 
 import re
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
@@ -12,6 +12,7 @@ from tyro.conf import Positional
 
 from dvis.kinds.activations.words import Split
 from dvis.kinds.saes.options import SaeOptions, SaeRecipe, Score, at_least, steps_of
+from dvis.models.model_reference import Model
 
 _ROWS = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[kMG]?)")
 BATCH_SIZE = 4096
@@ -129,8 +130,31 @@ class EvaluateOptions:
         Place of the class token among the tokens that are kept, for cls.
     n_shuffles
         Shuffles of the labels, beside which class statistics stand.
+    controls
+        Train autoencoders alike that cannot learn as much, and say how well they reconstruct: of
+        random directions, frozen weights, another seed.
+    untrained
+        Another run of the store, or a checkpoint of this one, at which the network was not trained,
+        with activations of the layer: a further control, trained alike on those.
+    model
+        The model, as `dvis activations` takes it: what reconstructions and single latents do to its
+        output, and whether a latent's images look alike to it.
+    checkpoint_path
+        Its checkpoint files, or folders of them (default: torchvision's pretrained weights).
+    weights_key
+        Which weights of a checkpoint's file are meant, where several fit the model.
+    dataset, data_path
+        The image set that the activations are of, and where it lies now (default: as they were
+        made of it).
+    n_effects
+        Latents whose effect on the logits is measured, those that fire most (default: one for eight
+        samples, which takes as long as the losses); 0 for none.
+    embeddings
+        A file of numpy, (sample, feature), of all samples of the set in their order, by which a
+        latent's images look alike (default: what the model's own last layer takes).
     overwrite
-        Evaluate again what is there of another split or other numbers.
+        Evaluate again what is there of another split or other numbers, and again what is asked for
+        of controls and of the model.
     """
 
     store: Positional[Path]
@@ -143,11 +167,30 @@ class EvaluateOptions:
     scores: tuple[Score, ...] = ("max",)
     class_token: int | None = None
     n_shuffles: int = 20
+    controls: bool = False
+    untrained: str | None = None
+    model: Annotated[Model | None, tyro.conf.arg(constructor=str)] = None
+    checkpoint_path: Annotated[
+        tuple[Path, ...] | Mapping[str, Path] | None,
+        tyro.conf.arg(constructor=tuple[Path, ...] | None),
+    ] = None
+    weights_key: str | None = None
+    dataset: str | None = None
+    data_path: Path | None = None
+    n_effects: int | None = None
+    embeddings: Path | None = None
     overwrite: bool = False
 
     def __post_init__(self) -> None:
         for name in ("n_top", "n_shuffles"):
             at_least(name, getattr(self, name), 1)
+        at_least("n_effects", self.n_effects, 0)
+        if self.untrained is not None and not self.controls:
+            raise ValueError("untrained is one more of the controls; ask for --controls too")
+        of_model = ("checkpoint_path", "weights_key", "dataset", "data_path", "n_effects")
+        for name in of_model if self.model is None else ():
+            if getattr(self, name) is not None:
+                raise ValueError(f"{name} is given without a model; give --model too")
         if not self.scores or not self.checkpoints:
             raise ValueError("no scores or no checkpoints given; give one or more of both")
 

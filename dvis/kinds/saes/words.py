@@ -6,14 +6,18 @@ log_step); scale, status (checkpoint)
 
 {run}/saes/{layer}/{name}.evaluation/    ev, l0, ... (checkpoint); frequency, selectivity, ...
 (checkpoint, latent); top_sample, top_value (checkpoint, score, latent, rank), top_map (and token);
-class_mean, ... (checkpoint, latent, class); null_... (checkpoint, shuffle, latent); status
+class_mean, ... (checkpoint, latent, class); null_... (checkpoint, shuffle, latent); status;
+where they were asked for control_ev, ... (checkpoint, control); loss_sae, recovered, ...
+(checkpoint); effect (checkpoint, control, latent, class); mono_score (checkpoint, latent)
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
+from dvis.analysis.control import CONTROL, EXCHANGEABLE
 from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.words import TOKEN
 from dvis.kinds.saes.dims import CLASS, LATENT, SCORE, SHUFFLE
@@ -69,6 +73,22 @@ OF_CLASS = {
     "class_rate": "share of a class that fires it",
     "auroc": "AUROC of a class against the rest",
 }
+AGREEMENT = {
+    "mean_max_cosine": "mean of the largest cosines with the control's decoder",
+    "mean_matched_cosine": "mean of the matched cosines with the control's decoder",
+    "share_alike": "share of matched cosines with the control's decoder above 0.9",
+}
+DOWNSTREAM = {
+    "loss_clean": "loss of the model",
+    "loss_sae": "loss with reconstructions for the layer's rows",
+    "loss_mean": "loss with the mean row for each",
+    "loss_zero": "loss with zeros for the layer's rows",
+    "recovered": "share of the loss that is recovered",
+}
+EFFECT, N_EFFECT_IMAGES = "effect", "n_effect_images"
+MONO_SCORE, NULL_MONO_SCORE, MEAN_COSINE = "mono_score", "null_mono_score", "mean_cosine"
+CONTROLLED = (*OF_ALL, *COUNTS, *AGREEMENT)  # of which `control_...` are kept
+_EXCHANGED = "weights: random, frozen where they started, of another seed or an untrained network"
 _MAPS_CHUNK, _TOKENS_CHUNK = 64, 1024
 _CHUNK_ITEMS = 2**23  # of float32: 32 MB
 _LOG_CHUNK = 1024
@@ -172,6 +192,7 @@ def evaluation_words(*, n_latents: int = 1, n_classes: int = 1, n_top: int = 1) 
         "top_sample": spec(of_top, TEXT, "", "id of a top image", layout=top),
         "top_value": spec(of_top, "float32", nan, "score of a top image", layout=top),
         "top_map": spec((*of_top, TOKEN), "uint8", 0, "code on a top image", layout=maps),
+        **_asked_for(n_latents, n_classes),
         "status": status_spec((CHECKPOINT,), "evaluation", Status),
         f"{SOURCE}/problem": spec((CHECKPOINT,), TEXT, "", "what was wrong"),
         f"{SOURCE}/weights": spec((CHECKPOINT,), "uint64", 0, "hash of the autoencoder's weights"),
@@ -182,6 +203,43 @@ def evaluation_words(*, n_latents: int = 1, n_classes: int = 1, n_top: int = 1) 
         noun="sparse autoencoders",
         said={"layer": (str, "of which layer"), "evaluated": (str, "of which autoencoders it is")},
     )
+
+
+def _asked_for(n_latents: int, n_classes: int) -> dict[str, VariableSpec]:
+    """What an evaluation has once it is asked for, NaN where it was not."""
+    nan, of_latents = np.nan, {"chunks": (1, n_latents)}
+    shuffled, moved = {"chunks": (1, 1, n_latents)}, {"chunks": (1, 1, n_latents, n_classes)}
+    exchanged = {EXCHANGEABLE: _EXCHANGED}
+    scored = {EXCHANGEABLE: "embeddings of images"}
+    of_latent, of_null = (CHECKPOINT, LATENT), (CHECKPOINT, SHUFFLE, LATENT)
+    numbers = {**OF_ALL, **COUNTS, **AGREEMENT}
+    arrays = {
+        CONTROL: spec((CONTROL,), TEXT, "", "value, or what was exchanged"),
+        **{
+            f"{CONTROL}_{n}": spec((CHECKPOINT, CONTROL), "float64", nan, what, **exchanged)
+            for n, what in numbers.items()
+        },
+        **{n: spec((CHECKPOINT,), "float64", nan, what) for n, what in DOWNSTREAM.items()},
+        EFFECT: spec(
+            (CHECKPOINT, CONTROL, LATENT, CLASS),
+            "float32",
+            nan,
+            "change of the logit where the latent is taken out",
+            layout=moved,
+            **{EXCHANGEABLE: "direction that is taken out"},
+        ),
+        N_EFFECT_IMAGES: spec(
+            of_latent, "int64", -1, "images in which it was taken out", layout=of_latents
+        ),
+        MONO_SCORE: spec(
+            of_latent, "float64", nan, "weighted mean cosine", layout=of_latents, **scored
+        ),
+        NULL_MONO_SCORE: spec(
+            of_null, "float64", nan, "weighted mean cosine, images shuffled", layout=shuffled
+        ),
+        MEAN_COSINE: spec((CHECKPOINT,), "float64", nan, "mean cosine of all pairs of images"),
+    }
+    return {name: replace(each, is_optional=True) for name, each in arrays.items()}
 
 
 def group_name(layer: str, name: str) -> str:

@@ -1,6 +1,7 @@
 """What an autoencoder's numbers are held against: the same without what training should give."""
 
 import math
+from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 
@@ -21,6 +22,8 @@ from dvis.kinds.saes.options import PassOptions, SaeOptions
 RANDOM_DICTIONARY = "random dictionary"
 FROZEN_DECODER, FROZEN_ENCODER = "frozen decoder", "frozen encoder"
 SECOND_SEED = "second seed"
+UNTRAINED = "untrained network"
+CONTROLS = (RANDOM_DICTIONARY, FROZEN_DECODER, FROZEN_ENCODER, SECOND_SEED)
 
 _SAMPLED_ROWS = 1024
 _EXCHANGED = "weights: random, frozen where they started, or of another seed"
@@ -36,6 +39,7 @@ def with_controls(
     held_out: Rows | None = None,
     seed: int = 1,
     state: Path | None = None,
+    others: Mapping[str, tuple[Autoencoder, Rows]] | None = None,
 ) -> xr.Dataset:
     """Reconstruction by an autoencoder and by its controls, and how far their decoders agree.
 
@@ -55,6 +59,9 @@ def with_controls(
         Added to that of the options, for the second seed and for random directions.
     state : Path, optional
         Folder of the training state, from which a training that was killed goes on.
+    others : mapping of str to (Autoencoder, Rows), optional
+        Further controls by what was exchanged, each with the rows on which it is evaluated: of an
+        untrained network, trained alike on rows of that.
 
     Returns
     -------
@@ -77,8 +84,8 @@ def with_controls(
 
     Notes
     -----
-    A number that a frozen control reaches too says nothing of what was learned. An untrained
-    network is a control of another kind: train and evaluate on rows of that.
+    A number that a frozen control reaches too says nothing of what was learned, nor does one that
+    an untrained network reaches.
 
     References
     ----------
@@ -97,17 +104,18 @@ def with_controls(
         SECOND_SEED: replace(options, seed=options.seed + seed),
     }
     trained = train(rows, list(wanted.values()), steps, state=state)
-    others = {RANDOM_DICTIONARY: random}
-    others |= {name: one.autoencoder for name, one in zip(wanted, trained, strict=True)}
+    beside = {RANDOM_DICTIONARY: (random, held_out)}
+    beside |= {n: (one.autoencoder, held_out) for n, one in zip(wanted, trained, strict=True)}
+    beside |= others or {}
     own = _live(autoencoder, value)
     found = [_scalars(value, summarized(own, own))]
-    for other in others.values():
-        measured = reconstruction(other, held_out)
+    for other, of_rows in beside.values():
+        measured = reconstruction(other, of_rows)
         found.append(_scalars(measured, summarized(own, _live(other, measured))))
-    both = xr.concat(found, dim=CONTROL, combine_attrs="no_conflicts")
+    both = xr.concat(found, dim=CONTROL, combine_attrs="drop_conflicts")
     for variable in both.data_vars.values():
         variable.attrs[EXCHANGEABLE] = _EXCHANGED
-    return both.assign_coords({CONTROL: [VALUE, *others]})
+    return both.assign_coords({CONTROL: [VALUE, *beside]})
 
 
 def random_dictionary(
