@@ -126,6 +126,8 @@ class Bars:
         Labels.
     values : numbers, (row, checkpoint)
         The numbers.
+    bound : numbers, (checkpoint,), optional
+        What a number has to exceed to be more than chance.
     """
 
     shape: ClassVar[str] = "bars"
@@ -134,6 +136,7 @@ class Bars:
     rows: Sequence[str]
     checkpoints: Sequence[str]
     values: np.ndarray
+    bound: Numbers | None = None
 
 
 @dataclass(frozen=True, kw_only=True)

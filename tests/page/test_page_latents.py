@@ -16,6 +16,8 @@ from tiny_activations import N_IMAGES, options_of, store_of
 import dvis
 from dvis.kinds.activations.parts import on_map
 from dvis.kinds.activations.plan import keep_activations
+from dvis.kinds.saes.found import Found
+from dvis.kinds.saes.parts import parts_of
 from dvis.kinds.saes.plan import train_saes
 from dvis.kinds.saes.plan_evaluation import evaluate_saes
 from dvis.kinds.saes.store_options import EvaluateOptions, TrainOptions
@@ -90,7 +92,7 @@ def test_a_list_has_the_numbers_of_every_latent(measured: Path) -> None:
             np.testing.assert_allclose(given, at[name], rtol=1e-5)
         fires = at.frequency.values > 0
         bound = at.null_selectivity.quantile(0.95, "shuffle").values
-        given = np.array(of_row["numbers"]["null"], float)
+        given = np.array(of_row["numbers"]["selectivity_high"], float)
         np.testing.assert_allclose(given[fires], bound[fires], rtol=1e-5)
         dead = np.array(of_row["numbers"]["state"], float) == 2
         np.testing.assert_array_equal(dead, at.frequency == 0)
@@ -132,6 +134,34 @@ def test_a_latent_has_its_best_images_with_maps_and_the_null_of_its_selectivity(
     assert [curve["null_low"][-1], curve["null_high"][-1]] == pytest.approx([low, high], rel=1e-5)
     samples = {each["id"]: each["label"] for each in rows["samples"]}
     assert set(samples.values()) <= set(dvis.activations(measured, LAYER).attrs["classes"])
+
+
+def test_effects_on_logits_and_scores_stand_beside_their_nulls(measured: Path) -> None:
+    ds, rng = dvis.latents(measured, LAYER), np.random.default_rng(0)
+    sizes = {name: ds.sizes[name] for name in ("checkpoint", "shuffle", "latent", "class")}
+    n_checkpoints, n_shuffles, n_latents, n_classes = sizes.values()
+    effect = rng.normal(size=(n_checkpoints, 2, n_latents, n_classes))
+    null = rng.normal(size=(n_checkpoints, n_shuffles, n_latents))
+    given = ds.assign_coords(control=["value", "random direction"]).assign(
+        effect=(("checkpoint", "control", "latent", "class"), effect),
+        mono_score=(("checkpoint", "latent"), null[:, 0] + 9),
+        null_mono_score=(("checkpoint", "shuffle", "latent"), null),
+    )
+    found = Found(given, "", None)
+    (parts,) = parts_of(found, [3])
+    by_title: dict[str, Any] = {part.title: part for part in parts}
+    bars, curve = by_title["Effect on logits"], by_title["MonoScore"]
+    at = effect[:, :, 3]
+    for row, name in enumerate(bars.rows):
+        place = ds["class"].values.tolist().index(name)
+        np.testing.assert_allclose(bars.values[row], -at[:, 0, place])
+    best = ds["class"].values[at[:, 0].argmin(1)]
+    assert set(best) <= set(bars.rows)
+    np.testing.assert_allclose(bars.bound, np.abs(at[:, 1]).max(1))
+    low, high = np.quantile(null[:, :, 3], (0.05, 0.95), axis=1)
+    np.testing.assert_allclose(curve.null_low, low)
+    np.testing.assert_allclose(curve.null_high, high)
+    assert curve.null_text == "90 % of shuffled images"
 
 
 def test_a_channel_has_its_best_images_too(measured: Path) -> None:

@@ -15,12 +15,14 @@ import xarray as xr
 
 from dvis.analysis.ranking import RANK
 from dvis.kinds.saes.dims import CLASS, LATENT, SCORE, SHUFFLE
+from dvis.kinds.saes.words import MONO_SCORE
 from dvis.schema import CHECKPOINT
 
 SHARE = 0.95  # of shuffled labels that a selectivity is to exceed
 MAX_RANKS = 12  # top images of a latent at a checkpoint: what one look takes in
 DENSE = 0.1  # of rows, as `n_dense` counts them
 STATES = ("fires", "dense", "dead")
+_SCORED = {"selectivity": "labels", MONO_SCORE: "images"}
 
 
 @dataclass(frozen=True)
@@ -55,6 +57,12 @@ class Found:
         """Names of the classes."""
         return [str(each) for each in self.dataset[CLASS].values]
 
+    @cached_property
+    def scored(self) -> dict[str, str]:
+        """Numbers that have a null of shuffles, with what is shuffled, of those that were found."""
+        there = {name: what for name, what in _SCORED.items() if name in self.dataset}
+        return there if self.classes else {n: w for n, w in there.items() if n != "selectivity"}
+
     @property
     def n_top(self) -> int:
         """Top images that are looked at."""
@@ -83,20 +91,14 @@ class Found:
             "frequency": frequency,
             "max": of_row["max"].values,
         }
-        if not self.classes:
-            return numbers
-        null = of_row["null_selectivity"].transpose(SHUFFLE, LATENT).values
-        low, high = np.full((2, null.shape[1]), np.nan)
-        if (is_known := np.isfinite(null).all(0)).any():
-            bounds = np.quantile(null[:, is_known], (1 - SHARE, SHARE), axis=0)
-            low[is_known], high[is_known] = bounds
-        best = of_row["best_class"].values.astype(float)
-        return numbers | {
-            "selectivity": of_row["selectivity"].values,
-            "null": high,
-            "null_low": low,
-            "best_class": np.where(best >= 0, best, np.nan),
-        }
+        for name in self.scored:
+            null = of_row[f"null_{name}"].transpose(SHUFFLE, LATENT).values
+            numbers[name] = of_row[name].values
+            numbers[f"{name}_low"], numbers[f"{name}_high"] = _bounds_of(null)
+        if self.classes:
+            best = of_row["best_class"].values.astype(float)
+            numbers["best_class"] = np.where(best >= 0, best, np.nan)
+        return numbers
 
     def top(self, row: int, places: np.ndarray) -> np.ndarray:
         """Ids of the top images of latents at some places, (latent, rank) str, "" for none."""
@@ -116,3 +118,12 @@ class Found:
         codes, names = pd.factorize(np.asarray(ids, object).ravel())
         numbers = [self._ids.setdefault(str(name), len(self._ids)) for name in names]
         return np.array([*numbers, 0], np.int32)[codes].reshape(ids.shape)
+
+
+def _bounds_of(null: np.ndarray) -> np.ndarray:
+    """Bounds of a null (shuffle, latent), (low and high, latent), NaN where it is not known."""
+    bounds = np.full((2, null.shape[1]), np.nan)
+    is_known = np.isfinite(null).all(0)
+    if len(null) and is_known.any():
+        bounds[:, is_known] = np.quantile(null[:, is_known], (1 - SHARE, SHARE), axis=0)
+    return bounds

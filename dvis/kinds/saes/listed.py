@@ -17,7 +17,7 @@ from dvis.kinds.parts import Asked, Part
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.found import SHARE, STATES, Found
 from dvis.kinds.saes.nearest import Directions
-from dvis.kinds.saes.parts import parts_of
+from dvis.kinds.saes.parts import TITLES, parts_of
 from dvis.kinds.saes.read import name_of, open_named
 from dvis.kinds.saes.words import KIND, is_evaluation
 from dvis.kinds.shown import checkpoint_documents
@@ -164,16 +164,16 @@ class Latents:
             Column(name="frequency", title="Frequency", is_log=True),
             Column(name="max", title="Max"),
         ]
+        for name, shuffled in self.found.scored.items():
+            null_title = f"{SHARE:.0%} of shuffled {shuffled}".replace("%", " %")
+            title = TITLES[name][0]
+            columns.append(
+                Column(name=name, title=title, null=f"{name}_high", null_title=null_title)
+            )
         if self.found.classes:
-            columns += [
-                Column(
-                    name="selectivity",
-                    title="Selectivity",
-                    null="null",
-                    null_title=f"{SHARE:.0%} of shuffled labels".replace("%", " %"),
-                ),
-                Column(name="best_class", title="Best class", categories=self.found.classes),
-            ]
+            columns.append(
+                Column(name="best_class", title="Best class", categories=self.found.classes)
+            )
         return columns
 
     def _remarks(self) -> Iterator[str]:

@@ -1,25 +1,36 @@
 """Parts of the page of a latent: its top images, its numbers over training, its classes."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
+from dataclasses import replace
 
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.control import CONTROL, VALUE
 from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.parts import on_map
 from dvis.kinds.parts import Bars, Curves, Line, Part, PictureRows
 from dvis.kinds.saes.dims import CLASS, LATENT, SCORE
 from dvis.kinds.saes.found import SHARE, Found
+from dvis.kinds.saes.words import EFFECT, MONO_SCORE
 from dvis.schema import CHECKPOINT, LEVELS
 
 _MAX_CLASSES = 10  # of a checkpoint
-_CURVES = {"frequency": "Share of rows in which it fires", "max": "Largest code"}
+# What a number is called in a column and above a curve.
+TITLES = {
+    "frequency": ("Frequency", "Share of rows in which it fires"),
+    "max": ("Max", "Largest code"),
+    "selectivity": ("Selectivity", "Class selectivity"),
+    MONO_SCORE: ("MonoScore", "MonoScore"),
+}
+_OF_PARTS = ("class_mean", "top_value", "top_map", "map_scale", EFFECT)
 
 
 def parts_of(found: Found, latents: Sequence[int]) -> list[list[Part]]:
     """Parts of each of some latents, read together."""
     places = found.places_of(latents)
-    some = found.dataset[["class_mean", "top_value", "top_map", "map_scale"]].isel({LATENT: places})
+    there = [name for name in _OF_PARTS if name in found.dataset]
+    some = found.dataset[there].isel({LATENT: places})
     some = some.isel({SCORE: 0, RANK: slice(found.n_top)}).load()
     return [list(_parts(found, some.isel({LATENT: k}), place)) for k, place in enumerate(places)]
 
@@ -32,21 +43,28 @@ def _parts(found: Found, of_latent: xr.Dataset, place: int) -> Iterator[Part]:
     def line(name: str) -> np.ndarray:
         return np.array([of_checkpoint[name][place] for of_checkpoint in numbers])
 
-    for name, title in _CURVES.items():
-        lines = [Line(label=name, values=line(name), beside_slider=name)]
-        yield Curves(title=title, checkpoints=found.labels, lines=lines, with_zero=True)
-    if not found.classes:
-        return
-    yield Curves(
-        title="Class selectivity",
-        checkpoints=found.labels,
-        lines=[Line(label="selectivity", values=line("selectivity"), beside_slider="selectivity")],
-        with_zero=True,
-        null_low=line("null_low"),
-        null_high=line("null"),
-        null_text=f"{2 * SHARE - 1:.0%} of shuffled labels".replace("%", " %"),
+    for name, (_, title) in TITLES.items():
+        if name in numbers[0]:
+            yield _curves(found, name, title, line)
+    if found.classes:
+        yield _classes(found, of_latent)
+    if EFFECT in of_latent and of_latent[EFFECT].notnull().any():
+        yield _effects(found, of_latent)
+
+
+def _curves(found: Found, name: str, title: str, line: Callable[[str], np.ndarray]) -> Curves:
+    """A number over checkpoints, beside its null where it has one."""
+    words = name.replace("_", " ")
+    lines = [Line(label=words, values=line(name), beside_slider=words)]
+    curves = Curves(title=title, checkpoints=found.labels, lines=lines, with_zero=True)
+    if name not in found.scored:
+        return curves
+    return replace(
+        curves,
+        null_low=line(f"{name}_low"),
+        null_high=line(f"{name}_high"),
+        null_text=f"{2 * SHARE - 1:.0%} of shuffled {found.scored[name]}".replace("%", " %"),
     )
-    yield _classes(found, of_latent)
 
 
 def _top_images(found: Found, of_latent: xr.Dataset, place: int) -> PictureRows:
@@ -70,15 +88,28 @@ def _top_images(found: Found, of_latent: xr.Dataset, place: int) -> PictureRows:
 
 def _classes(found: Found, of_latent: xr.Dataset) -> Bars:
     means = of_latent["class_mean"].transpose(CLASS, CHECKPOINT).values
-    known = np.nan_to_num(means, nan=-np.inf)
-    best = np.argsort(-known, axis=0, kind="stable")[:_MAX_CLASSES]
-    rows = np.unique(best)
     n, n_all = min(_MAX_CLASSES, len(means)), len(means)
     which = f", the highest {n} of {n_all}" if n < n_all else ""
-    return Bars(
-        title="Classes",
-        note=f"Mean score of each class's images{which}.",
-        rows=[found.classes[row] for row in rows],
-        checkpoints=found.labels,
-        values=means[rows],
+    return _bars(found, "Classes", f"Mean score of each class's images{which}.", means)
+
+
+def _effects(found: Found, of_latent: xr.Dataset) -> Bars:
+    """What the latent adds to each logit, beside what a random direction of its length does."""
+    added = -of_latent[EFFECT].transpose(CONTROL, CLASS, CHECKPOINT)
+    random = np.abs(added.sel({CONTROL: added[CONTROL].values != VALUE}).values)
+    bars = _bars(
+        found,
+        "Effect on logits",
+        "What it adds to the logit of a class in images in which it fires; the mark is the most that "
+        "a random direction of the same length moves one.",
+        added.sel({CONTROL: VALUE}).values,
     )
+    return replace(bars, bound=np.nan_to_num(random, nan=-np.inf).max((0, 1)))
+
+
+def _bars(found: Found, title: str, note: str, values: np.ndarray) -> Bars:
+    """Bars of the classes that are among the highest at some checkpoint."""
+    known = np.nan_to_num(values, nan=-np.inf)
+    rows = np.unique(np.argsort(-known, axis=0, kind="stable")[:_MAX_CLASSES])
+    names = [found.classes[row] for row in rows]
+    return Bars(title=title, note=note, rows=names, checkpoints=found.labels, values=values[rows])

@@ -154,8 +154,7 @@ def evaluation_words(*, n_latents: int = 1, n_classes: int = 1, n_top: int = 1) 
     of_latents, nan = {"chunks": (1, n_latents)}, np.nan
     top = {"chunks": (1, 1, n_latents, n_top)}
     maps = {"chunks": (1, 1, min(n_latents, _MAPS_CHUNK), n_top, _TOKENS_CHUNK)}
-    # A page asks for one latent's classes: of many classes a chunk has some of the latents.
-    n_rows = max(1, min(n_latents, _CLASS_ITEMS // max(1, n_classes)))
+    n_rows = _rows_of_classes(n_latents, n_classes)
     shuffled, classes = {"chunks": (1, 1, n_latents)}, {"chunks": (1, n_rows, n_classes)}
     of_top = (CHECKPOINT, SCORE, LATENT, RANK)
     arrays: dict[str, VariableSpec] = {
@@ -205,10 +204,16 @@ def evaluation_words(*, n_latents: int = 1, n_classes: int = 1, n_top: int = 1) 
     )
 
 
+def _rows_of_classes(n_latents: int, n_classes: int) -> int:
+    """Latents of a chunk that has all classes: some of them, as a page asks for one latent."""
+    return max(1, min(n_latents, _CLASS_ITEMS // max(1, n_classes)))
+
+
 def _asked_for(n_latents: int, n_classes: int) -> dict[str, VariableSpec]:
     """What an evaluation has once it is asked for, NaN where it was not."""
     nan, of_latents = np.nan, {"chunks": (1, n_latents)}
-    shuffled, moved = {"chunks": (1, 1, n_latents)}, {"chunks": (1, 1, n_latents, n_classes)}
+    n_rows = _rows_of_classes(n_latents, n_classes)
+    shuffled, moved = {"chunks": (1, 1, n_latents)}, {"chunks": (1, 1, n_rows, n_classes)}
     exchanged = {EXCHANGEABLE: _EXCHANGED}
     scored = {EXCHANGEABLE: "embeddings of images"}
     of_latent, of_null = (CHECKPOINT, LATENT), (CHECKPOINT, SHUFFLE, LATENT)

@@ -126,9 +126,11 @@
       const at = places.get(context.checkpoints[index].label);
       const known = at === undefined ? [] : part.rows.map((name, i) => [name, part.values[i][at]]).filter(([, v]) => v !== null);
       known.sort((a, b) => b[1] - a[1]).splice(N_BARS);
+      const bound = part.bound && at !== undefined ? part.bound[at] : null;
+      const mark = () => (hasNumbers([bound]) ? element("b", { style: { left: `${Math.min(1, bound / most) * 100}%` } }) : null);
       dvis.replace(list, known.length ? known.map(([name, value]) => element("li", {},
         element("span", { class: "bar-name", title: name }, name),
-        element("span", { class: "bar-level" }, element("i", { style: { width: `${(Math.abs(value) / most) * 100}%` } })),
+        element("span", { class: "bar-level" }, element("i", { class: value < 0 ? "below" : "", style: { width: `${(Math.abs(value) / most) * 100}%` } }), mark()),
         element("span", { class: "bar-number" }, words.number(value, 3)))) : element("li", { class: "quiet" }, "Nothing is known here."));
     }
     moveTo(context.checkpoint);
