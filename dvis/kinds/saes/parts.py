@@ -100,8 +100,8 @@ def _effects(found: Found, of_latent: xr.Dataset) -> Bars:
     bars = _bars(
         found,
         "Effect on logits",
-        "What it adds to the logit of a class in images in which it fires; the mark is the most that "
-        "a random direction of the same length moves one.",
+        "What it adds to the logit of a class in images in which it fires; the mark is the most "
+        "that a random direction of the same length moves one.",
         added.sel({CONTROL: VALUE}).values,
     )
     return replace(bars, bound=np.nan_to_num(random, nan=-np.inf).max((0, 1)))
