@@ -14,6 +14,7 @@ from dvis.kinds.features.tree.ingest import ingest_tree
 from dvis.kinds.llc.read import llc, llc_names, llc_traces
 from dvis.kinds.responses.read import response_names, responses
 from dvis.kinds.saes.read import latents, saes
+from dvis.kinds.saes.search import search_latents
 from dvis.opening import open, tree
 from dvis.page.static import export_page
 from dvis.schema import SchemaError, Status
@@ -47,6 +48,7 @@ __all__ = [
     "runs",
     "saes",
     "save_notes",
+    "search_latents",
     "set_steps",
     "tree",
     "variants",

@@ -209,16 +209,12 @@ def evaluate_saes(
 
     Parameters
     ----------
-    store : str or Path
-        A store's folder, with autoencoders of the layer.
-    layer : str
-        Whose activations they are of.
+    store, layer, progress
+        As `saes` takes them.
     model : str, nn.Module or callable, optional
         As `features` takes it, for what reconstructions and latents do to its output.
     checkpoint_path : path, paths, or mapping of str to path, state dict or nn.Module, optional
         Its checkpoints, as `features` takes them.
-    progress : bool
-        Show a progress bar.
     **options
         Those of `dvis sae evaluate`: `name`, `checkpoints`, `split`, `controls`, `n_effects`, ...
 

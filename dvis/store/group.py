@@ -115,6 +115,7 @@ class Group:
         """Have these optional arrays from now on; the caller is `restructuring`."""
         making.add_arrays(self.zarr, self._all_words, names)
         self.words = self._all_words.there(self.zarr.__contains__)
+        self.read_labels()
 
     def grow(
         self,

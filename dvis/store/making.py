@@ -61,11 +61,14 @@ def add_later_arrays(group: zarr.Group, words: Words) -> None:
 
 
 def add_arrays(group: zarr.Group, words: Words, names: Sequence[str]) -> list[str]:
-    """Give a whole group those arrays that it lacks, empty; the caller is `restructuring`."""
+    """Give a whole group those arrays that it lacks, empty; the caller is `restructuring`.
+
+    Labels along a dim that it lacks too come before what has the dim.
+    """
     missing = [name for name in names if name not in group]
     for name in missing:
         of_array = words.arrays[name]
-        labels: Any = {dim: group[dim] for dim in of_array.dims}
+        labels: Any = {dim: group[dim] for dim in of_array.dims if dim in group}
         _make_array(group, name, of_array, {dim: each.shape[0] for dim, each in labels.items()})
     return missing
 

@@ -24,7 +24,7 @@ from dvis.kinds.saes.measure.controls import CONTROLS, UNTRAINED, with_controls
 from dvis.kinds.saes.measure.training import train
 from dvis.kinds.saes.options import PassOptions, SaeOptions
 from dvis.kinds.saes.plan import states_beside
-from dvis.kinds.saes.words import CONTROLLED
+from dvis.kinds.saes.words import CONTROLLED, KIND
 from dvis.schema import CHECKPOINT, did_you_mean
 from dvis.store.contents import contents
 from dvis.store.group import Group
@@ -61,24 +61,23 @@ class Controls:
     def __init__(
         self, store: Path, trained: xr.Dataset, split: Split, untrained: str | None = None
     ) -> None:
+        run, called = str(trained.attrs["run"]), str(trained.attrs["name"])
+        (entry,) = (each for each in contents(store).of(KIND, run) if each.name == called)
         names = [each.name for each in fields(SaeOptions)]
-        told = ("n_steps", "batch_size", "activations", *names)
-        missing = [name for name in told if name not in trained.attrs]
-        if missing:
+        if any(name not in entry.attrs for name in ("n_steps", "batch_size", *names)):
             raise ValueError(
-                f"the store does not say how {trained.attrs['name']!r} was trained "
-                f"({', '.join(missing[:3])} ...), as of one that was imported, so that no control "
-                "can be trained alike; leave --controls out"
+                f"the store does not say how {called!r} was trained, as of one that was imported, "
+                "so that no control can be trained alike; leave --controls out"
             )
-        self._store, self._attrs, self._split = store, trained.attrs, split
-        self.options = SaeOptions(**{name: trained.attrs[name] for name in names})
-        self._steps = PassOptions(n_steps=int(trained.attrs["n_steps"]))
+        self._store, self._attrs, self._split = store, entry.attrs, split
+        self.options = SaeOptions(**{name: entry.attrs[name] for name in names})
+        self._steps = PassOptions(n_steps=int(entry.attrs["n_steps"]))
         self._untrained = untrained
-        self.labels = (VALUE, *CONTROLS, *((UNTRAINED,) if untrained else ()))
+        self.labels: tuple[str, ...] = (VALUE, *CONTROLS, *((UNTRAINED,) if untrained else ()))
         # The last one marks that all are there: it is a number whatever was trained.
         names = sorted(CONTROLLED, key=lambda name: name == "l0")
-        self.arrays = (CONTROL, *(f"{CONTROL}_{name}" for name in names))
-        self.attrs = {} if untrained is None else {"untrained": untrained}
+        self.arrays: tuple[str, ...] = (CONTROL, *(f"{CONTROL}_{name}" for name in names))
+        self.attrs: dict[str, Any] = {} if untrained is None else {"untrained": untrained}
         if untrained is not None:
             self._place_of_untrained()  # raises before anything is trained
 

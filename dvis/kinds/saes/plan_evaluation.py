@@ -145,7 +145,7 @@ def _note(group: Group, asked: list[Asked], *, overwrite: bool) -> None:
 def _forget(group: Group, label: str) -> None:
     """Take back what was asked for of an autoencoder that is another one now."""
     row = group.rows[CHECKPOINT][label]
-    for name, each in reversed(group.words.arrays.items()):
+    for name, each in reversed([*group.words.arrays.items()]):
         if each.is_optional and CHECKPOINT in each.dims:
             group.array(name)[row] = each.fill
 

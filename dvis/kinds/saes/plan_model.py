@@ -141,11 +141,13 @@ class Network:
 class Downstream:
     """Losses of the model with reconstructions for a layer's rows."""
 
-    what, labels, arrays = "losses of the model", (), tuple(reversed(DOWNSTREAM))
-    attrs: dict[str, Any]
+    what = "losses of the model"
+    labels: tuple[str, ...] = ()
+    arrays: tuple[str, ...] = tuple(reversed(DOWNSTREAM))
 
     def __init__(self, network: Network, options: EvaluateOptions) -> None:
-        self._network, self._options, self.attrs = network, options, {}
+        self._network, self._options = network, options
+        self.attrs: dict[str, Any] = {}
 
     def found(self, group: Group, one: Autoencoder, rows: ActivationRows, label: str) -> Found:
         """Losses and the share that is recovered; the clean loss comes last."""
@@ -166,12 +168,13 @@ class Downstream:
 class Effects:
     """How class logits move where a latent is taken out, of those that fire most."""
 
-    what, labels = "effects on logits", (VALUE, RANDOM_DIRECTION)
-    arrays = (CONTROL, EFFECT, N_EFFECT_IMAGES)
-    attrs: dict[str, Any]
+    what = "effects on logits"
+    labels: tuple[str, ...] = (VALUE, RANDOM_DIRECTION)
+    arrays: tuple[str, ...] = (CONTROL, EFFECT, N_EFFECT_IMAGES)
 
     def __init__(self, network: Network, options: EvaluateOptions) -> None:
-        self._network, self._options, self.attrs = network, options, {}
+        self._network, self._options = network, options
+        self.attrs: dict[str, Any] = {}
 
     def found(self, group: Group, one: Autoencoder, rows: ActivationRows, label: str) -> Found:
         """Effects (control, latent, class), NaN of other latents, and numbers of images."""
@@ -206,8 +209,9 @@ class Effects:
 class MonoScores:
     """Whether the images that drive a latent look alike, by the model or by embeddings."""
 
-    what, labels = "MonoScores", ()
-    arrays = (MONO_SCORE, NULL_MONO_SCORE, MEAN_COSINE)
+    what = "MonoScores"
+    labels: tuple[str, ...] = ()
+    arrays: tuple[str, ...] = (MONO_SCORE, NULL_MONO_SCORE, MEAN_COSINE)
 
     def __init__(
         self, store: Path, trained: xr.Dataset, network: Network | None, options: EvaluateOptions
@@ -224,7 +228,7 @@ class MonoScores:
                 )
             self._place_of = {each: place for place, each in enumerate(ids.tolist())}
         by = OWN if options.embeddings is None else options.embeddings.name
-        self.attrs = {EMBEDDING: by}
+        self.attrs: dict[str, Any] = {EMBEDDING: by}
 
     def found(self, group: Group, one: Autoencoder, rows: ActivationRows, label: str) -> Found:
         """Scores (latent,), those of shuffled images (shuffle, latent), and the mean of all."""
@@ -247,8 +251,8 @@ def _images(store: Path, entry: Entry, options: EvaluateOptions) -> FixedImages:
     transform = InputTransform.from_dict(entry.attrs["transform"])
     dataset, _, split = str(attrs["name"]).rpartition("/")
     # Sets that an earlier dvis kept do not say how they were loaded.
-    told = {"dataset": dataset, "split": split, "size": transform.size, "n_samples": None}
-    told = {**told, "seed": 0, "data_path": None, **attrs.get("loaded", {})}
+    told: dict[str, Any] = {"dataset": dataset, "split": split, "size": transform.size}
+    told |= {"n_samples": None, "seed": 0, "data_path": None, **attrs.get("loaded", {})}
     if options.dataset is not None:
         told["dataset"] = options.dataset
     if options.data_path is not None:

@@ -214,8 +214,9 @@ def _asked_for(n_latents: int, n_classes: int) -> dict[str, VariableSpec]:
     nan, of_latents = np.nan, {"chunks": (1, n_latents)}
     n_rows = _rows_of_classes(n_latents, n_classes)
     shuffled, moved = {"chunks": (1, 1, n_latents)}, {"chunks": (1, 1, n_rows, n_classes)}
-    exchanged = {EXCHANGEABLE: _EXCHANGED}
-    scored = {EXCHANGEABLE: "embeddings of images"}
+    exchanged: dict[str, Any] = {EXCHANGEABLE: _EXCHANGED}
+    scored: dict[str, Any] = {EXCHANGEABLE: "embeddings of images"}
+    taken_out: dict[str, Any] = {EXCHANGEABLE: "direction that is taken out"}
     of_latent, of_null = (CHECKPOINT, LATENT), (CHECKPOINT, SHUFFLE, LATENT)
     numbers = {**OF_ALL, **COUNTS, **AGREEMENT}
     arrays = {
@@ -231,7 +232,7 @@ def _asked_for(n_latents: int, n_classes: int) -> dict[str, VariableSpec]:
             nan,
             "change of the logit where the latent is taken out",
             layout=moved,
-            **{EXCHANGEABLE: "direction that is taken out"},
+            **taken_out,
         ),
         N_EFFECT_IMAGES: spec(
             of_latent, "int64", -1, "images in which it was taken out", layout=of_latents

@@ -198,6 +198,6 @@ def test_other_pictures_and_classes_are_refused(store: Path, tmp_path: Path) -> 
 def test_python_takes_the_model_itself(store: Path) -> None:
     last = str(dvis.saes(store, LAYER).checkpoint.values[-1])
     how = {"split": "all", "n_shuffles": 2, "n_effects": 0, "checkpoints": last}
-    report = dvis.measure.evaluate_saes(store, LAYER, network(1), {last: network(1)}, **how)
+    report = dvis.measure.evaluate_saes(store, LAYER, network(1), store.parent / "run", **how)
     assert (report.n_measured, report.notes) == (1, [])
     assert np.isfinite(dvis.latents(store, LAYER).loss_sae.values[-1])
