@@ -15,6 +15,8 @@ import numpy as np
 SCHEMA_VERSION = 1
 
 CHECKPOINT, LAYER, CHANNEL = "checkpoint", "layer", "channel"
+LATENT = "latent"  # of an autoencoder of a layer's activations: a unit as a channel is one
+AUTOENCODER = "autoencoder"
 DEPTH = "depth"  # of a layer: its place in the order of execution
 Y, X, RGB = "y", "x", "rgb"
 UNIT_DIMS = (CHECKPOINT, LAYER, CHANNEL)

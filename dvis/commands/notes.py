@@ -1,10 +1,12 @@
 """The commands `note` and `notes`: what people write about units."""
 
 from pathlib import Path
+from typing import Annotated
 
+import tyro
 from tyro.conf import Positional
 
-from dvis.schema import CHANNEL, LAYER, UNIT_NOTE, counted
+from dvis.schema import AUTOENCODER, CHANNEL, LATENT, LAYER, UNIT_NOTE, counted
 from dvis.store import unit_notes
 from dvis.store.contents import contents
 
@@ -14,7 +16,9 @@ def note(
     text: Positional[str],
     *,
     layer: str,
-    channel: int,
+    channel: int | None = None,
+    latent: int | None = None,
+    autoencoder: Annotated[str | None, tyro.conf.arg(name="sae")] = None,
     run: str | None = None,
 ) -> int:
     """Write what a unit is, such as "bird heads": shown and searched on the page, and in pictures.
@@ -28,13 +32,21 @@ def note(
     layer
         The unit's layer.
     channel
-        Its channel.
+        Its channel, or:
+    latent
+        The latent of an autoencoder of the layer.
+    autoencoder
+        The latent's autoencoder, by its name (default: the layer's only one).
     run
         Its run (default: the only one).
     """
-    unit_notes.note(store, text, layer=layer, channel=channel, run=run)
+    unit_notes.note(
+        store, text, layer=layer, channel=channel, latent=latent, name=autoencoder, run=run
+    )
     said = repr(text.strip()) if text.strip() else "no note"
-    print(f"{store}: {layer}, channel {channel}: {said}")
+    of = f" of {autoencoder}" if autoencoder else ""
+    unit = f"channel {channel}" if latent is None else f"latent {latent}{of}"
+    print(f"{store}: {layer}, {unit}: {said}")
     return 0
 
 
@@ -73,7 +85,9 @@ def notes(
     for row in range(found.sizes[UNIT_NOTE]):
         of_row = found.isel({UNIT_NOTE: row})
         where = f"{of_row['run'].item()}, " if several else ""
-        unit = f"{where}{of_row[LAYER].item()}, channel {of_row[CHANNEL].item()}"
-        print(f"{unit}: {of_row['text'].item()}")
+        unit = f"channel {of_row[CHANNEL].item()}"
+        if of_row[LATENT] >= 0:
+            unit = f"latent {of_row[LATENT].item()} of {of_row[AUTOENCODER].item()}"
+        print(f"{where}{of_row[LAYER].item()}, {unit}: {of_row['text'].item()}")
     print(counted(found.sizes[UNIT_NOTE], "note"))
     return 0

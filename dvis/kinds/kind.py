@@ -12,6 +12,7 @@ from typing import Any
 import xarray as xr
 import zarr
 
+from dvis.kinds.listed import ListedUnits
 from dvis.kinds.parts import Asked, Part
 from dvis.kinds.picture import Picture
 from dvis.kinds.shown import Selection, ShownUnits
@@ -56,6 +57,8 @@ class Kind:
         Its parts of the page, of a run or of one unit: plain data in a few shapes.
     shown : callable, optional
         Its units as the page shows them, of a store and a selection of it.
+    listed : callable, optional
+        Its lists of units for the page, of a store, what it holds and the run.
     imported : callable, optional
         Makes a store of a folder that is none, and returns its path.
     commands : mapping of str to callable
@@ -74,6 +77,7 @@ class Kind:
     join: Callable[[xr.Dataset, StoreLike, Contents, str], xr.Dataset] | None = None
     parts: Callable[[Asked], Iterable[Part]] | None = None
     shown: Callable[[str | Path, Selection], ShownUnits] | None = None
+    listed: Callable[[Asked], Iterable[ListedUnits]] | None = None
     imported: Callable[[Path], Path] | None = None
     commands: Mapping[str, Command] = field(default_factory=dict)
     pictures: Mapping[str, Picture] = field(default_factory=dict)

@@ -114,7 +114,62 @@ class Table:
     note: str = ""
 
 
-Part: TypeAlias = Curves | Matrix | Table
+@dataclass(frozen=True, kw_only=True)
+class Bars:
+    """Numbers over rows at the checkpoint that the page's slider is at, the highest first.
+
+    Parameters
+    ----------
+    title, note : str
+        What they are, in a few words and in a sentence.
+    rows, checkpoints : sequence of str
+        Labels.
+    values : numbers, (row, checkpoint)
+        The numbers.
+    bound : numbers, (checkpoint,), optional
+        What a number has to exceed to be more than chance.
+    """
+
+    shape: ClassVar[str] = "bars"
+    title: str
+    note: str
+    rows: Sequence[str]
+    checkpoints: Sequence[str]
+    values: np.ndarray
+    bound: Numbers | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class PictureRows:
+    """Samples of an image set, a row a checkpoint, with where in each it is that they are for.
+
+    Parameters
+    ----------
+    title, note : str
+        What they are, in a few words and in a sentence.
+    image_set : str
+        What the set is called in the store; the page takes thumbnails and classes from there.
+    checkpoints : sequence of str
+        Labels.
+    samples : ndarray, (checkpoint, rank), str
+        Ids of samples, the best first; "" where there are no more.
+    values : ndarray, (checkpoint, rank)
+        What they are ranked by.
+    maps : ndarray, (checkpoint, rank, y, x), uint8, optional
+        Where in each sample, on one scale of all.
+    """
+
+    shape: ClassVar[str] = "pictures"
+    title: str
+    note: str
+    image_set: str
+    checkpoints: Sequence[str]
+    samples: np.ndarray
+    values: np.ndarray
+    maps: np.ndarray | None = None
+
+
+Part: TypeAlias = Curves | Matrix | Table | Bars | PictureRows
 
 
 @dataclass(frozen=True, kw_only=True)

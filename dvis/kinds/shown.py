@@ -9,6 +9,10 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import IO, Any, Protocol, TypeAlias
 
+import numpy as np
+import xarray as xr
+
+from dvis.schema import CHECKPOINT
 from dvis.store.contents import Contents, Entry
 
 # Plain values, arrays among them; the page makes JSON of it.
@@ -164,3 +168,26 @@ class ShownUnits(Protocol):
 
     def write_archive(self, file: IO[bytes], variant: int, layer: int, channel: int) -> None:
         """Write a zip of a unit's pictures as they are stored, and its numbers."""
+
+
+def checkpoint_documents(dataset: xr.Dataset) -> list[Document]:
+    """Checkpoints with their places in training, null where unknown."""
+    columns = {name: whole_numbers(dataset[name].values) for name in ("epoch", "batch", "step")}
+    times = dataset["time"].values.astype("datetime64[s]")
+    return [
+        {
+            "label": str(label),
+            "phase": str(phase),
+            "time": None if np.isnat(time) else str(time),
+            **{name: column[row] for name, column in columns.items()},
+        }
+        for row, (label, phase, time) in enumerate(
+            zip(dataset[CHECKPOINT].values, dataset["phase"].values, times, strict=True)
+        )
+    ]
+
+
+def whole_numbers(values: Any) -> list[int | None]:
+    """Whole numbers of one dimension; None where NaN or below 0, which stand for unknown."""
+    given = np.asarray(values, float)
+    return [int(value) if value >= 0 else None for value in given.tolist()]

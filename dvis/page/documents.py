@@ -10,6 +10,7 @@ from pathlib import Path
 from dvis.kinds.parts import Asked, Part, Unit
 from dvis.kinds.registry import KINDS, OF_UNITS
 from dvis.kinds.shown import Document, Selection, ShownUnits
+from dvis.page.lists import described, outlines
 from dvis.page.training import training_curves
 from dvis.schema import SchemaError
 from dvis.store.contents import Contents, resolve
@@ -40,6 +41,7 @@ def overview(shown: ShownUnits) -> Document:
         "problems": problems[:_MAX_PROBLEMS],
         "n_problems": n_of_units + len(found.import_problems),
         "notes": notes(shown),
+        "lists": outlines(shown),
         "nouns": {"units": KINDS[OF_UNITS].noun, "picture": shown.picture_noun},
         "signature": signature,
     }
@@ -51,7 +53,7 @@ def variant(shown: ShownUnits, index: int) -> Document:
     asked = _asked(shown, document["run"])
     labels = [checkpoint["label"] for checkpoint in document["checkpoints"]]
     parts = [*training_curves(asked, labels), *_parts(asked)]
-    return {**document, "parts": list(map(_described, parts))}
+    return {**document, "parts": [described(shown, part) for part in parts]}
 
 
 def layer(shown: ShownUnits, variant: int, index: int) -> Document:
@@ -64,7 +66,7 @@ def unit(shown: ShownUnits, variant: int, layer: int, channel: int) -> Document:
     document = shown.unit(variant, layer, channel)
     of_unit = Unit(layer=document["layer"], channel=channel)
     asked = _asked(shown, shown.entries()[variant].run, of_unit)
-    return {**document, "parts": list(map(_described, _parts(asked)))}
+    return {**document, "parts": [described(shown, part) for part in _parts(asked)]}
 
 
 def drift(shown: ShownUnits, variant: int, layer: int) -> Document:
@@ -166,8 +168,3 @@ def _parts(asked: Asked) -> Iterator[Part]:
             yield from kind.parts(asked)
         except SchemaError:  # half grown; who measures next repairs it
             continue
-
-
-def _described(part: Part) -> Document:
-    """A part with its shape, which says to the page's scripts how it is drawn."""
-    return {"shape": part.shape, **vars(part)}

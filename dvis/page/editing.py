@@ -6,6 +6,7 @@ from starlette.exceptions import HTTPException
 from starlette.requests import Request
 
 from dvis.kinds.shown import NotShownError, ShownUnits
+from dvis.page.lists import keep_list_note
 from dvis.store.unit_notes import note
 
 _MAX_BYTES = 2**14
@@ -42,5 +43,23 @@ def keep_note(shown: ShownUnits, text: str, variant: int, layer: int, channel: i
         raise NotShownError(f"No layer number {layer}: there are {len(layers)}")
     try:
         note(shown.source, text, layer=layers[layer].name, channel=channel, run=run)
+    except (KeyError, ValueError) as err:
+        raise HTTPException(400, str(err.args[0])) from err
+
+
+def keep_note_of_list(shown: ShownUnits, text: str, number: int, unit: int) -> None:
+    """Keep a note about a unit of a list, by the numbers of its address.
+
+    Raises
+    ------
+    NotShownError
+        When there is no such list or unit.
+    HTTPException
+        When it is no note that the store takes.
+    """
+    try:
+        keep_list_note(shown, text, number, unit)
+    except NotShownError:
+        raise
     except (KeyError, ValueError) as err:
         raise HTTPException(400, str(err.args[0])) from err

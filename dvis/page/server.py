@@ -26,9 +26,9 @@ from starlette.responses import Response, StreamingResponse
 from starlette.routing import Route
 
 from dvis.kinds.shown import MovedError, NotShownError, ShownPicture, ShownUnits
-from dvis.page import documents
+from dvis.page import documents, lists
 from dvis.page.drift_process import DriftError, DriftProcess
-from dvis.page.editing import keep_note, text_of
+from dvis.page.editing import keep_note, keep_note_of_list, text_of
 from dvis.page.front import MEDIA_TYPES, assets, html
 from dvis.page.guard import WRITTEN_BELOW, Guard
 from dvis.page.memory import give_memory_back, import_dask_alone
@@ -210,15 +210,29 @@ class _Answers:
             f"/pictures/thumbs/{of_layer}/{{checkpoint:number}}/{{block:number}}": self.thumbs,
             f"/pictures/strip/{of_unit}": self.strip,
             f"/pictures/image/{of_unit}/{{checkpoint:number}}": self.image,
+            "/pictures/samples/{set:number}/{sheet:number}": self.samples,
             f"/pictures/numbers/{of_unit}": self.numbers,
             f"/pictures/archive/{of_unit}": self.archive,
             f"/numbers/{of_unit}": self.numbers,
             f"/archive/{of_unit}": self.archive,
         }
-        written = {f"{WRITTEN_BELOW}{of_unit}": self.note} if self.token else {}
+        table |= {
+            f"/api/{path}": self.document(make, path.partition("/")[0])
+            for path, make in lists.DOCUMENTS.items()
+        }
+        written = {
+            f"{WRITTEN_BELOW}{of_unit}": partial(self.note, keep_note),
+            f"{WRITTEN_BELOW}list/{{list:number}}/{{unit:number}}": partial(
+                self.note, keep_note_of_list
+            ),
+        }
         return [
             *(Route(path, endpoint) for path, endpoint in table.items()),
-            *(Route(path, endpoint, methods=["POST"]) for path, endpoint in written.items()),
+            *(
+                Route(path, endpoint, methods=["POST"])
+                for path, endpoint in written.items()
+                if self.token
+            ),
         ]
 
     async def page(self, _: Request) -> Response:
@@ -254,10 +268,10 @@ class _Answers:
 
         return endpoint
 
-    async def note(self, request: Request) -> Response:
+    async def note(self, keep: Callable[..., None], request: Request) -> Response:
         """Keep what was written about a unit."""
         text = await text_of(request)
-        await self._run(partial(keep_note, self.shown, text, *request.path_params.values()))
+        await self._run(partial(keep, self.shown, text, *request.path_params.values()))
         return _json(as_json({"note": text, "signature": await self._run(self.shown.signature)}))
 
     async def drift(self, request: Request) -> Response:
@@ -274,6 +288,11 @@ class _Answers:
         variant, layer, checkpoint, block = request.path_params.values()
         told = _told(request)
         draw = partial(self.shown.thumbs, variant, layer, checkpoint, block, told=told)
+        return _picture(request, await self._run(draw, self._drawing))
+
+    async def samples(self, request: Request) -> Response:
+        """A sheet of thumbnails of samples of an image set."""
+        draw = partial(lists.samples, self.shown, *request.path_params.values())
         return _picture(request, await self._run(draw, self._drawing))
 
     async def strip(self, request: Request) -> Response:

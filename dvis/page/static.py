@@ -11,7 +11,6 @@ from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import partial
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 
@@ -19,24 +18,17 @@ from dvis.disk import explain_full_disk, inside, remove_tree, write_new
 from dvis.kinds.shown import LayerOutline, Selection, ShownPicture, ShownUnits, VariantOutline
 from dvis.page import documents
 from dvis.page.front import assets, html
-from dvis.page.plain import as_script
+from dvis.page.list_files import list_files, sheet_files
+from dvis.page.lists import layers_of, lists_of
+from dvis.page.page_file import DATA, PICTURES, PageFile, document_file
 from dvis.progress import progress_bar
 from dvis.schema import counted, did_you_mean
 
 INDEX = "index.html"
-_DATA, _PICTURES, _ASSETS = "data", "pictures", "assets"
-_PARTS = {INDEX, _DATA, _PICTURES, _ASSETS}
+_ASSETS = "assets"
+_PARTS = {INDEX, DATA, PICTURES, _ASSETS}
 _SAMPLED = 3  # files of each kind whose sizes tell those of the others
 _THREADS = 4
-
-
-@dataclass(frozen=True)
-class PageFile:
-    """A file of a page: its path in the folder, its kind, and what makes its content."""
-
-    path: str
-    kind: str
-    make: Callable[[], bytes]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -141,7 +133,7 @@ def plan_page(
     whole = documents.shown_units(store, asked)
     _require_layers(whole)
     n_units = _units_of_variants(whole)
-    if not any(n_channels for n_channels, _ in n_units.values()):
+    if not any(n_channels for n_channels, _ in n_units.values()) and not lists_of(whole):
         wanted = " with these runs, layers and channels" if runs or layers or channels else ""
         raise ValueError(
             f"{store} has no units to show{wanted}: a page walks through feature images; "
@@ -149,7 +141,7 @@ def plan_page(
         )
     empty = tuple(key for key, (n_channels, _) in n_units.items() if not n_channels)
     n_units = {key: numbers for key, numbers in n_units.items() if key not in empty}
-    chosen = {} if max_images is None else _chosen_checkpoints(n_units, max_images)
+    chosen = {} if max_images is None or not n_units else _chosen_checkpoints(n_units, max_images)
     shown = documents.shown_units(store, replace(asked, checkpoints=chosen, empty=empty))
     files = list(_files_of(shown))
     return PagePlan(
@@ -173,7 +165,7 @@ def write_page(
         partial_folder.parent.mkdir(parents=True, exist_ok=True)
         partial_folder.mkdir()  # so that it is ours, and no link
         try:
-            n_bytes = _write_files(plan, partial_folder, progress)
+            sizes = _write_files(plan, partial_folder, progress)
             _put_in_place(partial_folder, folder)
         finally:
             with suppress(OSError):
@@ -182,36 +174,41 @@ def write_page(
         raise explain_full_disk(err, folder) from err
     return PageReport(
         index=folder / INDEX,
-        n_files=len(plan.files),
+        n_files=len(sizes),
         n_images=plan.n_images,
-        n_bytes=n_bytes,
+        n_bytes=sum(sizes),
         notes=plan.notes,
     )
 
 
-def _write_files(plan: PagePlan, folder: Path, progress: bool) -> int:
-    """Write all files of a page; return their bytes."""
-    for part in (_DATA, _PICTURES, _ASSETS):
+def _write_files(plan: PagePlan, folder: Path, progress: bool) -> list[int]:
+    """Write all files of a page; return the bytes of each."""
+    for part in (DATA, PICTURES, _ASSETS):
         inside(folder, part).mkdir()
 
-    def write(file: PageFile) -> int:
+    def write(file: PageFile) -> int | None:
+        if file.is_wanted is not None and not file.is_wanted():
+            return None
         data = file.make()
         write_new(folder / file.path, data, root=folder)
         return len(data)
 
-    n_bytes = 0
+    sizes: list[int] = []
+    always = [file for file in plan.files if file.is_wanted is None]
+    pointed_to = [file for file in plan.files if file.is_wanted is not None]
     with (
         progress_bar(len(plan.files), "files", "page", shown=progress) as bar,
         ThreadPoolExecutor(min(_THREADS, os.cpu_count() or 1)) as pool,
     ):
         try:
-            for n_written in pool.map(write, plan.files):
-                n_bytes += n_written
-                bar.update()
+            for files in (always, pointed_to):
+                for size in pool.map(write, files):
+                    sizes += [] if size is None else [size]
+                    bar.update()
         except BaseException:
             pool.shutdown(cancel_futures=True)
             raise
-    return n_bytes
+    return sizes
 
 
 def _require_room(folder: Path, overwrite: bool) -> None:
@@ -243,10 +240,11 @@ def _require_outside(folder: Path, store: str | Path) -> None:
 def _require_layers(shown: ShownUnits) -> None:
     """Raise where no run has a layer that was asked for."""
     variants = (shown.outline(index) for index in range(len(shown.entries())))
-    there = list(dict.fromkeys(layer for variant in variants for layer in variant.all_layers))
+    there = dict.fromkeys(layer for variant in variants for layer in variant.all_layers)
+    there |= dict.fromkeys(layers_of(shown))
     for layer in shown.selection.layers:
         if layer not in there:
-            raise KeyError(did_you_mean("layer", layer, there, shown.name))
+            raise KeyError(did_you_mean("layer", layer, [*there], shown.name))
 
 
 def _put_in_place(made: Path, folder: Path) -> None:
@@ -296,26 +294,28 @@ def _files_of(shown: ShownUnits) -> Iterator[PageFile]:
     yield PageFile(INDEX, "html", partial(html, shown, "static"))
     for name, path in assets().items():
         yield PageFile(f"{_ASSETS}/{name}", f"asset {name}", path.read_bytes)
-    yield _document("overview", partial(documents.overview, shown))
+    yield document_file("overview", partial(documents.overview, shown))
     for variant, entry in enumerate(shown.entries()):
-        yield _document(f"variant/{variant}", partial(documents.variant, shown, variant))
+        yield document_file(f"variant/{variant}", partial(documents.variant, shown, variant))
         outline = shown.outline(variant)
         for index, layer in enumerate(outline.layers):
             yield from _documents_of_layer(shown, layer, variant, index)
             for file in _pictures_of_layer(shown, outline, layer, variant, index):
                 # Files of one kind have about the same size.
                 yield replace(file, kind=f"{file.kind} of {entry.group}")
+    yield from list_files(shown)
+    yield from sheet_files(shown)
 
 
 def _documents_of_layer(
     shown: ShownUnits, layer: LayerOutline, variant: int, index: int
 ) -> Iterator[PageFile]:
     place = f"{variant}/{index}"
-    yield _document(f"layer/{place}", partial(documents.layer, shown, variant, index))
-    yield _document(f"drift/{place}", partial(documents.drift, shown, variant, index))
+    yield document_file(f"layer/{place}", partial(documents.layer, shown, variant, index))
+    yield document_file(f"drift/{place}", partial(documents.drift, shown, variant, index))
     for channel in layer.channels:
         make = partial(documents.unit, shown, variant, index, channel)
-        yield _document(f"unit/{place}/{channel}", make)
+        yield document_file(f"unit/{place}/{channel}", make)
 
 
 def _pictures_of_layer(
@@ -333,12 +333,7 @@ def _picture(
     what: str, numbers: Sequence[int], suffix: str, draw: Callable[..., ShownPicture]
 ) -> PageFile:
     name = "_".join(map(str, (what, *numbers)))
-    return PageFile(f"{_PICTURES}/{name}.{suffix}", what, lambda: draw(*numbers).data)
-
-
-def _document(name: str, make: Callable[[], Mapping[str, Any]]) -> PageFile:
-    path = f"{_DATA}/{name.replace('/', '_')}.js"
-    return PageFile(path, name.partition("/")[0], lambda: as_script(name, make()))
+    return PageFile(f"{PICTURES}/{name}.{suffix}", what, lambda: draw(*numbers).data)
 
 
 def _estimated_bytes(files: Sequence[PageFile]) -> int:

@@ -1,7 +1,8 @@
 """What people write about units: a text a unit, kept with its run.
 
-Notes lie in the run's attributes, `unit_notes`, where one atomic write changes them, also while a
-sweep is writing. A store and a unit in, or nothing but a store; a labelled Dataset of notes out.
+Notes lie in the run's attributes, where one atomic write changes them, also while a sweep is
+writing: `unit_notes` about channels, `latent_notes` about latents, of which an earlier dvis knows
+nothing. A store and a unit in, or nothing but a store; a labelled Dataset of notes out.
 """
 
 import json
@@ -16,34 +17,64 @@ import xarray as xr
 import zarr
 
 from dvis.disk import explain_full_disk, write_atomically
-from dvis.schema import CHANNEL, LAYER, UNIT_NOTE, SchemaError, did_you_mean, run_group
-from dvis.store.contents import Contents, StoreLike, contents, open_group, read_contents, resolve
-from dvis.store.damage import NamedArray
+from dvis.schema import (
+    AUTOENCODER,
+    CHANNEL,
+    LATENT,
+    LAYER,
+    UNIT_NOTE,
+    SchemaError,
+    did_you_mean,
+    run_group,
+)
+from dvis.store.contents import Contents, StoreLike, contents, read_contents, resolve
 from dvis.store.guarded import GuardedStore
+from dvis.store.noted_units import NO_UNIT, name_of_directions, require_units
 from dvis.store.writer import restructuring
 
 MAX_LETTERS = 2000
-_ATTRIBUTE, _FORMAT = "unit_notes", "dvis notes 1"
-_COLUMNS = ("run", LAYER, CHANNEL, "text", "written")
+_OF_CHANNELS, _OF_LATENTS = "unit_notes", "latent_notes"
+_FORMAT, _WITH_LATENTS = "dvis notes 1", "dvis notes 2"
+_COLUMNS = ("run", LAYER, CHANNEL, AUTOENCODER, LATENT, "text", "written")
 
 
 @dataclass(frozen=True, kw_only=True)
 class Note:
-    """What somebody wrote about a unit, and when: UTC, to the second."""
+    """What somebody wrote about a unit, and when: UTC, to the second.
+
+    The unit is a channel of the layer, or a latent of an autoencoder of the layer's activations;
+    what it is not is -1 and "".
+    """
 
     run: str
     layer: str
-    channel: int
+    channel: int = NO_UNIT
+    autoencoder: str = ""
+    latent: int = NO_UNIT
     text: str
     written: str
 
     @property
-    def unit(self) -> tuple[str, str, int]:
+    def unit(self) -> tuple[str, str, str, int, int]:
         """Which unit it is about."""
-        return self.run, self.layer, self.channel
+        return self.run, self.layer, self.autoencoder, self.channel, self.latent
+
+    def record(self) -> dict[str, Any]:
+        """It as plain values, of which those that say nothing are left out."""
+        left_out = (AUTOENCODER, LATENT) if self.latent == NO_UNIT else (CHANNEL,)
+        return {name: value for name, value in asdict(self).items() if name not in left_out}
 
 
-def note(store: str | Path, text: str, *, layer: str, channel: int, run: str | None = None) -> None:
+def note(
+    store: str | Path,
+    text: str,
+    *,
+    layer: str,
+    channel: int | None = None,
+    latent: int | None = None,
+    name: str | None = None,
+    run: str | None = None,
+) -> None:
     """Keep a note about a unit, in place of one that is there; an empty text takes it away.
 
     Parameters
@@ -52,8 +83,12 @@ def note(store: str | Path, text: str, *, layer: str, channel: int, run: str | N
         A store's folder.
     text : str
         The note, of at most 2000 letters, such as "bird heads".
-    layer, channel : str, int
-        The unit, of which something is measured.
+    layer : str
+        The unit's layer.
+    channel, latent : int, optional
+        The unit, of which something is measured: a channel, or a latent of an autoencoder.
+    name : str, optional
+        The latent's autoencoder; by default the layer's only one.
     run : str, optional
         Its run; by default the only one.
 
@@ -62,16 +97,25 @@ def note(store: str | Path, text: str, *, layer: str, channel: int, run: str | N
     FileNotFoundError, SchemaError
         When there is no store.
     KeyError
-        When it has no such run, layer or channel.
+        When it has no such run, layer, channel, autoencoder or latent.
     ValueError
-        When the run is not named and there are several, or the text is too long.
+        When the run or the autoencoder is not named and there are several, the text is too long, or
+        not one of channel and latent is given.
     """
+    if (channel is None) == (latent is None) or (latent is None and name is not None):
+        raise ValueError(
+            "a note is about one unit: give its channel, or its latent and, where the layer has "
+            "several autoencoders, the name of its autoencoder"
+        )
     path = Path(store).expanduser()
     found = contents(path)
-    made = Note(
-        run=found.only_run(run), layer=layer, channel=channel, text=text.strip(), written=_now()
-    )
-    _check([made], path, found)
+    of_run, written = found.only_run(run), _now()
+    if latent is None:
+        unit: dict[str, Any] = {CHANNEL: channel}
+    else:
+        unit = {LATENT: latent, AUTOENCODER: name_of_directions(path, found, of_run, layer, name)}
+    made = Note(run=of_run, layer=layer, text=text.strip(), written=written, **unit)
+    _require([made], path, found)
     _keep(path, [made])
 
 
@@ -98,9 +142,10 @@ def notes(
     Returns
     -------
     Dataset
-        Dims (note), by run, layer and channel, with `text` and `written`, datetime64[s] in UTC, and
-        the coordinates `run`, `layer` and `channel`. `dvis.open` has the same as a coordinate
-        `note` (layer, channel) where there are some.
+        Dims (note), by run, layer and unit, with `text` and `written`, datetime64[s] in UTC, and
+        the coordinates `run`, `layer`, `channel`, `autoencoder` and `latent`: -1 and "" where the
+        unit is a latent, or is a channel. `dvis.open` has the same as a coordinate `note` (layer,
+        channel) where there are some, `dvis.latents` and `dvis.saes` as `note` (latent).
 
     Raises
     ------
@@ -121,13 +166,12 @@ def notes(
     ]
     columns = {name: np.array([getattr(each, name) for each in kept]) for name in _COLUMNS}
     written = columns["written"].astype("datetime64[s]")
-    texts, channels = columns["text"].astype(str), columns[CHANNEL].astype(np.int64)
+    texts = columns["text"].astype(str)
     return xr.Dataset(
         {"text": (UNIT_NOTE, texts), "written": (UNIT_NOTE, written, {"long_name": "time, UTC"})},
         {
-            "run": (UNIT_NOTE, columns["run"].astype(str)),
-            LAYER: (UNIT_NOTE, columns[LAYER].astype(str)),
-            CHANNEL: (UNIT_NOTE, channels),
+            **{n: (UNIT_NOTE, columns[n].astype(str)) for n in ("run", LAYER, AUTOENCODER)},
+            **{n: (UNIT_NOTE, columns[n].astype(np.int64)) for n in (CHANNEL, LATENT)},
         },
     )
 
@@ -142,9 +186,11 @@ def save_notes(store: StoreLike, file: str | Path) -> int:
     """
     found = contents(store)
     kept = [
-        asdict(each) for _, attrs in sorted(found.run_attrs.items()) for each in notes_of(attrs)
+        each.record() for _, attrs in sorted(found.run_attrs.items()) for each in notes_of(attrs)
     ]
-    document = {"format": _FORMAT, "model": found.attrs.get("model", ""), "notes": kept}
+    # What an earlier dvis can read says so.
+    written_as = _WITH_LATENTS if any(LATENT in record for record in kept) else _FORMAT
+    document = {"format": written_as, "model": found.attrs.get("model", ""), "notes": kept}
     text = json.dumps(document, indent=1, ensure_ascii=False) + "\n"
     write_atomically(Path(file).expanduser(), text.encode())
     return len(kept)
@@ -171,7 +217,7 @@ def add_notes(store: str | Path, file: str | Path) -> int:
     found = contents(path)
     try:
         document = json.loads(source.read_text("utf-8"))
-        if document["format"] != _FORMAT:
+        if document["format"] not in (_FORMAT, _WITH_LATENTS):
             raise ValueError(f"its format is {document['format']!r}")
         given = [_note(record) for record in document["notes"]]
     except (ValueError, KeyError, TypeError) as err:
@@ -179,7 +225,7 @@ def add_notes(store: str | Path, file: str | Path) -> int:
         raise ValueError(
             f"{file} holds no notes of dvis: {what}. `dvis notes STORE --save FILE` writes some"
         ) from err
-    _check(given, path, found)
+    _require(given, path, found)
     known = {each.unit: each for attrs in found.run_attrs.values() for each in notes_of(attrs)}
     new = [
         each
@@ -192,21 +238,24 @@ def add_notes(store: str | Path, file: str | Path) -> int:
 
 
 def notes_of(run_attrs: Mapping[str, Any]) -> list[Note]:
-    """Notes out of a run's attributes, by layer and channel.
+    """Notes out of a run's attributes, by layer and unit.
 
     Raises
     ------
     SchemaError
         When what stands there are none.
     """
-    run, stored = str(run_attrs.get("run", "")), run_attrs.get(_ATTRIBUTE, [])
-    try:
-        return [_note({**record, "run": run}) for record in stored]
-    except (KeyError, TypeError, ValueError) as err:
-        raise SchemaError(
-            f"The run {run!r} has an attribute {_ATTRIBUTE} that holds no notes: "
-            f"{str(stored)[:80]}. Remove it from the run's zarr.json"
-        ) from err
+    run, kept = str(run_attrs.get("run", "")), []
+    for attribute in (_OF_CHANNELS, _OF_LATENTS):
+        stored = run_attrs.get(attribute, [])
+        try:
+            kept += [_note({**record, "run": run}) for record in stored]
+        except (KeyError, TypeError, ValueError) as err:
+            raise SchemaError(
+                f"The run {run!r} has an attribute {attribute} that holds no notes: "
+                f"{str(stored)[:80]}. Remove it from the run's zarr.json"
+            ) from err
+    return sorted(kept, key=lambda each: each.unit)
 
 
 def with_notes(dataset: xr.Dataset, run_attrs: Mapping[str, Any]) -> xr.Dataset:
@@ -228,6 +277,27 @@ def with_notes(dataset: xr.Dataset, run_attrs: Mapping[str, Any]) -> xr.Dataset:
     return dataset.assign_coords({UNIT_NOTE: ((LAYER, CHANNEL), texts.astype(str), attrs)})
 
 
+def with_latent_notes(
+    dataset: xr.Dataset, run_attrs: Mapping[str, Any], layer: str, autoencoder: str
+) -> xr.Dataset:
+    """A Dataset of an autoencoder with the coordinate `note` (latent), where there are some."""
+    texts = latent_notes(run_attrs, layer, autoencoder)
+    if not texts:
+        return dataset
+    of_latents = [texts.get(int(latent), "") for latent in dataset[LATENT].values]
+    attrs = {"long_name": "what was written about the latent"}
+    return dataset.assign_coords({UNIT_NOTE: (LATENT, np.array(of_latents, str), attrs)})
+
+
+def latent_notes(run_attrs: Mapping[str, Any], layer: str, autoencoder: str) -> dict[int, str]:
+    """Texts of the notes about an autoencoder's latents, by their numbers."""
+    return {
+        each.latent: each.text
+        for each in notes_of(run_attrs)
+        if (each.layer, each.autoencoder) == (layer, autoencoder) and each.latent != NO_UNIT
+    }
+
+
 def is_found(text: str, search: str) -> bool:
     """Whether all words of a search occur in a text, in any case.
 
@@ -247,10 +317,12 @@ def _note(record: Mapping[str, Any]) -> Note:
     KeyError, TypeError, ValueError
         When they make none.
     """
-    channel = record[CHANNEL]
-    if not isinstance(channel, int) or isinstance(channel, bool) or channel < 0:
-        raise TypeError(f"{channel!r} is no channel")
-    texts = {name: record[name] for name in ("run", LAYER, "text", "written")}
+    dim = LATENT if LATENT in record else CHANNEL
+    unit = record[dim]
+    if not isinstance(unit, int) or isinstance(unit, bool) or unit < 0:
+        raise TypeError(f"{unit!r} is no {dim}")
+    columns = ("run", LAYER, "text", "written", *((AUTOENCODER,) if dim == LATENT else ()))
+    texts = {name: record[name] for name in columns}
     for name, text in texts.items():
         if not isinstance(text, str):
             raise TypeError(f"{name} is {text!r}, no text")
@@ -258,53 +330,25 @@ def _note(record: Mapping[str, Any]) -> Note:
     if written.tzinfo is not None:
         written = written.astimezone(UTC).replace(tzinfo=None)
     texts["written"] = written.isoformat(timespec="seconds")
-    return Note(**texts, channel=channel)
+    if dim == LATENT:
+        return Note(**texts, latent=unit)
+    return Note(**texts, channel=unit)
 
 
 def _now() -> str:
     return datetime.now(UTC).replace(tzinfo=None).isoformat(timespec="seconds")
 
 
-def _check(given: Sequence[Note], store: Path, found: Contents) -> None:
+def _require(given: Sequence[Note], store: Path, found: Contents) -> None:
     """Raise where a note is too long, or about a unit of which nothing is measured."""
-    units: dict[str, dict[str, set[int]]] = {}
     for each in given:
         if len(each.text) > MAX_LETTERS:
+            dim = CHANNEL if each.latent == NO_UNIT else LATENT
             raise ValueError(
-                f"the note about channel {each.channel} of {each.layer} has {len(each.text)} "
-                f"letters; write at most {MAX_LETTERS}"
+                f"the note about {dim} {max(each.channel, each.latent)} of {each.layer} has "
+                f"{len(each.text)} letters; write at most {MAX_LETTERS}"
             )
-        if each.run not in units:
-            units[each.run] = _units_of(store, found, found.only_run(each.run))
-        layers = units[each.run]
-        where = f"{found.name}, run {each.run!r}"
-        if each.layer not in layers:
-            raise KeyError(did_you_mean(LAYER, each.layer, [*layers], where))
-        if each.channel not in layers[each.layer]:
-            there = sorted(layers[each.layer])
-            raise KeyError(
-                f"No channel {each.channel} in {each.layer} of {where}: there are {len(there)}"
-                + (f", {there[0]} to {there[-1]}" if there else "")
-            )
-
-
-def _units_of(store: StoreLike, found: Contents, run: str) -> dict[str, set[int]]:
-    """Channels by layer of which any group of a run has something."""
-    units: dict[str, set[int]] = {}
-    for entry in found.entries:
-        group = open_group(store, entry)
-        if entry.run != run or LAYER not in group or CHANNEL not in group:
-            continue
-        layers, channels = (
-            np.asarray(NamedArray(group[dim])[:]).tolist() for dim in (LAYER, CHANNEL)
-        )
-        widths = [-1] * len(layers)
-        if "n_channels" in group:
-            widths = np.asarray(NamedArray(group["n_channels"])[:]).tolist()
-        for layer, width in zip(layers, widths, strict=True):
-            there = {c for c in channels if width < 0 or c < width}
-            units[layer] = units.get(layer, set()) | there
-    return units
+    require_units([each.unit for each in given], store, found)
 
 
 def _keep(store: Path, new: Sequence[Note]) -> None:
@@ -318,7 +362,12 @@ def _keep(store: Path, new: Sequence[Note]) -> None:
                 known = {each.unit: each for each in notes_of({**group.attrs, "run": run})}
                 known |= {each.unit: replace(each, run=run) for each in new if each.run == run}
                 kept = sorted((n for n in known.values() if n.text), key=lambda n: n.unit)
-                records = [{k: v for k, v in asdict(n).items() if k != "run"} for n in kept]
-                group.update_attributes({"run": run, _ATTRIBUTE: records})
+                records = [{k: v for k, v in n.record().items() if k != "run"} for n in kept]
+                of_latents = [each for each in records if LATENT in each]
+                of_channels = [each for each in records if LATENT not in each]
+                changed = {"run": run, _OF_CHANNELS: of_channels}
+                if of_latents or _OF_LATENTS in group.attrs:
+                    changed[_OF_LATENTS] = of_latents
+                group.update_attributes(changed)
     except OSError as err:
         raise explain_full_disk(err, store) from err

@@ -41,6 +41,7 @@ FLOORS = (
     ("models", "store"),
     ("sweep", "analysis", "plots"),
     ("kinds.parts", "kinds.picture", "kinds.methods", "kinds.shown"),
+    ("kinds.listed",),
     ("kinds.kind",),
     ("kinds.*",),
     ("kinds", "kinds.registry"),

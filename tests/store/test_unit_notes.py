@@ -12,8 +12,11 @@ from recorded_stores import write_store
 
 import dvis
 from dvis.cli import main
+from dvis.kinds.saes.words import sae_words
+from dvis.names import parse_checkpoint
+from dvis.store.group import Group
 from dvis.store.guarded import GuardedStore
-from dvis.store.writer import restructuring
+from dvis.store.writer import restructuring, writing
 
 LABELS = ["a.pt", "b.pt"]
 
@@ -21,6 +24,85 @@ LABELS = ["a.pt", "b.pt"]
 @pytest.fixture
 def store(tmp_path: Path) -> Path:
     return write_store(tmp_path / "s.zarr", LABELS, ["conv1", "conv2"])
+
+
+def with_autoencoder(store: Path, layer: str = "conv2", name: str = "wide") -> Path:
+    """The store with a group of autoencoders of twelve latents, none of which is trained."""
+    with writing(store, "net", "checkpoints", "saes") as path, restructuring(path):
+        settings = {"layer": layer, "kind": "topk", "k": 2}
+        group = Group.open(path, sae_words(), "checkpoints", f"{layer}/{name}", settings)
+        group.grow(
+            [parse_checkpoint(each) for each in LABELS], {"latent": range(12), "channel": range(3)}
+        )
+    return store
+
+
+def test_a_note_about_a_latent_is_in_its_opening_and_beside_those_of_channels(store: Path) -> None:
+    with_autoencoder(store)
+    dvis.note(store, "bird heads", layer="conv2", channel=1)
+    dvis.note(store, "wheels", layer="conv2", latent=11)
+    dvis.note(store, "spokes of wheels", layer="conv2", latent=4, name="wide")
+    found = dvis.notes(store, search="wheels")
+    assert found.text.values.tolist() == ["spokes of wheels", "wheels"]
+    assert found.latent.values.tolist() == [4, 11]
+    assert set(found.autoencoder.values) == {"wide"}
+    assert set(found.channel.values) == {-1}
+    of_channel = dvis.notes(store, search="bird")
+    assert (of_channel.latent.item(), of_channel.autoencoder.item()) == (-1, "")
+    ds = dvis.saes(store, "conv2")
+    assert ds.where(ds.note != "", drop=True).latent.values.tolist() == [4, 11]
+    assert (dvis.open(store).note != "").sum() == 1
+    dvis.note(store, "", layer="conv2", latent=4)
+    assert dvis.saes(store, "conv2").note.values[4] == ""
+
+
+@pytest.mark.parametrize(
+    ("unit", "error", "text"),
+    [
+        ({"layer": "conv2", "latent": 12}, KeyError, "No latent 12 in wide of conv2.*0 to 11"),
+        ({"layer": "conv2", "latent": 1, "name": "wid"}, KeyError, "Did you mean 'wide'"),
+        ({"layer": "conv1", "latent": 1}, KeyError, "No layer 'conv1' in the autoencoders"),
+        ({"layer": "conv2"}, ValueError, "about one unit"),
+        ({"layer": "conv2", "latent": 1, "channel": 1}, ValueError, "about one unit"),
+        ({"layer": "conv2", "channel": 1, "name": "wide"}, ValueError, "about one unit"),
+    ],
+)
+def test_a_latent_that_is_not_there_is_refused(
+    store: Path, unit: dict[str, object], error: type[Exception], text: str
+) -> None:
+    with_autoencoder(store)
+    with pytest.raises(error, match=text):
+        dvis.note(store, "eyes", **unit)  # type: ignore[arg-type]
+    assert dvis.notes(store).sizes["note"] == 0
+
+
+def test_of_several_autoencoders_one_is_named(store: Path) -> None:
+    with_autoencoder(with_autoencoder(store), name="narrow")
+    with pytest.raises(ValueError, match="name one of narrow, wide"):
+        dvis.note(store, "eyes", layer="conv2", latent=1)
+
+
+def test_notes_about_latents_go_to_a_file_and_the_older_form_still_comes(
+    tmp_path: Path, store: Path
+) -> None:
+    with_autoencoder(store)
+    other = with_autoencoder(write_store(tmp_path / "other.zarr", LABELS, ["conv1", "conv2"]))
+    file = tmp_path / "notes.json"
+    dvis.note(store, "bird heads", layer="conv2", channel=1)
+    dvis.save_notes(store, file)
+    assert json.loads(file.read_text())["format"] == "dvis notes 1"
+    assert dvis.add_notes(other, file) == 1
+    dvis.note(store, "wheels", layer="conv2", latent=11)
+    assert dvis.save_notes(store, file) == 2
+    document = json.loads(file.read_text())
+    assert document["format"] == "dvis notes 2"
+    assert [*document["notes"][1]] == ["run", "layer", "autoencoder", "latent", "text", "written"]
+    assert dvis.add_notes(other, file) == 1
+    assert dvis.notes(other).identical(dvis.notes(store))
+    document["notes"][1]["latent"] = 99
+    file.write_text(json.dumps(document))
+    with pytest.raises(KeyError, match="No latent 99"):
+        dvis.add_notes(other, file)
 
 
 def test_a_note_is_in_every_opening(store: Path) -> None:
@@ -175,6 +257,11 @@ def test_the_commands(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert "1 note" in run("notes", str(store), "--save", file)
     assert "no note" in run("note", str(store), "", *of_unit)
     assert "1 note new" in run("notes", str(store), "--add", file)
+    with_autoencoder(store)
+    of_latent = ("--layer", "conv2", "--latent", "3", "--sae", "wide")
+    assert "latent 3 of wide: 'wheels'" in run("note", str(store), "wheels", *of_latent)
+    assert "conv2, latent 3 of wide: wheels" in run("notes", str(store))
+    assert "about one unit" in run("note", str(store), "x", "--layer", "conv2", code="2")
     assert "Did you mean" in run(
         "note", str(store), "x", "--layer", "conv", "--channel", "1", code="2"
     )

@@ -3,6 +3,7 @@
 from dvis.kinds.activations.check import activation_faults
 from dvis.kinds.activations.command import activations
 from dvis.kinds.activations.group import ActivationGroup
+from dvis.kinds.activations.parts import top_images
 from dvis.kinds.activations.read import READER
 from dvis.kinds.activations.words import words_of
 from dvis.kinds.kind import Kind, plainly
@@ -12,5 +13,6 @@ ACTIVATIONS = Kind(
     words=words_of,
     group=ActivationGroup,
     faults=activation_faults,
+    parts=top_images,
     commands={"activations": plainly(activations)},
 )

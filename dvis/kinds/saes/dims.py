@@ -6,7 +6,8 @@ import numpy as np
 import xarray as xr
 from numpy.typing import ArrayLike
 
-LATENT: Final = "latent"
+from dvis.schema import LATENT as LATENT
+
 CLASS: Final = "class"
 SCORE: Final = "score"  # how an image's tokens became one number
 SHUFFLE: Final = "shuffle"  # of what a null exchanges

@@ -8,8 +8,9 @@ from typing import Any
 import xarray as xr
 
 from dvis.kinds.saes.words import KIND, group_name, is_evaluation
-from dvis.store.contents import Entry, StoreLike, read_contents, resolve
+from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resolve
 from dvis.store.reader import Reader
+from dvis.store.unit_notes import with_latent_notes
 
 SAE_READER = Reader(kind=KIND, noun="sparse autoencoders", made_by="dvis sae train")
 
@@ -50,6 +51,7 @@ def saes(
         - `fvu`, `l0`, `n_dead`, `learning_rate`, `grad_norm` (checkpoint, log_step), float64: the
           log of the training;
         - `scale` (checkpoint), float64, by which rows were multiplied, folded into the weights;
+        - the coordinate `note` (latent), where `dvis note` wrote some;
         - `status` (checkpoint), uint8, and coordinates of checkpoints, as `dvis.open` has them.
 
         Its attributes say what was trained: `kind`, `k`, `n_steps`, `activations`, ...
@@ -98,7 +100,8 @@ def latents(
         - `class_mean`, `class_rate`, `auroc` (checkpoint, latent, class), `best_class` and
           `best_share`, `best_auroc`, `selectivity`, `entropy` (checkpoint, latent), and
           `null_selectivity` and its like (checkpoint, shuffle, latent), of labels that are shuffled
-          over samples.
+          over samples;
+        - the coordinate `note` (latent), where `dvis note` wrote some.
 
         What was asked for, NaN at checkpoints where it was not, for `dvis.analysis.control`:
 
@@ -142,7 +145,14 @@ def _opened(
         if is_evaluated
         else "none is there",
     )
-    return SAE_READER.open_entry(store, found, entry, chunks)
+    return open_named(store, found, entry, chunks)
+
+
+def open_named(store: StoreLike, found: Contents, entry: Entry, chunks: Any = None) -> xr.Dataset:
+    """A group of autoencoders, or of what was found of them, with what people wrote of latents."""
+    dataset = SAE_READER.open_entry(store, found, entry, chunks)
+    run_attrs, layer = found.run_attrs.get(entry.run, {}), str(entry.attrs.get("layer"))
+    return with_latent_notes(dataset, run_attrs, layer, name_of(entry))
 
 
 def name_of(entry: Entry) -> str:

@@ -92,6 +92,7 @@ _EXCHANGED = "weights: random, frozen where they started, of another seed or an 
 _MAPS_CHUNK, _TOKENS_CHUNK = 64, 1024
 _CHUNK_ITEMS = 2**23  # of float32: 32 MB
 _LOG_CHUNK = 1024
+_CLASS_ITEMS = 2**18  # of float64: 2 MB
 
 
 def words_of(attrs: Mapping[str, Any]) -> Words:
@@ -153,7 +154,8 @@ def evaluation_words(*, n_latents: int = 1, n_classes: int = 1, n_top: int = 1) 
     of_latents, nan = {"chunks": (1, n_latents)}, np.nan
     top = {"chunks": (1, 1, n_latents, n_top)}
     maps = {"chunks": (1, 1, min(n_latents, _MAPS_CHUNK), n_top, _TOKENS_CHUNK)}
-    shuffled, classes = {"chunks": (1, 1, n_latents)}, {"chunks": (1, n_latents, n_classes)}
+    n_rows = _rows_of_classes(n_latents, n_classes)
+    shuffled, classes = {"chunks": (1, 1, n_latents)}, {"chunks": (1, n_rows, n_classes)}
     of_top = (CHECKPOINT, SCORE, LATENT, RANK)
     arrays: dict[str, VariableSpec] = {
         **CHECKPOINT_COORDINATES,
@@ -202,10 +204,16 @@ def evaluation_words(*, n_latents: int = 1, n_classes: int = 1, n_top: int = 1) 
     )
 
 
+def _rows_of_classes(n_latents: int, n_classes: int) -> int:
+    """Latents of a chunk that has all classes: some of them, as a page asks for one latent."""
+    return max(1, min(n_latents, _CLASS_ITEMS // max(1, n_classes)))
+
+
 def _asked_for(n_latents: int, n_classes: int) -> dict[str, VariableSpec]:
     """What an evaluation has once it is asked for, NaN where it was not."""
     nan, of_latents = np.nan, {"chunks": (1, n_latents)}
-    shuffled, moved = {"chunks": (1, 1, n_latents)}, {"chunks": (1, 1, n_latents, n_classes)}
+    n_rows = _rows_of_classes(n_latents, n_classes)
+    shuffled, moved = {"chunks": (1, 1, n_latents)}, {"chunks": (1, 1, n_rows, n_classes)}
     exchanged: dict[str, Any] = {EXCHANGEABLE: _EXCHANGED}
     scored: dict[str, Any] = {EXCHANGEABLE: "embeddings of images"}
     taken_out: dict[str, Any] = {EXCHANGEABLE: "direction that is taken out"}

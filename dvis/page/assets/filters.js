@@ -150,7 +150,9 @@
   }
 
   /** A histogram to draw a range on, and two numbers. */
-  function range(title, bounds, onChange, { note } = {}) {
+  function range(title, bounds, onChange, { note, isLog = false } = {}) {
+    const onScale = isLog ? Math.log10 : (v) => v;
+    const offScale = isLog ? (v) => 10 ** v : (v) => v;
     let [low, high] = bounds || [null, null];
     let extent = [0, 1];
     const field = (name, which) => element("input", {
@@ -176,17 +178,17 @@
     function tint() {
       const width = (extent[1] - extent[0]) / N_BINS;
       bars.forEach((bar, i) => {
-        const [from, to] = [extent[0] + i * width, extent[0] + (i + 1) * width];
+        const [from, to] = [extent[0] + i * width, extent[0] + (i + 1) * width].map(offScale);
         bar.classList.toggle("out", (low !== null && to <= low) || (high !== null && from > high));
       });
       clear.hidden = low === null && high === null;
     }
     function draw(values) {
-      const known = (values || []).filter((v) => v !== null && v !== undefined);
+      const known = (values || []).filter((v) => v !== null && v !== undefined && (!isLog || v > 0)).map(onScale);
       remark.textContent = known.length ? "" : (values ? "none known" : note || "");
       picture.toggleAttribute("hidden", !known.length);
       if (!known.length) return;
-      extent = [Math.min(...known), Math.max(...known)];
+      extent = known.reduce(([least, most], v) => [Math.min(least, v), Math.max(most, v)], [Infinity, -Infinity]);
       const counts = bins(known, ...extent);
       const most = Math.max(...counts);
       counts.forEach((n, i) => {
@@ -201,7 +203,7 @@
     const valueAt = (event) => {
       const box = picture.getBoundingClientRect();
       const share = Math.min(1, Math.max(0, (event.clientX - box.left) / box.width));
-      return extent[0] + share * (extent[1] - extent[0]);
+      return offScale(extent[0] + share * (extent[1] - extent[0]));
     };
     picture.addEventListener("pointerdown", (event) => {
       start = valueAt(event);
@@ -226,5 +228,5 @@
     };
   }
 
-  dvis.filters = { SORTS, QUANTITIES, parse, text, column, needsDrift, passing, facet, range };
+  dvis.filters = { SORTS, QUANTITIES, parse, text, column, needsDrift, passing, matches, isNoted, isIn, facet, range };
 })((window.dvis = window.dvis || {}));

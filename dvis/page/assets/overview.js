@@ -210,6 +210,7 @@
         element("div", { class: "card-head" }, element("h2", { id: "training" }, "Over training"), context.axisChoice()), curves.element),
       parts.elements,
       element("section", { class: "card", "aria-labelledby": "layers" }, element("h2", { id: "layers" }, "Layers"), table.element),
+      dvis.lists.card(context),
       missing(context));
     return { element: root, title: "Overview", bar, close() { bar.pause(); } };
   }

@@ -84,15 +84,17 @@
   };
 
   /** A layer as it was last sorted and filtered. */
-  page.layerHref = (layer) => page.href({ view: "layer", layer }, arranged.get(layer));
+  page.layerHref = (layer) => page.href({ view: "layer", layer }, arranged.get(keyOf({ view: "layer", layer })));
+  page.listHref = (layer, name, changes = {}) => page.href({ view: "list", layer, name }, { ...arranged.get(keyOf({ view: "list", layer, name })), ...changes });
 
   function keepArrangement() {
-    if (place.view !== "layer") return;
-    arranged.set(place.layer, Object.fromEntries(OF_LAYER.filter((name) => place.query.has(name)).map((name) => [name, place.query.get(name)])));
+    if (place.view !== "layer" && place.view !== "list") return;
+    arranged.set(keyOf(place), Object.fromEntries(OF_LAYER.filter((name) => place.query.has(name)).map((name) => [name, place.query.get(name)])));
   }
 
   page.up = function () {
     if (place.view === "unit") page.go(page.layerHref(place.layer));
+    else if (place.view === "listed") page.go(page.listHref(place.layer, place.name));
     else if (place.view !== "overview") page.go(page.href({ view: "overview" }));
   };
 
@@ -117,18 +119,43 @@
   page.variantContext = async function (run, variant) {
     const entry = variantEntry(run, variant);
     const document_ = await source.read(`variant/${entry.index}`);
-    const isByStep = document_.checkpoints.every((c) => c.step !== null);
-    const hasPhases = new Set(document_.checkpoints.map((c) => c.phase).filter(Boolean)).size > 1;
-    for (const checkpoint of document_.checkpoints) Object.assign(checkpoint, { isByStep, hasPhases });
+    named(document_.checkpoints);
     return { variantIndex: entry.index, variant: document_, checkpoints: document_.checkpoints };
   };
+
+  /** Checkpoints that know whether all of them are named alike. */
+  function named(checkpoints) {
+    const isByStep = checkpoints.every((c) => c.step !== null);
+    const hasPhases = new Set(checkpoints.map((c) => c.phase).filter(Boolean)).size > 1;
+    for (const checkpoint of checkpoints) Object.assign(checkpoint, { isByStep, hasPhases });
+  }
 
   async function contextOf() {
     overview = await source.read("overview");
     signature = overview.signature;
+    if (place.view === "list" || place.view === "listed") return listContext();
+    if (!overview.runs.length && overview.lists.length && place.view === "overview") return { page, place, overview, variant: null, view: "lists" };
     const own = await page.variantContext(place.query.get("run"), place.query.get("variant"));
-    const { checkpoints } = own;
-    if (!checkpoints.length) throw new Error("This variant has no checkpoints yet");
+    const context = {
+      overview, ...own, ...axisOf(own.checkpoints, "This variant"),
+      image: own.variant.image,
+      besideSlider: dvis.shapes.besideSlider(own.variant.parts, own.checkpoints),
+      page, place, summary: null,
+    };
+    if (place.view === "layer" || place.view === "unit") context.summary = layerOf(own.variant);
+    return context;
+  }
+
+  /** A list of units, which stands on no variant. */
+  async function listContext() {
+    const head = await dvis.lists.read(overview, place);
+    named(head.checkpoints);
+    return { page, place, overview, variant: null, head, checkpoints: head.checkpoints, ...axisOf(head.checkpoints, "This list") };
+  }
+
+  /** The slider's checkpoint and the axis that the address names, and a choice of axes. */
+  function axisOf(checkpoints, what) {
+    if (!checkpoints.length) throw new Error(`${what} has no checkpoints yet`);
     const wanted = place.query.get("checkpoint");
     const found = wanted === undefined ? -1 : checkpoints.findIndex((c) => c.label === wanted);
     if (wanted !== undefined && found < 0 && place.view !== "compare") page.tell(`There is no checkpoint ${JSON.stringify(words.shortened(wanted, 60))} here; this is the last one.`);
@@ -136,16 +163,11 @@
     const usual = dvis.scales.usual(checkpoints);
     const asked = place.query.get("x");
     const axisKind = kinds.some(([kind]) => kind === asked) ? asked : usual;
-    const context = {
-      page, place, overview, ...own, axisKind,
+    return {
+      axisKind,
       checkpoint: found < 0 ? checkpoints.length - 1 : found,
-      image: own.variant.image,
-      besideSlider: dvis.shapes.besideSlider(own.variant.parts, checkpoints),
       axisChoice: () => dvis.choice("Axis", kinds, axisKind, (kind) => { page.update({ x: kind === usual ? null : kind }); page.render(); }, { id: "axis" }),
-      summary: null,
     };
-    if (place.view === "layer" || place.view === "unit") context.summary = layerOf(own.variant);
-    return context;
   }
 
   function layerOf(variant) {
@@ -159,6 +181,7 @@
   function trail(context) {
     const parts = [element("a", { href: page.href({ view: "overview" }), class: "home", "aria-current": place.view === "overview" ? "page" : null }, source.facts.model || "store")];
     if (!context) return parts;
+    if (!context.variant) return [...parts, ...(context.head ? dvis.lists.trail(context) : [])];
     const { variant } = context;
     const reset = (changes) => { page.update(changes); page.render(); };
     const run = overview.runs.find((each) => each.name === variant.run);
@@ -210,7 +233,7 @@
     let context = null;
     try {
       context = await contextOf();
-      const view = await dvis.views[place.view](context);
+      const view = await dvis.views[context.view || place.view](context);
       if (mine !== turn) {
         if (view.close) view.close();
         return;
@@ -253,23 +276,23 @@
     }
   }
 
-  function keyOf() {
-    return `${place.view}/${place.layer || ""}/${place.channel ?? ""}`;
+  function keyOf({ view, layer, name, channel, unit }) {
+    return [view, layer ?? "", name ?? "", channel ?? unit ?? ""].join("/");
   }
 
   async function moved() {
     window.clearTimeout(writing);
-    const before = keyOf();
+    const before = keyOf(place);
     keepArrangement();
     scrolled.set(before, window.scrollY);
     place = address.parse(window.location.hash);
-    const to = isByLink ? 0 : scrolled.get(keyOf()) || 0;
+    const to = isByLink ? 0 : scrolled.get(keyOf(place)) || 0;
     const isFresh = isByLink;
     isByLink = false;
     page.tell("");
     await page.render();
     window.scrollTo({ top: to, behavior: "instant" });
-    if (isFresh && before !== keyOf()) main.focus({ preventScroll: true });
+    if (isFresh && before !== keyOf(place)) main.focus({ preventScroll: true });
   }
 
   document.addEventListener("click", (event) => {

@@ -7,6 +7,7 @@
   const N_DEPTHS = 8; // colours of many lines
   const LAST_HEIGHT = 152; // of several plots over one axis, the last bears its names
   const HEIGHT = 118;
+  const N_BARS = 10;
 
   const hasNumbers = (values) => Boolean(values) && values.some((v) => v !== null && v !== undefined);
 
@@ -116,11 +117,31 @@
     return { element: card(part, part.note, content), moveTo() {} };
   }
 
+  /** Bars of the slider's checkpoint, the highest first. */
+  function bars(part, context) {
+    const places = new Map(part.checkpoints.map((label, i) => [label, i]));
+    const list = element("ol", { class: "bars" });
+    const most = Math.max(1e-12, ...part.values.flat().map((v) => Math.abs(v ?? 0)));
+    function moveTo(index) {
+      const at = places.get(context.checkpoints[index].label);
+      const known = at === undefined ? [] : part.rows.map((name, i) => [name, part.values[i][at]]).filter(([, v]) => v !== null);
+      known.sort((a, b) => b[1] - a[1]).splice(N_BARS);
+      const bound = part.bound && at !== undefined ? part.bound[at] : null;
+      const mark = () => (hasNumbers([bound]) ? element("b", { style: { left: `${Math.min(1, bound / most) * 100}%` } }) : null);
+      dvis.replace(list, known.length ? known.map(([name, value]) => element("li", {},
+        element("span", { class: "bar-name", title: name }, name),
+        element("span", { class: "bar-level" }, element("i", { class: value < 0 ? "below" : "", style: { width: `${(Math.abs(value) / most) * 100}%` } }), mark()),
+        element("span", { class: "bar-number" }, words.number(value, 3)))) : element("li", { class: "quiet" }, "Nothing is known here."));
+    }
+    moveTo(context.checkpoint);
+    return { element: card(part, part.note, list), moveTo };
+  }
+
   function unknown(part) {
     return { element: card(part, `This page draws nothing in the shape of a ${part.shape}.`), moveTo() {} };
   }
 
-  const SHAPES = { curves, matrix, table };
+  const SHAPES = { curves, matrix, table, bars, pictures: (part, context, onPick) => dvis.samples.rows(part, context, onPick, card) };
 
   /** A card for each part; `onPick(index)` when a checkpoint is chosen on one. */
   function cards(parts, context, onPick) {

@@ -90,7 +90,9 @@
     const line = timeline({ summary, unit, strip, checkpoints, kind: context.axisKind, checkpoint: context.checkpoint, onPick: go });
     const facts = unitParts.facts(unit);
     const parameters = unitParts.parameters(unit);
-    const parts = dvis.shapes.cards(unit.parts, context, go);
+    const isWide = (part) => part.shape === "pictures";
+    const rows = dvis.shapes.cards(unit.parts.filter(isWide), context, go);
+    const parts = dvis.shapes.cards(unit.parts.filter((part) => !isWide(part)), context, go);
     const alike = unitParts.alike(layer, position);
     const family = unitParts.relatives({
       variant: variantIndex, layerIndex: summary.index, layer,
@@ -98,7 +100,7 @@
       href: (other) => page.href({ view: "unit", layer: summary.name, channel: other }),
     });
     const caption = element("p", { class: "large-caption" });
-    const followers = [line, facts, parameters, parts, family];
+    const followers = [line, facts, parameters, rows, parts, family];
 
     function show(index) {
       context.checkpoint = index;
@@ -123,6 +125,7 @@
       element("div", { class: "unit-main" },
         element("figure", { class: "card current" }, large.element, element("figcaption", {}, caption, facts.element)),
         element("section", { class: "card", "aria-label": "Timeline" }, element("div", { class: "card-head" }, element("h2", {}, "Over training"), context.axisChoice()), line.element)),
+      rows.elements.length ? element("div", { class: "unit-wide" }, rows.elements) : null,
       element("div", { class: "unit-more" },
         parts.elements,
         element("section", { class: "card" }, element("h2", {}, "Alike trajectories"), element("p", { class: "quiet" }, alike.length ? `Channels of ${summary.name} whose activation goes the same way (Pearson's r).` : "No other channel is known at enough checkpoints."), family.element),

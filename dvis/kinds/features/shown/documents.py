@@ -16,6 +16,7 @@ from dvis.kinds.features.shown.selection import BLOCK, ShownLayer, ShownStore, S
 from dvis.kinds.features.shown.sheets import thumb_sheet
 from dvis.kinds.features.tally import UnitProblem, unit_problems
 from dvis.kinds.features.words import OF_REFERENCE, REFERENCE
+from dvis.kinds.shown import checkpoint_documents, whole_numbers
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, UNIT_NOTE, Status
 
 _QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
@@ -40,7 +41,7 @@ def variant(store: ShownStore, index: int) -> dict[str, Any]:
         "run": shown.entry.run,
         "variant": shown.entry.name,
         "attrs": {key: v for key, v in dataset.attrs.items() if key not in _NOT_SHOWN},
-        "checkpoints": checkpoints(at_rows),
+        "checkpoints": checkpoint_documents(at_rows),
         "layers": [_layer_row(each, dataset) for each in layers],
         "image": {"height": shown.height, "width": shown.width},
         "thumb": asdict(thumb_sheet(shown)),
@@ -150,29 +151,6 @@ def birth_of(shown: ShownVariant, born: xr.Dataset) -> dict[str, Any]:
         "latest_step": float(born["latest_step"]),
         **told_of(born),
     }
-
-
-def checkpoints(dataset: xr.Dataset) -> list[dict[str, Any]]:
-    """Checkpoints with their places in training, null where unknown."""
-    columns = {name: whole_numbers(dataset[name].values) for name in ("epoch", "batch", "step")}
-    times = dataset["time"].values.astype("datetime64[s]")
-    return [
-        {
-            "label": str(label),
-            "phase": str(phase),
-            "time": None if np.isnat(time) else str(time),
-            **{name: column[row] for name, column in columns.items()},
-        }
-        for row, (label, phase, time) in enumerate(
-            zip(dataset[CHECKPOINT].values, dataset["phase"].values, times, strict=True)
-        )
-    ]
-
-
-def whole_numbers(values: Any) -> list[int | None]:
-    """Whole numbers of one dimension; None where NaN or below 0, which stand for unknown."""
-    given = np.asarray(values, float)
-    return [int(value) if value >= 0 else None for value in given.tolist()]
 
 
 def digits(status: np.ndarray) -> str:

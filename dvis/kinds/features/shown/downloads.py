@@ -8,10 +8,9 @@ from typing import IO, Any
 
 import numpy as np
 
-from dvis.kinds.features.shown.documents import checkpoints
 from dvis.kinds.features.shown.selection import ShownStore
 from dvis.kinds.features.shown.stored_pictures import encoded, stored_pictures
-from dvis.kinds.shown import NotShownError
+from dvis.kinds.shown import NotShownError, checkpoint_documents
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
 
 _PLACES = ("epoch", "phase", "batch", "step", "time")
@@ -28,7 +27,7 @@ def numbers_csv(store: ShownStore, variant: int, index: int, channel: int) -> by
     file = io.StringIO()
     writer = csv.writer(file)
     writer.writerow([CHECKPOINT, *_PLACES, "status", *_NUMBERS])
-    for row, place in enumerate(checkpoints(at_rows)):
+    for row, place in enumerate(checkpoint_documents(at_rows)):
         status = Status(int(layer.status[row, column]))
         values = [at_rows[name].values[row] for name in _NUMBERS]
         writer.writerow(

@@ -11,12 +11,12 @@ from dvis.kinds.features.shown.documents import (
     birth_of,
     births_of,
     digits,
-    whole_numbers,
 )
 from dvis.kinds.features.shown.selection import ShownLayer, ShownStore
 from dvis.kinds.features.shown.sheets import strip_sheet
 from dvis.kinds.features.shown.stored_pictures import stored_pictures
 from dvis.kinds.features.words import NEIGHBOUR_MAX, SEED_SIMILARITY
+from dvis.kinds.shown import whole_numbers
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_NOTE, Status
 
 _FLOATS = ("activation", "value_min", "value_max")
