@@ -1,22 +1,27 @@
 """Image sets of which a store keeps measurements: their samples, once for all groups made of them.
 
-    datasets/{name}/    sample (sample); content, label, is_held_out, height, width (sample)
+    datasets/{name}/    sample (sample); content, label, is_held_out, height, width (sample);
+    thumbnail (sample, y, x, colour)
 
 Whatever is measured of a set has its samples' ids as a coordinate and joins by them.
 """
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
+from contextlib import contextmanager
 from hashlib import blake2b
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+import pandas as pd
 import xarray as xr
 import zarr
 
-from dvis.disk import remove_tree
+from dvis.disk import explain_full_disk, remove_tree, write_lock
 from dvis.schema import LABEL_CHUNK, TEXT, SchemaError, label_path
 from dvis.store.contents import StoreLike
 from dvis.store.guarded import GuardedStore
+from dvis.store.thumbnails import GREY, THUMBNAIL, ThumbnailFiles
 from dvis.store.writer import restructuring
 
 DATASETS = "datasets"
@@ -55,15 +60,57 @@ def are_held_out(sample_ids: Iterable[str]) -> np.ndarray:
 
 def has_dataset(store: Path, name: str) -> bool:
     """Whether a store on a local disk has a set, whole."""
-    path = _path_of(name)
+    path = path_of_set(name)
     if not (store / path / "zarr.json").is_file():
         return False
     group = zarr.open_group(store, path=path, mode="r", use_consolidated=False)
     return _IS_WHOLE in group.attrs
 
 
-def keep_dataset(store: Path, name: str, samples: xr.Dataset) -> None:
-    """Write a set's samples into a store that lacks them.
+@contextmanager
+def making_dataset(store: Path, name: str) -> Iterator[Path | None]:
+    """Hold the right to make a set: its folder, or None where the store has it, whole.
+
+    What a process that was killed had made of it is gone, and is again where this one fails.
+
+    Parameters
+    ----------
+    store : Path
+        The store.
+    name : str
+        What the set is called, from `name_of_set`.
+
+    Raises
+    ------
+    DiskFullError
+        When there is no space left.
+    """
+    if has_dataset(store, name):
+        yield None
+        return
+    folder = store / path_of_set(name)
+    with write_lock(store, path_of_set(name)):
+        if has_dataset(store, name):  # of another process, while this one waited
+            yield None
+            return
+        remove_tree(folder, root=store)
+        try:
+            yield folder
+        except OSError as err:
+            raise explain_full_disk(err, store) from err
+        finally:
+            if not has_dataset(store, name):
+                remove_tree(folder, root=store)
+
+
+def keep_dataset(
+    store: Path,
+    name: str,
+    samples: xr.Dataset,
+    thumbnails: ThumbnailFiles | None = None,
+    shown: str = "",
+) -> None:
+    """Write a set's samples into a store that lacks them; the caller is `making_dataset`.
 
     Parameters
     ----------
@@ -73,14 +120,15 @@ def keep_dataset(store: Path, name: str, samples: xr.Dataset) -> None:
         What the set is called, from `name_of_set`.
     samples : Dataset, (sample,)
         What is known of the samples, with their ids as a coordinate; its attributes are kept.
+    thumbnails : ThumbnailFiles, optional
+        Their thumbnails, all of which were added.
+    shown : str
+        What part of a picture a thumbnail shows.
     """
     with restructuring(store):
-        if has_dataset(store, name):
-            return
-        remove_tree(store / _path_of(name), root=store)  # of one that was cut off
         files = GuardedStore(store)
         zarr.open_group(files, path=DATASETS, mode="a")
-        group = zarr.open_group(files, path=_path_of(name), mode="a")
+        group = zarr.open_group(files, path=path_of_set(name), mode="a")
         for column, variable in samples.variables.items():
             is_text = variable.dtype.kind in "OUT"
             array = group.create_array(
@@ -92,11 +140,13 @@ def keep_dataset(store: Path, name: str, samples: xr.Dataset) -> None:
                 attributes=dict(variable.attrs),
             )
             array[:] = variable.values.astype(TEXT) if is_text else variable.values
+        if thumbnails is not None:
+            thumbnails.finish(group, shown)
         group.update_attributes({**samples.attrs, _IS_WHOLE: True})
 
 
 def open_dataset(store: StoreLike, name: str) -> xr.Dataset:
-    """Samples of a set that a store keeps, in memory.
+    """Samples of a set that a store keeps: their thumbnails lazy, all else in memory.
 
     Parameters
     ----------
@@ -114,33 +164,81 @@ def open_dataset(store: StoreLike, name: str) -> xr.Dataset:
         - `label`, int64, an index into `attrs["classes"]`;
         - `is_held_out`, bool: whether the sample is kept out of training;
         - `height`, `width`, int32, in pixels, of the picture before its transform;
-        - `factor_...`, where the set has factors.
+        - `factor_...`, where the set has factors;
+        - `thumbnail` (sample, y, x, colour), uint8, where the set keeps them: what the model
+          sees of the picture, in three colours, jpgs on disk.
 
     Raises
     ------
     SchemaError
         When the store has no such set.
     """
+    group = _group_of(store, name)
+    columns: dict[str, xr.Variable] = {}
+    for column, array in group.arrays():
+        if column == THUMBNAIL:
+            continue
+        values = np.asarray(array[:])
+        if values.dtype == TEXT:
+            values = np.array(values.tolist(), str)
+        columns[column] = xr.Variable((SAMPLE,), values, dict(array.attrs))
+    if THUMBNAIL in group:
+        lazy = xr.open_zarr(
+            store, group=group.path, chunks=None, consolidated=None, drop_variables=[*columns]
+        )
+        columns[THUMBNAIL] = lazy[THUMBNAIL].variable
+    attrs = {key: value for key, value in group.attrs.items() if key != _IS_WHOLE}
+    return xr.Dataset(columns, attrs=attrs).set_coords(SAMPLE)
+
+
+def thumbnails_of(store: StoreLike, name: str, sample_ids: Iterable[str]) -> np.ndarray | None:
+    """Thumbnails of some samples of a set; no others are decoded.
+
+    Parameters
+    ----------
+    store, name
+        As `open_dataset` takes them.
+    sample_ids : iterable of str
+        Ids of the samples, in any order; each may come several times.
+
+    Returns
+    -------
+    ndarray, (sample, y, x, colour), uint8, or None
+        In the order of the ids, grey for one that the set lacks; None where it keeps none.
+
+    Raises
+    ------
+    SchemaError
+        When the store has no such set.
+    """
+    group = _group_of(store, name)
+    array: Any = group.get(THUMBNAIL)
+    if not isinstance(array, zarr.Array):
+        return None
+    ids: Any = group[SAMPLE]
+    places = pd.Index(ids[:].tolist()).get_indexer(list(sample_ids))
+    found = np.full((len(places), *array.shape[1:]), GREY, np.uint8)
+    wanted, where = np.unique(places[places >= 0], return_inverse=True)
+    if len(wanted):
+        found[places >= 0] = np.asarray(array.oindex[wanted])[where]
+    return found
+
+
+def _group_of(store: StoreLike, name: str) -> zarr.Group:
     try:
         root = zarr.open_group(store, mode="r", use_consolidated=None)
-        group = root[_path_of(name)]
+        group = root[path_of_set(name)]
     except KeyError as err:
         raise SchemaError(
             f"The store has no image set {name!r} under {DATASETS}/, though a group was measured "
             "on it. Copy that folder too, or measure the group again"
         ) from err
     assert isinstance(group, zarr.Group)
-    columns: dict[str, xr.Variable] = {}
-    for column, array in group.arrays():
-        values = np.asarray(array[:])
-        if values.dtype == TEXT:
-            values = np.array(values.tolist(), str)
-        columns[column] = xr.Variable((SAMPLE,), values, dict(array.attrs))
-    attrs = {key: value for key, value in group.attrs.items() if key != _IS_WHOLE}
-    return xr.Dataset(columns, attrs=attrs).set_coords(SAMPLE)
+    return group
 
 
-def _path_of(name: str) -> str:
+def path_of_set(name: str) -> str:
+    """Where a set lies in a store."""
     return f"{DATASETS}/{label_path(name, 'image set')}"
 
 

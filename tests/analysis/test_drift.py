@@ -181,7 +181,7 @@ def test_nothing_is_computed_before_it_is_asked_for(
         raise AssertionError("something was computed or decoded before it was asked for")
 
     ds = opened(sample_store)
-    monkeypatch.setattr("dvis.kinds.features.images.codec.decode", refuse)
+    monkeypatch.setattr("dvis.store.picture_codec.decode", refuse)
     with Callback(start=refuse):
         lazy = drift(ds).sel(layer="layer1")
     assert lazy.chunks

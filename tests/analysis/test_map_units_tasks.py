@@ -12,8 +12,8 @@ from dask.callbacks import Callback
 from made_up_units import LABELS, SIZE, UNITS, Open, brightness, in_memory, made_up, on_dask, opened
 
 from dvis.analysis.units import map_units
-from dvis.kinds.features.images.picture_files import decode
 from dvis.schema import Status
+from dvis.store.picture_files import decode
 
 
 @pytest.fixture
@@ -146,7 +146,7 @@ def test_each_image_is_decoded_once_however_small_the_blocks(
         decoded.append(hash(data))
         return decode(data)
 
-    monkeypatch.setattr("dvis.kinds.features.images.codec.decode", count)
+    monkeypatch.setattr("dvis.store.picture_codec.decode", count)
     ds = give(sample_store)
     template = map_units(ds, brightness).isel(layer=0, channel=0)
     lazy = map_units(ds, brightness, template=template, block_bytes=block_bytes)

@@ -11,10 +11,12 @@ import numpy as np
 from dvis.kinds.activations.layers import KeptLayer
 from dvis.kinds.activations.measure import BlockTask
 from dvis.kinds.activations.options import bytes_of
+from dvis.kinds.activations.samples import bytes_of_thumbnails
 from dvis.kinds.activations.survey import Survey
 from dvis.kinds.activations.top import N_BINS
 from dvis.kinds.activations.words import VALUES
 from dvis.models.data.fixed_images import FixedImages
+from dvis.store.datasets import has_dataset
 
 _TIMED_BATCHES = 2
 _UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
@@ -69,9 +71,20 @@ def cost_lines(survey: Survey) -> list[str]:
     files = f" in {n_files:,} files" if VALUES in survey.options.keep else ""
     return [
         *lines,
+        *_thumbnail_lines(survey),
         f"in all: {n_rows:,} rows, {in_bytes(n_bytes)}{files}, {took} in one process; "
         "nothing was written",
     ]
+
+
+def _thumbnail_lines(survey: Survey) -> list[str]:
+    """What the thumbnails of the set take, where the store is to keep some."""
+    size, images = survey.options.thumbnail_size, survey.images.images
+    store = survey.store
+    if not size or (store.is_dir() and has_dataset(store, survey.set_name)):
+        return []
+    n_bytes = bytes_of_thumbnails(images, size)
+    return [f"thumbnails of {len(images):,} samples, {size} x {size} px: {in_bytes(n_bytes)}"]
 
 
 def in_bytes(n_bytes: float) -> str:

@@ -11,6 +11,7 @@ import tyro
 
 from dvis.kinds.activations.words import KEEP, VALUES, Dtype, n_top_of
 from dvis.models.data_options import DataOptions
+from dvis.schema import MAX_IMAGE_SIDE
 from dvis.sweep.place import RunOptions, at_least
 
 _TOKENS = re.compile(r"all|cls|mean|random:(?P<n>[1-9]\d*)")
@@ -43,6 +44,9 @@ class ActivationOptions(RunOptions, DataOptions):
         Images in one forward pass (default: 32 on a CPU, 256 on a GPU).
     name
         Name of the activations in the store (default: from the image set and the tokens).
+    thumbnail_size
+        Side in pixels of the small pictures that the store keeps of an image set, once for all
+        that is measured of it; 0 for none.
     plan
         Say how many rows and bytes it would be and how long it would take, and write nothing.
     budget
@@ -56,6 +60,7 @@ class ActivationOptions(RunOptions, DataOptions):
     seed: int = 0
     batch_size: int | None = None
     name: str | None = None
+    thumbnail_size: int = 64
     plan: bool = False
     budget: str | None = None
 
@@ -77,7 +82,10 @@ class ActivationOptions(RunOptions, DataOptions):
             )
         for option in ("n_images", "batch_size", "image_size"):
             at_least(option, getattr(self, option), 1)
-        at_least("seed", self.seed, 0)
+        for option in ("seed", "thumbnail_size"):
+            at_least(option, getattr(self, option), 0)
+        if self.thumbnail_size > MAX_IMAGE_SIDE:
+            raise ValueError(f"thumbnail_size is {self.thumbnail_size}; give 64, or 0 for none")
         if self.name is not None and (not self.name or "/" in self.name):
             raise ValueError(f"name is {self.name!r}; give one without a slash, such as cifar10")
         if self.budget is not None:

@@ -13,13 +13,14 @@ from dvis.kinds.activations.layers import KeptLayer
 from dvis.kinds.activations.measure import ActivationMeasurement, BlockTask
 from dvis.kinds.activations.options import ActivationOptions
 from dvis.kinds.activations.record import LayersRecorder
-from dvis.kinds.activations.samples import duplicates, samples_of
+from dvis.kinds.activations.samples import THUMBNAILS_SHOW, duplicates, samples_of
 from dvis.kinds.activations.survey import Survey, surveyed
 from dvis.kinds.activations.top import N_BINS, lower_edges
 from dvis.kinds.activations.words import BIN, BLOCK, SLOT, TOKEN, activation_words, group_name
 from dvis.models.model_reference import model_name
 from dvis.schema import CHANNEL
-from dvis.store.datasets import SAMPLE, has_dataset, keep_dataset, open_dataset
+from dvis.store.datasets import SAMPLE, keep_dataset, making_dataset, open_dataset
+from dvis.store.thumbnails import ThumbnailFiles
 from dvis.store.writer import create_store
 from dvis.sweep.plan import Plan
 from dvis.sweep.runner import Report, carry_out
@@ -72,9 +73,12 @@ def keep_activations(
 
 def _with_set(store: Path, survey: Survey, *, progress: bool) -> tuple[str, ...]:
     """Have the store know the samples; return what is to be said of the set."""
-    images, name = survey.images.images, survey.set_name
-    if not has_dataset(store, name):
-        keep_dataset(store, name, samples_of(images, progress=progress))
+    images, name, size = survey.images.images, survey.set_name, survey.options.thumbnail_size
+    with making_dataset(store, name) as folder:
+        if folder is not None:
+            files = ThumbnailFiles(folder, store, len(images), size) if size else None
+            samples = samples_of(images, thumbnails=files, progress=progress)
+            keep_dataset(store, name, samples, files, THUMBNAILS_SHOW)
     said = duplicates(open_dataset(store, name)["content"].values, images.sample_ids)
     return (said,) if said else ()
 

@@ -4,6 +4,7 @@ An image set in, a Dataset of its samples out; what cannot be read is named befo
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
 from hashlib import blake2b
 from typing import TYPE_CHECKING
 
@@ -13,20 +14,28 @@ import xarray as xr
 from dvis.progress import progress_bar
 from dvis.schema import counted
 from dvis.store.datasets import SAMPLE, are_held_out
+from dvis.store.thumbnails import ThumbnailFiles, encoded
 
 if TYPE_CHECKING:
-    from dvis.models.data import ImageSet
+    from dvis.models.data import ImageSet, InputTransform
+    from dvis.models.data.transform import Picture
 
 _SHOWN = 10
+_MEASURED = 32  # thumbnails, by which the size of all is told
+THUMBNAILS_SHOW = "what the model sees: the centre that its transform crops, before normalisation"
 
 
-def samples_of(images: "ImageSet", *, progress: bool = False) -> xr.Dataset:
+def samples_of(
+    images: "ImageSet", *, thumbnails: ThumbnailFiles | None = None, progress: bool = False
+) -> xr.Dataset:
     """What is known of a set's samples, each of which is read once.
 
     Parameters
     ----------
     images : ImageSet
-        The set.
+        The set, with the model's transform.
+    thumbnails : ThumbnailFiles, optional
+        To which each one's thumbnail is added.
     progress : bool
         Show a progress bar.
 
@@ -47,7 +56,8 @@ def samples_of(images: "ImageSet", *, progress: bool = False) -> xr.Dataset:
     with progress_bar(n_samples, "images", f"look through {images.name}", shown=progress) as bar:
         for place in range(n_samples):
             try:
-                pixels = np.asarray(images.picture(place))
+                picture = images.picture(place)
+                pixels = np.asarray(picture)
             except OSError as err:
                 unread.append(str(err))
             else:
@@ -55,6 +65,8 @@ def samples_of(images: "ImageSet", *, progress: bool = False) -> xr.Dataset:
                 digest = blake2b(repr(pixels.shape).encode(), digest_size=8)
                 digest.update(np.ascontiguousarray(pixels).data)
                 content[place] = int.from_bytes(digest.digest(), "little")
+                if thumbnails is not None and not unread:
+                    thumbnails.add(thumbnail(picture, images.transform, thumbnails.size))
             bar.update()
     if unread:
         more = [f"and {len(unread) - _SHOWN} more"] if len(unread) > _SHOWN else []
@@ -79,6 +91,32 @@ def samples_of(images: "ImageSet", *, progress: bool = False) -> xr.Dataset:
             "classes": list(images.classes),
         },
     )
+
+
+def thumbnail(picture: "Picture", transform: "InputTransform", size: int) -> np.ndarray:
+    """What a transform leaves of a picture, in colour and of another size.
+
+    Parameters
+    ----------
+    picture : PIL image, or ndarray, (y, x) or (y, x, rgb), uint8 0-255
+    transform : InputTransform
+        The model's.
+    size : int
+        Side in pixels.
+
+    Returns
+    -------
+    ndarray, (y, x, colour), uint8 0-255
+    """
+    shorter = round(size * (transform.resize or transform.size) / transform.size)
+    return np.asarray(replace(transform, size=size, resize=shorter).fitted(picture).convert("RGB"))
+
+
+def bytes_of_thumbnails(images: "ImageSet", size: int) -> int:
+    """Bytes that the thumbnails of a set take, by those of some samples."""
+    places = np.unique(np.linspace(0, len(images) - 1, _MEASURED).astype(int))
+    some = [thumbnail(images.picture(place), images.transform, size) for place in places]
+    return round(sum(len(encoded(each)) for each in some) / len(some) * len(images))
 
 
 def duplicates(content: np.ndarray, sample_ids: Sequence[str]) -> str:

@@ -11,13 +11,13 @@ import numpy as np
 
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.images.block_reader import Block, BlockReader
-from dvis.kinds.features.images.picture_files import PictureError, decode
 from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
 from dvis.kinds.features.words import Form, Variant
 from dvis.progress import progress_bar
 from dvis.schema import Status
 from dvis.store.faults import Fault, readable
 from dvis.store.group import Group
+from dvis.store.picture_files import PictureError, decode
 from dvis.store.regions import regions
 
 

@@ -13,7 +13,6 @@ import numpy as np
 
 from dvis.disk import inside
 from dvis.kinds.features.images.blocks import ImageBlocks, image_layout
-from dvis.kinds.features.images.picture_files import encode_png
 from dvis.kinds.features.words import (
     BLOCK_CHANNELS,
     COMPARED,
@@ -41,6 +40,7 @@ from dvis.schema import (
 )
 from dvis.store.group import Group
 from dvis.store.making import existing_group, make_group
+from dvis.store.picture_files import encode_png
 from dvis.store.placing import Places
 
 _IMAGE = "image"

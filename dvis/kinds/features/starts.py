@@ -10,11 +10,11 @@ from pathlib import Path
 import numpy as np
 from PIL import Image
 
-from dvis.kinds.features.images.picture_files import PictureError, decode
 from dvis.kinds.features.record import FeatureRecorder
 from dvis.kinds.features.tasks import FeatureTask
 from dvis.kinds.features.tree.tree_names import IMAGE_SUFFIXES, stem_of
 from dvis.kinds.features.words import Form, Variant
+from dvis.store.picture_files import PictureError, decode
 
 _FORMS = (int(Form.NUMBERED_NAME), 0)
 

@@ -92,6 +92,15 @@ class InputTransform:
         -------
         Tensor, (channel, y, x), float32, normalised
         """
+        return self.normalised(self.fitted(picture))
+
+    def fitted(self, picture: Picture) -> Image.Image:
+        """Picture in the size that the model takes, grey or RGB as it came.
+
+        Parameters
+        ----------
+        picture : PIL image, or ndarray, (y, x) or (y, x, rgb), uint8 0-255
+        """
         image = as_image(picture)
         shorter, wanted = min(image.size), self.resize or self.size
         if shorter != wanted:
@@ -100,7 +109,7 @@ class InputTransform:
         if image.size != (self.size, self.size):
             left, top = (round((side - self.size) / 2) for side in image.size)
             image = image.crop((left, top, left + self.size, top + self.size))
-        return self.normalised(image)
+        return image
 
     def normalised(self, image: Image.Image) -> torch.Tensor:
         """Values of an image that has its final size already.

@@ -20,12 +20,12 @@ import dvis
 from dvis.disk import write_lock
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.images.compaction import compact_store
-from dvis.kinds.features.images.picture_files import decode
 from dvis.kinds.features.run_notes import finish_import
 from dvis.kinds.features.words import KIND, Form
 from dvis.names import parse_checkpoint
 from dvis.schema import Status
 from dvis.store.contents import contents, open_group
+from dvis.store.picture_files import decode
 from dvis.store.writer import create_store, restructuring
 
 N_KILLED_COMPACTIONS = 10

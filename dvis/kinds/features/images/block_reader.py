@@ -13,8 +13,8 @@ import zarr
 
 from dvis.disk import inside
 from dvis.kinds.features.images.blocks import ImageBlocks, Position
-from dvis.kinds.features.images.codec import BlockError
 from dvis.schema import CHECKPOINT, LAYER, Status
+from dvis.store.picture_codec import BlockError
 
 
 @dataclass(frozen=True)

@@ -17,14 +17,14 @@ import zarr
 from zarr.codecs import BytesCodec, ShardingCodec
 
 from dvis.disk import inside, write_atomically
-from dvis.kinds.features.images.codec import (
+from dvis.kinds.features.words import BLOCK_CHANNELS, block_checkpoints
+from dvis.store.picture_codec import (
     BlockError,
     JpegCodec,
     pack,
     read_pictures,
     sound_pictures,
 )
-from dvis.kinds.features.words import BLOCK_CHANNELS, block_checkpoints
 
 _ABSENT = np.uint64(2**64 - 1)
 _CRC_BYTES = 4

@@ -10,10 +10,10 @@ from contextlib import suppress
 import numpy as np
 
 from dvis.kinds.features.images.blocks import Position
-from dvis.kinds.features.images.codec import BlockError
-from dvis.kinds.features.images.picture_files import encode_png
 from dvis.kinds.features.shown.selection import ShownLayer
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y
+from dvis.store.picture_codec import BlockError
+from dvis.store.picture_files import encode_png
 
 Unit = tuple[int, int]  # number of the checkpoint, and channel
 Stored = bytes | np.ndarray  # a jpg or png, or pixels (y, x, rgb), uint8

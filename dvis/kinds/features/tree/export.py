@@ -17,7 +17,6 @@ from PIL import Image
 
 from dvis.disk import inside, is_file_name, write_atomically
 from dvis.kinds.features.images.block_reader import Block, BlockReader
-from dvis.kinds.features.images.picture_files import encode_png
 from dvis.kinds.features.read import flat_checkpoints
 from dvis.kinds.features.tree.tree_names import image_name, info_name, stem_of
 from dvis.kinds.features.tree.unit_files import Info, rebuild_info
@@ -25,6 +24,7 @@ from dvis.kinds.features.words import KIND, Form, Variant
 from dvis.progress import progress_bar
 from dvis.schema import Status
 from dvis.store.contents import contents, open_group
+from dvis.store.picture_files import encode_png
 
 _SCALARS = ("activation", "stop_step", "seed", "params")
 

@@ -19,11 +19,11 @@ from typing import Any
 import numpy as np
 
 from dvis.kinds.features.images.blocks import ImageBlocks, Position
-from dvis.kinds.features.images.picture_files import PictureError, decode
 from dvis.kinds.features.tree.tree_names import image_name, stem_of
 from dvis.kinds.features.tree.unit_files import Info, UnitRead, read_unit, without_image
 from dvis.kinds.features.words import Variant
 from dvis.models.processes import safely_started
+from dvis.store.picture_files import PictureError, decode
 
 # Below this many units, starting processes takes longer than reading the files.
 _WORTH_PROCESSES = 4000

@@ -15,7 +15,6 @@ import numpy as np
 
 from dvis.disk import files_below, inside, unlink_inside
 from dvis.kinds.features.group import FeatureGroup, StoredUnits
-from dvis.kinds.features.images.picture_files import PictureError, inspect
 from dvis.kinds.features.read import codec_of
 from dvis.kinds.features.run_notes import batches_per_epoch, note_run
 from dvis.kinds.features.tree.planned import PlannedTask, columns_of, places_of
@@ -40,6 +39,7 @@ from dvis.names import (
 )
 from dvis.schema import CHECKPOINT, Status, counted, run_group
 from dvis.store.contents import contents
+from dvis.store.picture_files import PictureError, inspect
 from dvis.store.places import keep_places, stored_places
 from dvis.store.writer import restructuring
 

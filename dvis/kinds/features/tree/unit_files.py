@@ -16,10 +16,10 @@ from typing import Any
 import numpy as np
 import orjson
 
-from dvis.kinds.features.images.picture_files import PictureError, inspect
 from dvis.kinds.features.tree.tree_names import image_name, info_name, stem_of
 from dvis.kinds.features.words import CENTER, MAX_LOSS_STEPS, Form, Variant
 from dvis.schema import Status
+from dvis.store.picture_files import PictureError, inspect
 
 # A thousand steps take 25 kB, an image of 224 px 40 kB.
 MAX_INFO_BYTES = 8 * 2**20

@@ -81,6 +81,13 @@ def encode_png(pixels: np.ndarray) -> bytes:
     return buffer.getvalue()
 
 
+def encode_jpeg(pixels: np.ndarray, quality: int) -> bytes:
+    """Jpg of (y, x, rgb) uint8 pixels, each with a colour of its own."""
+    buffer = io.BytesIO()
+    Image.fromarray(pixels).save(buffer, "JPEG", quality=quality, subsampling="4:4:4")
+    return buffer.getvalue()
+
+
 def _open(data: bytes) -> Image.Image:
     with warnings.catch_warnings():
         # The size is checked against our own, smaller limit right after.

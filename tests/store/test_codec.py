@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import decoded, jpg_of, pixels_of
 
-from dvis.kinds.features.images.codec import BlockError, JpegCodec, pack, sound_pictures, unpack
+from dvis.store.picture_codec import BlockError, JpegCodec, pack, sound_pictures, unpack
 
 
 @given(st.dictionaries(st.integers(0, 19), st.binary(min_size=1, max_size=50)))
