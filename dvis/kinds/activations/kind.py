@@ -3,6 +3,7 @@
 from dvis.kinds.activations.check import activation_faults
 from dvis.kinds.activations.command import activations
 from dvis.kinds.activations.group import ActivationGroup
+from dvis.kinds.activations.plot_command import PICTURES
 from dvis.kinds.activations.read import READER
 from dvis.kinds.activations.words import words_of
 from dvis.kinds.kind import Kind, plainly
@@ -13,4 +14,5 @@ ACTIVATIONS = Kind(
     group=ActivationGroup,
     faults=activation_faults,
     commands={"activations": plainly(activations)},
+    pictures=PICTURES,
 )

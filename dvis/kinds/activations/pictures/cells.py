@@ -1,4 +1,4 @@
-"""Cells of a sheet: a sample with its map laid over, an optimised image, or what is in its place."""
+"""Cells of a sheet: a sample with its map laid over, an optimised image, or words instead."""
 
 from typing import TYPE_CHECKING, Any
 

@@ -21,9 +21,9 @@ if TYPE_CHECKING:
 
 DENSE = 0.1  # share of rows above which a latent is dense, as `n_dense` counts them
 _BINS_A_DECADE = 4
-_DEAD_GAP = 0.5  # of a decade, between the dead and the rarest
-_DEAD_WIDTH = 0.5
+_DEAD_PLACE, _DEAD_WIDTH = 0.9, 0.7  # in decades: how far before the rarest the dead stand
 _DEAD_COLOR, _DENSE_COLOR, _COLOR = "0.6", UNIT_COLORS[1], UNIT_COLORS[0]
+_RIGHT = 0.1  # end of the axis, where all rows are 0
 _PANEL_INCHES = (3.1, 2.0)
 _MOST_COLUMNS = 3
 
@@ -143,23 +143,26 @@ def draw_frequencies(axes: "Axes", frequency: np.ndarray, edges: np.ndarray) -> 
             linewidth=0.4,
         )
     n_dead, n_dense = int(is_dead.sum()), int(is_dense.sum())
-    dead_at = edges[0] - _DEAD_GAP
+    dead_at = edges[0] - _DEAD_PLACE
     axes.bar(
         dead_at, n_dead, _DEAD_WIDTH, color="white", edgecolor=_DEAD_COLOR, hatch="////", lw=0.8
     )
-    _count(axes, dead_at, n_dead, f"{n_dead:,} dead", "0.35")
-    highest = max((patch.get_height() for patch in axes.patches if patch.get_x() > -1.1), default=0)
-    _count(axes, -0.5, highest, f"{n_dense:,} dense", _DENSE_COLOR)
+    _count(axes, dead_at - _DEAD_WIDTH / 2, n_dead, f"{n_dead:,} dead", "0.35", "left")
+    highest = max(
+        (patch.get_height() for patch in axes.patches if patch.get_x() > np.log10(DENSE) - 0.1),
+        default=0,
+    )
+    _count(axes, _RIGHT, highest, f"{n_dense:,} dense", _DENSE_COLOR, "right")
     _show_axis(axes, edges, dead_at)
 
 
-def _count(axes: "Axes", at: float, height: float, text: str, color: str) -> None:
+def _count(axes: "Axes", at: float, height: float, text: str, color: str, side: str) -> None:
     axes.annotate(
         text,
         (at, height),
         xytext=(0, 2),
         textcoords="offset points",
-        ha="center",
+        ha=side,
         va="bottom",
         fontsize=7,
         color=color,
@@ -173,7 +176,7 @@ def _show_axis(axes: "Axes", edges: np.ndarray, dead_at: float) -> None:
     names = [f"{10.0**each:g}" if each >= -4 else f"1e{each}" for each in shown]
     axes.set_xticks([dead_at, *shown], ["0", *names], fontsize=7)
     axes.tick_params(axis="y", labelsize=7)
-    axes.set_xlim(dead_at - _DEAD_WIDTH, 0.1)
+    axes.set_xlim(dead_at - _DEAD_WIDTH, _RIGHT)
     axes.margins(y=0.16)
     without_box(axes)
 

@@ -56,7 +56,7 @@ def latent_sheet(
     max_images: int = 16,
     path: str | Path | None = None,
 ) -> "Figure":
-    """One latent at one checkpoint: its top images with maps, its frequency, classes and their null.
+    """A latent at a checkpoint: its top images with maps, its frequency, classes and their null.
 
     An image is as it is where the latent's code is the largest of any sample, and fades to grey
     where the latent does not fire; an orange line runs at half of that code. The scale is one for

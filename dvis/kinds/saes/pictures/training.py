@@ -72,9 +72,7 @@ def sae_training(
             f"No autoencoder of {found.title} has a log of its training: those that `dvis sae "
             "import` took have none"
         )
-    figure, grid = subplots(
-        nrows=2, ncols=2, figsize=(8.2, 4.6), sharex=True, layout="constrained"
-    )
+    figure, grid = subplots(nrows=2, ncols=2, figsize=(8.2, 4.6), sharex=True, layout="constrained")
     styles = _styles(found)
     for axes, (name, label) in zip(grid.flat, _SHOWN.items(), strict=True):
         for each, log in logs.items():
