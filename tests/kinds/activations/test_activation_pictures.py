@@ -62,9 +62,7 @@ def test_each_cell_is_the_image_of_its_rank_with_class_and_value(ds: xr.Dataset)
     assert {"channel 0", "channel 1"} <= set(words(figure).split("\n"))
 
 
-def test_the_map_lies_on_the_square_that_drives_the_channel(
-    ds: xr.Dataset, tmp_path: Path
-) -> None:
+def test_the_map_lies_on_the_square_that_drives_the_channel(ds: xr.Dataset, tmp_path: Path) -> None:
     places = write_squares(tmp_path / "again")
     figure = ds.dvis.top_images(0)
     at = ds.isel(checkpoint=-1, channel=0)
@@ -106,7 +104,8 @@ def test_tokens_that_have_no_place_are_not_on_the_map() -> None:
     shown = whole.on_picture(np.array([255, 0, 255, 0, 0], np.uint8), 8, 8)
     assert shown is not None
     assert whole.shape == (2, 2)
-    assert shown[0, -1] == 1 and shown[-1, 0] == shown[0, 0] == shown[-1, -1] == 0
+    assert shown[0, -1] == 1
+    assert shown[-1, 0] == shown[0, 0] == shown[-1, -1] == 0
     nowhere = TokenMap.of(tokens.isel(token=[0]))
     assert nowhere.on_picture(np.array([255], np.uint8), 8, 8) is None
 
@@ -152,7 +151,8 @@ def test_timeline_has_a_column_a_checkpoint_below_the_optimised_image(ds: xr.Dat
     figure = ds.dvis.top_image_timeline(1, unit_images=units)
     grid = np.reshape(cells(figure), (1 + ds.sizes["rank"], 2))
     np.testing.assert_array_equal(grid[0, 0].get_images()[0].get_array(), image[0, 0, 0])
-    assert grid[0, 1].get_images() == [] and "dead" in words(figure)
+    assert grid[0, 1].get_images() == []
+    assert "dead" in words(figure)
     for column, label in enumerate(LABELS):
         assert label in [text.get_text() for text in grid[0, column].texts]
         for rank, axes in enumerate(grid[1:, column]):

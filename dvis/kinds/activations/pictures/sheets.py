@@ -155,7 +155,7 @@ def top_image_timeline(
         if optimised is not None:
             draw_unit_image(cells[0], optimised, label)
         _draw_row(cells[n_above:], shown.sel({CHECKPOINT: label}), samples, tokens)
-        _head(cells[0], short_name(label))
+        _head(cells[0], short_name(label).replace(", ", ",\n"))
     for rank, cell in enumerate(axes[n_above:, 0]):
         _label(cell, f"rank {rank + 1}")
     if optimised is not None:

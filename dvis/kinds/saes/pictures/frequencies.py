@@ -148,10 +148,8 @@ def draw_frequencies(axes: "Axes", frequency: np.ndarray, edges: np.ndarray) -> 
         dead_at, n_dead, _DEAD_WIDTH, color="white", edgecolor=_DEAD_COLOR, hatch="////", lw=0.8
     )
     _count(axes, dead_at - _DEAD_WIDTH / 2, n_dead, f"{n_dead:,} dead", "0.35", "left")
-    highest = max(
-        (patch.get_height() for patch in axes.patches if patch.get_x() > np.log10(DENSE) - 0.1),
-        default=0,
-    )
+    near = np.log10(DENSE) - 2.5 / _BINS_A_DECADE  # whose bars the words would lie on
+    highest = max((bar.get_height() for bar in axes.patches if bar.get_x() > near), default=0)
     _count(axes, _RIGHT, highest, f"{n_dense:,} dense", _DENSE_COLOR, "right")
     _show_axis(axes, edges, dead_at)
 
@@ -170,6 +168,9 @@ def _count(axes: "Axes", at: float, height: float, text: str, color: str, side: 
 
 
 def _show_axis(axes: "Axes", edges: np.ndarray, dead_at: float) -> None:
+    from matplotlib import ticker
+
+    axes.yaxis.set_major_locator(ticker.MaxNLocator(6, integer=True))
     decades = [int(each) for each in np.arange(np.ceil(edges[0]), 1)]
     every = -(-len(decades) // 5)
     shown = decades[::-1][::every][::-1]

@@ -15,7 +15,6 @@ from dvis.kinds.activations.pictures.cells import (
     draw_sample,
     draw_unit_image,
     images_of_unit,
-    say,
     value_text,
 )
 from dvis.kinds.activations.pictures.samples import Samples, TokenMap
@@ -111,8 +110,11 @@ def latent_sheet(
     figure, cells, panels = _parts(n_shown, 3 + (optimised is not None))
     _draw_images(cells, top, samples, tokens)
     _draw_place(panels[0], at["frequency"].values, float(numbers["frequency"]))
-    _draw_classes(panels[1], numbers)
-    _draw_nulls(panels[2], numbers)
+    for panel, draw in zip(panels[1:3], (_draw_classes, _draw_nulls), strict=True):
+        if n_shown:
+            draw(panel, numbers)
+        else:
+            panel.set_axis_off()
     if optimised is not None:
         draw_unit_image(panels[3], optimised, label)
         panels[3].set_title("optimised image", fontsize=8, loc="left")
@@ -216,9 +218,7 @@ def _draw_nulls(axes: "Axes", numbers: xr.Dataset) -> None:
     there = [name for name in _OF_CLASSES if f"null_{name}" in numbers]
     found = [controlled(numbers, name) for name in there]
     if not any(np.isfinite(each.value) for each in found):
-        say(axes, "no classes to tell apart")
-        axes.set_xticks([])
-        axes.set_yticks([])
+        axes.set_axis_off()
         return
     for place, each in enumerate(found):
         # Two ends, so that the band has a width.
@@ -285,7 +285,9 @@ def _notes(
         f"on the split {split}" if split else "",
         f"above each image its class and {numbers[SCORE].item()} score" if n_shown else "",
         MAP_NOTE.format(scale=f"the latent's largest code, {scale}") if has_maps else "",
-        f"it fires in {counted(n_fired, 'image')} alone" if n_fired < numbers.sizes[RANK] else "",
+        f"it fires in {counted(n_fired, 'image')} alone"
+        if 0 < n_fired < numbers.sizes[RANK]
+        else "",
         samples.note if n_shown else "",
     ]
     return notes
