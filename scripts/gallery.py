@@ -95,7 +95,7 @@ def draw_top_images(store: Path, dataset: xr.Dataset, path: Callable[[str], Path
             continue
         drawn = f"{layer}_{name}".replace("/", "_")
         activation_pictures.top_images(top, path=path(f"top_images_{drawn}"))
-        channel = int(top["mean"].isel(checkpoint=-1).argmax())
+        channel = int(top["mean"].isel(checkpoint=-1).argmax("channel"))
         over_training = path(f"top_image_timeline_{drawn}_{channel}")
         activation_pictures.top_image_timeline(
             top, channel, unit_images=dataset, path=over_training
@@ -131,7 +131,7 @@ def telling_latent(found: xr.Dataset) -> int:
     last = found.isel(checkpoint=-1)
     beyond = last.selectivity - last.null_selectivity.max("shuffle")
     is_frequent = last.frequency >= last.frequency.where(last.frequency > 0).median()
-    return int(last.latent[int(beyond.where(is_frequent).fillna(-1).argmax())])
+    return int(last.latent[int(beyond.where(is_frequent).fillna(-1).argmax("latent"))])
 
 
 def draw_llc(traces: xr.Dataset, x: plots.XAxis, path: Callable[[str], Path], name: str) -> None:

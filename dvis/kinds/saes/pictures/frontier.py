@@ -75,7 +75,7 @@ def sae_frontier(
         l0, style = float(row["l0"]), {**styles[name], "ls": "", "ms": 6, "zorder": 4}
         above.plot(l0, float(row["ev"]), **style)
         below.plot(l0, 100 * float(row["n_dead"]) / row.sizes[LATENT], **style)
-    if found.is_over_training:
+    if found.is_over_training and len(found.rows) > 1:
         _join(above, below, found)
     exchanged = _draw_controls(above, found)
     _show_axes(above, below, found)

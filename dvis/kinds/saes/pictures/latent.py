@@ -280,14 +280,13 @@ def _notes(
     scale = value_text(float(numbers["map_scale"]))
     split = dataset.attrs.get("split")
     n_fired = int((numbers["top_value"] > 0).sum())
+    is_fewer = 0 < n_fired < numbers.sizes[RANK]
     notes = [
         origin_of(dataset),
         f"on the split {split}" if split else "",
         f"above each image its class and {numbers[SCORE].item()} score" if n_shown else "",
         MAP_NOTE.format(scale=f"the latent's largest code, {scale}") if has_maps else "",
-        f"it fires in {counted(n_fired, 'image')} alone"
-        if 0 < n_fired < numbers.sizes[RANK]
-        else "",
+        f"it fires in {counted(n_fired, 'image')} alone" if is_fewer else "",
         samples.note if n_shown else "",
     ]
     return notes
