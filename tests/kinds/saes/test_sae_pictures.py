@@ -224,8 +224,8 @@ def test_what_is_not_there_is_said(wide: xr.Dataset, trained: dict[str, xr.Datas
         wide.dvis.latent_sheet(0, score="maximum")
     with pytest.raises(dvis.SchemaError, match=r"has no ev, l0, n_dead.*dvis\.latents"):
         trained["wide"].drop_vars(["l0", "n_dead"]).dvis.sae_frontier()
+    half = xr.where(wide.checkpoint == LABELS[0], 0, wide.status)
     with pytest.raises(ValueError, match="is not there yet"):
-        half = xr.where(wide.checkpoint == LABELS[0], 0, wide.status)
         wide.assign(status=half).dvis.latent_sheet(0, checkpoint=LABELS[0])
     with pytest.raises(ValueError, match="No checkpoint of conv, wide is there yet"):
         wide.assign(status=wide.status * 0).dvis.sae_frontier()
