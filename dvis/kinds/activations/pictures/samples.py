@@ -147,4 +147,4 @@ def _weights(n_to: int, n_from: int, *, is_smooth: bool) -> np.ndarray:
     """How much each place of a map has at each point of a picture, (point, place)."""
     places = np.clip((np.arange(n_to) + 0.5) * n_from / n_to - 0.5, 0, n_from - 1)
     places = places if is_smooth else np.floor(places + 0.5)
-    return np.clip(1 - np.abs(places[:, None] - np.arange(n_from)), 0, None)
+    return np.asarray(np.clip(1 - np.abs(places[:, None] - np.arange(n_from)), 0, None))

@@ -1,6 +1,6 @@
 """Sheets of the images that drive channels most: of a layer, and of one channel over training."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -88,7 +88,7 @@ def top_images(
     tokens = TokenMap.of(dataset)
     figure, axes = _grid(len(kept), shown.sizes[RANK])
     for cells, number in zip(axes, kept, strict=True):
-        _draw_row(cells, shown.sel({CHANNEL: number}), samples, tokens)
+        _draw_row(list(cells), shown.sel({CHANNEL: number}), samples, tokens)
         _label(cells[0], f"channel {number}")
     left_out = f"{len(kept)} of {len(channels)} channels" if len(kept) < len(channels) else ""
     name = short_name(str(there[CHECKPOINT].item()))
@@ -154,7 +154,7 @@ def top_image_timeline(
         cells = axes[:, column]
         if optimised is not None:
             draw_unit_image(cells[0], optimised, label)
-        _draw_row(cells[n_above:], shown.sel({CHECKPOINT: label}), samples, tokens)
+        _draw_row(list(cells[n_above:]), shown.sel({CHECKPOINT: label}), samples, tokens)
         _head(cells[0], short_name(label).replace(", ", ",\n"))
     for rank, cell in enumerate(axes[n_above:, 0]):
         _label(cell, f"rank {rank + 1}")
@@ -230,7 +230,6 @@ def _grid(
 ) -> tuple["Figure", np.ndarray]:
     width = _LABEL_INCHES + n_columns * _CELL_INCHES
     height = n_rows * (_CELL_INCHES + _CAPTION_INCHES) + 0.55 + 0.2 * column_titles
-    figure: Figure
     figure, axes = subplots(
         nrows=n_rows,
         ncols=n_columns,
@@ -243,7 +242,7 @@ def _grid(
 
 
 def _draw_row(
-    cells: "Sequence[Axes]", of_unit: xr.Dataset, samples: Samples, tokens: TokenMap
+    cells: "Iterable[Axes]", of_unit: xr.Dataset, samples: Samples, tokens: TokenMap
 ) -> None:
     """Draw the top images of a channel, of the Dataset with the one dimension rank."""
     for cell, rank in zip(cells, range(of_unit.sizes[RANK]), strict=True):

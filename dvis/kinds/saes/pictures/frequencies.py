@@ -1,7 +1,7 @@
 """How often latents fire: their frequencies on a logarithmic scale, dead and dense ones apart."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -149,7 +149,8 @@ def draw_frequencies(axes: "Axes", frequency: np.ndarray, edges: np.ndarray) -> 
     )
     _count(axes, dead_at - _DEAD_WIDTH / 2, n_dead, f"{n_dead:,} dead", "0.35", "left")
     near = np.log10(DENSE) - 2.5 / _BINS_A_DECADE  # whose bars the words would lie on
-    highest = max((bar.get_height() for bar in axes.patches if bar.get_x() > near), default=0)
+    bars: Any = axes.patches
+    highest = max((bar.get_height() for bar in bars if bar.get_x() > near), default=0)
     _count(axes, _RIGHT, highest, f"{n_dense:,} dense", _DENSE_COLOR, "right")
     _show_axis(axes, edges, dead_at)
 

@@ -127,11 +127,9 @@ def _draw_controls(axes: "Axes", found: Compared) -> str:
         if not {CONTROL_EV, CONTROL_L0} <= set(row.data_vars):
             continue
         for name in row[CONTROL].values.tolist():
-            place = tuple(
-                float(row[each].sel({CONTROL: name})) for each in (CONTROL_L0, CONTROL_EV)
-            )
-            if name != VALUE and np.isfinite(place).all():
-                drawn.setdefault(str(name), []).append(place)
+            l0, ev = (float(row[each].sel({CONTROL: name})) for each in (CONTROL_L0, CONTROL_EV))
+            if name != VALUE and np.isfinite([l0, ev]).all():
+                drawn.setdefault(str(name), []).append((l0, ev))
     for number, (name, places) in enumerate(drawn.items()):
         axes.plot(
             *np.transpose(places),

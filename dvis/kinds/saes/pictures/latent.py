@@ -2,7 +2,7 @@
 
 from pathlib import Path
 from textwrap import shorten
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -151,7 +151,8 @@ def _parts(n_images: int, n_panels: int) -> "tuple[Figure, list[Axes], list[Axes
     rows = max(1, -(-n_images // _COLUMNS))
     above = rows * (_CELL_INCHES + _CAPTION_INCHES) if n_images else 0.6
     figure = plt.figure(figsize=(9.4, above + _BELOW_INCHES + 0.9), layout="constrained")
-    upper, lower = figure.subfigures(2, 1, height_ratios=(above, _BELOW_INCHES))
+    parts: Any = figure.subfigures(2, 1, height_ratios=(above, _BELOW_INCHES))
+    upper, lower = parts
     cells = list(upper.subplots(rows, _COLUMNS if n_images else 1, squeeze=False).flat)
     panels = list(lower.subplots(1, n_panels, width_ratios=(1.1, 1.2, 1.1, 0.9)[:n_panels]))
     return figure, cells, panels
