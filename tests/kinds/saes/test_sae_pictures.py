@@ -192,14 +192,17 @@ def test_a_sheet_has_the_note_and_the_optimised_image(wide: xr.Dataset) -> None:
             "status": (("checkpoint", "layer", "channel"), [[[1]]]),
         },
         {"checkpoint": [LABELS[1]], "layer": [LAYER], "channel": [2]},
+        {"unit": "latent"},
     )
     noted = wide.assign_coords(note=("latent", ["", "", "bird $heads", *[""] * 5]))
     figure = noted.dvis.latent_sheet(2, unit_images=units)
     (panel,) = [a for a in figure.axes if a.get_title("left") == "optimised image"]
     np.testing.assert_array_equal(panel.get_images()[0].get_array(), image[0, 0, 0])
     assert r"bird \$heads" in figure.get_suptitle()
-    other = noted.dvis.latent_sheet(1, unit_images=units)
-    assert "optimised image" not in words(other)
+    of_channels = units.assign_attrs(unit="channel")
+    for latent, given in ((1, units), (2, of_channels)):
+        other = noted.dvis.latent_sheet(latent, unit_images=given)
+        assert "optimised image" not in words(other)
 
 
 def test_a_training_is_its_log(trained: dict[str, xr.Dataset]) -> None:

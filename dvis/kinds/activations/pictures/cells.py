@@ -101,9 +101,14 @@ def draw_unit_image(cell: "Axes", units: xr.Dataset, checkpoint: str) -> None:
     cell.imshow(at["image"].transpose(Y, X, RGB).values, interpolation="nearest")
 
 
-def images_of_unit(units: xr.Dataset | None, layer: str, number: int) -> xr.Dataset | None:
+def images_of_unit(
+    units: xr.Dataset | None, layer: str, number: int, *, unit: str = "channel"
+) -> xr.Dataset | None:
     """Optimised images of one unit, (checkpoint, y, x, rgb); None where there are none of it."""
     if units is None or not {"image", "status", LAYER, CHANNEL, CHECKPOINT} <= set(units.variables):
+        return None
+    # Of directions in a layer, such as latents, the numbers are not those of its channels.
+    if str(units.attrs.get("unit", "channel")) != unit:
         return None
     for dim, label in ((LAYER, layer), (CHANNEL, number)):
         if label not in np.atleast_1d(units[dim].values).tolist():

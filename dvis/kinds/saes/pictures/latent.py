@@ -106,7 +106,7 @@ def latent_sheet(
     top = one[["top_sample", "top_value", "top_map"]].isel({RANK: slice(n_shown)}).load()
     samples, tokens = samples_and_tokens(dataset, top["top_sample"].values.tolist())
     number, label = int(one[LATENT].item()), str(one[CHECKPOINT].item())
-    optimised = images_of_unit(unit_images, layer_of(dataset), number)
+    optimised = images_of_unit(unit_images, layer_of(dataset), number, unit=LATENT)
     figure, cells, panels = _parts(n_shown, 3 + (optimised is not None))
     _draw_images(cells, top, samples, tokens)
     _draw_place(panels[0], at["frequency"].values, float(numbers["frequency"]))
