@@ -11,12 +11,17 @@ from tyro.conf import Positional
 import dvis
 from dvis import plots
 from dvis.analysis.births import births as find_births
+from dvis.kinds.activations import pictures as activation_pictures
+from dvis.kinds.activations.read import name_of as name_of_activations
 from dvis.kinds.features import pictures as feature_pictures
 from dvis.kinds.llc import pictures as llc_pictures
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.words import CALIBRATION
 from dvis.kinds.responses import pictures as response_pictures
 from dvis.kinds.responses.read import response_names, responses
+from dvis.kinds.saes import pictures as sae_pictures
+from dvis.kinds.saes.read import name_of as name_of_saes
+from dvis.kinds.saes.words import is_evaluation
 from dvis.schema import Status
 
 
@@ -77,6 +82,56 @@ def gallery(
         else:
             drawn = path(f"births_of_responses_{name}".replace("/", "_"))
             plots.births_by_layer(crossed, x=x, births=find_births(crossed).load(), path=drawn)
+    draw_top_images(store, dataset, path)
+    draw_saes(store, dataset.attrs["run"], path)
+
+
+def draw_top_images(store: Path, dataset: xr.Dataset, path: Callable[[str], Path]) -> None:
+    """Draw the top images of each layer that keeps some, and those of one channel over training."""
+    for entry in dvis.contents(store).of("activations", dataset.attrs["run"]):
+        layer, name = str(entry.attrs["layer"]), name_of_activations(entry)
+        top = dvis.activations(store, layer, name, entry.run, allow_partial=True)
+        if "top_sample" not in top:
+            continue
+        drawn = f"{layer}_{name}".replace("/", "_")
+        activation_pictures.top_images(top, path=path(f"top_images_{drawn}"))
+        channel = int(top["mean"].isel(checkpoint=-1).argmax("channel"))
+        over_training = path(f"top_image_timeline_{drawn}_{channel}")
+        activation_pictures.top_image_timeline(
+            top, channel, unit_images=dataset, path=over_training
+        )
+
+
+def draw_saes(store: Path, run: str, path: Callable[[str], Path]) -> None:
+    """Draw each layer's autoencoders against one another, and each one's most selective latent."""
+    trained: dict[str, dict[str, xr.Dataset]] = {}
+    evaluated: dict[str, dict[str, xr.Dataset]] = {}
+    for entry in dvis.contents(store).of("saes", run):
+        layer, name = str(entry.attrs["layer"]), name_of_saes(entry)
+        is_found = is_evaluation(entry.attrs)
+        opened = (dvis.latents if is_found else dvis.saes)(store, layer, name, run)
+        (evaluated if is_found else trained).setdefault(layer, {})[name] = opened
+    for layer, several in trained.items():
+        drawn = path(f"sae_training_{layer}".replace("/", "_"))
+        sae_pictures.sae_training(several, path=drawn)
+    for layer, several in evaluated.items():
+        drawn = path(f"sae_frontier_{layer}".replace("/", "_"))
+        sae_pictures.sae_frontier(several, path=drawn)
+        for name, found in several.items():
+            called = f"{layer}_{name}".replace("/", "_")
+            frequencies = path(f"latent_frequencies_{called}")
+            sae_pictures.latent_frequencies(found, path=frequencies)
+            latent = telling_latent(found)
+            sheet = path(f"latent_sheet_{called}_{latent}")
+            sae_pictures.latent_sheet(found, latent, path=sheet)
+
+
+def telling_latent(found: xr.Dataset) -> int:
+    """The latent most selective at the last checkpoint, beyond its null, of the more frequent."""
+    last = found.isel(checkpoint=-1)
+    beyond = last.selectivity - last.null_selectivity.max("shuffle")
+    is_frequent = last.frequency >= last.frequency.where(last.frequency > 0).median()
+    return int(last.latent[int(beyond.where(is_frequent).fillna(-1).argmax("latent"))])
 
 
 def draw_llc(traces: xr.Dataset, x: plots.XAxis, path: Callable[[str], Path], name: str) -> None:

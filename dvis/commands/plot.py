@@ -11,7 +11,7 @@ from tyro.conf import Positional
 from dvis import plots
 from dvis.kinds.kind import Kind
 from dvis.kinds.picture import UNIT, Picture
-from dvis.kinds.registry import KINDS
+from dvis.kinds.registry import KINDS, OF_UNITS
 from dvis.opening import open as open_store
 from dvis.schema import did_you_mean
 from dvis.store.contents import contents
@@ -27,7 +27,10 @@ class PlotOptions:
         What to draw: trajectory, curves of units; layers, curves of each layer; timeline, a unit's
         images; development, those below its curve; grid, a layer's images at one checkpoint;
         heatmap, of units sorted by birth; births, by layer; cross-response, how a unit's images of
-        all checkpoints drive it at all checkpoints.
+        all checkpoints drive it at all checkpoints; top-images, those of an image set that drive
+        channels most, and top-image-timeline, a channel's over training; of sparse autoencoders
+        sae-frontier, what they explain by how few latents, sae-training, their logs,
+        latent-frequencies, how often latents fire, and latent-sheet, all of one latent.
     source
         A store's folder or URL, or a model's jpg/json folder, which is imported first.
     out
@@ -43,9 +46,14 @@ class PlotOptions:
     neuron
         Row and column, "3,4": feature images of that neuron in place of the channel's.
     name
-        Name of what is drawn in the store, where there are several: of cross responses.
+        Name of what is drawn in the store, where there are several: of cross responses, of
+        activations, of autoencoders (default of a frontier and of training: all of the layer).
+    latent
+        Latent of an autoencoder.
+    score
+        By which score of its tokens a latent's images are sorted, such as max.
     checkpoint
-        Checkpoint of a grid (default: the last).
+        Checkpoint of a grid, of top images or of autoencoders (default: the last, or several).
     variable
         What is drawn over training, such as val_loss (default: activation, or response).
     x
@@ -67,6 +75,8 @@ class PlotOptions:
     variant: str | None = None
     neuron: str | None = None
     name: Annotated[str | None, tyro.conf.arg(aliases=["--responses"])] = None
+    latent: int | None = None
+    score: str | None = None
     checkpoint: str | None = None
     variable: str | None = None
     x: plots.XAxis = "checkpoint"
@@ -111,7 +121,10 @@ def plot(options: Annotated[PlotOptions, tyro.conf.arg(name="")]) -> int:
     for name in UNIT:
         values = getattr(options, name) or None
         chosen[name] = _one(name, values) if name in picture.one else values
-    picture.draw(_opened(options, kind, picture), path=options.out, **chosen)
+    dataset = _opened(options, kind, picture)
+    if picture.beside is not None:
+        chosen["unit_images"] = _unit_images(options, picture.beside(dataset), dataset)
+    picture.draw(dataset, path=options.out, **chosen)
     print(options.out)
     return 0
 
@@ -129,6 +142,17 @@ def _one(name: str, given: tuple[Any, ...] | None) -> Any:
     if given is not None and len(given) > 1:
         raise ValueError(f"give one {name}, not {len(given)}")
     return given[0] if given else None
+
+
+def _unit_images(
+    options: PlotOptions, variant: str | None, dataset: xr.Dataset
+) -> xr.Dataset | None:
+    """Optimised images to be shown beside: those asked for, else a variant if the store has it."""
+    run = str(dataset.attrs["run"])
+    there = contents(options.source).names(OF_UNITS, run)
+    if options.variant is None and (not there or variant not in (None, *there)):
+        return None
+    return open_store(options.source, run, options.variant or variant)
 
 
 def _opened(options: PlotOptions, kind: Kind, picture: Picture) -> xr.Dataset:

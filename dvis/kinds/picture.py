@@ -4,6 +4,8 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+import xarray as xr
+
 from dvis.store.contents import Contents
 
 UNIT = ("layer", "channel")
@@ -27,6 +29,9 @@ class Picture:
     chosen
         Run and name of the group that it is of, of what the store holds and the options; by default
         the run and the name that the options give.
+    beside
+        The variant of optimised images of units that it shows beside, of its Dataset: given as
+        `unit_images` where the store has it. None of it is the run's default.
     """
 
     draw: Callable[..., Any]
@@ -34,3 +39,17 @@ class Picture:
     opens: tuple[str, ...] = ()
     one: tuple[str, ...] = ()
     chosen: Callable[[Contents, Any], tuple[str | None, str | None]] | None = None
+    beside: Callable[[xr.Dataset], str | None] | None = None
+
+
+def one_layer(options: Any) -> str | None:
+    """The layer that is asked for, where a picture is of a group that has one.
+
+    Raises
+    ------
+    ValueError
+        When several are.
+    """
+    if len(options.layer) > 1:
+        raise ValueError(f"give one layer, not {len(options.layer)}")
+    return options.layer[0] if options.layer else None

@@ -120,7 +120,7 @@ class Reader:
     def choose_of_layer(
         self,
         found: Contents,
-        layer: str,
+        layer: str | None,
         name: str | None,
         run: str | None,
         names: Callable[[Entry], str | None],
@@ -133,8 +133,8 @@ class Reader:
         ----------
         found : Contents
             What the store holds.
-        layer : str
-            The layer, which groups have as their attribute.
+        layer : str, optional
+            The layer, which groups have as their attribute; needed where there are several.
         name, run : str, optional
             What is asked for.
         names : callable
@@ -160,9 +160,13 @@ class Reader:
         where = f"the {self.noun} of {found.name}, run {run!r}"
         if not entries:
             raise SchemaError(f"{where}: {instead}")
+        layers = list(dict.fromkeys(str(entry.attrs.get("layer")) for entry in entries))
+        if layer is None:
+            if len(layers) > 1:
+                raise ValueError(f"Which layer? {where}, have {', '.join(layers[:10])}")
+            layer = layers[0]
         of_layer = {str(names(e)): e for e in entries if e.attrs.get("layer") == layer}
         if not of_layer:
-            layers = dict.fromkeys(str(entry.attrs.get("layer")) for entry in entries)
             raise KeyError(did_you_mean("layer", layer, layers, where))
         if name is None and len(of_layer) > 1:
             raise ValueError(

@@ -4,6 +4,7 @@ from dvis.kinds.activations.check import activation_faults
 from dvis.kinds.activations.command import activations
 from dvis.kinds.activations.group import ActivationGroup
 from dvis.kinds.activations.parts import top_images
+from dvis.kinds.activations.plot_command import PICTURES
 from dvis.kinds.activations.read import READER
 from dvis.kinds.activations.words import words_of
 from dvis.kinds.kind import Kind, plainly
@@ -15,4 +16,5 @@ ACTIVATIONS = Kind(
     faults=activation_faults,
     parts=top_images,
     commands={"activations": plainly(activations)},
+    pictures=PICTURES,
 )

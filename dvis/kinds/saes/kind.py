@@ -4,6 +4,7 @@ from dvis.kinds.kind import Kind, plainly
 from dvis.kinds.saes.check import sae_faults
 from dvis.kinds.saes.command import sae
 from dvis.kinds.saes.listed import listed_latents
+from dvis.kinds.saes.plot_command import PICTURES
 from dvis.kinds.saes.read import SAE_READER
 from dvis.kinds.saes.words import words_of
 
@@ -13,4 +14,5 @@ SAES = Kind(
     faults=sae_faults,
     listed=listed_latents,
     commands={"sae": plainly(sae)},
+    pictures=PICTURES,
 )

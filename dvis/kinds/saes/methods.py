@@ -1,0 +1,13 @@
+"""What `ds.dvis` can do with sparse autoencoders and their latents."""
+
+from dvis.kinds.methods import method_of
+from dvis.kinds.saes import pictures
+
+
+class SaeMethods:
+    """Pictures of autoencoders and latents."""
+
+    sae_frontier = method_of(pictures.sae_frontier)
+    sae_training = method_of(pictures.sae_training)
+    latent_frequencies = method_of(pictures.latent_frequencies)
+    latent_sheet = method_of(pictures.latent_sheet)

@@ -1,0 +1,11 @@
+"""Pictures of sparse autoencoders and their latents.
+
+Datasets in, a matplotlib figure out.
+"""
+
+from dvis.kinds.saes.pictures.frequencies import latent_frequencies
+from dvis.kinds.saes.pictures.frontier import sae_frontier
+from dvis.kinds.saes.pictures.latent import latent_sheet
+from dvis.kinds.saes.pictures.training import sae_training
+
+__all__ = ["latent_frequencies", "latent_sheet", "sae_frontier", "sae_training"]

@@ -1,0 +1,113 @@
+"""What `dvis plot` draws of sparse autoencoders and their latents, of its options."""
+
+from collections.abc import Callable
+from typing import Any
+
+import xarray as xr
+
+from dvis.kinds.picture import Picture, one_layer
+from dvis.kinds.saes import pictures
+from dvis.kinds.saes.pictures.chosen import OneOrSeveral, layer_of
+from dvis.kinds.saes.pictures.chosen import name_of as name_of_dataset
+from dvis.kinds.saes.read import SAE_READER, name_of
+from dvis.kinds.saes.words import KIND, is_evaluation
+from dvis.store.contents import Contents, Entry
+from dvis.store.reader import store_of
+
+_INSTEAD = {
+    True: "none is evaluated yet; run `dvis sae evaluate`",
+    False: "none is there; run `dvis sae train`",
+}
+
+
+def _frontier(dataset: xr.Dataset, *, name: str | None = None, **options: Any) -> None:
+    pictures.sae_frontier(_with_others(dataset, name), **_without_units(options))
+
+
+def _training(dataset: xr.Dataset, *, name: str | None = None, **options: Any) -> None:
+    pictures.sae_training(_with_others(dataset, name), **_without_units(options))
+
+
+def _frequencies(dataset: xr.Dataset, **options: Any) -> None:
+    pictures.latent_frequencies(dataset, **_without_units(options))
+
+
+def _latent(dataset: xr.Dataset, **options: Any) -> None:
+    pictures.latent_sheet(dataset, **_without_units(options))
+
+
+def _without_units(options: dict[str, Any]) -> dict[str, Any]:
+    """Options less the layer, by which the Dataset was chosen, and a channel, which there is none.
+
+    Raises
+    ------
+    ValueError
+        When a channel is named.
+    """
+    if options.get("channel") is not None:
+        raise ValueError("autoencoders have latents, not channels: leave --channel out")
+    return {name: value for name, value in options.items() if name not in ("layer", "channel")}
+
+
+def _with_others(dataset: xr.Dataset, name: str | None) -> OneOrSeveral:
+    """The Dataset where its name was given; else all that its run and layer have, by name."""
+    if name is not None:
+        return dataset
+    store, found = store_of(dataset, "what dvis.saes or dvis.latents gave")
+    kind = is_evaluation(dataset.attrs)
+    entries = [
+        entry
+        for entry in found.of(KIND, str(dataset.attrs["run"]))
+        if entry.attrs.get("layer") == layer_of(dataset) and is_evaluation(entry.attrs) == kind
+    ]
+    opened = [SAE_READER.open_entry(store, found, entry) for entry in entries]
+    return {name_of_dataset(each): each for each in opened}
+
+
+def _chosen(
+    *, is_evaluated: bool, is_of_all: bool
+) -> Callable[[Contents, Any], tuple[str | None, str | None]]:
+    """Which group is opened, of what the store holds and the options of `dvis plot`."""
+
+    def name_if_meant(entry: Entry) -> str | None:
+        return name_of(entry) if is_evaluation(entry.attrs) == is_evaluated else None
+
+    def chosen(found: Contents, options: Any) -> tuple[str | None, str | None]:
+        layer, name = one_layer(options), options.name
+        if is_of_all and name is None and found.of(KIND):  # any of them is opened first
+            entries = found.of(KIND, options.run or found.default_run(KIND))
+            of_layer = [e for e in entries if layer in (None, e.attrs.get("layer"))]
+            name = next(filter(None, map(name_if_meant, of_layer)), None)
+        entry = SAE_READER.choose_of_layer(
+            found, layer, name, options.run, name_if_meant, instead=_INSTEAD[is_evaluated]
+        )
+        return entry.run, entry.name
+
+    return chosen
+
+
+PICTURES = {
+    "sae-frontier": Picture(
+        draw=_frontier,
+        options=("name", "checkpoint"),
+        chosen=_chosen(is_evaluated=True, is_of_all=True),
+    ),
+    "sae-training": Picture(
+        draw=_training,
+        options=("name", "checkpoint"),
+        chosen=_chosen(is_evaluated=False, is_of_all=True),
+    ),
+    "latent-frequencies": Picture(
+        draw=_frequencies,
+        options=("checkpoint",),
+        opens=("name",),
+        chosen=_chosen(is_evaluated=True, is_of_all=False),
+    ),
+    "latent-sheet": Picture(
+        draw=_latent,
+        options=("latent", "checkpoint", "score", "max_images"),
+        opens=("name", "variant"),
+        chosen=_chosen(is_evaluated=True, is_of_all=False),
+        beside=lambda dataset: f"latents-{name_of_dataset(dataset)}",
+    ),
+}
