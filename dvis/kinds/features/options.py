@@ -269,6 +269,9 @@ class VisualizeOptions(RunOptions):
         Channels of each layer (default: all).
     neurons
         Rows and columns of neurons, "3,4;5,6": feature images of these in place of the channels'.
+    latents
+        Name of a layer's sparse autoencoders, and numbers of their latents (default: all): feature
+        images of these in place of the channels', of their codes before the threshold.
     aggregation
         What of a channel is maximised: its average, its sum, or a single neuron at its centre.
     number_of_images
@@ -311,6 +314,7 @@ class VisualizeOptions(RunOptions):
     all: bool = False
     channels: tuple[int, ...] = ()
     neurons: str | None = None
+    latents: tuple[str, ...] = ()
     aggregation: Literal["average", "sum", "single"] = "average"
     number_of_images: int = 1
     restarts: int = 1
@@ -356,6 +360,39 @@ class VisualizeOptions(RunOptions):
                 f"maco_images is for param maco; param is {self.settings.param}. Leave one out"
             )
         _ = self.neuron_positions
+        if self.latents:
+            self._check_latents()
+
+    def _check_latents(self) -> None:
+        others = {
+            "channels": bool(self.channels),
+            "neurons": bool(self.neuron_positions),
+            f"aggregation {self.aggregation}": self.aggregation != "average",
+            "init_images_dir": bool(self.init_images_dir),
+            "output_path": self.output_path is not None,
+        }
+        for name, is_given in others.items():
+            if is_given:
+                raise ValueError(
+                    f"{name} is for channels and their jpg/json tree, and latents are asked for: "
+                    "give their numbers after the name, and leave this out"
+                )
+        _ = self.latents_asked
+
+    @property
+    def latents_asked(self) -> tuple[str, tuple[int, ...]]:
+        """Name of the autoencoders, and numbers of latents, none for all."""
+        given: tuple[Any, ...] = self.latents  # from Python also numbers, and lists of them
+        name, *numbers = given
+        nested = [each if isinstance(each, list | tuple) else [each] for each in numbers]
+        several = [number for each in nested for number in each]
+        try:
+            return str(name), tuple(dict.fromkeys(map(int, several)))
+        except (TypeError, ValueError):
+            raise ValueError(
+                f"latents is {self.latents!r}; give the autoencoders' name and numbers of latents, "
+                "such as wide 3 7"
+            ) from None
 
     @property
     def neuron_positions(self) -> tuple[tuple[int, int], ...]:
