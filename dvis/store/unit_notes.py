@@ -16,7 +16,7 @@ import xarray as xr
 import zarr
 
 from dvis.disk import explain_full_disk, write_atomically
-from dvis.schema import CHANNEL, LAYER, UNIT_NOTE, SchemaError, did_you_mean, run_group
+from dvis.schema import CHANNEL, LAYER, UNIT, UNIT_NOTE, SchemaError, did_you_mean, run_group
 from dvis.store.contents import Contents, StoreLike, contents, open_group, read_contents, resolve
 from dvis.store.damage import NamedArray
 from dvis.store.guarded import GuardedStore
@@ -210,7 +210,9 @@ def notes_of(run_attrs: Mapping[str, Any]) -> list[Note]:
 
 
 def with_notes(dataset: xr.Dataset, run_attrs: Mapping[str, Any]) -> xr.Dataset:
-    """A Dataset of units with the coordinate `note` (layer, channel), where there are some."""
+    """A Dataset of channels with the coordinate `note` (layer, channel), where there are some."""
+    if dataset.attrs.get(UNIT, CHANNEL) != CHANNEL:  # a latent is not the channel of its number
+        return dataset
     if not {LAYER, CHANNEL} <= set(dataset.dims) or not (kept := notes_of(run_attrs)):
         return dataset
     rows, columns = (
@@ -293,7 +295,8 @@ def _units_of(store: StoreLike, found: Contents, run: str) -> dict[str, set[int]
     units: dict[str, set[int]] = {}
     for entry in found.entries:
         group = open_group(store, entry)
-        if entry.run != run or LAYER not in group or CHANNEL not in group:
+        is_of_channels = entry.attrs.get(UNIT, CHANNEL) == CHANNEL
+        if entry.run != run or LAYER not in group or CHANNEL not in group or not is_of_channels:
             continue
         layers, channels = (
             np.asarray(NamedArray(group[dim])[:]).tolist() for dim in (LAYER, CHANNEL)
