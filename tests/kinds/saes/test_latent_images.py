@@ -249,7 +249,7 @@ def test_command_makes_draws_and_shows_them(
     of_run = ["--model", MODEL, "--checkpoint-path", str(tmp_path / "run"), "--store", str(store)]
     made = ["--layers", LAYER, "--latents", "wide", "0", "3", "--n-reference", "4"]
     with pytest.raises(SystemExit) as end:
-        main(["visualize", *of_run, *made, "--max-iterations", "4"])
+        main(["visualize", *of_run, *made, "--workers", "0", "--max-iterations", "4"])
     assert end.value.code == 0
     assert f"{VARIANT}: 4 units measured" in capsys.readouterr().out
     for picture, of_unit in (
