@@ -83,7 +83,9 @@ def plant_evaluation(
             group = Group.open(path, words, RUN, evaluation_name(layer, name), settings)
             labels = {LATENT: range(n_latents), "score": ["max"], "rank": (), "token": ()}
             labels |= {"class": (), "shuffle": ()}
-            group.grow([parse_checkpoint(label) for label in found], labels)
+            names = [parse_checkpoint(label) for label in found]
+            group.grow(names, labels)
+            group.write_column("step", {name.label: name.step for name in names if name.step >= 0})
         for label, numbers in found.items():
             of_latents = {n: ((CHECKPOINT, LATENT), values[None]) for n, values in numbers.items()}
             coordinates = {CHECKPOINT: [label], LATENT: range(n_latents)}

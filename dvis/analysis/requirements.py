@@ -98,8 +98,9 @@ def require_same_units(dataset: xr.Dataset) -> None:
     ValueError
         With the reason, which the Dataset has in its attribute `unmatched`.
     """
-    if UNMATCHED in dataset.attrs and dataset.sizes.get(CHECKPOINT, 1) > 1:
-        raise ValueError(str(dataset.attrs[UNMATCHED]))
+    why = str(dataset.attrs.get(UNMATCHED, ""))
+    if why and dataset.sizes.get(CHECKPOINT, 1) > 1:
+        raise ValueError(why)
 
 
 def require_numbers(**given: Any) -> None:

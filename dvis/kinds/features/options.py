@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from dvis.kinds.features.latent_names import name_and_numbers
 from dvis.schema import did_you_mean
 from dvis.sweep.place import RunOptions, at_least
 
@@ -371,28 +372,17 @@ class VisualizeOptions(RunOptions):
             "init_images_dir": bool(self.init_images_dir),
             "output_path": self.output_path is not None,
         }
-        for name, is_given in others.items():
-            if is_given:
-                raise ValueError(
-                    f"{name} is for channels and their jpg/json tree, and latents are asked for: "
-                    "give their numbers after the name, and leave this out"
-                )
+        if given := [name for name, is_given in others.items() if is_given]:
+            raise ValueError(
+                f"{given[0]} is for channels and their jpg/json tree, and latents are asked for: "
+                "give their numbers after the name, and leave this out"
+            )
         _ = self.latents_asked
 
     @property
     def latents_asked(self) -> tuple[str, tuple[int, ...]]:
         """Name of the autoencoders, and numbers of latents, none for all."""
-        given: tuple[Any, ...] = self.latents  # from Python also numbers, and lists of them
-        name, *numbers = given
-        nested = [each if isinstance(each, list | tuple) else [each] for each in numbers]
-        several = [number for each in nested for number in each]
-        try:
-            return str(name), tuple(dict.fromkeys(map(int, several)))
-        except (TypeError, ValueError):
-            raise ValueError(
-                f"latents is {self.latents!r}; give the autoencoders' name and numbers of latents, "
-                "such as wide 3 7"
-            ) from None
+        return name_and_numbers(self.latents)
 
     @property
     def neuron_positions(self) -> tuple[tuple[int, int], ...]:

@@ -4,7 +4,7 @@ A model's name, its checkpoints and options in; `stores/{model}.zarr` grows. Wha
 skipped, so that a run that was stopped goes on, and more channels or checkpoints add to it.
 """
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, TypeVar
@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import nn
 
 from dvis.kinds.features.cross_check import CrossCheck
+from dvis.kinds.features.directed import WithReadOut, check_fit, directed
 from dvis.kinds.features.latents import asked_latents
 from dvis.kinds.features.measure import FeatureVisualisation
 from dvis.kinds.features.measure.neighbours import NeighbourCheck
@@ -36,7 +37,7 @@ from dvis.models.directions import Directions
 from dvis.models.hooks import LayerOutput, layer_columns
 from dvis.models.model_input import find_input
 from dvis.models.model_reference import model_name
-from dvis.schema import counted, did_you_mean
+from dvis.schema import counted
 from dvis.sweep.executors import ExecutorFactory, kept_open
 from dvis.sweep.place import Place
 from dvis.sweep.plan import Plan, Start
@@ -48,7 +49,6 @@ if TYPE_CHECKING:
 
 # Images that are made without being named or asked for: about an hour on one core of a CPU.
 _MAX_UNASKED = 2_000
-_SHOWN = 5
 _CPU_BATCH, _ACCELERATOR_BATCH = 4, 64
 
 
@@ -93,7 +93,7 @@ def visualize(
     run = run_of(options)
     directions = directions or asked_latents(options, run.fingerprints)
     if directions is not None:
-        options, run = _directed(options, run, directions)
+        options, run = directed(options, run, directions)
     model, first = run.first_model(options.model)
     facts, size = run.facts.get(first, {}), options.settings.feature_image_size
     taken = find_input(options, facts, options.model, model, size)
@@ -103,7 +103,7 @@ def visualize(
     measurement = _measurement(options, taken.transform, reference, directions)
     outputs = _outputs(measurement, model, str(options.model))
     if directions is not None:
-        _check_fit(directions, outputs)
+        check_fit(directions, outputs)
     tasks = measurement.tasks(outputs)
     _check_asked_for(options, run, tasks)
     start = _FromOptions(options, measurement)
@@ -121,7 +121,7 @@ def visualize(
         tasks=[*tasks, *(reference_tasks(tasks) if len(reference) else ())],
         start=start if start.is_given else None,
         is_chained=options.init_from == "previous",
-        travelling=None if directions is None else _WithReadOut(directions),
+        travelling=None if directions is None else WithReadOut(directions),
         recorder=recorder,
         model_input=taken,
         notes=(note,) if note else (),
@@ -269,53 +269,6 @@ def _check_asked_for(options: VisualizeOptions, run: RunFacts, tasks: list[Featu
         f"{counted(n_layers, 'layer')}: {n_in_all:,} images{at}. Name some with --layers, of "
         "those that `dvis layers` lists, or give --all"
     )
-
-
-def _directed(
-    options: VisualizeOptions, run: RunFacts, directions: Directions
-) -> tuple[VisualizeOptions, RunFacts]:
-    """Options with the layers that have directions, and the run's checkpoints with any."""
-    for layer in options.layers:
-        if layer not in directions.layers:
-            raise KeyError(did_you_mean("layer", layer, directions.layers, directions.variant))
-    layers = options.layers or directions.layers
-    notes = [*run.notes, *directions.notes]
-    for layer in layers:
-        lacking = [each.label for each in run.checkpoints if not directions.at(layer, each.label)]
-        if lacking:
-            notes.append(
-                f"{counted(len(lacking), 'checkpoint')} left out, without {directions.variant} of "
-                f"{layer}: {', '.join(lacking[:_SHOWN])}{', ...' if len(lacking) > _SHOWN else ''}"
-            )
-    kept = tuple(each for each in run.checkpoints if directions.has(each.label))
-    if not kept:
-        raise ValueError(
-            f"no checkpoint that is asked for has {directions.variant}: {notes[-1]}. Give "
-            "--checkpoint-path the run that they are of"
-        )
-    return replace(options, layers=layers), replace(run, checkpoints=kept, notes=notes)
-
-
-def _check_fit(directions: Directions, outputs: Mapping[str, LayerOutput]) -> None:
-    """Raise where directions have another number of channels than their layer gives."""
-    for (layer, _), read_out in directions.read_outs.items():
-        if layer in outputs and read_out.n_channels != outputs[layer].n_channels:
-            raise ValueError(
-                f"{directions.variant} of {layer} take {read_out.n_channels} channels, but the "
-                f"model's layer gives {outputs[layer].n_channels}; give the model that they are of"
-            )
-
-
-@dataclass(frozen=True)
-class _WithReadOut:
-    """Tasks as they travel to a checkpoint's model: with the rows of their own units there."""
-
-    directions: Directions
-
-    def __call__(self, label: str, task: FeatureTask) -> FeatureTask:
-        read_out = self.directions.at(task.layer, label)
-        assert read_out is not None, "what a checkpoint has no directions of is in no task"
-        return replace(task, read_out=read_out.of(task.needed))
 
 
 class _FromOptions:

@@ -11,9 +11,9 @@ import xarray as xr
 
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.read import SAE_READER, name_of
-from dvis.kinds.saes.words import KIND, is_evaluation
+from dvis.kinds.saes.words import KIND, is_evaluation, why_unmatched
 from dvis.models.directions import Directions, ReadOut
-from dvis.schema import CHECKPOINT, SOURCE, Status, counted
+from dvis.schema import CHECKPOINT, SOURCE, UNMATCHED, Status, counted
 from dvis.schema import UNIT as OF_UNIT
 from dvis.store.contents import Contents, Entry, StoreLike, open_group, read_contents, resolve
 
@@ -75,10 +75,11 @@ def latent_directions(
     store = resolve(path_or_url, None)
     found = read_contents(store, str(path_or_url))
     read_outs: dict[tuple[str, str], ReadOut] = {}
-    widths, others = {}, 0
+    widths, others, unmatched = {}, 0, ""
     for entry in _entries(found, name, layers, run):
         dataset, layer = SAE_READER.open_entry(store, found, entry), str(entry.attrs["layer"])
         widths[layer] = dataset.sizes[LATENT]
+        unmatched = unmatched or why_unmatched(entry.attrs, name)
         wanted = _checked(numbers, widths[layer], name, layer)
         made_of = _made_of(store, entry)
         for label in _complete(dataset):
@@ -98,7 +99,12 @@ def latent_directions(
         name=name,
         read_outs=read_outs,
         unit=LATENT,
-        attrs={OF_UNIT: LATENT, AUTOENCODER: name, "activation_is": _CODE},
+        attrs={
+            OF_UNIT: LATENT,
+            AUTOENCODER: name,
+            "activation_is": _CODE,
+            UNMATCHED: unmatched,
+        },
         widths=widths,
         notes=(said,) if others else (),
     )

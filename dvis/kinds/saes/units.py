@@ -6,11 +6,11 @@ Evaluated autoencoders in, one Dataset of their latents out. Nothing here writes
 from collections.abc import Sequence
 from typing import Any
 
-import numpy as np
 import xarray as xr
 
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.read import latents, saes
+from dvis.kinds.saes.words import why_unmatched
 from dvis.schema import (
     CHANNEL,
     CHECKPOINT,
@@ -29,11 +29,6 @@ _COMMENT = (
     "share of rows in which the latent fires. It has no scale, as codes have, whose size follows "
     "the gains of all layers below. It tells how often the latent fires, not on what: one that "
     "fires as often from the first checkpoint, on other images, is born there"
-)
-_TRAIN = (
-    "the autoencoders {} were trained anew at each checkpoint, so that a number is another latent "
-    "at each, and none has a development; train them with `dvis sae train --warm-start`, or look "
-    "at one checkpoint, such as ds.isel(checkpoint=[-1])"
 )
 
 
@@ -101,8 +96,7 @@ def latent_units(
         fill_value={"status": int(Status.ABSENT), "best_class": -1},
         combine_attrs="override",
     )
-    apart = [each.attrs[UNMATCHED] for each in opened if UNMATCHED in each.attrs]
-    found.attrs |= {UNMATCHED: apart[0]} if apart else {}
+    found.attrs[UNMATCHED] = next(filter(None, (each.attrs[UNMATCHED] for each in opened)), "")
     return found.transpose(*UNIT_DIMS, ...)
 
 
@@ -125,6 +119,5 @@ def _of_layer(
     units[CHANNEL].attrs = {"long_name": LATENT}
     told = {key: found.attrs[key] for key in ("model", "run", "split") if key in found.attrs}
     units.attrs = {**told, "name": called, OF_UNIT: LATENT, USUAL_VARIABLE: _USUAL}
-    if not np.all(trained.attrs.get("warm_start", False)):
-        units.attrs[UNMATCHED] = _TRAIN.format(called)
+    units.attrs[UNMATCHED] = why_unmatched(trained.attrs, called)
     return units

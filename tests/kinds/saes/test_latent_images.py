@@ -64,15 +64,14 @@ def test_latent_that_is_a_channel_has_that_channels_images_to_the_bit(
 ) -> None:
     # The last convolution computes one channel where that is all it needs, and rounds otherwise.
     monkeypatch.setattr(Prepared, "narrow", lambda _self, _trace: None)
-    several = replace(asked, restarts=2, number_of_images=2)
+    several = replace(asked, restarts=2)
     store = planted(several)
     assert visualize(several).n_measured == 4
     visualize(replace(several, latents=(), layers=(LAYER,), channels=(0, 3)))
-    for variant, of_channels in ((VARIANT, "average-0"), (f"{VARIANT}~1", "average-1")):
-        latents = dvis.open(store, variant=variant).sel(channel=[0, 3]).load()
-        channels = dvis.open(store, variant=of_channels).sel(channel=[0, 3]).load()
-        for name in (*ALIKE, "restart_sd"):
-            np.testing.assert_array_equal(latents[name], channels[name], err_msg=name)
+    latents = dvis.open(store, variant=VARIANT).sel(channel=[0, 3]).load()
+    channels = dvis.open(store, variant="average-0").sel(channel=[0, 3]).load()
+    for name in (*ALIKE, "restart_sd"):
+        np.testing.assert_array_equal(latents[name], channels[name], err_msg=name)
     assert latents.activation.notnull().all()
     assert latents.attrs["unit"] == "latent"
     assert latents.attrs["autoencoder"] == "wide"
@@ -107,20 +106,17 @@ def test_transformer_has_them_too_and_two_seeds_are_compared(tmp_path: Path) -> 
     layer, rows = "encoder.layers.encoder_layer_0", np.eye(14, 12)
     rows[12, :2] = 1  # more latents than channels, one of them a sum
     plant(store, layer, {"model": reading(rows)}, model="vit")
-    given: dict[str, Any] = {
-        "store": store,
-        "n_reference": 4,
-        "max_iterations": 5,
-        "input_size": 16,
-    }
+    given: dict[str, Any] = {"store": store, "n_reference": 4, "number_of_images": 2}
+    given |= {"max_iterations": 5, "input_size": 16}
     of_latents = {**given, "latents": ("wide", [2, 12, 13]), "number_of_seeds": 2}
     report = measure.features(net, layers=[layer], workers=0, **of_latents)
     assert (report.n_measured, report.n_failed) == (3, 0)
     measure.features(net, layers=[layer], channels=[2], workers=0, **given)
-    latents, channels = (dvis.open(store, variant=v).load() for v in (VARIANT, "average-0"))
-    pair = latents.sel(channel=2), channels.sel(channel=2)
-    np.testing.assert_array_equal(pair[0].image, pair[1].image)
-    assert pair[0].activation == pair[1].activation
+    for variant, of_channels in ((f"{VARIANT}~1", "average-1"), (VARIANT, "average-0")):
+        latents, channels = (dvis.open(store, variant=v).load() for v in (variant, of_channels))
+        pair = latents.sel(channel=2), channels.sel(channel=2)
+        np.testing.assert_array_equal(pair[0].image, pair[1].image)
+        assert pair[0].activation == pair[1].activation
     asked = latents.sel(channel=[2, 12, 13])
     # A row of zeros has no gradient: dead, and not an image of nothing.
     assert asked.status.values.ravel().tolist() == [1, 1, 4]
@@ -230,10 +226,16 @@ def test_what_travels_is_small_and_gives_the_same(
     monkeypatch.setattr(place, "in_this_process", lambda: nullcontext((Travelling(), 1)))
     assert visualize(other).n_measured == 4
     assert Travelling.sizes
-    assert max(Travelling.sizes) < rows.astype("f4").nbytes / 10
+    assert max(Travelling.sizes) < rows.astype("f4").nbytes / 4
     here, there = (dvis.open(path, variant=VARIANT).load() for path in (store, other.store))
     for name in ALIKE:
         np.testing.assert_array_equal(here[name], there[name], err_msg=name)
+
+
+def test_all_of_many_latents_are_made_when_asked_for(asked: VisualizeOptions) -> None:
+    planted(asked, np.ones((1001, 16)))
+    with pytest.raises(ValueError, match="no latents of wide are named, and all are 1,001 units"):
+        visualize(replace(asked, latents=("wide",)))
 
 
 def test_rows_of_another_model_are_refused(asked: VisualizeOptions) -> None:
@@ -245,7 +247,7 @@ def test_rows_of_another_model_are_refused(asked: VisualizeOptions) -> None:
 def test_command_makes_draws_and_shows_them(
     asked: VisualizeOptions, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    store = planted(asked)
+    store = planted(asked, warm_start=True)
     of_run = ["--model", MODEL, "--checkpoint-path", str(tmp_path / "run"), "--store", str(store)]
     made = ["--layers", LAYER, "--latents", "wide", "0", "3", "--n-reference", "4"]
     with pytest.raises(SystemExit) as end:
@@ -263,11 +265,31 @@ def test_command_makes_draws_and_shows_them(
             main(["plot", *of_picture, "--layer", LAYER, *of_unit])
         assert end.value.code == 0, capsys.readouterr().err
         assert out.stat().st_size > 1000
+    of_images = ["--feature-images", "last", "--variant", VARIANT, "--layers", LAYER]
+    with pytest.raises(SystemExit) as end:
+        main(["respond", *of_run, *of_images])
+    assert "images of latents, which are no channels" in capsys.readouterr().err
     with pytest.raises(SystemExit) as end:
         main(["export", str(store), str(tmp_path / "tree")])
     assert VARIANT in capsys.readouterr().out
     with pytest.raises(SystemExit) as end:
         main(["info", str(store)])
     assert VARIANT in capsys.readouterr().out
-    page = dvis.export_page(store, tmp_path / "page")
-    assert page is not None
+
+
+def test_images_of_latents_that_are_others_have_no_births(
+    asked: VisualizeOptions, tmp_path: Path
+) -> None:
+    store = planted(asked, warm_start=False)
+    visualize(replace(asked, cross_check=False))
+    ds = dvis.open(store, variant=VARIANT)
+    for analysis in ("births", "rank", "trajectory"):
+        with pytest.raises(ValueError, match="dvis sae train --warm-start"):
+            getattr(ds.dvis, analysis)()
+    assert ds.dvis.timeline(LAYER, 3) is not None
+    dvis.export_page(store, tmp_path / "page")
+    assert (tmp_path / "page" / "index.html").is_file()
+    planted(replace(asked, store=tmp_path / "warm.zarr"), warm_start=True)
+    visualize(replace(asked, store=tmp_path / "warm.zarr", cross_check=False))
+    matched = dvis.open(tmp_path / "warm.zarr", variant=VARIANT)
+    assert matched.dvis.births().state.sel(channel=3).item() in ("born", "never", "unstable")

@@ -69,8 +69,7 @@ def test_all_analyses_and_pictures_take_latents_as_units(store: Path, tmp_path: 
     for picture in ("trajectory", "heatmap", "trajectories_by_layer"):
         getattr(ds.dvis, picture)(path=tmp_path / f"{picture}.png")
         assert (tmp_path / f"{picture}.png").stat().st_size > 1000
-    order = ds.dvis.births().dvis
-    order.births_by_layer(path=tmp_path / "births.png")
+    ds.dvis.births_by_layer(path=tmp_path / "births.png")
 
 
 def test_layers_of_other_widths_stand_beside_each_other(store: Path) -> None:
