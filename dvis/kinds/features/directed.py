@@ -23,8 +23,9 @@ def directed(
     KeyError
         When a layer that is asked for has none.
     ValueError
-        When no checkpoint has any.
+        When no checkpoint has any, or options ask for what is for channels.
     """
+    options.check_directed()
     for layer in options.layers:
         if layer not in directions.layers:
             raise KeyError(did_you_mean("layer", layer, directions.layers, directions.variant))

@@ -362,9 +362,11 @@ class VisualizeOptions(RunOptions):
             )
         _ = self.neuron_positions
         if self.latents:
-            self._check_latents()
+            self.check_directed()
+            _ = self.latents_asked
 
-    def _check_latents(self) -> None:
+    def check_directed(self) -> None:
+        """Raise a ValueError where something is asked for that is for channels alone."""
         others = {
             "channels": bool(self.channels),
             "neurons": bool(self.neuron_positions),
@@ -374,10 +376,9 @@ class VisualizeOptions(RunOptions):
         }
         if given := [name for name, is_given in others.items() if is_given]:
             raise ValueError(
-                f"{given[0]} is for channels and their jpg/json tree, and latents are asked for: "
-                "give their numbers after the name, and leave this out"
+                f"{given[0]} is for channels and their jpg/json tree, and latents or other "
+                "directions are asked for; leave it out: latents have numbers after their name"
             )
-        _ = self.latents_asked
 
     @property
     def latents_asked(self) -> tuple[str, tuple[int, ...]]:

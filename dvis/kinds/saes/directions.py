@@ -11,7 +11,7 @@ import xarray as xr
 
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.read import SAE_READER, name_of
-from dvis.kinds.saes.words import KIND, is_evaluation, why_unmatched
+from dvis.kinds.saes.words import KIND, is_evaluation
 from dvis.models.directions import Directions, ReadOut
 from dvis.schema import CHECKPOINT, SOURCE, UNMATCHED, Status, counted
 from dvis.schema import UNIT as OF_UNIT
@@ -107,6 +107,25 @@ def latent_directions(
         },
         widths=widths,
         notes=(said,) if others else (),
+    )
+
+
+def why_unmatched(attrs: Mapping[str, Any], name: str) -> str:
+    """Why latents of a group of autoencoders have no development, or nothing.
+
+    Parameters
+    ----------
+    attrs : mapping
+        The group's attributes.
+    name : str
+        What the autoencoders are called.
+    """
+    if attrs.get("warm_start", False):
+        return ""
+    return (
+        f"the autoencoders {name} were trained anew at each checkpoint, so that a number is "
+        "another latent at each, and none has a development; train them with `dvis sae train "
+        "--warm-start`, or look at one checkpoint, such as ds.isel(checkpoint=[-1])"
     )
 
 

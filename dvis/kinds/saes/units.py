@@ -9,8 +9,8 @@ from typing import Any
 import xarray as xr
 
 from dvis.kinds.saes.dims import LATENT
+from dvis.kinds.saes.directions import why_unmatched
 from dvis.kinds.saes.read import latents, saes
-from dvis.kinds.saes.words import why_unmatched
 from dvis.schema import (
     CHANNEL,
     CHECKPOINT,

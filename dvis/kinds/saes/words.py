@@ -181,25 +181,6 @@ def evaluation_words(*, n_latents: int = 1, n_classes: int = 1, n_top: int = 1) 
     )
 
 
-def why_unmatched(attrs: Mapping[str, Any], name: str) -> str:
-    """Why latents of a group of autoencoders have no development, or nothing.
-
-    Parameters
-    ----------
-    attrs : mapping
-        The group's attributes.
-    name : str
-        What the autoencoders are called.
-    """
-    if attrs.get("warm_start", False):
-        return ""
-    return (
-        f"the autoencoders {name} were trained anew at each checkpoint, so that a number is "
-        "another latent at each, and none has a development; train them with `dvis sae train "
-        "--warm-start`, or look at one checkpoint, such as ds.isel(checkpoint=[-1])"
-    )
-
-
 def group_name(layer: str, name: str) -> str:
     """What the group of a layer's autoencoders of a name is called."""
     return f"{layer}/{name}"

@@ -169,6 +169,8 @@ def test_stored_images_verify_and_what_cannot_be_is_said(asked: VisualizeOptions
     row = ReadOut(numbers=(1,), rows=np.ones((1, 16), "f4"), offsets=np.zeros(1, "f4"))
     probe = Directions(name="probe", read_outs={(LAYER, ""): row})
     assert visualize(replace(asked, latents=()), directions=probe).n_measured == 2
+    with pytest.raises(ValueError, match="channels is for channels"):
+        visualize(replace(asked, latents=(), channels=(1,)), directions=probe)
     report = verify_store(store, MODEL, checkpoint_path=asked.checkpoint_path)
     assert (report.n_verified, report.n_unknown) == (4, 2)
     assert "units of directions-probe cannot be verified" in report.reasons[0]
@@ -234,7 +236,9 @@ def test_what_travels_is_small_and_gives_the_same(
 
 def test_all_of_many_latents_are_made_when_asked_for(asked: VisualizeOptions) -> None:
     planted(asked, np.ones((1001, 16)))
-    with pytest.raises(ValueError, match="no latents of wide are named, and all are 1,001 units"):
+    with pytest.raises(
+        ValueError, match="no latents of wide are named, and all are 1,001 in 1 layer: 2,002 images"
+    ):
         visualize(replace(asked, latents=("wide",)))
 
 
