@@ -15,6 +15,7 @@ from dvis.kinds.llc.read import llc, llc_names, llc_traces
 from dvis.kinds.responses.read import response_names, responses
 from dvis.kinds.saes.read import latents, saes
 from dvis.kinds.saes.search import search_latents
+from dvis.kinds.saes.units import latent_units
 from dvis.opening import open, tree
 from dvis.page.static import export_page
 from dvis.schema import SchemaError, Status
@@ -35,6 +36,7 @@ __all__ = [
     "export_page",
     "export_tree",
     "ingest_tree",
+    "latent_units",
     "latents",
     "llc",
     "llc_names",

@@ -19,6 +19,7 @@ from dvis.kinds.llc.options import EstimateOptions
 from dvis.kinds.llc.settings import ChainSettings
 from dvis.kinds.responses.options import RespondOptions
 from dvis.kinds.saes.store_options import EvaluateOptions, TrainOptions
+from dvis.models.directions import Directions
 from dvis.models.input_options import InputOptions
 from dvis.models.model_reference import GivenModel, Model
 from dvis.models.torch_guard import needing_torch
@@ -43,6 +44,7 @@ def features(
     checkpoints: Checkpoints | None = None,
     *,
     preset: str = "default",
+    directions: Directions | None = None,
     client: "Client | None" = None,
     progress: bool = False,
     **options: Any,
@@ -61,6 +63,10 @@ def features(
         name.
     preset : {"default", "original"}
         Where the options of the optimisation begin.
+    directions : Directions, optional
+        What of layers' outputs is maximised in place of channels, such as the rows of a probe (see
+        `dvis.models.directions.Directions`). Latents of autoencoders have the option `latents`,
+        their name and numbers: `latents=("wide", [3, 7])`.
     client : distributed.Client, optional
         Dask client on whose cluster to compute.
     progress : bool
@@ -88,7 +94,8 @@ def features(
     settings = feature_settings(preset, of_images)  # type: ignore[arg-type]  # which is checked there
     given = {**others, "settings": settings}
     with _asked(VisualizeOptions, model, checkpoints, given) as asked:
-        return visualize(VisualizeOptions(**asked), client=client, progress=progress)
+        of_run = VisualizeOptions(**asked)
+        return visualize(of_run, directions=directions, client=client, progress=progress)
 
 
 def responses(

@@ -22,6 +22,9 @@ Y, X, RGB = "y", "x", "rgb"
 UNIT_DIMS = (CHECKPOINT, LAYER, CHANNEL)
 UNIT = "unit"  # of what is measured or found of units, not of what is stored
 UNIT_NOTE = "note"  # coordinate of units: what somebody wrote about them
+# Attributes of a Dataset: the variable that trajectories are read off where none is named, and why
+# its units have none, being others at each checkpoint.
+USUAL_VARIABLE, UNMATCHED = "usual_variable", "unmatched"
 NOTES = "notes"  # attribute of a result: texts to be said once of a whole measurement
 
 DEFAULT_RUN = "checkpoints"

@@ -10,7 +10,12 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.measures import Measure, development
-from dvis.analysis.requirements import require_numbers, require_whole_numbers
+from dvis.analysis.requirements import (
+    require_dataset,
+    require_numbers,
+    require_same_units,
+    require_whole_numbers,
+)
 from dvis.analysis.trajectories import (
     labels_of,
     looked_up,
@@ -171,6 +176,8 @@ def births(
         least_stay=least_stay,
         max_losses=max_losses,
     )
+    require_dataset(dataset)
+    require_same_units(dataset)
     trajectories = development(dataset, variable=variable, measure=measure)
     birth, earlier, later, n_losses, first_level, final_level, state = xr.apply_ufunc(
         _births_of,

@@ -10,7 +10,12 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.penalties import FALSE_ALARMS, Shape, calibrated_penalty
-from dvis.analysis.requirements import require_numbers, require_whole_numbers
+from dvis.analysis.requirements import (
+    require_dataset,
+    require_numbers,
+    require_same_units,
+    require_whole_numbers,
+)
 from dvis.analysis.segments import Fit, LevelFit, LineFit, best_segments
 from dvis.analysis.trajectories import (
     counted,
@@ -136,6 +141,8 @@ def change_points(
     np.int32(3)
     """
     _check(shape, least_length, penalty, max_changes)
+    require_dataset(dataset)
+    require_same_units(dataset)
     trajectories = counted(dataset, variable)
     others = [str(dim) for dim in trajectories.dims if dim not in UNIT_DIMS]
     if others:

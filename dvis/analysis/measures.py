@@ -48,7 +48,8 @@ def development(
     measure : {"standardised", "correlation", "raw"}, optional
         In place of a variable: activations in standard deviations of reference images, the
         correlation of responses with the final ones, or activations or responses as they are. By
-        default the first of these that the Dataset allows.
+        default the first of these that the Dataset allows, or the variable that its attribute
+        `usual_variable` names.
 
     Returns
     -------
@@ -226,6 +227,8 @@ def _correlations(values: np.ndarray) -> np.ndarray:
 def _told(trajectories: xr.DataArray, measure: str) -> xr.DataArray:
     """Trajectories that say which measure they are, and what it cannot tell."""
     comment = str(trajectories.attrs.get("comment", ""))
+    if measure == RAW_MEASURE and trajectories.name not in RAW:
+        measure = GIVEN  # the Dataset's own, which has no scale
     if measure == RAW_MEASURE:
         comment = (
             f"raw {trajectories.name}s: each is a product of the gains of all layers below, so "

@@ -9,7 +9,9 @@ import xarray as xr
 from dvis.analysis.measures import Measure, development
 from dvis.analysis.requirements import (
     require_births,
+    require_dataset,
     require_numbers,
+    require_same_units,
     require_some,
     require_whole_numbers,
 )
@@ -21,7 +23,15 @@ from dvis.analysis.trajectories import (
     positions_beside,
     quantiles,
 )
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status, did_you_mean
+from dvis.schema import (
+    CHANNEL,
+    CHECKPOINT,
+    LAYER,
+    UNIT_DIMS,
+    USUAL_VARIABLE,
+    Status,
+    did_you_mean,
+)
 
 RANK, QUANTILE = "rank", "quantile"
 QUANTILES = (0.05, 0.25, 0.5, 0.75, 0.95)
@@ -134,6 +144,8 @@ def _score(dataset: xr.Dataset, by: str, measure: Measure | None) -> xr.DataArra
         raise KeyError(did_you_mean("score", by, _SCORES, "rank"))
     if by == "drift":
         return _mean_drift(dataset)
+    require_dataset(dataset)
+    require_same_units(dataset)
     trajectories = development(dataset, measure=measure)
     score: xr.DataArray = xr.apply_ufunc(
         _movement,
@@ -235,7 +247,8 @@ def summary(
     array([[0.5]])
     """
     require_numbers(dead_level=dead_level)
-    activation = counted(dataset, "activation")
+    require_dataset(dataset)
+    activation = counted(dataset, str(dataset.attrs.get(USUAL_VARIABLE, "activation")))
     missing = [dim for dim in UNIT_DIMS if dim not in activation.dims]
     if missing:
         raise ValueError(

@@ -6,7 +6,7 @@ from typing import Any
 
 import xarray as xr
 
-from dvis.schema import UNIT_DIMS, SchemaError
+from dvis.schema import CHECKPOINT, UNIT_DIMS, UNMATCHED, SchemaError
 
 _OPEN_ONE = "Open one with dvis.open"
 _FIND_BIRTHS = "Give what births gave, such as ds.dvis.births()"
@@ -88,6 +88,19 @@ def require_some(data: xr.Dataset | xr.DataArray, *dims: str) -> None:
             f"No {empty[0]} is left: the selection took all of them away. Select one or more, "
             f"such as ds.isel({empty[0]}=slice(3)), or leave the selection out"
         )
+
+
+def require_same_units(dataset: xr.Dataset) -> None:
+    """Raise where a unit's number is another unit at each of several checkpoints.
+
+    Raises
+    ------
+    ValueError
+        With the reason, which the Dataset has in its attribute `unmatched`.
+    """
+    why = str(dataset.attrs.get(UNMATCHED, ""))
+    if why and dataset.sizes.get(CHECKPOINT, 1) > 1:
+        raise ValueError(why)
 
 
 def require_numbers(**given: Any) -> None:

@@ -10,7 +10,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.requirements import require_dataset, require_some
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, USUAL_VARIABLE, Status, did_you_mean
 
 ORIGIN = ("model", "run", "variant")
 # Variables of units: in the Dataset of one unit, dimensions do not tell them from the model's.
@@ -75,7 +75,13 @@ def counted(dataset: xr.Dataset, variable: str | xr.DataArray | None = None) -> 
 
 
 def usual_variable(dataset: xr.Dataset) -> str:
-    """The variable that is meant where none is named: activations, or else responses."""
+    """The variable that is meant where none is named.
+
+    What the Dataset's attribute `usual_variable` says; activations, or else responses.
+    """
+    told = str(dataset.attrs.get(USUAL_VARIABLE, ""))
+    if told in dataset:
+        return told
     return next((name for name in RAW if name in dataset), RAW[0])
 
 

@@ -7,7 +7,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.measures import RAW_MEASURE, development, usual_measure
-from dvis.analysis.requirements import require, require_dataset
+from dvis.analysis.requirements import require, require_dataset, require_same_units
 from dvis.analysis.trajectories import is_of_model, of_complete_units, usual_variable
 from dvis.plots.canvas import Color
 from dvis.plots.selection import labels_of, listed, unit_name, units_of
@@ -114,6 +114,7 @@ def read_curves(
             names=chosen,
             **called,
         )
+    require_same_units(dataset)
     units = units_of(dataset, layers, listed(dataset, CHANNEL, channel))
     return Curves(
         values=_unit_values(of_complete_units(dataset, data), units),

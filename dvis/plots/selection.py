@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.trajectories import origin
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_NOTE, Status, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT, UNIT_NOTE, Status, did_you_mean
 
 _NOTE_LETTERS = 60  # of a note in a title
 
@@ -46,7 +46,7 @@ def units_of(
 
 def unit_name(dataset: xr.Dataset, layer: str, channel: int) -> str:
     """Layer and channel of a unit, and the note that is kept about it."""
-    name = f"{layer}, channel {channel}"
+    name = f"{layer}, {dataset.attrs.get(UNIT, CHANNEL)} {channel}"
     if UNIT_NOTE not in dataset.coords:
         return name
     notes = dataset.coords[UNIT_NOTE]

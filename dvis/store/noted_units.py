@@ -9,7 +9,7 @@ from typing import Final
 
 import numpy as np
 
-from dvis.schema import AUTOENCODER, CHANNEL, LATENT, LAYER, did_you_mean
+from dvis.schema import AUTOENCODER, CHANNEL, LATENT, LAYER, UNIT, did_you_mean
 from dvis.store.contents import Contents, Entry, StoreLike, open_group
 from dvis.store.damage import NamedArray
 
@@ -85,7 +85,8 @@ def _channels_of(store: StoreLike, found: Contents, run: str) -> _Units:
     units: _Units = {}
     for entry in _entries(found, run):
         group = open_group(store, entry)
-        if CHANNEL not in group or LATENT in group:
+        is_of_channels = entry.attrs.get(UNIT, CHANNEL) == CHANNEL
+        if CHANNEL not in group or LATENT in group or not is_of_channels:
             continue
         channels = np.asarray(NamedArray(group[CHANNEL])[:]).tolist()
         if LAYER in group:

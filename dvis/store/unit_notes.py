@@ -22,6 +22,7 @@ from dvis.schema import (
     CHANNEL,
     LATENT,
     LAYER,
+    UNIT,
     UNIT_NOTE,
     SchemaError,
     did_you_mean,
@@ -259,7 +260,9 @@ def notes_of(run_attrs: Mapping[str, Any]) -> list[Note]:
 
 
 def with_notes(dataset: xr.Dataset, run_attrs: Mapping[str, Any]) -> xr.Dataset:
-    """A Dataset of units with the coordinate `note` (layer, channel), where there are some."""
+    """A Dataset of channels with the coordinate `note` (layer, channel), where there are some."""
+    if dataset.attrs.get(UNIT, CHANNEL) != CHANNEL:  # a latent is not the channel of its number
+        return dataset
     if not {LAYER, CHANNEL} <= set(dataset.dims) or not (kept := notes_of(run_attrs)):
         return dataset
     rows, columns = (

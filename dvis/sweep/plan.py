@@ -107,6 +107,9 @@ class Plan:
         Where images begin; by default the measurement begins at random.
     is_chained : bool
         Whether a task needs the result of the same task at the checkpoint before.
+    travelling : callable, optional
+        A task as it travels to a worker, of a checkpoint's label and the task: with what of it is
+        that checkpoint's own. What is recorded is of the task without it.
     at_least : mapping of str to int
         Arrays of parts, and what a part has at least that is not measured again.
     noted : callable, optional
@@ -134,6 +137,7 @@ class Plan:
     columns: Mapping[str, Mapping[Any, Any]] = field(default_factory=dict)
     start: Start | None = None
     is_chained: bool = False
+    travelling: Callable[[str, Any], Any] | None = None
     at_least: Mapping[str, int] = field(default_factory=dict)
     noted: Callable[[Group], Mapping[str, Any]] | None = None
     before: Callable[[Group], None] | None = None

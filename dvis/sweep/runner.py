@@ -146,6 +146,7 @@ def carry_out(
                 device=place.device,
                 start=plan.start,
                 is_chained=plan.is_chained,
+                travelling=plan.travelling,
                 unit=f"{plan.unit}s",
                 progress=progress,
             )

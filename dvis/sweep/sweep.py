@@ -6,7 +6,7 @@ records what comes back. A sweep knows no measurement by name.
 
 import logging
 from collections import deque
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import FIRST_COMPLETED, Executor, Future, wait
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import dataclass, field, replace
@@ -58,6 +58,7 @@ def sweep(
     device: str = "cpu",
     start: Start | None = None,
     is_chained: bool = False,
+    travelling: Callable[[str, Any], Any] | None = None,
     unit: str = "units",
     progress: bool = False,
 ) -> SweepReport:
@@ -83,6 +84,8 @@ def sweep(
         Where images begin; by default the measurement begins at random.
     is_chained : bool
         Whether a task needs the result of the same task at the checkpoint before.
+    travelling : callable, optional
+        A task as it travels to a worker, of a checkpoint's label and the task.
     unit : str
         What the progress bar calls the parts of tasks.
     progress : bool
@@ -103,7 +106,7 @@ def sweep(
     report = SweepReport()
     n_units = sum(n_counted(job.task) for job in _jobs(checkpoints, tasks, recorder))
     queue = _Queue(_jobs(checkpoints, tasks, recorder), is_chained)
-    orders = _Orders(uuid4().hex, Work(measurement, model), device, start)
+    orders = _Orders(uuid4().hex, Work(measurement, model), device, start, travelling)
     try:
         with progress_bar(n_units, unit, model_name(model), shown=progress) as bar:
             while not queue.is_empty:
@@ -169,12 +172,14 @@ class _Orders:
     work: Work
     device: str
     start: Start | None
+    travelling: Callable[[str, Any], Any] | None
 
     def of(self, job: _Job) -> Order:
         """What travels to a worker for a job."""
         label = job.checkpoint.label
         given = None if self.start is None else self.start(job.before, label, job.task)
-        return Order(self.key, job.checkpoint, self.device, job.task, given)
+        task = job.task if self.travelling is None else self.travelling(label, job.task)
+        return Order(self.key, job.checkpoint, self.device, task, given)
 
 
 def _completed(

@@ -53,6 +53,7 @@ WITHIN: Mapping[str, tuple[str, ...]] = {
     "names": ("schema",),
     "disk": ("schema", "names"),
     "plots": ("analysis",),
+    "kinds.features": ("kinds.saes",),
     "kinds.responses": ("kinds.features",),
     "kinds.saes": ("kinds.activations",),
     "check": ("opening",),

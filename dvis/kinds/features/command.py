@@ -38,6 +38,7 @@ def visualize_command(arguments: Sequence[str]) -> Callable[..., int]:
         defaults[name] = None if defaults[name] is None else _paths(defaults[name])
     for name in ("layers", "channels"):
         defaults[name] = _several(defaults[name])
+    defaults["latents"] = tuple(map(str, _several(defaults["latents"])))
     for name in ("store", "output_path", "maco_images"):
         defaults[name] = defaults[name] and Path(str(defaults[name]))
     options_type = Annotated[VisualizeOptions, tyro.conf.arg(name="")]

@@ -83,6 +83,8 @@ class CrossCheck:
 
     def missing(self, label: str, task: FeatureTask) -> tuple[int, ...]:
         """Channels of a task whose neighbours were not tried."""
+        if not self._recorder.has_units(label, task):
+            return ()
         is_open = np.zeros(len(task.channels), bool)
         for variant, _ in self._recorder.groups_of(task):
             units = self._layers[variant, task.layer]

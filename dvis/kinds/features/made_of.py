@@ -31,3 +31,18 @@ def fingerprint_of(params: np.ndarray, parameters: Sequence[Mapping[str, Any]]) 
     """
     measured = [i for i, table in enumerate(parameters) if INPUT_MEAN in table]
     return np.where(np.isin(params, measured), WEIGHTS, FILES)
+
+
+def with_directions(weights: int, directions: np.ndarray) -> np.ndarray:
+    """Fingerprints of units that are directions of a layer, (unit,), uint64.
+
+    Parameters
+    ----------
+    weights : int
+        Fingerprint of the checkpoint's weights, 0 where it is not known.
+    directions : ndarray, (unit,), uint64
+        Those of the directions.
+    """
+    both = directions ^ np.uint64(weights)
+    found: np.ndarray = np.where(both == 0, np.uint64(1), both)
+    return found

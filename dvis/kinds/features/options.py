@@ -11,6 +11,7 @@ from typing import Annotated, Any, Literal
 
 import tyro
 
+from dvis.kinds.features.latent_names import name_and_numbers
 from dvis.schema import did_you_mean
 from dvis.sweep.place import RunOptions, at_least
 
@@ -269,6 +270,9 @@ class VisualizeOptions(RunOptions):
         Channels of each layer (default: all).
     neurons
         Rows and columns of neurons, "3,4;5,6": feature images of these in place of the channels'.
+    latents
+        Name of a layer's sparse autoencoders, and numbers of their latents (default: all): feature
+        images of these in place of the channels', of their codes before the threshold.
     aggregation
         What of a channel is maximised: its average, its sum, or a single neuron at its centre.
     number_of_images
@@ -311,6 +315,7 @@ class VisualizeOptions(RunOptions):
     all: bool = False
     channels: tuple[int, ...] = ()
     neurons: str | None = None
+    latents: tuple[str, ...] = ()
     aggregation: Literal["average", "sum", "single"] = "average"
     number_of_images: int = 1
     restarts: int = 1
@@ -356,6 +361,29 @@ class VisualizeOptions(RunOptions):
                 f"maco_images is for param maco; param is {self.settings.param}. Leave one out"
             )
         _ = self.neuron_positions
+        if self.latents:
+            self.check_directed()
+            _ = self.latents_asked
+
+    def check_directed(self) -> None:
+        """Raise a ValueError where something is asked for that is for channels alone."""
+        others = {
+            "channels": bool(self.channels),
+            "neurons": bool(self.neuron_positions),
+            f"aggregation {self.aggregation}": self.aggregation != "average",
+            "init_images_dir": bool(self.init_images_dir),
+            "output_path": self.output_path is not None,
+        }
+        if given := [name for name, is_given in others.items() if is_given]:
+            raise ValueError(
+                f"{given[0]} is for channels and their jpg/json tree, and latents or other "
+                "directions are asked for; leave it out: latents have numbers after their name"
+            )
+
+    @property
+    def latents_asked(self) -> tuple[str, tuple[int, ...]]:
+        """Name of the autoencoders, and numbers of latents, none for all."""
+        return name_and_numbers(self.latents)
 
     @property
     def neuron_positions(self) -> tuple[tuple[int, int], ...]:

@@ -12,6 +12,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from torch import nn
 
 from dvis.kinds.features.cross_check import CrossCheck
+from dvis.kinds.features.directed import WithReadOut, check_fit, directed
+from dvis.kinds.features.latents import asked_latents
 from dvis.kinds.features.measure import FeatureVisualisation
 from dvis.kinds.features.measure.neighbours import NeighbourCheck
 from dvis.kinds.features.measure.reference import ReferenceImages
@@ -31,6 +33,7 @@ from dvis.kinds.features.tasks import (
 from dvis.kinds.features.words import NEIGHBOUR_MAX, NEIGHBOURS, SEED_NULL, SEED_SIMILARITY, WORDS
 from dvis.models.data import InputTransform
 from dvis.models.devices import find_device
+from dvis.models.directions import Directions
 from dvis.models.hooks import LayerOutput, layer_columns
 from dvis.models.model_input import find_input
 from dvis.models.model_reference import model_name
@@ -50,7 +53,11 @@ _CPU_BATCH, _ACCELERATOR_BATCH = 4, 64
 
 
 def visualize(
-    options: VisualizeOptions, *, client: "Client | None" = None, progress: bool = False
+    options: VisualizeOptions,
+    *,
+    directions: Directions | None = None,
+    client: "Client | None" = None,
+    progress: bool = False,
 ) -> Report:
     """Make the feature images that a store lacks.
 
@@ -58,6 +65,9 @@ def visualize(
     ----------
     options : VisualizeOptions
         Model, checkpoints, units, and how images are made.
+    directions : Directions, optional
+        What of layers' outputs is maximised in place of channels: read-outs that a probe has, or
+        any other. Images of them are the variant `directions.variant`.
     client : distributed.Client, optional
         Dask client on whose cluster to compute.
     progress : bool
@@ -73,25 +83,31 @@ def visualize(
     FileNotFoundError, CheckpointError
         When there are no checkpoints, or none of them can be loaded into the model.
     KeyError, ValueError
-        When the model has no such layer, channel or neuron, an option is out of its range, or no
-        layers are named and all of them are many.
+        When the model has no such layer, channel or neuron, the store no such latent, directions
+        do not fit a layer, an option is out of its range, or no layers are named and all of them
+        are many.
     DiskFullError
         When there is no space left; what was made before is safe, and a second run goes on.
     """
     find_device(options.device)
     run = run_of(options)
+    directions = directions or asked_latents(options, run.fingerprints)
+    if directions is not None:
+        options, run = directed(options, run, directions)
     model, first = run.first_model(options.model)
     facts, size = run.facts.get(first, {}), options.settings.feature_image_size
     taken = find_input(options, facts, options.model, model, size)
     reference, note = find_reference(
         str(options.reference), options.n_reference, facts, taken.transform
     )
-    measurement = _measurement(options, taken.transform, reference)
+    measurement = _measurement(options, taken.transform, reference, directions)
     outputs = _outputs(measurement, model, str(options.model))
+    if directions is not None:
+        check_fit(directions, outputs)
     tasks = measurement.tasks(outputs)
     _check_asked_for(options, run, tasks)
     start = _FromOptions(options, measurement)
-    recorders = _Recorders(options, measurement, outputs)
+    recorders = _Recorders(options, measurement, outputs, directions)
 
     def recorder(plan: Plan, store: Path, run: RunFacts, place: Place) -> FeatureRecorder:
         start.recorder = recorders(plan, store, run, place, measurement.compared)
@@ -105,6 +121,7 @@ def visualize(
         tasks=[*tasks, *(reference_tasks(tasks) if len(reference) else ())],
         start=start if start.is_given else None,
         is_chained=options.init_from == "previous",
+        travelling=None if directions is None else WithReadOut(directions),
         recorder=recorder,
         model_input=taken,
         notes=(note,) if note else (),
@@ -130,12 +147,13 @@ class _Recorders:
     options: VisualizeOptions
     measurement: FeatureVisualisation
     outputs: dict[str, LayerOutput]
+    directions: Directions | None
 
     def __call__(
         self, plan: Plan, store: Path, run: RunFacts, place: Place, compared: Sequence[str]
     ) -> FeatureRecorder:
         """A recorder whose groups have certain arrays beside the usual."""
-        reference = self.measurement.reference
+        reference, directions = self.measurement.reference, self.directions
         made = FeatureRecorder(
             store,
             place.run,
@@ -144,11 +162,14 @@ class _Recorders:
             parameters={**self.measurement.parameters, **_origin(self.options)},
             reference=None if reference is None else reference.description,
             overwrite=place.overwrite,
-            noted=plan.made_with,
+            noted={**plan.made_with, **({} if directions is None else directions.attrs)},
             compared=compared,
+            directions=directions,
         )
         names = [checkpoint.name for checkpoint in run.checkpoints]
         columns = layer_columns(self.outputs)
+        if directions is not None:
+            columns["n_channels"] = {layer: directions.n_units(layer) for layer in self.outputs}
         tasks = self.measurement.tasks(self.outputs)
         return made.prepare(names, run.steps, columns, tasks, run.fingerprints)
 
@@ -232,10 +253,17 @@ def _check_asked_for(options: VisualizeOptions, run: RunFacts, tasks: list[Featu
     """Raise where no layers were named and that means more than anybody starts by mistake."""
     n_units = sum(len(task.channels) for task in tasks)
     n_in_all = n_units * len(run.checkpoints) * options.number_of_images
-    if options.layers or options.all or n_in_all <= _MAX_UNASKED:
+    is_asked = bool(options.latents_asked[1]) if options.latents else bool(options.layers)
+    if is_asked or options.all or n_in_all <= _MAX_UNASKED:
         return
     n_layers = len({task.layer for task in tasks})
     at = f" at {len(run.checkpoints)} checkpoints" if len(run.checkpoints) > 1 else ""
+    if options.latents:
+        raise ValueError(
+            f"no latents of {options.latents[0]} are named, and all are {n_units:,} in "
+            f"{counted(n_layers, 'layer')}: {n_in_all:,} images{at}. Name some after "
+            f"--latents {options.latents[0]}, or give --all"
+        )
     raise ValueError(
         f"no layers are named, and all convolutions of {options.model} are {n_units:,} units in "
         f"{counted(n_layers, 'layer')}: {n_in_all:,} images{at}. Name some with --layers, of "
@@ -301,7 +329,10 @@ def _origin(options: VisualizeOptions) -> dict[str, Any]:
 
 
 def _measurement(
-    options: VisualizeOptions, taken: InputTransform, reference: ReferenceImages
+    options: VisualizeOptions,
+    taken: InputTransform,
+    reference: ReferenceImages,
+    directions: Directions | None,
 ) -> FeatureVisualisation:
     """The measurement, for a model that takes images so."""
     magnitude = None
@@ -325,4 +356,6 @@ def _measurement(
         magnitude=magnitude,
         precision=options.precision,
         reference=reference,
+        directed={} if directions is None else directions.numbers,
+        variant="" if directions is None else directions.variant,
     )

@@ -13,10 +13,18 @@ import xarray as xr
 from dvis.kinds.features import reference_sets
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.levels import model_input
-from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
+from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of, with_directions
 from dvis.kinds.features.run_notes import finish_import
 from dvis.kinds.features.tasks import FeatureTask, ReferenceTask
-from dvis.kinds.features.words import FINGERPRINT, FORM, IMAGE_NUMBER, REFERENCE, size_label
+from dvis.kinds.features.words import (
+    FINGERPRINT,
+    FORM,
+    IMAGE_NUMBER,
+    REFERENCE,
+    Variant,
+    size_label,
+)
+from dvis.models.directions import Directions
 from dvis.names import CheckpointName
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, Status
 from dvis.store.writer import restructuring
@@ -24,6 +32,7 @@ from dvis.sweep.record import OTHER_WEIGHTS, said_of
 
 _MISSING, _DONE, _OTHER_OPTIONS, _OTHER_WEIGHTS = range(4)
 _WHY = {_OTHER_OPTIONS: "of other options", _OTHER_WEIGHTS: OTHER_WEIGHTS}
+_OTHER_DIRECTIONS = "of other weights, or of others of {}, under the same label"
 _OTHER_REFERENCE = "held against other reference images"
 _DEAD = "dead: from no start did a gradient reach the image"
 
@@ -41,8 +50,9 @@ class FeatureRecorder:
         parameters: Mapping[str, Any],
         reference: Mapping[str, Any] | None = None,
         overwrite: bool = False,
-        noted: Mapping[str, str] | None = None,
+        noted: Mapping[str, Any] | None = None,
         compared: Sequence[str] = (),
+        directions: Directions | None = None,
     ) -> None:
         self.store, self.run = store, run
         self.image_size, self.number_of_images = image_size, number_of_images
@@ -50,6 +60,9 @@ class FeatureRecorder:
         self.reference = reference  # the description of the reference images
         self.noted = dict(noted or {})
         self.compared = list(compared)
+        self.directions = directions
+        self._hashes: dict[tuple[str, str], np.ndarray] = {}
+        self._labels: list[str] = []
         self.kept: dict[str, int] = {}
         self._groups: dict[str, FeatureGroup] = {}
         self._params: dict[str, int] = {}
@@ -82,10 +95,11 @@ class FeatureRecorder:
             What tells the weights of checkpoints apart, of those that have a file.
         """
         self._fingerprints = dict(fingerprints)
+        self._labels = [name.label for name in checkpoints]
         with restructuring(self.store):
             for objective in dict.fromkeys(task.objective for task in tasks):
                 for number in range(self.number_of_images):
-                    variant = f"{objective}-{number}"
+                    variant = Variant(objective, number).base
                     group = self._open_group(variant)
                     group.add_arrays(self.compared)
                     group.array("status").attrs.update(group.words.arrays["status"].attrs)
@@ -99,11 +113,13 @@ class FeatureRecorder:
                     for layer in columns["n_channels"]:
                         self._state[variant, layer] = self._read_state(variant, group, layer)
                         self._sets[variant, layer] = reference_sets.read_sets(group, layer)
-        self.kept = self._count_kept([name.label for name in checkpoints], tasks)
+        self.kept = self._count_kept(self._labels, tasks)
         return self
 
     def missing(self, label: str, task: FeatureTask) -> tuple[int, ...]:
         """Channels of a task that a checkpoint does not have, or not all of their images."""
+        if not self.has_units(label, task):
+            return ()
         if isinstance(task, ReferenceTask):
             return self._without_reference(label, task)
         channels = np.array(task.channels)
@@ -112,6 +128,10 @@ class FeatureRecorder:
             state = self._state[variant, task.layer][group.rows[CHECKPOINT][label], channels]
             is_there &= state == _DONE if self.overwrite else state != _MISSING
         return tuple(channels[~is_there].tolist())
+
+    def has_units(self, label: str, task: FeatureTask) -> bool:
+        """Whether there is at a checkpoint what a task's units are: not all have latents."""
+        return self.directions is None or self.directions.at(task.layer, label) is not None
 
     def start_from(self, label: str, task: FeatureTask) -> np.ndarray | None:
         """Model inputs of a task's images at a checkpoint, NaN where there is none.
@@ -160,14 +180,14 @@ class FeatureRecorder:
         """
         n_units = units.sizes[CHANNEL]
         is_dead = units["is_dead"].values
-        made_of = self._fingerprints.get(units[CHECKPOINT].item(), 0)
+        place = units[CHECKPOINT].item(), units[LAYER].item(), units[CHANNEL].values
         units = units.drop_vars("is_dead").assign(
             {
                 "note": (CHANNEL, np.where(is_dead, _DEAD, "").astype(object)),
                 "status": (CHANNEL, np.where(is_dead, Status.DEAD, Status.COMPLETE)),
                 "params": (CHANNEL, np.full(n_units, params)),
                 FORM: (CHANNEL, np.zeros(n_units, np.uint8)),
-                FINGERPRINT: (CHANNEL, np.full(n_units, made_of, np.uint64)),
+                FINGERPRINT: (CHANNEL, self._made_of(*place)),
             }
         )
         group.commit(units)
@@ -190,7 +210,7 @@ class FeatureRecorder:
     def groups_of(self, task: FeatureTask) -> Iterator[tuple[str, FeatureGroup]]:
         """Names and groups of a task's variants, by image number."""
         for number in range(self.number_of_images):
-            variant = f"{task.objective}-{number}"
+            variant = Variant(task.objective, number).base
             yield variant, self._groups[variant]
 
     def _own_params(self, variant: str, group: FeatureGroup) -> list[int]:
@@ -219,12 +239,13 @@ class FeatureRecorder:
 
     def _count_kept(self, labels: Sequence[str], tasks: Sequence[FeatureTask]) -> dict[str, int]:
         """Complete units of some tasks that were made otherwise than this sweep would."""
-        n_units = dict.fromkeys(_WHY.values(), 0)
+        reasons = self._why()
+        n_units = dict.fromkeys(reasons.values(), 0)
         for task in () if self.overwrite else tasks:
             for variant, group in self.groups_of(task):
                 rows = [group.rows[CHECKPOINT][label] for label in labels]
                 state = self._state[variant, task.layer][np.ix_(rows, task.channels)]
-                for why, text in _WHY.items():
+                for why, text in reasons.items():
                     n_units[text] += int((state == why).sum())
                 sets = self._sets[variant, task.layer][np.ix_(rows, task.channels)]
                 is_other = (sets >= 0) & (sets != self._set.get(variant, -1)) & (state == _DONE)
@@ -232,6 +253,26 @@ class FeatureRecorder:
                     n_before = n_units.get(_OTHER_REFERENCE, 0)
                     n_units[_OTHER_REFERENCE] = n_before + int(is_other.sum())
         return n_units
+
+    def _why(self) -> dict[int, str]:
+        """Why units are others than this sweep would make, in words."""
+        if self.directions is None:
+            return _WHY
+        return {**_WHY, _OTHER_WEIGHTS: _OTHER_DIRECTIONS.format(self.directions.variant)}
+
+    def _made_of(self, label: str, layer: str, channels: Sequence[int] | np.ndarray) -> np.ndarray:
+        """What tells apart what units are made of, (channel,), uint64, 0 where it is not known."""
+        weights = self._fingerprints.get(label, 0)
+        if self.directions is None:
+            return np.full(len(channels), weights, np.uint64)
+        hashes = np.zeros(self.directions.n_units(layer), np.uint64)
+        read_out = self.directions.at(layer, label)
+        if read_out is not None:
+            if (layer, label) not in self._hashes:
+                self._hashes[layer, label] = with_directions(weights, read_out.fingerprints)
+            hashes[list(read_out.numbers)] = self._hashes[layer, label]
+        found: np.ndarray = np.append(hashes, np.uint64(0))[np.minimum(channels, len(hashes))]
+        return found
 
     def _open_group(self, variant: str) -> FeatureGroup:
         """The variant's group of this image size; of another name where that has another size."""
@@ -258,9 +299,9 @@ class FeatureRecorder:
             group.read(name, slice(None), group.layers[layer])
             for name in ("status", "params", FINGERPRINT)
         )
-        weights = np.zeros((len(status), 1), np.uint64)
-        for label, fingerprint in self._fingerprints.items():
-            weights[group.rows[CHECKPOINT][label]] = fingerprint
+        weights, channels = np.zeros(status.shape, np.uint64), np.arange(status.shape[1])
+        for label in self._labels:
+            weights[group.rows[CHECKPOINT][label]] = self._made_of(label, layer, channels)
         is_measured = fingerprint_of(params, group.parameters) == WEIGHTS
         is_of_others = is_measured & (weights != 0) & (made_of != 0) & (made_of != weights)
         state = np.full(status.shape, _DONE, np.uint8)

@@ -28,6 +28,8 @@ class SeedNull:
 
     def missing(self, label: str, task: PairTask) -> tuple[int, ...]:
         """Channels of a task that lack what their agreement is held against."""
+        if not self._recorder.has_units(label, task):
+            return ()
         channels, partners = np.array(task.channels), np.array(task.partners)
         has_images, lacks = np.array(channels != partners), np.zeros(len(channels), bool)
         for variant, group in self._recorder.groups_of(task):

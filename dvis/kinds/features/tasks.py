@@ -1,23 +1,31 @@
 """How the work on one model divides: channels of a layer, and what is done with them.
 
+Where directions are maximised, such as latents, these are what a task calls its channels.
+
 Free of torch, for what records results knows the tasks too.
 """
 
-from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from typing import Any, ClassVar, Self
 
-from dvis.kinds.features.words import REFERENCE
+from dvis.kinds.features.words import BLOCK_CHANNELS, REFERENCE
+from dvis.models.directions import ReadOut
 from dvis.schema import CHANNEL, LAYER
 
 
 @dataclass(frozen=True)
 class FeatureTask:
-    """Channels of a layer, and what of them is maximised: `average`, `center`, `neuron_3_4`."""
+    """Channels of a layer, and what of them is maximised: `average`, `center`, `neuron_3_4`.
+
+    `read_out` is what its units are at the checkpoint that it travels to, where they are no
+    channels.
+    """
 
     layer: str
     objective: str
     channels: tuple[int, ...]
+    read_out: ReadOut | None = field(default=None, kw_only=True, compare=False, repr=False)
 
     mark: ClassVar[str] = "status"
 
@@ -34,6 +42,11 @@ class FeatureTask:
     def with_parts(self, parts: tuple[int, ...], /) -> Self:
         """The same layer and objective, and other channels."""
         return replace(self, channels=parts)
+
+    @property
+    def needed(self) -> tuple[int, ...]:
+        """Channels that its measurement takes, once each."""
+        return self.channels
 
     def __str__(self) -> str:
         first, last = self.channels[0], self.channels[-1]
@@ -62,6 +75,40 @@ class PairTask(FeatureTask):
         """The channel that each is paired with, itself where there is no other."""
         places = [self.others.index(channel) for channel in self.channels]
         return tuple(self.others[(place + 1) % len(self.others)] for place in places)
+
+    @property
+    def needed(self) -> tuple[int, ...]:
+        """Its channels, and those that they are paired with."""
+        return tuple(dict.fromkeys((*self.channels, *self.partners)))
+
+
+def block_tasks(
+    channels: Mapping[str, Sequence[int]], objectives: Sequence[str], most: int
+) -> list[FeatureTask]:
+    """Tasks of at most so many channels each, all of them of one file of images.
+
+    Parameters
+    ----------
+    channels : mapping of str to sequence of int
+        Channels by layer, in order.
+    objectives : sequence of str
+        What of them is maximised.
+    most : int
+        Channels of a task.
+    """
+    size = max(1, min(BLOCK_CHANNELS, most))
+    size = next(n for n in range(size, 0, -1) if BLOCK_CHANNELS % n == 0)
+    tasks = []
+    for layer, wanted in channels.items():
+        blocks: dict[int, list[int]] = {}
+        for index in wanted:
+            blocks.setdefault(index // size, []).append(index)
+        tasks += [
+            FeatureTask(layer, objective, tuple(block))
+            for objective in objectives
+            for block in blocks.values()
+        ]
+    return tasks
 
 
 def reference_tasks(tasks: Sequence[FeatureTask]) -> list[ReferenceTask]:

@@ -3,7 +3,7 @@
 A store and the checkpoints of its units in, one line for each unit that differs out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
@@ -14,11 +14,13 @@ import xarray as xr
 import zarr
 from torch import nn
 
+from dvis.kinds.features.latents import stored_latents
 from dvis.kinds.features.levels import coloured_input
-from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
-from dvis.kinds.features.measure.objectives import objective_of
+from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of, with_directions
+from dvis.kinds.features.measure.objectives import objectives_of
 from dvis.kinds.features.measure.stored import activations
 from dvis.kinds.features.read import FEATURE_READER, parameters_of
+from dvis.kinds.features.tasks import FeatureTask
 from dvis.kinds.features.words import FINGERPRINT, KIND, Variant
 from dvis.models.architectures import load_model
 from dvis.models.building import torchvision_names
@@ -29,6 +31,7 @@ from dvis.models.checkpoints import (
     fingerprint,
 )
 from dvis.models.devices import find_device
+from dvis.models.directions import Directions
 from dvis.models.hooks import trace_layers
 from dvis.models.model_reference import Model
 from dvis.progress import progress_bar
@@ -108,6 +111,7 @@ def verify_store(
     datasets = {
         variant: FEATURE_READER.open(store, run, variant) for variant in found.names(KIND, run)
     }
+    directions = _directions(store, run, datasets, report)
     n_units = sum(int((d.status == Status.COMPLETE).sum()) for d in datasets.values())
     labels = {str(label): None for d in datasets.values() for label in d[CHECKPOINT].values}
     if absent := [label for label in labels if label not in files]:
@@ -124,16 +128,38 @@ def verify_store(
                 if label in dataset[CHECKPOINT].values:
                     at = dataset.sel({CHECKPOINT: label})
                     if network is not None:  # whose file tells which weights are meant
-                        n_other = _n_of_other_weights(store, run, variant, at, file)
+                        along = directions.get(variant)
+                        n_other = _n_of_other_weights(store, run, variant, at, file, along)
                         report.n_of_other_weights += n_other
-                    for n in _verify(network, at, variant, tolerance, report):
+                    for n in _verify(
+                        network, at, variant, tolerance, report, directions.get(variant)
+                    ):
                         bar.update(n)
     if report.n_of_other_weights:
         report.reasons.append(
             f"{report.n_of_other_weights} units were made of other weights than the checkpoints "
-            "of the same names in --checkpoint-path; give the run's own"
+            "of the same names in --checkpoint-path, or of another autoencoder than the store "
+            "has now; give the run's own, or `dvis visualize --overwrite` makes them again"
+            if directions
+            else f"{report.n_of_other_weights} units were made of other weights than the "
+            "checkpoints of the same names in --checkpoint-path; give the run's own"
         )
     return report
+
+
+def _directions(
+    store: str | Path, run: str, datasets: Mapping[str, xr.Dataset], report: VerifyReport
+) -> dict[str, Directions]:
+    """What units are that are no channels, by variant; where that is not known, the reason."""
+    found = {}
+    for variant, dataset in datasets.items():
+        if not Variant.parse(variant).is_directed:
+            continue
+        try:
+            found[variant] = stored_latents(store, run, dataset)
+        except (KeyError, ValueError) as err:
+            report.reasons.append(f"units of {variant} cannot be verified: {err.args[0]}")
+    return found
 
 
 def _torchvision_model(found: Contents, store: str) -> str:
@@ -150,7 +176,12 @@ def _torchvision_model(found: Contents, store: str) -> str:
 
 
 def _n_of_other_weights(
-    store: str | Path, run: str, variant: str, at: xr.Dataset, file: CheckpointFile | None
+    store: str | Path,
+    run: str,
+    variant: str,
+    at: xr.Dataset,
+    file: CheckpointFile | None,
+    along: Directions | None,
 ) -> int:
     """Units of a checkpoint that a sweep made of another file than this one."""
     if file is None or file.path is None:
@@ -164,7 +195,14 @@ def _n_of_other_weights(
     here = made_of[[layers.index(layer) for layer in at[LAYER].values.tolist()]]
     units = at[["status", "params"]].transpose(LAYER, CHANNEL)
     is_measured = fingerprint_of(units.params.values, parameters_of(at)) == WEIGHTS
-    is_other = is_measured & (here != 0) & (here != fingerprint(file.path, file.weights_key))
+    label, weights = at[CHECKPOINT].item(), fingerprint(file.path, file.weights_key)
+    expected = np.full(here.shape, weights, np.uint64)
+    for place, layer in enumerate(at[LAYER].values.tolist()):
+        read_out = None if along is None else along.at(layer, label)
+        if read_out is not None:
+            hashes = with_directions(weights, read_out.fingerprints)
+            expected[place, list(read_out.numbers)] = hashes
+    is_other = is_measured & (here != 0) & (here != expected)
     return int(((units.status.values == Status.COMPLETE) & is_other).sum())
 
 
@@ -186,32 +224,39 @@ def _verify(
     variant: str,
     tolerance: float,
     report: VerifyReport,
+    along: Directions | None,
 ) -> Iterator[int]:
     """Verify one checkpoint's units of a variant, a batch at a time; yield how many were seen."""
     for layer in dataset[LAYER].values.tolist():
         of_layer = dataset.sel({LAYER: layer})
         channels = np.flatnonzero(of_layer.status.values == Status.COMPLETE)
+        read_out = None if along is None else along.at(layer, dataset[CHECKPOINT].item())
+        is_told = read_out is not None or not Variant.parse(variant).is_directed
         for first in range(0, len(channels), _BATCH):
             units = of_layer.isel({CHANNEL: channels[first : first + _BATCH]}).load()
             is_known = units.value_min.notnull() & units.activation.notnull() & (units.params >= 0)
             known = units.isel({CHANNEL: np.flatnonzero(is_known.values)})
-            if model is None or not known.sizes[CHANNEL]:
+            if model is None or not known.sizes[CHANNEL] or not is_told:
                 report.n_unknown += units.sizes[CHANNEL]
             else:
                 report.n_unknown += units.sizes[CHANNEL] - known.sizes[CHANNEL]
-                _compare(model, known, layer, variant, tolerance, report)
+                numbers = tuple(known[CHANNEL].values.tolist())
+                task = FeatureTask(
+                    layer, Variant.parse(variant).objective, numbers, read_out=read_out
+                )
+                _compare(model, known, task, variant, tolerance, report)
             yield units.sizes[CHANNEL]
 
 
 def _compare(
     model: nn.Module,
     units: xr.Dataset,
-    layer: str,
+    task: FeatureTask,
     variant: str,
     tolerance: float,
     report: VerifyReport,
 ) -> None:
-    like = next(model.parameters())
+    layer, like = task.layer, next(model.parameters())
     table = parameters_of(units)
     tables = [table[i] for i in units.params.values.tolist()]
     of_units = (units[name].values for name in ("image", "value_min", "value_max"))
@@ -224,11 +269,7 @@ def _compare(
     if layer not in outputs:
         report.faults.append(f"the model has no layer {layer!r}, of which there are images")
         return
-    name = Variant.parse(variant).objective
-    objectives = [
-        objective_of(layer, index, name, outputs[layer]) for index in units.channel.values.tolist()
-    ]
-    reached = activations(model, outputs, objectives, images)
+    reached = activations(model, outputs, objectives_of(task, outputs[layer]), images)
     expected = units.activation.values
     is_near = np.abs(reached - expected) <= tolerance * np.abs(expected) + 1e-6
     for i in np.flatnonzero(~is_near).tolist():

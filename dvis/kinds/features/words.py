@@ -146,10 +146,10 @@ AVERAGE, SUM, CENTER = "average", "sum", "center"  # objectives, beside single n
 SINGLE = "single"  # the word of info.json and options for one neuron
 _NEURON = re.compile(r"neuron_(?P<row>\d+)_(?P<column>\d+)")
 OBJECTIVE = rf"{AVERAGE}|{SUM}|{CENTER}|{_NEURON.pattern}"
-_VARIANT = re.compile(
-    rf"(?P<objective>{OBJECTIVE})-(?P<image>\d+)"
-    r"(?:@(?P<size>\d+px|\d+x\d+px))?"
-)
+_SIZE = r"(?:@(?P<size>\d+px|\d+x\d+px))?"
+_VARIANT = re.compile(rf"(?P<objective>{OBJECTIVE})-(?P<image>\d+){_SIZE}")
+# Of directions, by what they are called together: `latents-wide`, `latents-wide~1`.
+_DIRECTED = re.compile(rf"(?P<objective>(?:latents|directions)-[^~@/]+)(?:~(?P<image>\d+))?{_SIZE}")
 
 
 @dataclass(frozen=True)
@@ -162,25 +162,32 @@ class Variant:
 
     @classmethod
     def parse(cls, name: str) -> "Variant":
-        """Variant with the name `average-0`, `neuron_3_4-1`, `sum-0@112px`, ...
+        """Variant with the name `average-0`, `neuron_3_4-1`, `sum-0@112px`, `latents-wide`, ...
 
         Raises
         ------
         ValueError
             When the name is none of a variant.
         """
-        match = _VARIANT.fullmatch(name)
+        match = _VARIANT.fullmatch(name) or _DIRECTED.fullmatch(name)
         if match is None:
             raise ValueError(
                 f"{name!r} is no variant; variants look like 'average-0', 'neuron_3_4-1', "
-                "'sum-0@112px'"
+                "'sum-0@112px', 'latents-NAME'"
             )
-        return cls(match["objective"], int(match["image"]), match["size"] or "")
+        return cls(match["objective"], int(match["image"] or 0), match["size"] or "")
 
     @property
     def base(self) -> str:
         """Name without the size."""
+        if self.is_directed:
+            return f"{self.objective}~{self.image}" if self.image else self.objective
         return f"{self.objective}-{self.image}"
+
+    @property
+    def is_directed(self) -> bool:
+        """Whether its units are directions of a layer's output, such as latents, not channels."""
+        return _DIRECTED.fullmatch(self.objective) is not None
 
     @property
     def neuron(self) -> list[int] | None:

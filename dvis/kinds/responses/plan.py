@@ -226,10 +226,15 @@ def _of_features(options: RespondOptions) -> Plan:
     store = options.store_of(model_name(options.model))
     run, asked = _run_and_checkpoint(options, store)
     dataset = FEATURE_READER.open(store, run, options.variant)
+    variant = str(dataset.attrs["variant"])
+    if Variant.parse(variant).is_directed:
+        raise ValueError(
+            f"{variant} are images of {dataset.attrs.get('unit', 'direction')}s, which are no "
+            "channels with responses; give --variant average-0, or another of channels"
+        )
     labels = _image_checkpoints(dataset, asked)
     is_one = asked != ALL
     units, n_unknown = choose_units(dataset, labels, options.layers, options.channels)
-    variant = str(dataset.attrs["variant"])
     measurement = FeatureImageResponses(
         aggregation=options.aggregation or Variant.parse(variant).objective,
         batch_size=_batch_size(options),

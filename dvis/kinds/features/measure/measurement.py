@@ -1,7 +1,7 @@
 """Feature visualisation as a measurement: one model in, feature images of its units out."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal
 
 import numpy as np
@@ -15,7 +15,7 @@ from dvis.kinds.features.measure.engine import Normalisation, Optimised, maximis
 from dvis.kinds.features.measure.held_out import held_out_means
 from dvis.kinds.features.measure.labelled import labelled
 from dvis.kinds.features.measure.linearity import is_linear, said_of_linear
-from dvis.kinds.features.measure.objectives import Objective, map_size, objective_of
+from dvis.kinds.features.measure.objectives import Objective, map_size, objectives_of
 from dvis.kinds.features.measure.parametrisations import (
     ImageSpace,
     Parametrisation,
@@ -41,9 +41,8 @@ from dvis.kinds.features.measure.stored import (
     values_of,
 )
 from dvis.kinds.features.options import FeatureSettings, Precision
-from dvis.kinds.features.tasks import FeatureTask, ReferenceTask
+from dvis.kinds.features.tasks import FeatureTask, ReferenceTask, block_tasks
 from dvis.kinds.features.words import (
-    BLOCK_CHANNELS,
     CENTER,
     HELD_OUT_MEAN,
     SINGLE,
@@ -90,6 +89,10 @@ class FeatureVisualisation:
         Numbers of the forward and backward pass.
     reference : ReferenceImages, optional
         Images that every unit's answer is measured to as well.
+    directed : mapping of str to tuple of int
+        Where directions of layers are maximised, not channels: their numbers by layer.
+    variant : str
+        What images of these are called.
     """
 
     settings: FeatureSettings
@@ -107,10 +110,14 @@ class FeatureVisualisation:
     magnitude: np.ndarray | None = None
     precision: Precision = "float32"
     reference: ReferenceImages | None = None
+    directed: Mapping[str, tuple[int, ...]] = field(default_factory=dict)
+    variant: str = ""
 
     @property
     def objectives(self) -> list[str]:
         """Names of what is maximised, as variants bear them."""
+        if self.variant:
+            return [self.variant]
         if self.neurons:
             return [neuron_objective(row, column) for row, column in self.neurons]
         return [CENTER if self.aggregation == SINGLE else self.aggregation]
@@ -162,20 +169,12 @@ class FeatureVisualisation:
 
     def tasks(self, outputs: Mapping[str, LayerOutput]) -> list[FeatureTask]:
         """How the work on one model divides: blocks of channels of one layer."""
-        size = max(1, min(BLOCK_CHANNELS, self.batch_size // self.number_of_images))
-        size = next(n for n in range(size, 0, -1) if BLOCK_CHANNELS % n == 0)
-        tasks = []
-        for layer, output in outputs.items():
-            wanted = sorted(set(self.channels)) or range(output.n_channels)
-            blocks: dict[int, list[int]] = {}
-            for index in wanted:
-                blocks.setdefault(index // size, []).append(index)
-            tasks += [
-                FeatureTask(layer, objective, tuple(block))
-                for objective in self.objectives
-                for block in blocks.values()
-            ]
-        return tasks
+        asked = sorted(set(self.channels))
+        channels: dict[str, Sequence[int]] = {
+            layer: self.directed.get(layer) or asked or range(each.n_channels)
+            for layer, each in outputs.items()
+        }
+        return block_tasks(channels, self.objectives, self.batch_size // self.number_of_images)
 
     def measure(
         self, model: nn.Module, task: FeatureTask, start: np.ndarray | None = None
@@ -223,7 +222,7 @@ class FeatureVisualisation:
         if self.number_of_seeds > 1:
             images = [images_of_seeds(of_image, self.number_of_seeds) for of_image in tried]
             seen = [self.profiles(model, task.layer, outputs, of_unit) for of_unit in images]
-            beside["seed_similarity"] = of_seeds(seen, units)
+            beside["seed_similarity"] = of_seeds(seen, units, task.read_out)
         result = self.described(model, outputs, task, kept, beside)
         return held_against(result, model, outputs, self, task)
 
@@ -257,7 +256,8 @@ class FeatureVisualisation:
         some = next(model.parameters())
         param = self._parametrisation(some)
         normalisation = self._normalisation(param)
-        objectives = [self._objective(task, index, outputs) for _, index in pairs]
+        of_channels = self._objectives(task, outputs)
+        objectives = [of_channels[index] for _, index in pairs]
         of_layer = self.settings.seed, task.layer
         seeds = [image_seed(*of_layer, index, n, number) for n, index in pairs]
         values = start_of_attempt(param, seeds, number, n_attempts)
@@ -350,11 +350,7 @@ class FeatureVisualisation:
         """
         normalisation = self._normalisation(self._parametrisation(next(model.parameters())))
         images = [each.stored for each in kept]
-        objectives = [
-            self._objective(task, index, outputs)
-            for _ in range(self.number_of_images)
-            for index in task.channels
-        ]
+        objectives = [*self._objectives(task, outputs).values()] * self.number_of_images
         held_out = held_out_means(model, outputs, objectives, images, normalisation)
         numbers: dict[str, Sequence[float] | np.ndarray] = {**beside, HELD_OUT_MEAN: held_out}
         result = labelled(task, kept, numbers, self.number_of_images)
@@ -364,10 +360,10 @@ class FeatureVisualisation:
             result.attrs[NOTES].append(said_of_linear(task.layer))
         return result
 
-    def _objective(
-        self, task: FeatureTask, index: int, outputs: dict[str, LayerOutput]
-    ) -> Objective:
-        return objective_of(task.layer, index, task.objective, outputs[task.layer])
+    def _objectives(
+        self, task: FeatureTask, outputs: dict[str, LayerOutput]
+    ) -> dict[int, Objective]:
+        return dict(zip(task.channels, objectives_of(task, outputs[task.layer]), strict=True))
 
     def _check(self, layer: str, output: LayerOutput) -> None:
         check_units(layer, output, self.channels, self.neurons, self.image_size)

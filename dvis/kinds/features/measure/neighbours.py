@@ -12,7 +12,7 @@ import xarray as xr
 from torch import nn
 
 from dvis.kinds.features.measure.measurement import FeatureVisualisation
-from dvis.kinds.features.measure.objectives import Objective, objective_of
+from dvis.kinds.features.measure.objectives import Objective, objectives_of
 from dvis.kinds.features.measure.restarts import Tried
 from dvis.kinds.features.measure.stored import activations
 from dvis.kinds.features.tasks import FeatureTask
@@ -135,11 +135,7 @@ class NeighbourCheck:
         ]
 
     def _objectives(self, task: FeatureTask, outputs: dict[str, LayerOutput]) -> list[Objective]:
-        of_channels = [
-            objective_of(task.layer, index, task.objective, outputs[task.layer])
-            for index in task.channels
-        ]
-        return of_channels * self.features.number_of_images
+        return objectives_of(task, outputs[task.layer]) * self.features.number_of_images
 
 
 def _told(task: FeatureTask, highest: np.ndarray) -> xr.Dataset:

@@ -12,6 +12,7 @@ from typing import Literal
 import torch
 from torch import Tensor
 
+from dvis.kinds.features.tasks import FeatureTask
 from dvis.kinds.features.words import AVERAGE, SUM, neuron_of
 from dvis.models.hooks import LayerOutput, as_maps
 from dvis.schema import did_you_mean
@@ -29,6 +30,7 @@ class Term:
     reduction: Reduction
     neuron: tuple[int, int] = (-1, -1)
     direction: tuple[float, ...] = ()
+    offset: float = 0.0  # of a direction: what is added at each position
     weight: float = 1.0
 
 
@@ -84,6 +86,11 @@ def direction(layer: str, vector: Sequence[float]) -> Objective:
     return Objective((Term(layer, None, "mean", direction=tuple(v / length for v in vector)),))
 
 
+def read_off(layer: str, row: Sequence[float], offset: float) -> Objective:
+    """Mean over the map of a read-out of the outputs: a row of its matrix, and its offset."""
+    return Objective((Term(layer, None, "mean", direction=tuple(row), offset=offset),))
+
+
 def check_objectives(
     objectives: Sequence[Objective], outputs: Mapping[str, LayerOutput], model: str
 ) -> None:
@@ -128,8 +135,18 @@ def map_size(output: LayerOutput) -> tuple[int, int]:
     return height, width
 
 
+def objectives_of(task: FeatureTask, output: LayerOutput) -> list[Objective]:
+    """The objectives of a task's channels, (channel,), or of what it reads off the layer."""
+    read_out = task.read_out
+    if read_out is None:
+        return [objective_of(task.layer, c, task.objective, output) for c in task.channels]
+    own = read_out.of(task.channels)
+    units = zip(own.rows.tolist(), own.offsets.tolist(), strict=True)
+    return [read_off(task.layer, *unit) for unit in units]
+
+
 def objective_of(layer: str, index: int, name: str, output: LayerOutput) -> Objective:
-    """The objective of a unit that a variant's name tells: average, sum, center, neuron_3_4."""
+    """The objective of a channel that a variant's name tells: average, sum, neuron_3_4."""
     if at := neuron_of(name, *map_size(output)):
         return neuron(layer, index, *at)
     return channel(layer, index, aggregation="sum" if name == SUM else "mean")
@@ -183,16 +200,17 @@ class ObjectiveBatch:
             )
             for kind, members in kinds.items()
         ]
+        self._directions: dict[int, tuple[Tensor, Tensor]] = {}
 
     def __call__(self, outputs: Mapping[str, Tensor]) -> Tensor:
         """Values (image,) of outputs by layer."""
         reference = next(iter(outputs.values()))
         total = reference.new_zeros(self._n_images, dtype=_summing_dtype(reference))
-        for (layer, reduction, (row, column), is_direction), images, terms in self._groups:
+        for place, (kind, images, terms) in enumerate(self._groups):
+            layer, reduction, (row, column), is_direction = kind
             maps = as_maps(outputs[layer], self._channel_dims[layer])
             if is_direction:
-                vectors = maps.new_tensor([term.direction for term in terms])
-                chosen = torch.einsum("nchw,nc->nhw", maps[images], vectors)
+                chosen = self._along(place, terms, maps[images], total.dtype)
             else:
                 chosen = maps[images, [term.channel for term in terms]]
             chosen = chosen.to(total.dtype)
@@ -203,6 +221,16 @@ class ObjectiveBatch:
             weights = total.new_tensor([term.weight for term in terms])
             total = total.index_add(0, images, values * weights)
         return total
+
+    def _along(self, place: int, terms: Sequence[Term], maps: Tensor, dtype: torch.dtype) -> Tensor:
+        """What each term reads off its image's map, (image, row, column)."""
+        if place not in self._directions:
+            rows = torch.tensor([term.direction for term in terms], dtype=dtype)
+            offsets = torch.tensor([term.offset for term in terms], dtype=dtype)
+            self._directions[place] = rows.to(maps.device), offsets.to(maps.device)
+        rows, offsets = self._directions[place]
+        along = torch.einsum("nchw,nc->nhw", maps, rows.to(maps))
+        return along.to(dtype) + offsets[:, None, None]
 
 
 def _summing_dtype(tensor: Tensor) -> torch.dtype:

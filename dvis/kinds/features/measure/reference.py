@@ -18,7 +18,7 @@ from torch import Tensor, nn
 from dvis.kinds.features.measure.objectives import aggregated
 from dvis.kinds.features.reference_sets import N_IMAGES
 from dvis.kinds.features.tasks import FeatureTask
-from dvis.kinds.features.words import CONSTANT_MAX, OF_REFERENCE
+from dvis.kinds.features.words import AVERAGE, CONSTANT_MAX, OF_REFERENCE
 from dvis.models.hooks import LayerOutput, as_maps, convolutions, stopping
 from dvis.models.mixing import why_alone
 from dvis.schema import CHANNEL, LEVELS, NOTES
@@ -28,6 +28,7 @@ _BATCH = 16
 
 Numbers = Mapping[str, np.ndarray]  # (channel,) by the name of an array
 Answers = dict[tuple[str, str], Numbers]  # by layer and objective
+Values = dict[tuple[str, str], np.ndarray]  # (image, channel), the constant images last
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -109,6 +110,18 @@ def answers(
     why : str
         Why there are none: a layer runs for some images alone.
     """
+    values, why = _values(model, outputs, layers, objectives, images)
+    return {place: _numbers(found, len(images)) for place, found in values.items()}, why
+
+
+def _values(
+    model: nn.Module,
+    outputs: Mapping[str, LayerOutput],
+    layers: Sequence[str],
+    objectives: Sequence[str],
+    images: ReferenceImages,
+) -> tuple[Values, str]:
+    """What all channels of some layers answer to each image, and why they do not, or nothing."""
     like = next(model.parameters())
     calls = {layer: outputs[layer].n_calls for layer in layers}
     dims = {layer: outputs[layer].channel_dim for layer in layers}
@@ -131,7 +144,7 @@ def answers(
         return {}, f"reference images were not measured: {str(err).splitlines()[0]}"
     found = {layer: np.concatenate(each, axis=1) for layer, each in batches.items()}
     return {
-        (layer, objective): _numbers(found[layer][place], len(images))
+        (layer, objective): found[layer][place]
         for layer in layers
         for place, objective in enumerate(objectives)
     }, ""
@@ -183,18 +196,22 @@ def held_against(
         return result
     wanted = asked.layers or convolutions(model, outputs)
     layers = tuple(dict.fromkeys([*wanted, task.layer]))
-    key = layers, tuple(asked.objectives), images, _stamp(model)
+    # The mean of what is read off a map is what is read off the map's mean.
+    is_read_off = task.read_out is not None
+    objectives = [AVERAGE] if is_read_off else asked.objectives
+    key = layers, tuple(objectives), images, _stamp(model)
     if model not in _known or _known[model][0] != key:
-        _known[model] = key, answers(model, outputs, layers, asked.objectives, images)
+        _known[model] = key, _values(model, outputs, layers, objectives, images)
     found, why = _known[model][1]
     notes = [*result.attrs.get(NOTES, []), *([why] if why else [])]
     if not result.data_vars:
         notes.append("units that are there are now held against reference images")
-    added = _of_units(found.get((task.layer, task.objective), {}), len(images), task.channels)
+    values = found.get((task.layer, AVERAGE if is_read_off else task.objective))
+    added = _of_units(values, len(images), task)
     return result.merge(added).assign_attrs({**result.attrs, NOTES: notes})
 
 
-_known: "WeakKeyDictionary[nn.Module, tuple[object, tuple[Answers, str]]]" = WeakKeyDictionary()
+_known: "WeakKeyDictionary[nn.Module, tuple[object, tuple[Values, str]]]" = WeakKeyDictionary()
 
 
 def _stamp(model: nn.Module) -> bytes:
@@ -204,14 +221,16 @@ def _stamp(model: nn.Module) -> bytes:
     return torch.stack([torch.stack(each) for each in numbers]).cpu().numpy().tobytes()
 
 
-def _of_units(numbers: Numbers, n_images: int, channels: Sequence[int]) -> xr.Dataset:
-    """The numbers of some channels, labelled; NaN where they could not be measured."""
+def _of_units(values: np.ndarray | None, n_images: int, task: FeatureTask) -> xr.Dataset:
+    """The numbers of a task's channels, labelled; NaN where they could not be measured."""
+    channels, numbers = task.channels, {}
+    if values is not None:
+        read_out = task.read_out
+        own = values[:, list(channels)] if read_out is None else read_out.of(channels)(values)
+        numbers = dict(_numbers(own, n_images))
     names = (*OF_REFERENCE, CONSTANT_MAX) if n_images else (CONSTANT_MAX,)
     unknown = np.full(len(channels), np.nan, np.float32)
     return xr.Dataset(
-        {
-            name: (CHANNEL, numbers[name][list(channels)] if name in numbers else unknown)
-            for name in names
-        },
+        {name: (CHANNEL, numbers.get(name, unknown)) for name in names},
         {CHANNEL: np.array(channels)},
     )

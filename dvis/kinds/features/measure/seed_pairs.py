@@ -12,7 +12,7 @@ import xarray as xr
 from torch import nn
 
 from dvis.kinds.features.measure.measurement import FeatureVisualisation
-from dvis.kinds.features.measure.similarity import grey_input, profiles, similarity
+from dvis.kinds.features.measure.similarity import apart_from, grey_input, profiles, similarity
 from dvis.kinds.features.tasks import PairTask
 from dvis.kinds.features.words import IMAGE_NUMBER, SEED_NULL
 from dvis.models.hooks import trace_layers
@@ -57,13 +57,21 @@ class SeedPairs:
         grey = grey_input(mean, std, self.features.image_size, like)
         seen = profiles(model, outputs, task.layer, torch.cat([images, grey]))
         own, others = seen.reshape(2, *start.shape[1:3], -1)
+        pairs = list(zip(task.channels, task.partners, strict=True))
         found = [
-            [similarity(*pair[:2], pair[2:]) for pair in zip(*of_number, strict=True)]
-            for of_number in (
-                (first, second, task.channels, task.partners)
-                for first, second in zip(own, others, strict=True)
-            )
+            [_of_pair(task, *each) for each in zip(first, second, pairs, strict=True)]
+            for first, second in zip(own, others, strict=True)
         ]
         dims, numbers = (IMAGE_NUMBER, CHANNEL), np.arange(len(found))
         coordinates = {IMAGE_NUMBER: numbers, CHANNEL: np.array(task.channels)}
         return xr.Dataset({SEED_NULL: (dims, np.array(found, np.float32))}, coordinates)
+
+
+def _of_pair(
+    task: PairTask, first: np.ndarray, second: np.ndarray, made_for: tuple[int, int]
+) -> float:
+    """Similarity of two profiles (channel,) without what their images were made for."""
+    if task.read_out is None:
+        return similarity(first, second, made_for)
+    rows = task.read_out.of(made_for).rows
+    return similarity(apart_from(first, rows), apart_from(second, rows), ())

@@ -9,7 +9,8 @@ a few pixels apart, have nothing in common. The layer's other channels do not mi
     {\sqrt{\sum_c (\varphi_c(x) - \bar\varphi(x))^2 \sum_c (\varphi_c(y) - \bar\varphi(y))^2}}
 
 over the channels c that neither image was made for: these are high by construction, and would make
-any two images of a unit alike. Grey is taken away because a layer's biases are the same for all
+any two images of a unit alike; of images made for directions of a layer, what lies along these is
+taken away. Grey is taken away because a layer's biases are the same for all
 images, and the mean over channels because strong contrast drives all of them. What remains common
 to all images of a layer is in the similarity of images of different units too, which is its null.
 """
@@ -21,6 +22,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dvis.models.directions import ReadOut
 from dvis.models.hooks import LayerOutput, as_maps, stopping
 from dvis.models.mixing import why_alone
 
@@ -56,6 +58,16 @@ def profiles(
     return found
 
 
+def apart_from(profiles: np.ndarray, rows: np.ndarray) -> np.ndarray:
+    """Profiles (..., channel) less what of them lies along the rows (row, channel) of a read-out.
+
+    What images are made for is left out so where that is directions of a layer, not channels.
+    """
+    basis, _ = np.linalg.qr(rows.T.astype(np.float64))
+    found: np.ndarray = profiles - (profiles @ basis) @ basis.T
+    return found
+
+
 def grey_input(mean: Sequence[float], std: Sequence[float], size: int, like: Tensor) -> Tensor:
     """What a model takes of a grey image, (1, channel, y, x)."""
     levels = (0.5 - like.new_tensor(mean)) / like.new_tensor(std)
@@ -78,11 +90,15 @@ def similarity(first: np.ndarray, second: np.ndarray, made_for: Collection[int])
     return float((one * other).sum() / length) if length > 0 else float("nan")
 
 
-def of_seeds(profiles: Sequence[np.ndarray], units: Sequence[int]) -> list[float]:
+def of_seeds(
+    profiles: Sequence[np.ndarray], units: Sequence[int], read_out: ReadOut | None = None
+) -> list[float]:
     """Mean similarity of each unit's images, (image, channel) of each, to one another."""
-    return [
-        float(np.mean([similarity(*pair, [unit]) for pair in combinations(of_unit, 2)]))
-        if len(of_unit) > 1
-        else float("nan")
-        for of_unit, unit in zip(profiles, units, strict=True)
-    ]
+    found = []
+    for of_unit, unit in zip(profiles, units, strict=True):
+        made_for = [unit]
+        if read_out is not None:
+            of_unit, made_for = apart_from(of_unit, read_out.of([unit]).rows), []
+        pairs = [similarity(*pair, made_for) for pair in combinations(of_unit, 2)]
+        found.append(float(np.mean(pairs)) if pairs else float("nan"))
+    return found

@@ -20,7 +20,7 @@ from dvis.plots.selection import (
     origin_of,
 )
 from dvis.plots.ticks import plain, short_name
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, UNIT, Status, X, Y
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -130,8 +130,9 @@ def grid(
     chosen = wanted[evenly(len(wanted), max_images)]
     shown = of_layer.sel({CHANNEL: chosen})
     columns = min(len(chosen), 8 if len(chosen) <= 40 else 12)
-    figure = _sheet(shown, [f"channel {c}" for c in chosen], columns=columns)
-    note = f"   {len(chosen)} of {len(wanted)} channels" if len(chosen) < len(wanted) else ""
+    unit = dataset.attrs.get(UNIT, CHANNEL)
+    figure = _sheet(shown, [f"{unit} {c}" for c in chosen], columns=columns)
+    note = f"   {len(chosen)} of {len(wanted)} {unit}s" if len(chosen) < len(wanted) else ""
     name = short_name(str(there[CHECKPOINT].values))
     headline(figure, f"{of_layer[LAYER].item()}, {name}", origin_of(dataset) + note, _BELOW)
     return saved(figure, path)

@@ -17,7 +17,7 @@ from dvis.kinds.features.shown.sheets import thumb_sheet
 from dvis.kinds.features.tally import UnitProblem, unit_problems
 from dvis.kinds.features.words import OF_REFERENCE, REFERENCE
 from dvis.kinds.shown import checkpoint_documents, whole_numbers
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, UNIT_NOTE, Status
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, UNIT_NOTE, UNMATCHED, Status
 
 _QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
 # Attributes of a Dataset that are no facts about the run: how it is stored, and the long table of
@@ -132,7 +132,11 @@ def births_of(dataset: xr.Dataset) -> xr.Dataset:
 def _measured(dataset: xr.Dataset) -> xr.Dataset:
     """What births and growth are read off."""
     names = ("activation", "status", REFERENCE, *OF_REFERENCE)
-    return dataset[[name for name in names if name in dataset]]
+    chosen = dataset[[name for name in names if name in dataset]]
+    if chosen.attrs.get(UNMATCHED):  # of others at each checkpoint there are none
+        chosen = chosen.assign(status=xr.zeros_like(chosen["status"]))
+        chosen.attrs[UNMATCHED] = ""
+    return chosen
 
 
 def told_of(born: xr.Dataset) -> dict[str, str]:

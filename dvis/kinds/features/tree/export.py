@@ -80,10 +80,11 @@ def export_tree(
     store = Path(store).expanduser()
     found = contents(store)
     root, model = Path(out).expanduser(), str(found.attrs["model"])
-    readers = [BlockReader(store, open_group(store, entry)) for entry in found.of(KIND)]
+    entries = [each for each in found.of(KIND) if not Variant.parse(each.name).is_directed]
+    readers = [BlockReader(store, open_group(store, entry)) for entry in entries]
     _require_names(store, model, readers)
     report = ExportReport(root / model)
-    others = [entry for entry in found.entries if entry.kind != KIND]
+    others = [entry for entry in found.entries if entry not in entries]
     report.others = [f"{entry.kind} {entry.name} of {entry.run}" for entry in others]
     n_blocks = sum(reader.n_blocks for reader in readers)
     with progress_bar(n_blocks, "blocks", f"export {model}", shown=progress) as bar:
