@@ -143,9 +143,10 @@ class EvaluateOptions:
         Its checkpoint files, or folders of them (default: torchvision's pretrained weights).
     weights_key
         Which weights of a checkpoint's file are meant, where several fit the model.
-    dataset, data_path
-        The image set that the activations are of, and where it lies now (default: as they were
-        made of it).
+    dataset
+        The image set that the activations are of (default: as they were made of it).
+    data_path
+        Where it lies now (default: where it lay then).
     n_effects
         Latents whose effect on the logits is measured, those that fire most (default: one for eight
         samples, which takes as long as the losses); 0 for none.

@@ -208,9 +208,14 @@ def test_other_pictures_and_classes_are_refused(store: Path, tmp_path: Path) -> 
         evaluate_saes(options(store, controls=True, untrained="step_1"))
 
 
-def test_python_takes_the_model_itself(store: Path) -> None:
-    last = str(dvis.saes(store, LAYER).checkpoint.values[-1])
-    how = {"split": "all", "n_shuffles": 2, "n_effects": 0, "checkpoints": last}
-    report = dvis.measure.evaluate_saes(store, LAYER, network(1), store.parent / "run", **how)
+def test_python_takes_the_model_itself(tmp_path: Path) -> None:
+    store, model = tmp_path / "net.zarr", network(1)
+    of_set = {"dataset": "shapes", "n_images": N_IMAGES, "workers": 0, "input_size": 16}
+    dvis.measure.activations(model, layers=[LAYER], store=store, thumbnail_size=0, **of_set)
+    dvis.measure.saes(store, LAYER, k=2, expansion=2.0, tokens="1k", batch_size=128)
+    how = {"split": "all", "n_shuffles": 2, "n_effects": 0}
+    report = dvis.measure.evaluate_saes(store, LAYER, model, **how)
     assert (report.n_measured, report.notes) == (1, [])
-    assert np.isfinite(dvis.latents(store, LAYER).loss_sae.values[-1])
+    found = dvis.latents(store, LAYER)
+    assert np.isfinite(found.loss_sae).all()
+    assert np.isfinite(found.mean_cosine).all()
