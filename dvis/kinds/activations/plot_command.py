@@ -1,22 +1,42 @@
 """What `dvis plot` draws of activations, of its options."""
 
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
 
 from dvis.kinds.activations import pictures
+from dvis.kinds.activations.pictures.sheets import MAX_IMAGES
 from dvis.kinds.activations.read import READER, name_of
 from dvis.kinds.activations.words import n_top_of
 from dvis.kinds.picture import Picture, one_layer
 from dvis.store.contents import Contents, Entry
 
 
-def _top_images(dataset: xr.Dataset, *, layer: Any, **options: Any) -> None:
-    pictures.top_images(dataset, **options)
+def _top_images(
+    dataset: xr.Dataset,
+    *,
+    layer: Any,
+    channel: Any,
+    checkpoint: str | None = None,
+    max_images: int = MAX_IMAGES,
+    path: Path,
+) -> None:
+    pictures.top_images(dataset, channel, checkpoint=checkpoint, max_images=max_images, path=path)
 
 
-def _top_image_timeline(dataset: xr.Dataset, *, layer: Any, **options: Any) -> None:
-    pictures.top_image_timeline(dataset, **options)
+def _top_image_timeline(
+    dataset: xr.Dataset,
+    *,
+    layer: Any,
+    channel: int | None,
+    unit_images: xr.Dataset | None,
+    max_images: int = MAX_IMAGES,
+    path: Path,
+) -> None:
+    pictures.top_image_timeline(
+        dataset, channel, unit_images=unit_images, max_images=max_images, path=path
+    )
 
 
 def _chosen(found: Contents, options: Any) -> tuple[str | None, str | None]:

@@ -1,6 +1,7 @@
 """What `dvis plot` draws of sparse autoencoders and their latents, of its options."""
 
 from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import xarray as xr
@@ -9,6 +10,7 @@ from dvis.kinds.picture import Picture, one_layer
 from dvis.kinds.saes import pictures
 from dvis.kinds.saes.pictures.chosen import OneOrSeveral, layer_of
 from dvis.kinds.saes.pictures.chosen import name_of as name_of_dataset
+from dvis.kinds.saes.pictures.latent import MAX_IMAGES
 from dvis.kinds.saes.read import SAE_READER, name_of
 from dvis.kinds.saes.words import KIND, is_evaluation
 from dvis.store.contents import Contents, Entry
@@ -20,33 +22,66 @@ _INSTEAD = {
 }
 
 
-def _frontier(dataset: xr.Dataset, *, name: str | None = None, **options: Any) -> None:
-    pictures.sae_frontier(_with_others(dataset, name), **_without_units(options))
+def _frontier(
+    dataset: xr.Dataset,
+    *,
+    layer: Any,
+    channel: Any,
+    name: str | None = None,
+    checkpoint: str | None = None,
+    path: Path,
+) -> None:
+    _refuse_channel(channel)
+    pictures.sae_frontier(_with_others(dataset, name), checkpoint=checkpoint, path=path)
 
 
-def _training(dataset: xr.Dataset, *, name: str | None = None, **options: Any) -> None:
-    pictures.sae_training(_with_others(dataset, name), **_without_units(options))
+def _training(
+    dataset: xr.Dataset,
+    *,
+    layer: Any,
+    channel: Any,
+    name: str | None = None,
+    checkpoint: str | None = None,
+    path: Path,
+) -> None:
+    _refuse_channel(channel)
+    pictures.sae_training(_with_others(dataset, name), checkpoint=checkpoint, path=path)
 
 
-def _frequencies(dataset: xr.Dataset, **options: Any) -> None:
-    pictures.latent_frequencies(dataset, **_without_units(options))
+def _frequencies(
+    dataset: xr.Dataset, *, layer: Any, channel: Any, checkpoint: str | None = None, path: Path
+) -> None:
+    _refuse_channel(channel)
+    pictures.latent_frequencies(dataset, checkpoint=checkpoint, path=path)
 
 
-def _latent(dataset: xr.Dataset, **options: Any) -> None:
-    pictures.latent_sheet(dataset, **_without_units(options))
+def _latent(
+    dataset: xr.Dataset,
+    *,
+    layer: Any,
+    channel: Any,
+    unit_images: xr.Dataset | None,
+    latent: int | None = None,
+    checkpoint: str | None = None,
+    score: str | None = None,
+    max_images: int = MAX_IMAGES,
+    path: Path,
+) -> None:
+    _refuse_channel(channel)
+    pictures.latent_sheet(
+        dataset,
+        latent,
+        checkpoint=checkpoint,
+        score=score,
+        unit_images=unit_images,
+        max_images=max_images,
+        path=path,
+    )
 
 
-def _without_units(options: dict[str, Any]) -> dict[str, Any]:
-    """Options less the layer, by which the Dataset was chosen, and a channel, which there is none.
-
-    Raises
-    ------
-    ValueError
-        When a channel is named.
-    """
-    if options.get("channel") is not None:
+def _refuse_channel(channel: Any) -> None:
+    if channel is not None:
         raise ValueError("autoencoders have latents, not channels: leave --channel out")
-    return {name: value for name, value in options.items() if name not in ("layer", "channel")}
 
 
 def _with_others(dataset: xr.Dataset, name: str | None) -> OneOrSeveral:

@@ -27,6 +27,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MAX_IMAGES = 8  # of a channel, or checkpoints
 _TOP = ("top_sample", "top_value", "top_map")
 _NEEDS = (*_TOP, "status", "row", "column", "is_special")
 _ADVICE = "Keep them with `dvis activations --keep top:64`, and open them with dvis.activations"
@@ -41,7 +42,7 @@ def top_images(
     channel: int | Sequence[int] | None = None,
     *,
     checkpoint: str | int | None = None,
-    max_images: int = 8,
+    max_images: int = MAX_IMAGES,
     max_channels: int = 12,
     path: str | Path | None = None,
 ) -> "Figure":
@@ -104,7 +105,7 @@ def top_image_timeline(
     channel: int | None = None,
     *,
     unit_images: xr.Dataset | None = None,
-    max_images: int = 8,
+    max_images: int = MAX_IMAGES,
     n_ranks: int = 5,
     path: str | Path | None = None,
 ) -> "Figure":

@@ -33,6 +33,7 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+MAX_IMAGES = 16
 _NEEDS = ("top_sample", "top_value", "top_map", "map_scale", "frequency", "selectivity")
 _CLASSES = ("class_mean", "class_rate", "best_class")
 _OF_CLASSES = {
@@ -52,7 +53,7 @@ def latent_sheet(
     checkpoint: str | int | None = None,
     score: str | None = None,
     unit_images: xr.Dataset | None = None,
-    max_images: int = 16,
+    max_images: int = MAX_IMAGES,
     path: str | Path | None = None,
 ) -> "Figure":
     """A latent at a checkpoint: its top images with maps, its frequency, classes and their null.
