@@ -76,11 +76,6 @@ def search_latents(
         When no sample is positive or none negative, one is both, or an id has several ends.
     FileNotFoundError, SchemaError
         As `dvis.saes` does.
-
-    Examples
-    --------
-    >>> found = search_latents("stores/net.zarr", "conv1", positive=["cats/a.png", "b.png"])
-    ... # doctest: +SKIP
     """
     if by not in get_args(By):
         raise ValueError(did_you_mean("score", by, get_args(By), "a search"))
