@@ -16,7 +16,7 @@ SCHEMA_VERSION = 1
 
 CHECKPOINT, LAYER, CHANNEL = "checkpoint", "layer", "channel"
 LATENT = "latent"  # of an autoencoder of a layer's activations: a unit as a channel is one
-AUTOENCODER = "autoencoder"
+AUTOENCODER = "autoencoder"  # attribute of what is measured of latents: what theirs is called
 DEPTH = "depth"  # of a layer: its place in the order of execution
 Y, X, RGB = "y", "x", "rgb"
 UNIT_DIMS = (CHECKPOINT, LAYER, CHANNEL)

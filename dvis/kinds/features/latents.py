@@ -7,10 +7,10 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.features.options import VisualizeOptions
-from dvis.kinds.saes.directions import AUTOENCODER, latent_directions
+from dvis.kinds.saes.directions import latent_directions
 from dvis.models.directions import Directions
 from dvis.models.model_reference import model_name
-from dvis.schema import CHANNEL, LAYER, Status
+from dvis.schema import AUTOENCODER, CHANNEL, LAYER, Status
 from dvis.schema import UNIT as OF_UNIT
 
 

@@ -13,11 +13,10 @@ from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.read import SAE_READER, name_of
 from dvis.kinds.saes.words import KIND, is_evaluation
 from dvis.models.directions import Directions, ReadOut
-from dvis.schema import CHECKPOINT, SOURCE, UNMATCHED, Status, counted
+from dvis.schema import AUTOENCODER, CHECKPOINT, SOURCE, UNMATCHED, Status, counted
 from dvis.schema import UNIT as OF_UNIT
 from dvis.store.contents import Contents, Entry, StoreLike, open_group, read_contents, resolve
 
-AUTOENCODER = "autoencoder"  # attribute of what is measured of latents: the name of their own
 _CODE = (
     "mean over positions of encoder (x - decoder_bias) + encoder_bias: the latent's code before "
     "the threshold"

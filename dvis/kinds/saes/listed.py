@@ -19,7 +19,7 @@ from dvis.kinds.saes.found import SHARE, STATES, Found
 from dvis.kinds.saes.nearest import Directions
 from dvis.kinds.saes.parts import TITLES, parts_of
 from dvis.kinds.saes.read import name_of, open_named
-from dvis.kinds.saes.words import KIND, is_evaluation
+from dvis.kinds.saes.words import KIND, is_evaluation, pictured_as
 from dvis.kinds.shown import checkpoint_documents
 from dvis.schema import CHECKPOINT, SchemaError, Status
 from dvis.store.contents import Entry
@@ -27,7 +27,6 @@ from dvis.store.unit_notes import latent_notes, note
 
 _N_TOP = 4
 _FACTS = {"ev": "explained variance", "l0": "L0", "n_dead": "dead", "n_dense": "dense"}
-_PICTURED = "latents-{}"
 
 
 def listed_latents(asked: Asked) -> Iterator["Latents"]:
@@ -133,7 +132,7 @@ class Latents:
     @cached_property
     def _head(self) -> ListHead:
         key = self.key
-        pictured = _PICTURED.format(key.name)
+        pictured = pictured_as(key.name)
         there = {each.name for each in self.asked.contents.entries if each.run == key.run}
         return ListHead(
             key=key,

@@ -12,7 +12,7 @@ from dvis.kinds.saes.pictures.chosen import OneOrSeveral, layer_of
 from dvis.kinds.saes.pictures.chosen import name_of as name_of_dataset
 from dvis.kinds.saes.pictures.latent import MAX_IMAGES
 from dvis.kinds.saes.read import SAE_READER, name_of
-from dvis.kinds.saes.words import KIND, is_evaluation
+from dvis.kinds.saes.words import KIND, is_evaluation, pictured_as
 from dvis.store.contents import Contents, Entry
 from dvis.store.reader import store_of
 
@@ -143,6 +143,6 @@ PICTURES = {
         options=("latent", "checkpoint", "score", "max_images"),
         opens=("name", "variant"),
         chosen=_chosen(is_evaluated=True, is_of_all=False),
-        beside=lambda dataset: f"latents-{name_of_dataset(dataset)}",
+        beside=lambda dataset: pictured_as(name_of_dataset(dataset)),
     ),
 }

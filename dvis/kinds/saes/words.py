@@ -36,6 +36,7 @@ from dvis.schema import (
 
 KIND = "saes"
 LOG_STEP: Final = "log_step"
+DENSE, OFTEN = 0.1, 0.01  # shares of rows in which a latent fires that count as dense, and often
 WEIGHTS = ("encoder", "decoder", "encoder_bias", "decoder_bias", "threshold")
 LOGGED = {
     "fvu": "share of the variance that is not reconstructed",
@@ -256,3 +257,8 @@ def group_name(layer: str, name: str) -> str:
 def evaluation_name(layer: str, name: str) -> str:
     """What the group of what was found of them is called."""
     return f"{group_name(layer, name)}.evaluation"
+
+
+def pictured_as(name: str) -> str:
+    """What the group of optimised images of these autoencoders' latents is called."""
+    return f"latents-{name}"

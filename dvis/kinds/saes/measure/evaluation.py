@@ -13,8 +13,7 @@ from dvis.kinds.saes.measure.rows import Rows
 from dvis.kinds.saes.measure.sparse import sparse_decode
 from dvis.kinds.saes.measure.top_images import TopScores, labelled_top
 from dvis.kinds.saes.options import Score
-
-DENSE, OFTEN = 0.1, 0.01  # shares of rows in which a latent fires that count as dense, and often
+from dvis.kinds.saes.words import DENSE, OFTEN
 
 
 def evaluate(

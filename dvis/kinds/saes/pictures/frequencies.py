@@ -9,6 +9,7 @@ import xarray as xr
 from dvis.analysis.requirements import require
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.pictures.chosen import layer_of, measured_at, name_of
+from dvis.kinds.saes.words import DENSE
 from dvis.plots.canvas import UNIT_COLORS, evenly, headline, saved, subplots, without_box
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
@@ -19,7 +20,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-DENSE = 0.1  # share of rows above which a latent is dense, as `n_dense` counts them
 _BINS_A_DECADE = 4
 _DEAD_PLACE, _DEAD_WIDTH = 0.9, 0.7  # in decades: how far before the rarest the dead stand
 _DEAD_COLOR, _DENSE_COLOR, _COLOR = "0.6", UNIT_COLORS[1], UNIT_COLORS[0]
