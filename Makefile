@@ -15,6 +15,10 @@ LAYERS := relu layer1 layer2 layer3 layer4 fc
 DIGIT_NET := scripts.digit_net:DigitNet
 DIGIT_RUN := demo/digit_net_checkpoints/1
 DIGIT_STORE := demo/stores/digit_net.zarr
+# Three checkpoints at which a small autoencoder of one layer's activations is trained.
+SOME := "*_train_0.*" "*_train_48.*" "*_train_250.*"
+SAE_LAYER := layer3
+SAE := shapes-latents
 PAGE := demo/page
 READER := test_reader_never_sees_a_wrong_image_while_the_store_grows
 # What newer packages change first: reading, stores, pictures, docstrings, and a reader beside a writer.
@@ -30,6 +34,14 @@ demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 		--layers $(LAYERS) --feature-images all --store $(STORE)
 	$(BIN)/python scripts/respond.py --model resnet18 --checkpoint-path $(RUN) \
 		--layers $(LAYERS) --dataset shapes --n-images 200 --name shapes --store $(STORE)
+	$(BIN)/python scripts/activations.py --model resnet18 --checkpoint-path $(RUN) --checkpoints $(SOME) \
+		--layers $(SAE_LAYER) --dataset shapes --keep values top:16 --name shapes --store $(STORE)
+	$(BIN)/python scripts/sae.py train $(STORE) --layer $(SAE_LAYER) --checkpoints all --k 8 --expansion 1 \
+		--tokens 500k --batch-size 1024 --warm-start --name $(SAE)
+	$(BIN)/python scripts/sae.py evaluate $(STORE) --layer $(SAE_LAYER) --model resnet18 --checkpoint-path $(RUN) \
+		--controls --untrained $$(basename $(RUN)/*_train_0.*)
+	$(BIN)/python scripts/visualize.py --model resnet18 --checkpoint-path $(RUN) --checkpoints $(SOME) \
+		--layers $(SAE_LAYER) --latents $(SAE) 0 1 2 3 4 5 6 7 --max-iterations 64 --store $(STORE)
 	$(BIN)/python scripts/visualize.py --model $(DIGIT_NET) --checkpoint-path $(DIGIT_RUN) \
 		--layers hidden1 hidden2 logits --max-iterations 96 --store $(DIGIT_STORE)
 	$(BIN)/python scripts/llc.py estimate --model $(DIGIT_NET) --checkpoint-path $(DIGIT_RUN) \

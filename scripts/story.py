@@ -16,6 +16,7 @@ import dvis
 from dvis.schema import Status
 
 _LEVEL = 0.05
+_CONTROLS = ("value", "random dictionary", "frozen decoder", "frozen encoder", "untrained network")
 
 
 @dataclass(frozen=True)
@@ -26,6 +27,7 @@ class Demo:
     responses: xr.Dataset
     digits: xr.Dataset
     llc: xr.Dataset
+    latents: xr.Dataset
 
     @classmethod
     def of(cls, stores: Path) -> "Demo":
@@ -36,6 +38,7 @@ class Demo:
             dvis.responses(resnet, name="shapes").load(),
             dvis.open(digits).load(),
             dvis.llc(digits).load(),
+            dvis.latents(resnet, "layer3").load(),
         )
 
 
@@ -99,6 +102,21 @@ def _stages(demo: Demo) -> tuple[bool, str]:
     return holds, "; ".join(figures)
 
 
+def _explained(demo: Demo) -> tuple[bool, str]:
+    last = demo.latents.isel(checkpoint=-1)
+    explained = {name: last.control_ev.sel(control=name).item() for name in _CONTROLS}
+    own = explained.pop("value")
+    untrained = explained.pop("untrained network")
+    figures = ", ".join(f"{name} {value:.2f}" for name, value in explained.items())
+    holds = max(explained.values()) < own <= untrained
+    return holds, f"{own:.2f}; {figures}; untrained network {untrained:.2f}"
+
+
+def _recovered(demo: Demo) -> tuple[bool, str]:
+    recovered = demo.latents.recovered.values[-1]
+    return recovered > 0.9, f"{recovered:.0%} at the last checkpoint"
+
+
 CLAIMS = (
     Claim(
         "Births are read off activations in standard deviations of the run's own images",
@@ -112,6 +130,12 @@ CLAIMS = (
         "at its last three checkpoints, at both localisations",
         _stages,
     ),
+    Claim(
+        "An autoencoder of layer3 explains more variance than a random dictionary and frozen "
+        "weights, but no more than one of the untrained network",
+        _explained,
+    ),
+    Claim("Its reconstructions keep most of what the layer does for the loss", _recovered),
 )
 
 
