@@ -5,7 +5,7 @@ from typing import Any
 
 import xarray as xr
 
-from dvis.kinds.features.words import DEFAULT_VARIANT, KIND
+from dvis.kinds.features.words import DEFAULT_VARIANT, KIND, Variant
 from dvis.schema import did_you_mean
 from dvis.store.contents import Contents, Entry, StoreLike, contents
 from dvis.store.portable import nested
@@ -15,10 +15,11 @@ from dvis.store.reader import Reader
 def default_variant(entries: Sequence[Entry], run_attrs: Mapping[str, Any]) -> Entry:
     """The run's default variant, or the first where its import has not ended."""
     by_name = {entry.name: entry for entry in entries}
+    usual = Variant.usual([*by_name])
     for name in (run_attrs.get("default_variant"), DEFAULT_VARIANT):
-        if name in by_name:
+        if name in usual:
             return by_name[name]
-    return entries[0]
+    return by_name[usual[0]]
 
 
 FEATURE_READER = Reader(

@@ -6,7 +6,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from dvis.kinds.features.words import DEFAULT_VARIANT, KIND
+from dvis.kinds.features.words import DEFAULT_VARIANT, KIND, Variant
 from dvis.schema import COORDINATES, Status, run_group
 from dvis.store.contents import contents, open_group
 from dvis.store.guarded import GuardedStore
@@ -76,7 +76,8 @@ def finish_import(path: Path, problems: Sequence[str] = (), below: str = "") -> 
         for run, variants in sorted(groups.items()):
             default = DEFAULT_VARIANT
             if default not in variants:
-                default = max(sorted(variants), key=lambda name: _n_complete(variants[name]))
+                usual = Variant.usual(sorted(variants))
+                default = max(usual, key=lambda name: _n_complete(variants[name]))
             root[run_group(run)].update_attributes({"default_variant": default})
             n_timed[run] = max(_n_timed(group) for group in variants.values())
         default_run = max(n_timed, key=lambda run: n_timed[run], default="")

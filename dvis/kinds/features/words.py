@@ -5,6 +5,7 @@
 """
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
 from enum import IntEnum
 
@@ -176,6 +177,17 @@ class Variant:
                 "'sum-0@112px', 'latents-NAME'"
             )
         return cls(match["objective"], int(match["image"] or 0), match["size"] or "")
+
+    @classmethod
+    def usual(cls, names: Sequence[str]) -> list[str]:
+        """Those of names that are of channels, for no direction stands for a run; all, of none.
+
+        Examples
+        --------
+        >>> Variant.usual(["latents-wide", "average-0"]), Variant.usual(["latents-wide"])
+        (['average-0'], ['latents-wide'])
+        """
+        return [name for name in names if not _DIRECTED.fullmatch(name)] or [*names]
 
     @property
     def base(self) -> str:

@@ -18,6 +18,7 @@ from dvis.cli import main
 from dvis.kinds.features.measure.prepared import Prepared
 from dvis.kinds.features.options import VisualizeOptions, feature_settings
 from dvis.kinds.features.plan import visualize
+from dvis.kinds.features.read import default_variant
 from dvis.kinds.features.verify import verify_store
 from dvis.models.architectures import load_model
 from dvis.models.checkpoints import find_checkpoints, fingerprint
@@ -78,6 +79,10 @@ def test_latent_that_is_a_channel_has_that_channels_images_to_the_bit(
     assert "before the threshold" in latents.attrs["activation_is"]
     assert latents.layer.values.tolist() == [LAYER]
     assert latents.n_channels.item() == 4
+    # Those of latents came first, and do not stand for the run, also while the others are made.
+    assert dvis.open(store).attrs["variant"] == "average-0"
+    variants = dvis.contents(store).of("features")
+    assert default_variant(variants, {"default_variant": VARIANT}).name == "average-0"
 
 
 def test_activation_is_the_mean_code_before_the_threshold(asked: VisualizeOptions) -> None:
