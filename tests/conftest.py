@@ -4,6 +4,7 @@ import os
 import shutil
 import signal
 from collections.abc import Iterator
+from multiprocessing import forkserver
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -16,6 +17,7 @@ from made_up import rising_units
 
 import dvis
 from dvis.kinds.features.options import VisualizeOptions, feature_settings
+from dvis.sweep.executors import worker_context
 
 # Modules that load torch, selenium or all of dask are imported by the fixtures that need them.
 if TYPE_CHECKING:
@@ -24,6 +26,9 @@ if TYPE_CHECKING:
     from program_server import Server
 
     from dvis.models.training import TrainingRun
+
+# Local clusters of dask begin as other workers do, which have loaded torch before they are forked.
+os.environ.setdefault("DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD", "forkserver")
 
 collect_ignore = [
     "moments"
@@ -41,6 +46,13 @@ settings.register_profile(
     suppress_health_check=[HealthCheck.too_slow, HealthCheck.function_scoped_fixture],
 )
 settings.load_profile("dvis")
+
+
+def pytest_sessionstart() -> None:
+    if "PYTEST_XDIST_WORKER" in os.environ:  # where many tests need it, it loads meanwhile
+        worker_context()
+        forkserver.ensure_running()
+
 
 SAMPLE = Path(__file__).parent / "data" / "feature_images" / "resnet18"
 

@@ -15,6 +15,7 @@ from trees import CHECKPOINTS, write_tree
 from dvis.models.processes import safely_started
 from dvis.sweep.executors import in_processes, worker_context
 
+SET_BY_TESTS = {"PYTHONSAFEPATH", "DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"}
 # Modules of Python's own that multiprocessing and asyncio import as a process begins.
 SHADOWED = ("runpy", "pickle", "socket", "signal", "threading", "asyncio", "numpy", "orjson")
 
@@ -67,7 +68,7 @@ def output_of(program: str, *arguments: str | Path, cwd: Path) -> str:
         capture_output=True,
         text=True,
         timeout=120,
-        env={name: value for name, value in os.environ.items() if name != "PYTHONSAFEPATH"},
+        env={name: value for name, value in os.environ.items() if name not in SET_BY_TESTS},
     )
     assert not (cwd.parent / "run").exists(), (cwd.parent / "run").read_text()
     assert ended.returncode == 0, ended.stderr

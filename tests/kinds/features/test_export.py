@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 import pytest
 import zarr
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_responses import write_responses
 from recorded_stores import write_store
@@ -23,6 +23,8 @@ from dvis.report import list_problems
 from dvis.schema import TEXT, group_path
 from dvis.store.writer import restructuring
 
+# Of examples that take two seconds.
+FEWER = settings(max_examples=settings.default.max_examples // 2)
 JPGS = [jpg_of(i) for i in range(6)] + [jpg_of(6, size=24), jpg_of(7, mode="L")]
 
 name_letters = st.characters(
@@ -105,6 +107,7 @@ def one_form_each(drawn: list[Any]) -> list[Any]:
     return list(kept.values())
 
 
+@FEWER
 @given(st.lists(units(), min_size=1, max_size=8).map(one_form_each))
 def test_tree_to_store_to_tree_is_identity(drawn: list[Any]) -> None:
     with tempfile.TemporaryDirectory() as folder:
@@ -117,6 +120,7 @@ def test_tree_to_store_to_tree_is_identity(drawn: list[Any]) -> None:
         assert read_tree(dvis.export_tree(store, Path(folder) / "out").folder) == read_tree(model)
 
 
+@FEWER
 @given(st.data())
 def test_order_in_which_files_arrive_does_not_matter(data: st.DataObject) -> None:
     drawn = data.draw(st.lists(units(), min_size=2, max_size=8).map(one_form_each))

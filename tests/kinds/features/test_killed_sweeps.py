@@ -34,11 +34,13 @@ def _run(options: VisualizeOptions) -> None:
     visualize(options)
 
 
-@pytest.mark.parametrize("n_kills", [6, pytest.param(20, marks=pytest.mark.slow)])
+@pytest.mark.parametrize(
+    ("n_kills", "n_checkpoints"), [(6, 6), pytest.param(20, 14, marks=pytest.mark.slow)]
+)
 def test_killed_often_and_resumed_equals_an_unbroken_run(
-    options: VisualizeOptions, tmp_path: Path, n_kills: int
+    options: VisualizeOptions, tmp_path: Path, n_kills: int, n_checkpoints: int
 ) -> None:
-    write_checkpoints(tmp_path / "run", 14)
+    write_checkpoints(tmp_path / "run", n_checkpoints)
     channels = tuple(range(8))
     options = replace(options, layers=("conv1", "conv2", "relu"), channels=channels, batch_size=4)
     started = time.monotonic()
@@ -89,7 +91,6 @@ def test_a_killed_dask_worker_loses_nothing(
 def test_a_killed_local_worker_loses_nothing(
     options: VisualizeOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    write_checkpoints(tmp_path / "run", 8)
     unbroken = replace(options, store=tmp_path / "unbroken.zarr")
     visualize(unbroken)
     killed: list[int] = []
