@@ -19,8 +19,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 ExecutorFactory: TypeAlias = Callable[[], AbstractContextManager[tuple[Executor, int]]]
-# What workers would each load otherwise: torch's modes and optimisers import its compiler.
-_LOADED_ONCE = ["dvis.sweep.worker", "dask.array", "torch._dynamo", "torchvision.transforms.v2"]
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -83,7 +81,8 @@ def worker_context() -> multiprocessing.context.BaseContext:
     if sys.platform != "linux":
         return multiprocessing.get_context("spawn")
     context = multiprocessing.get_context("forkserver")
-    context.set_forkserver_preload(_LOADED_ONCE)  # of no effect where such a process runs already
+    # Of no effect where such a process runs already.
+    context.set_forkserver_preload(["dvis.sweep.loaded_once"])
     return context
 
 

@@ -14,6 +14,7 @@ from trees import CHECKPOINTS, write_tree
 
 from dvis.models.processes import safely_started
 from dvis.sweep.executors import in_processes, worker_context
+from dvis.sweep.loaded_once import load
 
 SET_BY_TESTS = {"PYTHONSAFEPATH", "DASK_DISTRIBUTED__WORKER__MULTIPROCESSING_METHOD"}
 # Modules of Python's own that multiprocessing and asyncio import as a process begins.
@@ -126,3 +127,14 @@ def test_no_worker_of_a_sweep_outlives_it(ended_by: int) -> None:
     while Path(f"/proc/{worker}").exists():
         assert time.monotonic() < deadline, f"process {worker} lives on"
         time.sleep(0.02)
+
+
+def test_a_module_that_cannot_be_loaded_ends_no_process(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "unfit.py").write_text("raise RuntimeError('operator nms does not exist')")
+    (tmp_path / "fit.py").write_text("")
+    monkeypatch.syspath_prepend(tmp_path)
+    load(["unfit", "nowhere", "fit"])
+    assert "fit" in sys.modules
+    assert "unfit" not in sys.modules
