@@ -117,9 +117,12 @@ class Latents:
         """Row and column of each token."""
         if self._activations is None:
             return None
-        dataset = ACTIVATION_READER.open_entry(
-            self.asked.store, self.asked.contents, self._activations
-        )
+        try:
+            dataset = ACTIVATION_READER.open_entry(
+                self.asked.store, self.asked.contents, self._activations
+            )
+        except SchemaError:  # half grown; the next `dvis activations` repairs it
+            return None
         return dataset.coords.to_dataset()[["row", "column"]]
 
     @cached_property
