@@ -90,8 +90,8 @@ class Network:
         Raises
         ------
         ValueError
-            When there is no file of the checkpoint, or another one than the activations are of, also
-            one of the same weights, saved with other facts or in another format.
+            When there is no file of the checkpoint, or another than the activations are of, also of
+            the same weights, saved with other facts or in another format.
         """
         if self._loaded is None or self._loaded[0] != label:
             files = {each.label: each for each in self._run.checkpoints}
