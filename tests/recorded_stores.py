@@ -88,22 +88,31 @@ def write_store(
     skip: Sequence[tuple[int, int]] = (),
     failed: Sequence[tuple[int, int]] = (),
     first_step: int = 0,
+    objective: str = "average",
+    **noted: Any,
 ) -> Path:
-    """A store of complete units, ten steps apart.
+    """A store of complete units, ten steps apart; `noted` are attributes of their group.
 
     `skip` and `failed` are (checkpoint, channel) of every layer.
     """
     parameters = {"input_mean": [0.0] * 3, "input_std": [1.0] * 3}
     with recording_features(
-        store, model, run, image_size=size, number_of_images=1, parameters=parameters
+        store,
+        model,
+        run,
+        image_size=size,
+        number_of_images=1,
+        parameters=parameters,
+        noted=noted,
     ) as recorder:
         names = [parse_checkpoint(label) for label in labels]
         steps = {label: first_step + 10 * place for place, label in enumerate(labels)}
-        tasks = [Task(layer, tuple(range(n_channels))) for layer in layers]
+        tasks = [Task(layer, tuple(range(n_channels)), objective) for layer in layers]
         recorder.prepare(names, steps, {"n_channels": dict.fromkeys(layers, n_channels)}, tasks, {})
         for i, label in enumerate(labels):
             for j, layer in enumerate(layers):
                 channels = tuple(c for c in range(n_channels) if (i, c) not in skip)
                 bad = [c for c in channels if (i, c) in failed]
-                record(recorder, label, (i, j), Task(layer, channels), size=size, failed=bad)
+                task = Task(layer, channels, objective)
+                record(recorder, label, (i, j), task, size=size, failed=bad)
     return store

@@ -229,7 +229,7 @@ def test_kind_is_named_in_its_folder_the_registry_and_apart_in_doors(lay: Lay) -
             "dvis/kinds/registry.py": name_all,
             "dvis/accessor.py": name_all,
             "dvis/__init__.py": name_all,
-            "dvis/measure.py": name_all,
+            "dvis/measure/models.py": name_all,
             "dvis/kinds/kind.py": name_all,
         }
     )

@@ -133,7 +133,10 @@ class ShownUnits(Protocol):
         """What was met at units, with their places where they are shown; and how many in all."""
 
     def variant(self, variant: int) -> Document:
-        """A variant of a run: its `run`, `checkpoints` and layers."""
+        """A variant of a run: its `run`, `checkpoints` and layers.
+
+        `unit` is what its channels are called, and `list` the list that has these units too, "".
+        """
 
     def layer(self, variant: int, layer: int) -> Document:
         """A layer: numbers of its channels, and what there is of each."""

@@ -12,7 +12,7 @@ from dvis.kinds.parts import Asked, Part, PictureRows
 from dvis.kinds.registry import KINDS
 from dvis.kinds.shown import Document, NotShownError, ShownPicture, ShownUnits
 from dvis.page.samples import described_rows, image_set, number_of, numbered, sheet
-from dvis.schema import counted
+from dvis.schema import SchemaError, counted
 from dvis.store.contents import resolve
 from dvis.store.recent import Recent
 
@@ -154,8 +154,16 @@ def _numbered(shown: ShownUnits) -> Iterator[tuple[int, ListedUnits]]:
     """Lists of the runs and layers that are shown, by their numbers."""
     layers = shown.selection.layers
     for kind, each in _of_runs(shown):
-        if not layers or each.key.layer in layers:
+        if (not layers or each.key.layer in layers) and _is_whole(each):
             yield number_of(kind, *each.key), each
+
+
+def _is_whole(listed: ListedUnits) -> bool:
+    """Whether a list can be read; a half-grown one is repaired by who measures next."""
+    try:
+        return listed.labels is not None
+    except SchemaError:
+        return False
 
 
 def _of_runs(shown: ShownUnits) -> Iterator[tuple[str, ListedUnits]]:

@@ -21,8 +21,9 @@ from dvis.store.damage import NamedArray
 from dvis.store.growth import resize, settle
 from dvis.store.making import add_later_arrays, existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
-from dvis.store.placing import Places, as_stored, put_curves, put_parts
+from dvis.store.placing import Places, as_stored, put_curves, put_parts, taken
 from dvis.store.replaced import retracting, settle_replaced
+from dvis.store.results import texts_of, without_failed
 
 ABSENT, FAILED = int(Status.ABSENT), int(Status.FAILED)
 _OF_NAMES = ("epoch", "batch", "phase", "time")
@@ -214,7 +215,7 @@ class Group:
         values: dict[str, np.ndarray] = {}
         for name, variable in result.data_vars.items():
             if name in self.words.arrays and name != mark.status:
-                values[str(name)] = _without_failed(variable.values, errors)
+                values[str(name)] = without_failed(variable.values, errors)
         if mark.problem:
             problems = [f"failed: {e}" if e else n for e, n in zip(errors, notes, strict=True)]
             if any(problems) or (self.status(places, mark) != ABSENT).any():
@@ -368,28 +369,6 @@ class Group:
             if spec.dims == (dim,)
         }
         self._caches.clear()
-
-
-def taken(places: Places, chosen: np.ndarray) -> Places:
-    """Where some of the parts are."""
-    return {dim: place[chosen] if np.ndim(place) else place for dim, place in places.items()}
-
-
-def _without_failed(values: np.ndarray, errors: np.ndarray) -> np.ndarray:
-    """Values of parts, NaN where a part failed: nothing of it is shown."""
-    is_failed = errors != ""
-    if values.dtype.kind != "f" or not values.ndim or not is_failed.any():
-        return values
-    values = values.copy()
-    values[is_failed] = np.nan
-    return values
-
-
-def texts_of(result: xr.Dataset, name: str, n_parts: int) -> np.ndarray:
-    """A variable of text of parts, "" where the result has none."""
-    if name not in result:
-        return np.full(n_parts, "", object)
-    return np.atleast_1d(result[name].values).astype(object)
 
 
 def _plain(labels: Any) -> Any:

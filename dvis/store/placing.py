@@ -17,6 +17,11 @@ _MAX_BOX_ITEMS = 2**20
 _MOST_SECONDS = (2**63 - 1) // 10**9
 
 
+def taken(places: Places, chosen: np.ndarray) -> Places:
+    """Where some of the parts are."""
+    return {dim: place[chosen] if np.ndim(place) else place for dim, place in places.items()}
+
+
 def put_parts(array: Any, dims: Sequence[str], places: Places, values: np.ndarray) -> None:
     """Write one value a part, (part,)."""
     _put(array, dims, places, np.atleast_1d(values), slice(None))

@@ -13,7 +13,8 @@ import xarray as xr
 
 from dvis.schema import CHECKPOINT, Mark
 from dvis.store.faults import words_of_labels
-from dvis.store.group import Group, texts_of
+from dvis.store.group import Group
+from dvis.store.results import texts_of
 from dvis.store.writer import restructuring
 from dvis.sweep.place import Place
 from dvis.sweep.plan import Plan

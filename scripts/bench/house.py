@@ -63,7 +63,7 @@ WITHIN: Mapping[str, tuple[str, ...]] = {
     "__init__": ("accessor", "measure"),
 }
 # Static tools need names spelled out here: help(), completion and mypy see what these files say.
-DOORS = ("dvis/__init__.py", "dvis/accessor.py", "dvis/measure.py")
+DOORS = ("dvis/__init__.py", "dvis/accessor.py", "dvis/measure/")
 REGISTRY = "dvis/kinds/registry.py"
 
 MAX_ROOT_MODULES = 10
@@ -249,7 +249,7 @@ def _name_figures(house: House) -> Iterator[Figure]:
             if not _may_name(path, kind):
                 told = ", ".join(dict.fromkeys(f"{m.text}:{m.line}" for m in places[:4]))
                 more = f" and {len(places) - 4} more" if len(places) > 4 else ""
-                named["doors" if path in DOORS else "others"].append(
+                named["doors" if path.startswith(DOORS) else "others"].append(
                     f"{path} names {kind}: {told}{more}"
                 )
     for name, target, group in (

@@ -9,6 +9,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import zarr
 from page_client import Client, serving
 from recorded_stores import write_store
 from tiny_activations import N_IMAGES, options_of, store_of
@@ -25,9 +26,11 @@ from dvis.page import documents, lists
 from dvis.page.plain import as_json
 from dvis.page.samples import SHEET
 from dvis.page.static import export_page
+from dvis.schema import SchemaError
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LAYER, NAME = "conv2", "batchtopk-k2-x2"
+PICTURED = f"latents-{NAME}"
 TOKEN = "a-token-of-the-test"
 
 
@@ -50,6 +53,8 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     shutil.copytree(store, store.with_name("alone.zarr"))
     labels, run = found.checkpoint.values.tolist(), found.attrs["run"]
     write_store(store, labels, [LAYER], run=run)
+    of_latents = {"objective": PICTURED, "unit": "latent", "autoencoder": NAME}
+    write_store(store, labels, [LAYER], run=run, n_channels=6, **of_latents)
     dvis.note(store, "Bird heads", layer=LAYER, latent=5)
     return store
 
@@ -170,6 +175,40 @@ def test_a_channel_has_its_best_images_too(measured: Path) -> None:
     (rows,) = [part for part in parts if part["shape"] == "pictures"]
     ids = [[rows["samples"][cell]["id"] for cell in row] for row in rows["cells"]]
     assert ids == ds.top_sample.sel(channel=2).values.tolist()
+
+
+def test_pictured_latents_are_called_so_and_lead_to_the_list_and_back(
+    measured: Path, client: Client, request: pytest.FixtureRequest
+) -> None:
+    shown = documents.shown_units(measured)
+    of_variants = [plain(documents.variant(shown, index)) for index in range(2)]
+    named = {each["variant"]: (each["unit"], each["list"]) for each in of_variants}
+    assert named == {"average-0": ("channel", ""), PICTURED: ("latent", NAME)}
+    assert lists.list_head(shown, number_of(shown))["pictured"] == PICTURED
+    pytest.importorskip("selenium", reason="needs selenium: pip install selenium")
+    from browser import MISSING
+
+    if MISSING:
+        pytest.skip(MISSING)
+    browser = request.getfixturevalue("browser")
+    browser.open(f"{client.origin}/#/list/{LAYER}/{NAME}/3")
+    to_pictures = "return document.querySelector('.listed-view a.action')"
+    browser.wait(to_pictures)
+    browser.js(f"({to_pictures.removeprefix('return ')}).click()")
+    browser.wait("return document.querySelector('.unit-view:not(.listed-view) .action')")
+    text = browser.js("return document.getElementById('main').textContent")
+    assert f"{LAYER} latent 3" in text
+    assert "this latent" in text
+    assert "hannel" not in text.replace("channel=3", "")
+    browser.js("document.querySelector('.title-row a.action').click()")
+    browser.wait("return document.querySelector('.listed-view')")
+    assert browser.js("return location.hash").startswith(f"#/list/{LAYER}/{NAME}/3")
+    browser.open(f"{client.origin}/#/{LAYER}?variant={PICTURED}")
+    browser.wait("return document.querySelector('.cell .thumb')")
+    text = browser.js("return document.getElementById('main').textContent")
+    assert "6 latents" in text
+    assert "hannel" not in text
+    assert browser.errors() == []
 
 
 def test_tokens_lie_at_their_places_on_maps() -> None:
@@ -298,6 +337,29 @@ def test_a_browser_finds_a_latent(
     n_sheets = len(list((tmp_path / "page" / "pictures").glob("samples_*")))
     assert 0 < n_sheets <= -(-N_IMAGES // SHEET)
     browsed(browser, page.index.as_uri(), latent)
+
+
+def test_half_grown_groups_are_passed_over(measured: Path, tmp_path: Path) -> None:
+    store = Path(shutil.copytree(measured.with_name("alone.zarr"), tmp_path / "half.zarr"))
+    second = TrainOptions(
+        store=store, layer=LAYER, k=(1,), expansion=(2.0,), tokens="1k", batch_size=256
+    )
+    train_saes(second)
+    runs = documents.shown_units(store).contents().runs("saes")
+    (kept,) = documents.shown_units(store).contents().of("activations")
+    for path, name in (
+        (f"{runs[0]}/saes/{LAYER}/batchtopk-k1-x2", "decoder"),
+        (kept.group, "time"),
+    ):
+        half = zarr.open_group(store, path=path, mode="a", use_consolidated=False)[name]
+        half.resize((4, *half.shape[1:]))
+    with pytest.warns(UserWarning, match="Consolidated metadata"):
+        zarr.consolidate_metadata(store)
+    with pytest.raises(SchemaError):
+        dvis.saes(store, LAYER, "batchtopk-k1-x2")
+    export_page(store, tmp_path / "page")
+    number = number_of(documents.shown_units(store))  # of the other one, which is whole
+    assert (tmp_path / "page" / "data" / f"list_{number}.js").is_file()
 
 
 def test_a_store_of_autoencoders_alone_is_shown(measured: Path, tmp_path: Path) -> None:

@@ -6,11 +6,13 @@ from pathlib import Path
 from typing import Annotated
 
 import tyro
+import xarray as xr
 from tyro.conf import OmitSubcommandPrefixes, Positional
 
 from dvis.kinds.saes.search import By, search_latents
 from dvis.kinds.saes.store_options import EvaluateOptions, TrainOptions
 from dvis.models.torch_guard import needing_torch
+from dvis.schema import counted
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -74,7 +76,7 @@ class ImportOptions:
 
 @dataclass(frozen=True, kw_only=True)
 class SearchOptions:
-    """List latents that tell some images from others, the best first.
+    """List latents that tell some images from others, the best first, or whose notes have words.
 
     Parameters
     ----------
@@ -94,6 +96,8 @@ class SearchOptions:
         Ids of images that do not (default: all others).
     of_class
         A class all of whose images are positive.
+    of_note
+        Only latents whose notes have all these words; without examples with what is known of each.
     by
         auroc: how often a positive image scores higher than a negative one; or rate_difference: in
         how many more of the positive ones it fires.
@@ -109,6 +113,7 @@ class SearchOptions:
     positive: tuple[str, ...] = ()
     negative: tuple[str, ...] = ()
     of_class: Annotated[str | None, tyro.conf.arg(name="class")] = None
+    of_note: Annotated[str, tyro.conf.arg(name="note")] = ""
     by: By = "auroc"
     n_shown: int = 20
 
@@ -160,6 +165,9 @@ def _searched(options: SearchOptions) -> Iterator[str]:
     asked = {name: value for name, value in vars(options).items() if name != "n_shown"}
     found = search_latents(**asked)
     attrs = found.attrs
+    if "score" not in found:
+        yield from _noted(found, options)
+        return
     yield (
         f"{attrs['name']}, {attrs['checkpoint']}: {attrs['n_positive']} positive and "
         f"{attrs['n_negative']} negative samples, by {attrs['by']}"
@@ -173,7 +181,19 @@ def _searched(options: SearchOptions) -> Iterator[str]:
         )
         yield (
             f"{each['latent'].item():6d}  {score:6.3f}  {high[place]:9.3f}  {positive:17.3f}  "
-            f"{negative:11.3f}"
+            f"{negative:11.3f}" + (f"  {each['note'].item()}" if "note" in found else "")
         )
     best = found["null_best"].median().item()
     yield f"With ids shuffled the best of all latents has {best:.3f} (median of shuffles)"
+
+
+def _noted(found: xr.Dataset, options: SearchOptions) -> Iterator[str]:
+    """Latents that were found by their notes alone, as a table."""
+    n_found = counted(found.sizes["latent"], "latent")
+    yield f"{found.attrs['name']}, {found.attrs['checkpoint']}: {n_found} of {options.of_note!r}"
+    yield "latent  frequency  selectivity  note"
+    for place in range(min(options.n_shown, found.sizes["latent"])):
+        each = found.isel(latent=place)
+        frequency, selectivity = each["frequency"].item(), each["selectivity"].item()
+        number, text = each["latent"].item(), each["note"].item()
+        yield f"{number:6d}  {frequency:9.4f}  {selectivity:11.3f}  {text}"

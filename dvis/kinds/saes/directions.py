@@ -10,6 +10,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.saes.dims import LATENT
+from dvis.kinds.saes.lineage import why_unmatched
 from dvis.kinds.saes.read import SAE_READER, name_of
 from dvis.kinds.saes.words import KIND, is_evaluation
 from dvis.models.directions import Directions, ReadOut
@@ -78,7 +79,7 @@ def latent_directions(
     for entry in _entries(found, name, layers, run):
         dataset, layer = SAE_READER.open_entry(store, found, entry), str(entry.attrs["layer"])
         widths[layer] = dataset.sizes[LATENT]
-        unmatched = unmatched or why_unmatched(entry.attrs, name)
+        unmatched = unmatched or why_unmatched(dataset, name)
         wanted = _checked(numbers, widths[layer], name, layer)
         made_of = _made_of(store, entry)
         for label in _complete(dataset):
@@ -106,25 +107,6 @@ def latent_directions(
         },
         widths=widths,
         notes=(said,) if others else (),
-    )
-
-
-def why_unmatched(attrs: Mapping[str, Any], name: str) -> str:
-    """Why latents of a group of autoencoders have no development, or nothing.
-
-    Parameters
-    ----------
-    attrs : mapping
-        The group's attributes.
-    name : str
-        What the autoencoders are called.
-    """
-    if attrs.get("warm_start", False):
-        return ""
-    return (
-        f"the autoencoders {name} were trained anew at each checkpoint, so that a number is "
-        "another latent at each, and none has a development; train them with `dvis sae train "
-        "--warm-start`, or look at one checkpoint, such as ds.isel(checkpoint=[-1])"
     )
 
 

@@ -16,12 +16,13 @@ from dvis.kinds.listed import Column, ListHead, ListKey, Nearest
 from dvis.kinds.parts import Asked, Part
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.found import SHARE, STATES, Found
+from dvis.kinds.saes.lineage import begun_apart
 from dvis.kinds.saes.nearest import Directions
 from dvis.kinds.saes.parts import TITLES, parts_of
 from dvis.kinds.saes.read import name_of, open_named
 from dvis.kinds.saes.words import KIND, is_evaluation, pictured_as
 from dvis.kinds.shown import checkpoint_documents
-from dvis.schema import CHECKPOINT, SchemaError, Status
+from dvis.schema import CHECKPOINT, SchemaError, Status, counted
 from dvis.store.contents import Entry
 from dvis.store.unit_notes import latent_notes, note
 
@@ -116,9 +117,12 @@ class Latents:
         """Row and column of each token."""
         if self._activations is None:
             return None
-        dataset = ACTIVATION_READER.open_entry(
-            self.asked.store, self.asked.contents, self._activations
-        )
+        try:
+            dataset = ACTIVATION_READER.open_entry(
+                self.asked.store, self.asked.contents, self._activations
+            )
+        except SchemaError:  # half grown; the next `dvis activations` repairs it
+            return None
         return dataset.coords.to_dataset()[["row", "column"]]
 
     @cached_property
@@ -184,6 +188,11 @@ class Latents:
             yield (
                 "Each checkpoint's autoencoder was trained from a start of its own: a number is "
                 "another latent at another checkpoint, unless it was trained with --warm-start"
+            )
+        elif apart := begun_apart(self.trained):
+            yield (
+                f"{counted(len(apart), 'autoencoder')} did not begin from that of the checkpoint "
+                f"before, such as that of {apart[0]}: a number is another latent there"
             )
 
     def notes(self) -> Mapping[int, str]:

@@ -5,7 +5,7 @@ skipped, and a training that was killed goes on where it was last saved.
 """
 
 import json
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import asdict, dataclass, replace
 from hashlib import blake2b
@@ -24,9 +24,9 @@ from dvis.kinds.saes.measure.training import Trained, train
 from dvis.kinds.saes.options import PassOptions, SaeOptions
 from dvis.kinds.saes.read import saes
 from dvis.kinds.saes.store_options import BATCH_SIZE, TrainOptions
-from dvis.kinds.saes.words import KIND, LOG_STEP, group_name, sae_words
+from dvis.kinds.saes.words import BEGAN_FROM, KIND, LOG_STEP, group_name, sae_words
 from dvis.names import parse_checkpoint
-from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, Status, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, TEXT, Status, did_you_mean
 from dvis.store.contents import Entry, contents, open_group
 from dvis.store.group import Group
 from dvis.store.writer import restructuring, writing
@@ -82,22 +82,20 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
             name: _opened(store, model, entry, options, name, each, kept)
             for name, each in wanted.items()
         }
-        before: str | None = None
         n_others = 0
         for label in labels:
-            states = {name: _made_of(groups[name], label) for name in wanted}
-            others = [name for name, of in states.items() if of not in (None, 0, weights[label])]
-            lacking = [name for name, of in states.items() if of is None]
-            lacking += others if options.overwrite else []
-            n_others += 0 if options.overwrite else len(others)
             at = _Place(store, model, entry.run, label, weights[label])
+            starts = {name: _start(groups[name], at, options, weights) for name in wanted}
+            lacking, others = _lacking(groups, at, starts, options.overwrite)
+            n_others += len(others)
+            folder = _state_folder(at, options, entry.name, starts)
             if lacking:
-                trained = _trained(options, entry, at, lacking, wanted, before, progress)
+                begun = {name: starts[name] for name in lacking}
+                trained = _trained(options, entry, at, begun, wanted, folder, progress)
                 for name, each in zip(lacking, trained, strict=True):
-                    _keep(groups[name], at, each)
+                    _keep(groups[name], at, each, starts[name])
                 report.n_measured += len(lacking)
-            forget_state(store, _state_folder(at, options, entry.name))
-            before = label
+            forget_state(store, folder)
     report.kept = {OTHER_WEIGHTS: n_others}
     return report
 
@@ -185,6 +183,9 @@ def _opened(
             overwrite=options.overwrite,
         )
         dims = {LATENT: range(n_latents), CHANNEL: range(n_channels), LOG_STEP: steps}
+        is_there = np.asarray(group.array("status")[:]) == Status.COMPLETE
+        if options.warm_start and not is_there.any():  # of others it is not known
+            group.add_arrays([BEGAN_FROM])
         group.grow([parse_checkpoint(label) for label in labels], dims)
         group.write_column("step", known_steps(kept))
     return group
@@ -204,29 +205,66 @@ def _made_of(group: Group, label: str) -> int | None:
     return int(group.array(f"{SOURCE}/weights")[row]) if is_complete else None
 
 
+def _start(group: Group, at: _Place, options: TrainOptions, weights: Mapping[str, int]) -> str:
+    """The last checkpoint before that has an autoencoder, "" where one begins afresh.
+
+    One of other weights of the network than the activations' is none.
+    """
+    if not options.warm_start:
+        return ""
+    name = str(group.attrs["name"]).removeprefix(group_name(options.layer, ""))
+    labels = saes(at.store, options.layer, name, at.run)[CHECKPOINT].values.tolist()
+    for label in reversed(labels[: labels.index(at.label)]):
+        made_of = _made_of(group, label)
+        if made_of is not None and made_of in (0, weights.get(label, made_of)):
+            return str(label)
+    return ""
+
+
+def _lacking(
+    groups: Mapping[str, Group], at: _Place, starts: Mapping[str, str], overwrite: bool
+) -> tuple[list[str], list[str]]:
+    """Names to train at a checkpoint, and those that are kept of other weights."""
+    states = {name: _made_of(group, at.label) for name, group in groups.items()}
+    lacking = [name for name, of in states.items() if of is None]
+    others = [name for name, of in states.items() if of not in (None, 0, at.weights)]
+    if not overwrite:
+        return lacking, others
+    began = {name: _began_from(group, at.label) for name, group in groups.items()}
+    apart = [name for name, label in began.items() if label not in (None, starts[name])]
+    return [name for name in groups if name in {*lacking, *others, *apart}], []
+
+
+def _began_from(group: Group, label: str) -> str | None:
+    """From which checkpoint's autoencoder that of a checkpoint began, None where it is not told."""
+    if BEGAN_FROM not in group.words.arrays:
+        return None
+    return str(group.array(BEGAN_FROM)[group.rows[CHECKPOINT][label]])
+
+
 def _trained(
     options: TrainOptions,
     entry: Entry,
     at: _Place,
-    lacking: Sequence[str],
+    starts: Mapping[str, str],
     wanted: dict[str, SaeOptions],
-    before: str | None,
+    state: Path,
     progress: bool,
 ) -> list[Trained]:
-    """Autoencoders of a checkpoint, trained over one pass of its rows."""
+    """Autoencoders of a checkpoint, trained over one pass of its rows from where each starts."""
     rows = _rows(options, entry, at.label)
-    warm = None
-    if options.warm_start and before:
-        stored = (saes(at.store, options.layer, name, at.run) for name in lacking)
-        warm = [autoencoder_at(each, before) for each in stored]
+    warm = [
+        autoencoder_at(saes(at.store, options.layer, name, at.run), label) if label else None
+        for name, label in starts.items()
+    ]
     over = PassOptions(
         n_steps=options.n_steps,
         log_every=options.log_every,
         save_every=options.save_every,
         progress=progress,
     )
-    folder = _state_folder(at, options, entry.name)
-    return train(rows, [wanted[name] for name in lacking], over, state=folder, warm=warm)
+    told = [wanted[name] for name in starts]
+    return train(rows, told, over, state=state, warm=warm if any(warm) else None)
 
 
 def _rows(options: TrainOptions, entry: Entry, label: str) -> ActivationRows:
@@ -246,7 +284,7 @@ def _with_batches(options: TrainOptions, n_rows: int) -> TrainOptions:
     return replace(options, batch_size=options.batch_size or min(BATCH_SIZE, n_rows))
 
 
-def _keep(group: Group, at: _Place, trained: Trained) -> None:
+def _keep(group: Group, at: _Place, trained: Trained, start: str) -> None:
     """Write a trained autoencoder, and its status after everything else."""
     result = committed(trained.autoencoder, at.label).assign(
         {
@@ -256,14 +294,23 @@ def _keep(group: Group, at: _Place, trained: Trained) -> None:
         }
     )
     with writing(at.store, at.model, at.run, KIND):
+        if BEGAN_FROM in group.words.arrays:
+            result[BEGAN_FROM] = (CHECKPOINT, np.array([start], TEXT))
+            # Those that began from the one that is replaced begin from none that is there.
+            labels = [
+                each for each in group.rows[CHECKPOINT] if _began_from(group, each) == at.label
+            ]
+            group.write_column(BEGAN_FROM, dict.fromkeys(labels, ""))
         group.commit(result)
 
 
-def _state_folder(at: _Place, options: TrainOptions, activations_name: str) -> Path:
-    """Where the state of a training lies, beside the store: of its options and its rows."""
+def _state_folder(
+    at: _Place, options: TrainOptions, activations_name: str, starts: Mapping[str, str]
+) -> Path:
+    """Where the state of a training lies, beside the store: of its options, rows and starts."""
     told = {name: asdict(each) for name, each in options.autoencoders()}
     steps = [options.n_steps, options.batch_size, options.log_every, options.warm_start]
-    facts = [at.run, at.label, at.weights, activations_name, steps, told]
+    facts = [at.run, at.label, at.weights, activations_name, steps, told, starts]
     number = blake2b(json.dumps(facts, default=str).encode(), digest_size=12).hexdigest()
     return states_beside(at.store) / number
 

@@ -90,8 +90,8 @@ class Network:
         Raises
         ------
         ValueError
-            When there is no file of the checkpoint, or its weights are others than the activations
-            are of.
+            When there is no file of the checkpoint, or another than the activations are of, also of
+            the same weights, saved with other facts or in another format.
         """
         if self._loaded is None or self._loaded[0] != label:
             files = {each.label: each for each in self._run.checkpoints}
@@ -100,7 +100,8 @@ class Network:
             if self._run.fingerprints.get(label, 0) != self._weights[label]:
                 raise ValueError(
                     f"the weights in {files[label].path} are not those that the activations of "
-                    f"{label} are of; give the files that they were made with"
+                    f"{label} are of, or were saved anew since: contents of files are compared, "
+                    "not tensors. Give the files that the activations were made with"
                 )
             assert self._options.model is not None
             self._loaded = label, load_fitted(self._options.model, files[label])[0]

@@ -51,6 +51,8 @@ def saes(
         - `fvu`, `l0`, `n_dead`, `learning_rate`, `grad_norm` (checkpoint, log_step), float64: the
           log of the training;
         - `scale` (checkpoint), float64, by which rows were multiplied, folded into the weights;
+        - `began_from` (checkpoint), of those trained by a warm start: the checkpoint from whose
+          autoencoder each began, "" where it began afresh;
         - the coordinate `note` (latent), where `dvis note` wrote some;
         - `status` (checkpoint), uint8, and coordinates of checkpoints, as `dvis.open` has them.
 

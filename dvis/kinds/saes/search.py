@@ -1,6 +1,7 @@
-"""Which latents tell some images from others: by example, from activations that a store keeps.
+"""Which latents tell some images from others, by example, and which notes say what they are.
 
-Ids of samples in, latents sorted by score out, beside the scores of shuffled ids. Without torch.
+Ids of samples in, latents sorted by score out, beside the scores of shuffled ids; or words in, and
+the latents out whose notes have them. Without torch.
 """
 
 from collections.abc import Iterable, Iterator, Sequence
@@ -12,15 +13,17 @@ import xarray as xr
 from dvis.analysis.control import EXCHANGEABLE
 from dvis.kinds.activations.loader import ActivationRows
 from dvis.kinds.saes.dims import LATENT, SHUFFLE, quantity
-from dvis.kinds.saes.read import saes
-from dvis.kinds.saes.words import WEIGHTS
-from dvis.schema import CHECKPOINT, Status, did_you_mean
+from dvis.kinds.saes.read import latents, saes
+from dvis.kinds.saes.words import WEIGHTS, group_name
+from dvis.schema import CHECKPOINT, UNIT_NOTE, SchemaError, Status, counted, did_you_mean
 from dvis.store.contents import StoreLike, resolve
+from dvis.store.unit_notes import is_found
 
 By = Literal["auroc", "rate_difference"]
 _MOST_OTHERS = 4096  # that examples are held against, where nothing is told
 _BLOCK_CODES = 2**24  # in memory at a time, with their zeros
 _RANKED = 256  # latents at a time
+_KNOWN = ("frequency", "selectivity")  # of a latent that is found by its note, sorted by the first
 
 
 def search_latents(
@@ -32,15 +35,16 @@ def search_latents(
     positive: Iterable[str] = (),
     negative: Iterable[str] = (),
     of_class: str | None = None,
+    of_note: str = "",
     checkpoint: str = "last",
     by: By = "auroc",
     n_shuffles: int = 20,
     seed: int = 0,
 ) -> xr.Dataset:
-    """Latents that tell example images from others, the best first.
+    """Latents that tell example images from others, the best first, or whose notes have some words.
 
     An image's score is its largest code over tokens. Activations of the examples are encoded when
-    they are asked for.
+    they are asked for; words of a note alone need none.
 
     Parameters
     ----------
@@ -51,6 +55,8 @@ def search_latents(
         at most 4096 of them by chance.
     of_class : str, optional
         A class all of whose samples are positive ones.
+    of_note : str
+        Only latents whose notes have all these words, in any case.
     checkpoint : str
         Label of the checkpoint; "last" for the last that has autoencoders.
     by : {"auroc", "rate_difference"}
@@ -67,13 +73,16 @@ def search_latents(
         Sorted by `score`; `rate_positive` and `rate_negative`, shares in which it fires;
         `mean_positive` and `mean_negative`, of scores; `null_score` (shuffle, latent); and
         `null_best` (shuffle), the highest of all latents, which the best of a search is to exceed.
+        Of words of a note alone `frequency` and `selectivity` at the checkpoint, by the first, NaN
+        where they are not evaluated. With `of_note`, the coordinate `note`.
 
     Raises
     ------
     KeyError
         When there is no such run, layer, name, checkpoint, class or sample.
     ValueError
-        When no sample is positive or none negative, one is both, or an id has several ends.
+        When no sample is positive or none negative, one is both, an id has several ends, or no note
+        has the words.
     FileNotFoundError, SchemaError
         As `dvis.saes` does.
     """
@@ -83,11 +92,18 @@ def search_latents(
         raise ValueError(f"n_shuffles is {n_shuffles}; give 0 or more")
     resolved = resolve(store, None)
     trained = saes(resolved, layer, name, run)
-    at = _at(trained, checkpoint)
+    label = _label_of(trained, checkpoint)
+    told = {"layer": layer, "name": trained.attrs["name"], "run": trained.attrs["run"]}
+    told[CHECKPOINT] = label
+    positive, negative = _as_list(positive), _as_list(negative)
+    numbers = _noted(trained, of_note) if of_note else trained[LATENT].values
+    if of_note and not positive and not negative and of_class is None:
+        return _numbers_of(resolved, trained, numbers, label).assign_attrs(told)
+    at = trained[[*WEIGHTS]].sel({CHECKPOINT: label}).load()
     rows = ActivationRows.open(
         resolved,
         layer,
-        str(at[CHECKPOINT].item()),
+        label,
         name=trained.attrs.get("activations"),
         run=str(trained.attrs["run"]),
         split="all",
@@ -99,12 +115,14 @@ def search_latents(
     samples, is_positive = np.concatenate([chosen, others]), np.zeros(len(chosen) + len(others))
     is_positive[: len(chosen)] = 1
     scores = np.concatenate([*_scores(at, trained.attrs, rows, samples)])
-    found = _found(scores, is_positive, by, n_shuffles, generator)
+    # Beside the best of a null over these latents stands the best of these.
+    is_asked = np.isin(trained[LATENT].values, numbers)
+    found = _found(scores[:, is_asked], is_positive, by, n_shuffles, generator)
+    found[LATENT] = numbers
+    if of_note:
+        found = found.assign_coords({UNIT_NOTE: trained[UNIT_NOTE].sel({LATENT: numbers})})
     attrs = {
-        "layer": layer,
-        "name": trained.attrs["name"],
-        "run": trained.attrs["run"],
-        CHECKPOINT: str(at[CHECKPOINT].item()),
+        **told,
         "by": by,
         "seed": seed,
         "n_positive": len(chosen),
@@ -114,14 +132,55 @@ def search_latents(
     return found.isel({LATENT: order}).assign_attrs(attrs)
 
 
-def _at(trained: xr.Dataset, checkpoint: str) -> xr.Dataset:
+def _as_list(ids: Iterable[str]) -> list[str]:
+    return [ids] if isinstance(ids, str) else list(ids)
+
+
+def _noted(trained: xr.Dataset, words: str) -> np.ndarray:
+    """Numbers of the latents whose notes have some words."""
+    texts = trained[UNIT_NOTE].values.tolist() if UNIT_NOTE in trained.coords else []
+    is_asked = [bool(text) and is_found(text, words) for text in texts]
+    if not any(is_asked):
+        n_noted = sum(bool(text) for text in texts)
+        raise ValueError(
+            f"no note about latents of {trained.attrs['name']} has all words of {words!r}; "
+            f"{counted(n_noted, 'latent')} of it {'has a note' if n_noted == 1 else 'have notes'}, "
+            "which `dvis notes` lists and `dvis note` writes"
+        )
+    return np.asarray(trained[LATENT].values[is_asked])
+
+
+def _numbers_of(
+    store: StoreLike, trained: xr.Dataset, numbers: np.ndarray, label: str
+) -> xr.Dataset:
+    """What is known of some latents at a checkpoint, by how often they fire, with their notes."""
+    found: dict[str, xr.Variable] = {}
+    layer, run = str(trained.attrs["layer"]), str(trained.attrs["run"])
+    unknown = quantity(LATENT, np.full(len(numbers), np.nan), "not evaluated")
+    try:
+        name = str(trained.attrs["name"]).removeprefix(group_name(layer, ""))
+        evaluated = latents(store, layer, name, run)
+    except (SchemaError, KeyError):  # none is
+        evaluated = xr.Dataset()
+    for each in _KNOWN:
+        found[each] = unknown
+        if each in evaluated and label in evaluated[CHECKPOINT].values:
+            at = evaluated[each].sel({CHECKPOINT: label, LATENT: numbers})
+            found[each] = at.variable.load()
+    notes = trained[UNIT_NOTE].sel({LATENT: numbers}).variable
+    of_all = xr.Dataset(found, {LATENT: numbers, UNIT_NOTE: notes})
+    order = np.argsort(-np.nan_to_num(of_all[_KNOWN[0]].values, nan=-1), kind="stable")
+    return of_all.isel({LATENT: order})
+
+
+def _label_of(trained: xr.Dataset, checkpoint: str) -> str:
     labels = trained[CHECKPOINT].values[trained["status"].values == Status.COMPLETE].tolist()
     if not labels:
         raise ValueError("no autoencoder is trained yet: run the same `dvis sae train` again")
     label = labels[-1] if checkpoint == "last" and "last" not in labels else checkpoint
     if label not in labels:
         raise KeyError(did_you_mean(CHECKPOINT, label, labels, "the autoencoders"))
-    return trained[[*WEIGHTS]].sel({CHECKPOINT: label}).load()
+    return str(label)
 
 
 def _chosen(
@@ -130,13 +189,16 @@ def _chosen(
     """Places of samples among the rows' samples, by ids and by class."""
     there = rows.sample_ids.tolist()
     places = {each: place for place, each in enumerate(there)}
-    found = {_place_of(each, there, places) for each in ([ids] if isinstance(ids, str) else ids)}
+    found = {_place_of(each, there, places) for each in ids}
     if of_class is not None:
         if of_class not in rows.classes:
             raise KeyError(did_you_mean("class", of_class, rows.classes, "the image set"))
         found |= set(np.flatnonzero(rows.labels == rows.classes.index(of_class)).tolist())
     if not found:
-        raise ValueError(f"no {what} sample; give ids of one or more, or a class that has some")
+        raise ValueError(
+            f"no {what} sample; give ids of one or more, or a class that has some, or words of a "
+            "note alone"
+        )
     return np.array(sorted(found), np.int64)
 
 
@@ -157,13 +219,12 @@ def _place_of(asked: str, there: Sequence[str], places: dict[str, int]) -> int:
 def _others(
     rows: ActivationRows,
     chosen: np.ndarray,
-    negative: Iterable[str],
+    negative: Sequence[str],
     generator: np.random.Generator,
 ) -> np.ndarray:
     """Places of negative samples: those that are told, else all others or some of them."""
-    told = [negative] if isinstance(negative, str) else list(negative)
-    if told:
-        others = _chosen(rows, told, None, "negative")
+    if negative:
+        others = _chosen(rows, negative, None, "negative")
         both = np.intersect1d(chosen, others)
         if len(both):
             raise ValueError(

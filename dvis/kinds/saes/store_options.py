@@ -50,12 +50,13 @@ class TrainOptions(SaeRecipe):
     log_every, save_every
         Steps that a point of the log covers, and between two saves of the training state.
     warm_start
-        Start at each checkpoint from the autoencoder of the one before, so that latents keep their
-        numbers.
+        Start at each checkpoint from the autoencoder of the last one before that has one, also of
+        an earlier call, so that latents keep their numbers.
     name
         Name of the autoencoders (default: from the kind, k, expansion and seed).
     overwrite
-        Train again what is there of other options.
+        Train again what is there of other options and, with warm_start, what did not start from
+        the checkpoint before.
     """
 
     store: Positional[Path]

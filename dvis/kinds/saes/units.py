@@ -9,7 +9,7 @@ from typing import Any
 import xarray as xr
 
 from dvis.kinds.saes.dims import LATENT
-from dvis.kinds.saes.directions import why_unmatched
+from dvis.kinds.saes.lineage import why_unmatched
 from dvis.kinds.saes.read import latents, saes
 from dvis.schema import (
     CHANNEL,
@@ -44,8 +44,8 @@ def latent_units(
     """Latents as units: what `dvis.latents` has of each, for `ds.dvis.births()` and all others.
 
     Latents keep their numbers over checkpoints where their autoencoders were trained by
-    `dvis sae train --warm-start`, each from the one before. Of others there is no development, and
-    what reads one off a trajectory raises.
+    `dvis sae train --warm-start`, each from that of the checkpoint before. Of others there is no
+    development, and what reads one off a trajectory raises.
 
     Parameters
     ----------
@@ -119,5 +119,5 @@ def _of_layer(
     units[CHANNEL].attrs = {"long_name": LATENT}
     told = {key: found.attrs[key] for key in ("model", "run", "split") if key in found.attrs}
     units.attrs = {**told, "name": called, OF_UNIT: LATENT, USUAL_VARIABLE: _USUAL}
-    units.attrs[UNMATCHED] = why_unmatched(trained.attrs, called)
+    units.attrs[UNMATCHED] = why_unmatched(trained, called)
     return units

@@ -2,7 +2,7 @@
 
 {run}/saes/{layer}/{name}/    encoder, decoder (checkpoint, latent, channel); encoder_bias,
 threshold (checkpoint, latent); decoder_bias (checkpoint, channel); fvu, l0, ... (checkpoint,
-log_step); scale, status (checkpoint)
+log_step); scale, status (checkpoint); began_from (checkpoint) of those trained by a warm start
 
 {run}/saes/{layer}/{name}.evaluation/    ev, l0, ... (checkpoint); frequency, selectivity, ...
 (checkpoint, latent); top_sample, top_value (checkpoint, score, latent, rank), top_map (and token);
@@ -37,6 +37,7 @@ from dvis.schema import (
 KIND = "saes"
 LOG_STEP: Final = "log_step"
 DENSE, OFTEN = 0.1, 0.01  # shares of rows in which a latent fires that count as dense, and often
+BEGAN_FROM: Final = "began_from"
 WEIGHTS = ("encoder", "decoder", "encoder_bias", "decoder_bias", "threshold")
 LOGGED = {
     "fvu": "share of the variance that is not reconstructed",
@@ -134,6 +135,9 @@ def sae_words(*, n_latents: int = 1, n_channels: int = 1) -> Words:
             for name, long_name in LOGGED.items()
         },
         "scale": spec((CHECKPOINT,), "float64", nan, "factor by which rows were multiplied"),
+        BEGAN_FROM: spec(
+            (CHECKPOINT,), TEXT, "", "checkpoint from whose autoencoder it began", is_optional=True
+        ),
         "status": status_spec((CHECKPOINT,), "autoencoder", Status),
         f"{SOURCE}/problem": spec((CHECKPOINT,), TEXT, "", "what was wrong"),
         f"{SOURCE}/weights": spec((CHECKPOINT,), "uint64", 0, "hash of the checkpoint's weights"),

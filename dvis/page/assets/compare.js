@@ -33,7 +33,7 @@
     const summary = own.variant.layers[Math.max(0, names.indexOf(wanted))];
     if (!summary) throw new Error("This variant has no layers yet");
     const layer = await dvis.source.read(`layer/${own.variantIndex}/${summary.index}`);
-    if (!layer.channels.length) throw new Error(`No channel of ${summary.name} is there yet`);
+    if (!layer.channels.length) throw new Error(`No ${own.variant.unit} of ${summary.name} is there yet`);
     const wantedChannel = query.has(`${prefix}channel`) ? Number(query.get(`${prefix}channel`)) : fallback.channel;
     const channel = layer.channels.includes(wantedChannel) ? wantedChannel : layer.channels[0];
     return { ...own, summary, channel, read: await dvis.unit.readUnit(own.variantIndex, summary, channel) };
@@ -47,12 +47,13 @@
     };
     const ofRun = overview.runs.find((run) => run.name === side.variant.run);
     const id = (name) => ({ id: `${letter}-${name}` });
+    const noun = words.capital(side.variant.unit);
     const name = (text) => `${text} of ${letter}`;
     return element("div", { class: "chooser", role: "group", "aria-label": `What ${letter} is` },
       overview.runs.length > 1 ? dvis.choice("Run", overview.runs.map((run) => [run.name, run.name]), side.variant.run, (run) => change({ run, variant: null }), { ...id("run"), "aria-label": name("Run") }) : null,
       ofRun.variants.length > 1 ? dvis.choice("Variant", ofRun.variants.map((v) => [v.name, v.name]), side.variant.variant, (variant) => change({ run: side.variant.run, variant }), { ...id("variant"), "aria-label": name("Variant") }) : null,
       dvis.choice("Layer", side.variant.layers.map((layer) => [layer.name, layer.name]), side.summary.name, (layer) => change({ layer, channel: null }), { ...id("layer"), "aria-label": name("Layer") }),
-      dvis.choice("Channel", side.read.layer.channels.map((c) => [String(c), String(c)]), String(side.channel), (channel) => change({ layer: side.summary.name, channel }), { ...id("channel"), "aria-label": name("Channel") }));
+      dvis.choice(noun, side.read.layer.channels.map((c) => [String(c), String(c)]), String(side.channel), (channel) => change({ layer: side.summary.name, channel }), { ...id("channel"), "aria-label": name(noun) }));
   }
 
   /** What each side is called: its unit, and whatever else tells them apart. */

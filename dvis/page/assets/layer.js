@@ -141,7 +141,7 @@
     return cell;
   }
 
-  function labelCell(cell, table, position, checkpoint, most) {
+  function labelCell(cell, table, position, checkpoint, most, noun) {
     const status = words.STATUS[Number(table.status[checkpoint][position])];
     const value = table.activation[checkpoint][position];
     const born = table.bornAt[position];
@@ -153,7 +153,7 @@
     cell.amount.textContent = status === "complete" ? words.number(value, 3) : "";
     cell.level.style.width = `${Math.max(0, Math.min(1, (value || 0) / most)) * 100}%`;
     const birth = words.birth({ state: table.birth.state[position], step: table.birth.step[position], label: table.birth.label[position] });
-    const parts = [`channel ${table.channels[position]}`, status === "complete" ? `activation ${words.number(value)}` : status, birth];
+    const parts = [`${noun} ${table.channels[position]}`, status === "complete" ? `activation ${words.number(value)}` : status, birth];
     const note = table.unit_notes[position];
     cell.note.textContent = note;
     if (note) parts.push(note);
@@ -178,6 +178,7 @@
     const { page, variant, variantIndex, summary, checkpoints } = context;
     const document_ = await dvis.source.read(`layer/${variantIndex}/${summary.index}`);
     const table = tableOf(document_, checkpoints);
+    const noun = variant.unit;
     const query = context.place.query;
     const conditions = filters.parse(query.get("filter"));
     const order = { sort: query.get("sort") || "channel", isDescending: query.get("order") === "desc", search: query.get("search") || "" };
@@ -191,9 +192,9 @@
     const tally = element("p", { class: "tally", role: "status" });
     const width = SIZES[sizeName];
     const cells = dvis.grid({
-      make: makeCell, width, height: width + CAPTION, label: `Channels of ${summary.name}`,
+      make: makeCell, width, height: width + CAPTION, label: `${words.capital(noun)}s of ${summary.name}`,
       bind(cell, position) {
-        labelCell(cell, table, position, Math.max(paint.shown, 0) === paint.shown ? paint.shown : checkpoint, most);
+        labelCell(cell, table, position, Math.max(paint.shown, 0) === paint.shown ? paint.shown : checkpoint, most, noun);
         cell.href = page.href({ view: "unit", layer: summary.name, channel: table.channels[position] });
         cell.dataset.channel = table.channels[position];
         if (paint.shown >= 0) paint.paint(cell, position);
@@ -205,7 +206,7 @@
 
     function list() {
       listed = filters.passing(table, conditions, { checkpoint, ...order });
-      tally.textContent = `${words.count(listed.length)} of ${words.counted(table.channels.length, "channel")}`;
+      tally.textContent = `${words.count(listed.length)} of ${words.counted(table.channels.length, noun)}`;
       cells.element.dataset.count = listed.length;
       cells.show(listed);
       empty.hidden = listed.length > 0;
@@ -227,7 +228,7 @@
       return paint.show(to, (now) => {
         if (dependsOnCheckpoint()) list();
         cells.each((cell, position) => {
-          labelCell(cell, table, position, now, most);
+          labelCell(cell, table, position, now, most, noun);
           paint.paint(cell, position);
         });
         cells.element.dataset.shown = now;
@@ -284,7 +285,7 @@
     }, { class: "plain compute", "aria-label": "Compute drift" });
     ranges.drift.element.append(driftButton);
     const computing = element("p", { class: "computing", role: "status", hidden: true }, "Computing drift: every image of the layer is read once …");
-    const empty = element("p", { class: "empty", hidden: true }, "No channel meets these conditions. ", button("Clear them", clear, { class: "plain" }));
+    const empty = element("p", { class: "empty", hidden: true }, `No ${noun} meets these conditions. `, button("Clear them", clear, { class: "plain" }));
 
     function clear() {
       conditions.status = conditions.state = null;
@@ -296,7 +297,7 @@
       refilter();
     }
 
-    const search = element("input", { type: "search", class: "search", placeholder: "12, 10-20, a note", "aria-label": "Search channels: a number, a list, a range, or words of a note", value: order.search, on: { input: () => { order.search = search.value; refilter(); } } });
+    const search = element("input", { type: "search", class: "search", placeholder: "12, 10-20, a note", "aria-label": `Search ${noun}s: a number, a list, a range, or words of a note`, value: order.search, on: { input: () => { order.search = search.value; refilter(); } } });
     const descending = button("", () => { order.isDescending = !order.isDescending; describeOrder(); refilter(); }, { class: "icon order" });
     function describeOrder() {
       descending.textContent = order.isDescending ? "↓" : "↑";
@@ -305,14 +306,14 @@
     }
     describeOrder();
 
-    const trend = dvis.unitParts.layerTrend(summary, checkpoints, checkpoint, context.axisKind);
+    const trend = dvis.unitParts.layerTrend(summary, checkpoints, checkpoint, context.axisKind, noun);
     const bar = dvis.checkpointBar({ checkpoints, index: checkpoint, onChange: showCheckpoint, metrics: context.besideSlider });
     const isWide = window.matchMedia("(min-width: 60rem)").matches;
     const side = element("details", { class: "side", open: isWide }, element("summary", {}, "Sort and filter"),
       element("div", { class: "side-body" },
         trend.element,
         element("div", { class: "row" },
-          dvis.choice("Sort by", filters.SORTS, order.sort, (value) => { order.sort = value; order.isDescending = ["activation", "final", "growth", "drift", "change"].includes(value); describeOrder(); refilter(); }),
+          dvis.choice("Sort by", filters.SORTS.map(([name, title]) => [name, name === "channel" ? noun : title]), order.sort, (value) => { order.sort = value; order.isDescending = ["activation", "final", "growth", "drift", "change"].includes(value); describeOrder(); refilter(); }),
           descending),
         element("label", { class: "field" }, element("span", {}, "Search"), search),
         facets.status.element, facets.state.element,
@@ -322,10 +323,10 @@
     const root = element("div", { class: "layer-view" },
       element("div", { class: "layer-head" },
         element("h1", {}, summary.name),
-        element("p", { class: "subtitle" }, `${words.counted(summary.n_channels, "channel")}, ${context.variant.variant}, run ${context.variant.run}`),
+        element("p", { class: "subtitle" }, `${words.counted(summary.n_channels, noun)}, ${context.variant.variant}, run ${context.variant.run}`),
         dvis.lists.links(context, summary.name)),
       bar.element, side,
-      element("section", { class: "gallery", "aria-label": "Channels" },
+      element("section", { class: "gallery", "aria-label": `${words.capital(noun)}s` },
         element("div", { class: "gallery-head" }, tally, legend(), dvis.choice("Size", Object.keys(SIZES).map((name) => [name, name]), sizeName, (value) => { page.update({ size: value === usualSize ? null : value }); page.render(); }, { id: "size" })),
         computing, cells.element, empty));
 

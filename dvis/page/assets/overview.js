@@ -9,7 +9,7 @@
   const REST_MS = 120;
 
   /** The share of channels that are born, of some of the layers where there are many. */
-  function births(layers) {
+  function births(layers, noun) {
     const known = layers.filter((layer) => shapes.hasNumbers(layer.born_share));
     const n = Math.min(known.length, MAX_LINES);
     const shown = Array.from({ length: n }, (_, i) => known[Math.round((i / Math.max(1, n - 1)) * (known.length - 1))]);
@@ -20,14 +20,14 @@
     const which = n < known.length ? `, ${n} of ${words.counted(known.length, "layer")}` : ", by layer";
     const legend = n > 1 ? series.map((s) => [s.className, s.name]) : [];
     const measure = n ? words.measure({ measure: known[0].birth_measure }) : "";
-    return { title: `Share of channels born${which}${measure}`, series, withZero: true, legend };
+    return { title: `Share of ${noun}s born${which}${measure}`, series, withZero: true, legend };
   }
 
   /** Curves of the run and births over one axis of checkpoints. */
   function training(context, onPick) {
     const { variant, checkpoints } = context;
     const curves = variant.parts.filter((part) => part.shape === "curves").map((part) => shapes.plotted(part, checkpoints));
-    const plots = [...curves, births(variant.layers)].filter((plot) => plot.series.length);
+    const plots = [...curves, births(variant.layers, variant.unit)].filter((plot) => plot.series.length);
     const drawn = shapes.panels(plots, context, onPick);
     if (plots.length) return drawn;
     return {
@@ -73,7 +73,7 @@
       try {
         const document_ = await dvis.source.read(`layer/${context.variantIndex}/${layer.index}`);
         if (!cells) {
-          cells = fastest(document_).map((position) => exampleCell(document_, position));
+          cells = fastest(document_).map((position) => exampleCell(document_, position, context.variant.unit));
           dvis.replace(holder, cells.length ? cells.map((cell) => cell.wrapper) : words.MISSING);
         }
         for (const cell of cells) {
@@ -105,20 +105,20 @@
     };
   }
 
-  function exampleCell(document_, position) {
+  function exampleCell(document_, position, noun) {
     const canvas = element("canvas", { class: "thumb", width: 1, height: 1 });
     const frame = element("span", { class: "frame" }, canvas);
-    const wrapper = element("span", { class: "example", title: `channel ${document_.channels[position]}`, "data-channel": document_.channels[position] }, frame);
+    const wrapper = element("span", { class: "example", title: `${noun} ${document_.channels[position]}`, "data-channel": document_.channels[position] }, frame);
     return { position, canvas, wrapper };
   }
 
   function layers(context) {
     const { variant, checkpoints, page } = context;
     const sparks = [];
-    const heads = ["Layer", "Channels", "State", "Median activation", "Born", "Half born at", "Largest growth"];
+    const heads = ["Layer", `${words.capital(context.variant.unit)}s`, "State", "Median activation", "Born", "Half born at", "Largest growth"];
     const rows = variant.layers.map((layer) => {
       const median = dvis.plot.sparkline(layer.median, { width: 132, label: `Median activation of ${layer.name}`, band: { low: layer.q25, high: layer.q75 }, cursor: context.checkpoint });
-      const born = dvis.plot.sparkline(layer.born_share, { width: 92, label: `Share of born channels of ${layer.name}`, cursor: context.checkpoint });
+      const born = dvis.plot.sparkline(layer.born_share, { width: 92, label: `Share of born ${context.variant.unit}s of ${layer.name}`, cursor: context.checkpoint });
       const best = examples(context, layer);
       const value = element("span", { class: "after" });
       const share = element("span", { class: "after" });
@@ -179,7 +179,7 @@
       ["store", overview.store],
       ["run", variant.run],
       ["checkpoints", checkpoints.length > 1 ? `${words.count(checkpoints.length)}, ${words.moment(first)} to ${words.moment(last)}` : words.count(checkpoints.length)],
-      ["layers", `${words.count(variant.layers.length)}, ${words.counted(variant.n_channels_shown, "channel")}`],
+      ["layers", `${words.count(variant.layers.length)}, ${words.counted(variant.n_channels_shown, variant.unit)}`],
       ["images", `${variant.image.width} × ${variant.image.height} px`],
       ["made", [overview.created && overview.created.slice(0, 10), overview.dvis_version && `dvis ${overview.dvis_version}`].filter(Boolean).join(" by ")],
     ].filter(([, text]) => text);

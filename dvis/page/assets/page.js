@@ -191,7 +191,7 @@
       const layers = [["", "all layers"], ...variant.layers.map((layer) => [layer.name, layer.name])];
       const chosen = place.view === "overview" ? "" : place.layer;
       parts.push(dvis.choice("Layer", layers, chosen, (layer) => page.go(page.href(layer ? { view: "layer", layer } : { view: "overview" })), { id: "layer" }));
-      if (place.view === "unit") parts.push(element("a", { href: page.layerHref(place.layer), class: "up" }, "all its channels"));
+      if (place.view === "unit") parts.push(element("a", { href: page.layerHref(place.layer), class: "up" }, `all its ${variant.unit}s`));
     }
     return parts;
   }

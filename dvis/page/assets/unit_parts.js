@@ -7,12 +7,12 @@
   const LEAST_COMMON = 3;
 
   /** A layer's activation over checkpoints, as small as a side bar. */
-  function layerTrend(summary, checkpoints, checkpoint, kind) {
+  function layerTrend(summary, checkpoints, checkpoint, kind, noun) {
     let panel = null;
     const holder = dvis.fitted("trend", (width) => {
       panel = dvis.plot.panel({
         width, height: 128, checkpoints, kind, cursor: current, withZero: true,
-        title: "Activation", label: `Median activation of ${summary.name} over checkpoints, with the middle half of its channels`,
+        title: "Activation", label: `Median activation of ${summary.name} over checkpoints, with the middle half of its ${noun}s`,
         series: [{ name: "median", values: summary.median, className: "series-0" }],
         band: { low: summary.q25, high: summary.q75 },
       });

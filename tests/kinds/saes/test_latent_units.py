@@ -96,7 +96,7 @@ def test_latents_without_warm_start_have_no_development(
     planted(path, "conv1", BIRTHS, **attrs)
     ds = dvis.latent_units(path, "conv1")
     for asked in ("births", "rank", "change_points", "trajectory", "heatmap"):
-        with pytest.raises(ValueError, match="train them with `dvis sae train --warm-start`"):
+        with pytest.raises(ValueError, match="train them with `dvis sae train --warm-start"):
             getattr(ds.dvis, asked)()
     # A checkpoint by itself is told, and so are numbers of a layer's latents as a whole.
     assert ds.isel(checkpoint=[-1]).dvis.rank("final_activation", n=1).score.item() > 0.1

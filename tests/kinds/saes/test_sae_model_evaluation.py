@@ -153,12 +153,23 @@ def test_what_is_asked_for_later_is_added_and_nothing_done_twice(
     assert "loss_sae" not in before
     monkeypatch.setattr("dvis.kinds.saes.plan_evaluation.evaluate", None)  # which is not called
     last = str(before.checkpoint.values[-1])
-    assert evaluate_saes(of_model(store, n_effects=0, checkpoints=(last,))).n_measured == 1
+    later = of_model(store, n_effects=2, checkpoints=(last,))
+    assert evaluate_saes(later).n_measured == 1
     after = dvis.latents(store, LAYER).load()
     assert np.isnan(after.recovered.values[0])
     assert np.isfinite(after.loss_sae.values[1])
     np.testing.assert_array_equal(after.ev, before.ev)
-    assert evaluate_saes(of_model(store, n_effects=0, checkpoints=(last,))).n_measured == 0
+    assert np.isfinite(after.effect.sel(checkpoint=last, control="value")).any()
+    assert evaluate_saes(later).n_measured == 0
+    # Controls are further labels along the dim that effects brought.
+    assert evaluate_saes(replace(later, controls=True)).n_measured == 1
+    found = dvis.latents(store, LAYER).load()
+    assert np.isfinite(
+        found.control_ev.sel(checkpoint=last, control=["value", "second seed"])
+    ).all()
+    np.testing.assert_array_equal(found.effect.sel(control=after.control), after.effect)
+    np.testing.assert_array_equal(found.mono_score, after.mono_score)
+    assert dvis.check_store(store) == []
     np.save(store.parent / "dino.npy", np.eye(N_IMAGES, 3) + 1)
     other = options(store, embeddings=store.parent / "dino.npy")
     with pytest.raises(
@@ -187,7 +198,8 @@ def test_another_number_of_effects_or_another_control_is_said(store: Path) -> No
 def test_other_weights_are_refused_at_their_checkpoint_and_said(store: Path) -> None:
     first, last = dvis.saes(store, LAYER).checkpoint.values.tolist()
     state = {"model_state_dict": network(9).state_dict(), "step": 10, "input": INPUT}
-    torch.save(state, store.parent / "run/step_10.pth")
+    path = store.parent / "run/step_10.pth"
+    torch.save(state, path)
     report = evaluate_saes(of_model(store))
     found = dvis.latents(store, LAYER).load()
     assert np.isfinite(found.loss_clean.sel(checkpoint=first))
@@ -197,6 +209,10 @@ def test_other_weights_are_refused_at_their_checkpoint_and_said(store: Path) -> 
     said = [note for note in report.notes if note.startswith(last)]
     assert len(said) == 3
     assert all("are not those that the activations of" in note for note in said)
+    # The same weights, saved with another fact beside them.
+    torch.save({**state, "model_state_dict": network(1).state_dict(), "by": "hand"}, path)
+    (note, *_) = evaluate_saes(of_model(store, checkpoints=(last,))).notes
+    assert "contents of files are compared, not tensors" in note
 
 
 def test_other_pictures_and_classes_are_refused(store: Path, tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Search for latents by example images: a planted latent is found, beside shuffled ids."""
 
+import shutil
 from pathlib import Path
 
 import numpy as np
@@ -15,7 +16,9 @@ from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.codes import image_scores
 from dvis.kinds.saes.measure.exchange import write_saelens
 from dvis.kinds.saes.measure.stored import autoencoder_at, import_sae
+from dvis.kinds.saes.plan_evaluation import evaluate_saes
 from dvis.kinds.saes.search import _place_of
+from dvis.kinds.saes.store_options import EvaluateOptions
 
 LAYER, N_LATENTS, PLANTED = "conv2", 12, 7
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -129,3 +132,39 @@ def test_the_command_lists_the_best(store: Path, capsys: pytest.CaptureFixture[s
     assert len(lines) == 6
     assert lines[2].split()[:2] == [str(PLANTED), "1.000"]
     assert "With ids shuffled the best of all latents has" in lines[-1]
+
+
+def test_latents_are_found_by_their_notes_alone_and_among_examples(
+    store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    own = Path(shutil.copytree(store, tmp_path / "net.zarr"))
+    with pytest.raises(ValueError, match=r"all words of 'bird'; 0 latents .*`dvis note` writes"):
+        dvis.search_latents(own, LAYER, of_note="bird")
+    for latent, text in ((PLANTED, "Heads of birds"), (2, "a bird's head, from below"), (4, "sky")):
+        dvis.note(own, text, layer=LAYER, latent=latent)
+    found = dvis.search_latents(own, LAYER, of_note="bird head")
+    assert sorted(found["latent"].values.tolist()) == [2, PLANTED]
+    assert np.isnan(found["frequency"]).all()  # nothing is evaluated yet
+    evaluate_saes(EvaluateOptions(store=own, layer=LAYER, split="all"))
+    found = dvis.search_latents(own, LAYER, of_note="bird head")
+    known = dvis.latents(own, LAYER).isel(checkpoint=-1)
+    for name in ("frequency", "selectivity"):
+        np.testing.assert_array_equal(found[name], known[name].sel(latent=found["latent"]))
+    assert found["frequency"].values[0] >= found["frequency"].values[1]
+    of_all = dvis.search_latents(own, LAYER, positive=[sample(store)])
+    of_noted = dvis.search_latents(own, LAYER, positive=[sample(store)], of_note="bird head")
+    assert of_noted["latent"].values[0] == PLANTED
+    assert of_noted["note"].values[0] == "Heads of birds"
+    at_both = of_all.sel(latent=of_noted["latent"].values)
+    np.testing.assert_array_equal(of_noted["score"], at_both["score"])
+    np.testing.assert_array_equal(of_noted["null_score"], at_both["null_score"])
+    known_null = at_both["null_score"].max("latent")
+    np.testing.assert_array_equal(of_noted["null_best"], known_null)
+    for examples in ((), ("--positive", sample(store))):
+        with pytest.raises(SystemExit, match="0"):
+            main(["sae", "search", str(own), "--layer", LAYER, "--note", "BIRD", *examples])
+        lines = capsys.readouterr().out.splitlines()
+        assert sum(line.endswith("Heads of birds") for line in lines) == 1
+        assert not any("sky" in line for line in lines)
+    with pytest.raises(ValueError, match="3 latents of it have notes"):
+        dvis.search_latents(own, LAYER, of_note="bird sky")

@@ -17,7 +17,17 @@ from dvis.kinds.features.shown.sheets import thumb_sheet
 from dvis.kinds.features.tally import UnitProblem, unit_problems
 from dvis.kinds.features.words import OF_REFERENCE, REFERENCE
 from dvis.kinds.shown import checkpoint_documents, whole_numbers
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, UNIT_NOTE, UNMATCHED, Status
+from dvis.schema import (
+    AUTOENCODER,
+    CHANNEL,
+    CHECKPOINT,
+    LAYER,
+    UNIT_DIMS,
+    UNIT_NOTE,
+    UNMATCHED,
+    Status,
+)
+from dvis.schema import UNIT as OF_UNIT
 
 _QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
 # Attributes of a Dataset that are no facts about the run: how it is stored, and the long table of
@@ -40,6 +50,8 @@ def variant(store: ShownStore, index: int) -> dict[str, Any]:
     return {
         "run": shown.entry.run,
         "variant": shown.entry.name,
+        "unit": str(dataset.attrs.get(OF_UNIT, CHANNEL)),
+        "list": str(dataset.attrs.get(AUTOENCODER, "")),
         "attrs": {key: v for key, v in dataset.attrs.items() if key not in _NOT_SHOWN},
         "checkpoints": checkpoint_documents(at_rows),
         "layers": [_layer_row(each, dataset) for each in layers],

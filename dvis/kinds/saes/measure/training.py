@@ -53,7 +53,7 @@ def train(
     options: PassOptions,
     *,
     state: Path | None = None,
-    warm: Sequence[Autoencoder] | None = None,
+    warm: Sequence[Autoencoder | None] | None = None,
 ) -> list[Trained]:
     """Autoencoders trained over one pass of the data.
 
@@ -70,8 +70,8 @@ def train(
         Length of the pass, and how often it is logged and saved.
     state : Path, optional
         Folder of the training state.
-    warm : sequence of Autoencoder, optional
-        Whose weights each starts from, such as those of the checkpoint before.
+    warm : sequence of Autoencoder or None, optional
+        Whose weights each starts from, such as those of the checkpoint before; None for none.
 
     Returns
     -------
@@ -109,7 +109,7 @@ class _Pass:
         rows: Rows,
         autoencoders: Sequence[SaeOptions],
         options: PassOptions,
-        warm: Sequence[Autoencoder] | None,
+        warm: Sequence[Autoencoder | None] | None,
     ) -> None:
         self._rows, self._options = rows, options
         sample = _first_rows(rows)
@@ -175,14 +175,18 @@ def _checked_batch(rows: Rows, step: int) -> Tensor:
 
 
 def _check(
-    rows: Rows, autoencoders: Sequence[SaeOptions], warm: Sequence[Autoencoder] | None
+    rows: Rows, autoencoders: Sequence[SaeOptions], warm: Sequence[Autoencoder | None] | None
 ) -> None:
     if not autoencoders:
         raise ValueError("no autoencoder is to be trained; give options of one or more")
     shapes = [(options.width(rows.n_channels), rows.n_channels) for options in autoencoders]
-    if warm is not None and [one.encoder.shape for one in warm] != shapes:
+    if warm is None:
+        return
+    of_warm = [one and one.encoder.shape for one in warm]
+    is_alike = [one in (None, shape) for one, shape in zip(of_warm, shapes, strict=False)]
+    if len(of_warm) != len(shapes) or not all(is_alike):
         raise ValueError(
-            f"the autoencoders to start from have shapes {[one.encoder.shape for one in warm]}, "
+            f"the autoencoders to start from have shapes {of_warm}, "
             f"but {shapes} are to be trained; give one of the same shape for each"
         )
 
@@ -191,11 +195,14 @@ def _facts(
     rows: Rows,
     autoencoders: Sequence[SaeOptions],
     options: PassOptions,
-    warm: Sequence[Autoencoder] | None,
+    warm: Sequence[Autoencoder | None] | None,
 ) -> str:
     """Text that two trainings share only when the steps of one are those of the other."""
     digest = hashlib.sha256()
     for one in warm or ():
+        if one is None:
+            digest.update(b"afresh")
+            continue
         for array in (one.encoder, one.decoder, one.encoder_bias, one.decoder_bias, one.threshold):
             digest.update(array.tobytes())
     return json.dumps(

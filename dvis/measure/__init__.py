@@ -1,0 +1,13 @@
+"""Measuring from Python: each function writes what `dvis` reads under the same name.
+
+    from dvis import measure
+    measure.responses(net, {"start": before, "end": after}, noise=8, store="stores/net.zarr")
+    dvis.responses("stores/net.zarr")
+
+Options are those of the command, by their names and flat. Torch is loaded when one is called.
+"""
+
+from dvis.measure.autoencoders import evaluate_saes, saes
+from dvis.measure.models import activations, features, layers, llc, responses
+
+__all__ = ["activations", "evaluate_saes", "features", "layers", "llc", "responses", "saes"]
