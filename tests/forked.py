@@ -1,6 +1,7 @@
 """Commands of dvis in processes of their own, which a process that has loaded torch forks."""
 
 import os
+import resource
 import signal
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -58,6 +59,12 @@ class Command:
 def run_command(*arguments: str | Path, before: Callable[[], object] | None = None) -> Ended:
     """What a command said in a process of its own."""
     return Command(*arguments, before=before).ended()
+
+
+def fill_the_disk(n_bytes: int) -> None:
+    """Let no file grow beyond so many bytes: the kernel refuses the write as a full disk does."""
+    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (n_bytes, resource.RLIM_INFINITY))
 
 
 def _run(arguments: list[str], folder: Path, before: Callable[[], object] | None) -> None:

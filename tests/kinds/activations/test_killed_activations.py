@@ -5,6 +5,7 @@ import os
 import signal
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +13,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from forked import fill_the_disk, run_command
 from tiny_activations import LAYERS, loaded, options_of, small_blocks, store_of, value_files
 
 import dvis
@@ -98,6 +100,26 @@ def test_killed_20_times_and_resumed_equals_an_unbroken_run(
     assert value_files(store_of(options)) == kept
     for layer in LAYERS:
         xr.testing.assert_equal(loaded(options, layer), loaded(unbroken, layer, name="shapes-val"))
+
+
+def test_a_full_disk_ends_it_and_the_same_call_goes_on(
+    options: ActivationOptions, tmp_path: Path
+) -> None:
+    assert options.checkpoint_path is not None
+    arguments = [
+        *("activations", "--model", options.model, "--layers", *options.layers),
+        *("--checkpoint-path", str(options.checkpoint_path[0]), "--dataset", "shapes"),
+        *("--n-images", str(options.n_images), "--workers", "0", "--store"),
+    ]
+    store, unbroken = store_of(options), tmp_path / "unbroken.zarr"
+    full = run_command(*arguments, store, before=partial(fill_the_disk, 20_000))
+    assert full.returncode == 2, full.stderr
+    assert "Make space and run the same command again" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert dvis.check_store(store) == []
+    for each in (store, unbroken):
+        assert run_command(*arguments, each).returncode == 0
+    assert value_files(store) == value_files(unbroken)
 
 
 def _run(options: ActivationOptions) -> None:

@@ -2,18 +2,18 @@
 
 import multiprocessing
 import os
-import resource
 import signal
 import threading
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import torch
-from forked import Command, run_command
+from forked import Command, fill_the_disk, run_command
 from tiny_models import write_checkpoints
 from whole_stores import assert_equal_stores
 
@@ -137,12 +137,6 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(
     assert_equal_stores(store, options.store)
 
 
-def fill_the_disk() -> None:
-    # A file may not grow beyond this: the kernel refuses the write as a full disk does.
-    signal.signal(signal.SIGXFSZ, signal.SIG_IGN)
-    resource.setrlimit(resource.RLIMIT_FSIZE, (150_000, resource.RLIM_INFINITY))
-
-
 def test_a_full_disk_ends_a_run_and_what_was_made_is_kept(
     options: VisualizeOptions, tmp_path: Path
 ) -> None:
@@ -153,7 +147,7 @@ def test_a_full_disk_ends_a_run_and_what_was_made_is_kept(
         *("--store", str(store), "--feature-image-size", "64"),
     ]
     # The first layer's 8 images take 98 kB, the second's 16 twice as many.
-    full = run_command(*arguments, before=fill_the_disk)
+    full = run_command(*arguments, before=partial(fill_the_disk, 150_000))
     assert full.returncode == 2
     assert "Make space and run the same command again" in full.stderr
     assert "Traceback" not in full.stderr

@@ -6,13 +6,14 @@ import subprocess
 import sys
 import time
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pytest
 import zarr
-from forked import Command, run_command
+from forked import Command, fill_the_disk, run_command
 from tiny_activations import options_of, store_of
 
 import dvis
@@ -214,6 +215,25 @@ def test_a_killed_command_goes_on_to_what_an_unbroken_one_gives(
         np.testing.assert_array_equal(found[name], wanted[name])
     assert not states.exists()
     assert dvis.check_store(store) == []
+
+
+def test_a_full_disk_ends_a_training_and_what_was_trained_is_kept(
+    store: Path, measured: Path, tmp_path: Path
+) -> None:
+    unbroken = Path(shutil.copytree(measured, tmp_path / "unbroken.zarr"))
+    arguments = ("--layer", LAYER, "--k", "2", "--expansion", "64", "--tokens", "2k")
+    arguments += ("--batch-size", "256", "--save-every", "2", "--checkpoints", "all")
+    # Weights take 16 kB, the state of a training more than a hundred.
+    full = run_command("sae", "train", store, *arguments, before=partial(fill_the_disk, 60_000))
+    assert full.returncode == 2, full.stderr
+    assert "Make space and run the same command again" in full.stderr
+    assert "Traceback" not in full.stderr
+    assert dvis.check_store(store) == []
+    for each in (store, unbroken):
+        assert run_command("sae", "train", each, *arguments).returncode == 0
+    found, wanted = (dvis.saes(each, LAYER).load() for each in (store, unbroken))
+    for name in WEIGHTS:
+        np.testing.assert_array_equal(found[name], wanted[name])
 
 
 def test_out_to_saelens_files_and_in_again(
