@@ -4,6 +4,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
+import numpy as np
 import tyro
 import xarray as xr
 from tyro.conf import Positional
@@ -21,7 +22,7 @@ from dvis.kinds.responses import pictures as response_pictures
 from dvis.kinds.responses.read import response_names, responses
 from dvis.kinds.saes import pictures as sae_pictures
 from dvis.kinds.saes.read import name_of as name_of_saes
-from dvis.kinds.saes.words import is_evaluation
+from dvis.kinds.saes.words import is_evaluation, pictured_as
 from dvis.schema import Status
 
 
@@ -121,14 +122,32 @@ def draw_saes(store: Path, run: str, path: Callable[[str], Path]) -> None:
             called = f"{layer}_{name}".replace("/", "_")
             frequencies = path(f"latent_frequencies_{called}")
             sae_pictures.latent_frequencies(found, path=frequencies)
-            latent = telling_latent(found)
+            images = images_of_latents(store, run, layer, name)
+            latent = telling_latent(found, images)
             sheet = path(f"latent_sheet_{called}_{latent}")
-            sae_pictures.latent_sheet(found, latent, path=sheet)
+            sae_pictures.latent_sheet(found, latent, unit_images=images, path=sheet)
 
 
-def telling_latent(found: xr.Dataset) -> int:
-    """The latent most selective at the last checkpoint, beyond its null, of the more frequent."""
+def images_of_latents(store: Path, run: str, layer: str, name: str) -> xr.Dataset | None:
+    """Optimised images of an autoencoder's latents, None where the store has none of the layer."""
+    variant = pictured_as(name)
+    if variant not in {entry.name for entry in dvis.contents(store).of("features", run)}:
+        return None
+    images = dvis.open(store, run, variant)
+    return images if layer in images.layer.values else None
+
+
+def telling_latent(found: xr.Dataset, images: xr.Dataset | None = None) -> int:
+    """The latent most selective at the last checkpoint, beyond its null, of the more frequent.
+
+    Where some latents have an optimised image, it is one of these.
+    """
     last = found.isel(checkpoint=-1)
+    if images is not None:
+        is_there = images.status.sel(layer=found.attrs["layer"]) == Status.COMPLETE
+        pictured = images.channel.values[is_there.any("checkpoint").values]
+        chosen = last.sel(latent=np.isin(last.latent, pictured))
+        last = chosen if chosen.sizes["latent"] else last
     beyond = last.selectivity - last.null_selectivity.max("shuffle")
     is_frequent = last.frequency >= last.frequency.where(last.frequency > 0).median()
     return int(last.latent[int(beyond.where(is_frequent).fillna(-1).argmax("latent"))])

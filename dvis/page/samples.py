@@ -18,7 +18,7 @@ from dvis.kinds.parts import PictureRows
 from dvis.kinds.shown import Document, NotShownError, ShownPicture, ShownUnits
 from dvis.schema import SchemaError
 from dvis.store.contents import StoreLike, resolve
-from dvis.store.datasets import SAMPLE, open_dataset
+from dvis.store.datasets import SAMPLE, classes_of, open_dataset
 from dvis.store.recent import Recent
 from dvis.store.thumbnails import THUMBNAIL
 
@@ -60,9 +60,7 @@ class SampleSet:
     @cached_property
     def classes(self) -> list[str]:
         """What the class of each sample is called."""
-        names = [str(each) for each in self._samples.attrs.get("classes", ())]
-        labels = self._samples["label"].values.tolist() if "label" in self._samples else []
-        return [names[label] if 0 <= label < len(names) else "" for label in labels]
+        return classes_of(self._samples)
 
     @property
     def n_sheets(self) -> int:
@@ -144,7 +142,7 @@ def numbered(
 def _sample(sample_id: str, images: SampleSet | None) -> Document:
     """A sample's id, class, and place in its set, None where it is not there."""
     place = None if images is None else images.places.get(sample_id)
-    label = images.classes[place] if images and images.classes and place is not None else ""
+    label = images.classes[place] if images is not None and place is not None else ""
     return {"id": sample_id, "label": label, "at": place}
 
 

@@ -191,6 +191,13 @@ def open_dataset(store: StoreLike, name: str) -> xr.Dataset:
     return xr.Dataset(columns, attrs=attrs).set_coords(SAMPLE)
 
 
+def classes_of(samples: xr.Dataset) -> list[str]:
+    """What the class of each sample of an opened set is called, "" where it has none."""
+    names = [str(each) for each in samples.attrs.get("classes", ())]
+    labels = samples["label"].values.tolist() if "label" in samples else [-1] * len(samples[SAMPLE])
+    return [names[label] if 0 <= label < len(names) else "" for label in labels]
+
+
 def thumbnails_of(store: StoreLike, name: str, sample_ids: Iterable[str]) -> np.ndarray | None:
     """Thumbnails of some samples of a set; no others are decoded.
 

@@ -14,12 +14,12 @@ import pandas as pd
 import xarray as xr
 
 from dvis.analysis.ranking import RANK
+from dvis.kinds.activations.parts import MAX_RANKS
 from dvis.kinds.saes.dims import CLASS, LATENT, SCORE, SHUFFLE
 from dvis.kinds.saes.words import DENSE, MONO_SCORE
 from dvis.schema import CHECKPOINT
 
 SHARE = 0.95  # of shuffled labels that a selectivity is to exceed
-MAX_RANKS = 12  # top images of a latent at a checkpoint: what one look takes in
 STATES = ("fires", "dense", "dead")
 _SCORED = {"selectivity": "labels", MONO_SCORE: "images"}
 

@@ -11,7 +11,6 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.activations.read import READER as ACTIVATION_READER
-from dvis.kinds.activations.read import entry_of
 from dvis.kinds.listed import Column, ListHead, ListKey, Nearest
 from dvis.kinds.parts import Asked, Part
 from dvis.kinds.saes.dims import LATENT
@@ -19,7 +18,7 @@ from dvis.kinds.saes.found import SHARE, STATES, Found
 from dvis.kinds.saes.lineage import begun_apart
 from dvis.kinds.saes.nearest import Directions
 from dvis.kinds.saes.parts import TITLES, parts_of
-from dvis.kinds.saes.read import name_of, open_named
+from dvis.kinds.saes.read import activations_made_of, name_of, open_named
 from dvis.kinds.saes.words import KIND, is_evaluation, pictured_as
 from dvis.kinds.shown import checkpoint_documents
 from dvis.schema import CHECKPOINT, SchemaError, Status, counted
@@ -99,14 +98,8 @@ class Latents:
     @cached_property
     def _activations(self) -> Entry | None:
         """The activations that they are of, where the store has them."""
-        name = self.trained.attrs.get("activations")
-        try:
-            key = self.key
-            return entry_of(
-                self.asked.contents, key.layer, None if name is None else str(name), key.run
-            )
-        except (KeyError, ValueError, SchemaError):
-            return None
+        key = self.key
+        return activations_made_of(self.asked.contents, self.trained.attrs, key.layer, key.run)
 
     @property
     def _image_set(self) -> str:

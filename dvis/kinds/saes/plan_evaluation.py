@@ -21,9 +21,9 @@ from dvis.kinds.saes.measure.stored import autoencoder_at
 from dvis.kinds.saes.plan import chosen_checkpoints, known_steps
 from dvis.kinds.saes.plan_controls import Controls
 from dvis.kinds.saes.plan_model import Downstream, Effects, MonoScores, Network
-from dvis.kinds.saes.read import saes
+from dvis.kinds.saes.read import name_in_layer, saes
 from dvis.kinds.saes.store_options import EvaluateOptions
-from dvis.kinds.saes.words import KIND, evaluation_name, evaluation_words, group_name
+from dvis.kinds.saes.words import KIND, evaluation_name, evaluation_words
 from dvis.names import parse_checkpoint
 from dvis.progress import progress_bar
 from dvis.schema import CHECKPOINT, SOURCE, Status
@@ -67,7 +67,7 @@ def evaluate_saes(options: EvaluateOptions, *, progress: bool = False) -> Report
     there = trained.isel({CHECKPOINT: trained["status"].values == Status.COMPLETE})
     labels = chosen_checkpoints(there, options.checkpoints)
     run, model = str(trained.attrs["run"]), str(contents(store).attrs.get("model", ""))
-    name = str(trained.attrs["name"]).removeprefix(group_name(options.layer, ""))
+    name = name_in_layer(trained)
     report = Report(store=store, run=run, name=str(trained.attrs["name"]), unit="autoencoder")
     with writing(store, model, run, KIND) as path:
         group: Group | None = None

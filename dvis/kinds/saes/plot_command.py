@@ -9,9 +9,8 @@ import xarray as xr
 from dvis.kinds.picture import Picture, one_layer
 from dvis.kinds.saes import pictures
 from dvis.kinds.saes.pictures.chosen import OneOrSeveral, layer_of
-from dvis.kinds.saes.pictures.chosen import name_of as name_of_dataset
 from dvis.kinds.saes.pictures.latent import MAX_IMAGES
-from dvis.kinds.saes.read import SAE_READER, name_of
+from dvis.kinds.saes.read import SAE_READER, name_in_layer, name_of
 from dvis.kinds.saes.words import KIND, is_evaluation, pictured_as
 from dvis.store.contents import Contents, Entry
 from dvis.store.reader import store_of
@@ -96,7 +95,7 @@ def _with_others(dataset: xr.Dataset, name: str | None) -> OneOrSeveral:
         if entry.attrs.get("layer") == layer_of(dataset) and is_evaluation(entry.attrs) == kind
     ]
     opened = [SAE_READER.open_entry(store, found, entry) for entry in entries]
-    return {name_of_dataset(each): each for each in opened}
+    return {name_in_layer(each): each for each in opened}
 
 
 def _chosen(
@@ -143,6 +142,6 @@ PICTURES = {
         options=("latent", "checkpoint", "score", "max_images"),
         opens=("name", "variant"),
         chosen=_chosen(is_evaluated=True, is_of_all=False),
-        beside=lambda dataset: pictured_as(name_of_dataset(dataset)),
+        beside=lambda dataset: pictured_as(name_in_layer(dataset)),
     ),
 }

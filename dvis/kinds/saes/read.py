@@ -3,10 +3,12 @@
 A path, a URL or a Zarr store in, a lazy xarray Dataset out. Nothing here writes.
 """
 
+from collections.abc import Mapping
 from typing import Any
 
 import xarray as xr
 
+from dvis.kinds.activations.read import entry_of
 from dvis.kinds.saes.words import KIND, group_name, is_evaluation
 from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resolve
 from dvis.store.reader import Reader
@@ -162,3 +164,22 @@ def name_of(entry: Entry) -> str:
     if is_evaluation(entry.attrs):
         return str(entry.attrs["evaluated"])
     return entry.name.removeprefix(group_name(str(entry.attrs.get("layer")), ""))
+
+
+def name_in_layer(dataset: xr.Dataset) -> str:
+    """What opened autoencoders, or what was found of them, are called within their layer."""
+    if is_evaluation(dataset.attrs):
+        return str(dataset.attrs["evaluated"])
+    name, layer = dataset.attrs.get("name", "autoencoders"), dataset.attrs.get("layer", "layer")
+    return str(name).removeprefix(group_name(str(layer), ""))
+
+
+def activations_made_of(
+    found: Contents, attrs: Mapping[str, Any], layer: str, run: str
+) -> Entry | None:
+    """The activations that autoencoders with these attributes are of, None where there are none."""
+    name = attrs.get("activations")
+    try:
+        return entry_of(found, layer, None if name is None else str(name), run)
+    except (KeyError, ValueError):  # SchemaError is one
+        return None

@@ -13,8 +13,8 @@ import xarray as xr
 from dvis.analysis.control import EXCHANGEABLE
 from dvis.kinds.activations.loader import ActivationRows
 from dvis.kinds.saes.dims import LATENT, SHUFFLE, quantity
-from dvis.kinds.saes.read import latents, saes
-from dvis.kinds.saes.words import WEIGHTS, group_name
+from dvis.kinds.saes.read import latents, name_in_layer, saes
+from dvis.kinds.saes.words import WEIGHTS
 from dvis.schema import CHECKPOINT, UNIT_NOTE, SchemaError, Status, counted, did_you_mean
 from dvis.store.contents import StoreLike, resolve
 from dvis.store.unit_notes import is_found
@@ -158,8 +158,7 @@ def _numbers_of(
     layer, run = str(trained.attrs["layer"]), str(trained.attrs["run"])
     unknown = quantity(LATENT, np.full(len(numbers), np.nan), "not evaluated")
     try:
-        name = str(trained.attrs["name"]).removeprefix(group_name(layer, ""))
-        evaluated = latents(store, layer, name, run)
+        evaluated = latents(store, layer, name_in_layer(trained), run)
     except (SchemaError, KeyError):  # none is
         evaluated = xr.Dataset()
     for each in _KNOWN:

@@ -13,7 +13,7 @@ import xarray as xr
 
 from dvis.schema import LEVELS, SchemaError
 from dvis.store.contents import StoreLike
-from dvis.store.datasets import SAMPLE, open_dataset, thumbnails_of
+from dvis.store.datasets import SAMPLE, classes_of, open_dataset, thumbnails_of
 
 _NO_STORE = "ids in place of pictures: this Dataset does not know its store; take what opened it"
 
@@ -57,16 +57,14 @@ class Samples:
             pictures = thumbnails_of(store, set_name, ids)
         except SchemaError as err:
             return cls(note=f"ids in place of pictures: {err}")
-        labels = dict(zip(table[SAMPLE].values.tolist(), table["label"].values, strict=True))
-        names = [str(name) for name in table.attrs.get("classes", ())]
-        there = {each: int(labels[each]) for each in ids if each in labels}
+        classes = dict(zip(table[SAMPLE].values.tolist(), classes_of(table), strict=True))
         note = (
             f"ids in place of pictures: the store keeps no thumbnails of {set_name}; "
             "`dvis activations` into a new store keeps them"
         )
         return cls(
             thumbnails={} if pictures is None else dict(zip(ids, pictures, strict=True)),
-            classes={each: names[at] for each, at in there.items() if 0 <= at < len(names)},
+            classes={each: classes[each] for each in ids if classes.get(each)},
             note=note if pictures is None else "",
         )
 

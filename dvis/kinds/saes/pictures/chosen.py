@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.requirements import require
-from dvis.kinds.saes.words import group_name
+from dvis.kinds.saes.read import name_in_layer
 from dvis.plots.selection import at_checkpoint, origin_of
 from dvis.plots.ticks import short_name
 from dvis.schema import CHECKPOINT, Status, did_you_mean
@@ -58,7 +58,7 @@ def compared(given: OneOrSeveral, checkpoint: str | int | None, *needs: str) -> 
     ValueError
         When there is none, or none at the checkpoint.
     """
-    several = {name_of(given): given} if isinstance(given, xr.Dataset) else dict(given)
+    several = {name_in_layer(given): given} if isinstance(given, xr.Dataset) else dict(given)
     if not several:
         raise ValueError("No autoencoders are given; give a Dataset, or several by their names")
     there = {name: _complete(each, *needs) for name, each in several.items()}
@@ -103,18 +103,10 @@ def measured_at(dataset: xr.Dataset, checkpoint: str | int | None) -> xr.Dataset
     at = at_checkpoint(dataset, checkpoint)
     if int(at["status"]) != Status.COMPLETE:
         raise ValueError(
-            f"{at[CHECKPOINT].item()} is not there yet of {layer_of(dataset)}, {name_of(dataset)}; "
-            f"there are {', '.join(_labels(_complete(dataset)))}"
+            f"{at[CHECKPOINT].item()} is not there yet of {layer_of(dataset)}, "
+            f"{name_in_layer(dataset)}; there are {', '.join(_labels(_complete(dataset)))}"
         )
     return at
-
-
-def name_of(dataset: xr.Dataset) -> str:
-    """What autoencoders are called within their layer, of them or of what was found of them."""
-    if "evaluated" in dataset.attrs:
-        return str(dataset.attrs["evaluated"])
-    name = str(dataset.attrs.get("name", "autoencoders"))
-    return name.removeprefix(group_name(layer_of(dataset), ""))
 
 
 def layer_of(dataset: xr.Dataset) -> str:
@@ -136,7 +128,7 @@ def _complete(dataset: xr.Dataset, *needs: str) -> xr.Dataset:
     places = np.flatnonzero(dataset["status"].values == Status.COMPLETE)
     if not len(places):
         raise ValueError(
-            f"No checkpoint of {layer_of(dataset)}, {name_of(dataset)} is there yet; run "
+            f"No checkpoint of {layer_of(dataset)}, {name_in_layer(dataset)} is there yet; run "
             "`dvis sae train` or `dvis sae evaluate` again"
         )
     return dataset.isel({CHECKPOINT: places})

@@ -8,7 +8,8 @@ import xarray as xr
 
 from dvis.analysis.requirements import require
 from dvis.kinds.saes.dims import LATENT
-from dvis.kinds.saes.pictures.chosen import layer_of, measured_at, name_of
+from dvis.kinds.saes.pictures.chosen import layer_of, measured_at
+from dvis.kinds.saes.read import name_in_layer
 from dvis.kinds.saes.words import DENSE
 from dvis.plots.canvas import UNIT_COLORS, evenly, headline, saved, subplots, without_box
 from dvis.plots.documentation import documented
@@ -98,7 +99,7 @@ def latent_frequencies(
         f"orange: dense, above {DENSE:g}; hatched: never fires",
         f"on the split {dataset.attrs['split']}" if "split" in dataset.attrs else "",
     )
-    title = f"How often latents fire: {layer_of(dataset)}, {name_of(dataset)}"
+    title = f"How often latents fire: {layer_of(dataset)}, {name_in_layer(dataset)}"
     headline(figure, title, origin_of(dataset), *notes)
     return saved(figure, path)
 

@@ -19,9 +19,10 @@ from dvis.kinds.activations.pictures.cells import (
 )
 from dvis.kinds.activations.pictures.samples import Samples, TokenMap
 from dvis.kinds.saes.dims import CLASS, LATENT, SCORE
-from dvis.kinds.saes.pictures.chosen import layer_of, measured_at, name_of
+from dvis.kinds.saes.pictures.chosen import layer_of, measured_at
 from dvis.kinds.saes.pictures.frequencies import bin_edges, draw_frequencies
 from dvis.kinds.saes.pictures.made_of import samples_and_tokens
+from dvis.kinds.saes.read import name_in_layer
 from dvis.plots.canvas import UNIT_COLORS, headline, require_limit, saved, without_box
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null
@@ -136,7 +137,8 @@ def _scored(dataset: xr.Dataset, score: str | None) -> xr.Dataset:
 def _one_latent(dataset: xr.Dataset, latent: int | None) -> xr.Dataset:
     """The Dataset of one latent, which is named where there are several."""
     there = np.atleast_1d(dataset[LATENT].values)
-    said = f"The latents of {layer_of(dataset)}, {name_of(dataset)}: {there.min()} to {there.max()}"
+    of_name = f"{layer_of(dataset)}, {name_in_layer(dataset)}"
+    said = f"The latents of {of_name}: {there.min()} to {there.max()}"
     if latent is None and len(there) > 1:
         raise ValueError(f"Which latent? {said}")
     latent = int(there[0]) if latent is None else latent
@@ -246,7 +248,7 @@ def _draw_nulls(axes: "Axes", numbers: xr.Dataset) -> None:
 
 
 def _title(dataset: xr.Dataset, numbers: xr.Dataset, label: str) -> str:
-    name = f"{layer_of(dataset)}, latent {numbers[LATENT].item()} of {name_of(dataset)}"
+    name = f"{layer_of(dataset)}, latent {numbers[LATENT].item()} of {name_in_layer(dataset)}"
     note = str(numbers.coords[UNIT_NOTE].item()) if UNIT_NOTE in numbers.coords else ""
     title = f"{name}, {short_name(label)}"
     if note:

@@ -5,9 +5,10 @@ from collections.abc import Iterable
 import xarray as xr
 
 from dvis.kinds.activations.pictures.samples import Samples, TokenMap
-from dvis.kinds.activations.read import READER, entry_of
+from dvis.kinds.activations.read import READER
 from dvis.kinds.activations.words import TOKEN
-from dvis.kinds.saes.pictures.chosen import layer_of, name_of
+from dvis.kinds.saes.pictures.chosen import layer_of
+from dvis.kinds.saes.read import activations_made_of, name_in_layer
 from dvis.kinds.saes.words import KIND, group_name
 from dvis.store.reader import store_of
 
@@ -38,13 +39,11 @@ def samples_and_tokens(
     except ValueError:
         return Samples.of(None, None, sample_ids), None
     run, layer = str(dataset.attrs.get("run", "")), layer_of(dataset)
-    called = group_name(layer, name_of(dataset))
+    called = group_name(layer, name_in_layer(dataset))
     trained = [entry for entry in found.of(KIND, run) if entry.name == called]
     attrs = trained[0].attrs if trained else {}
-    name = attrs.get("activations")
-    try:
-        entry = entry_of(found, layer, None if name is None else str(name), run)
-    except (KeyError, ValueError):  # SchemaError is one
+    entry = activations_made_of(found, attrs, layer, run)
+    if entry is None:
         tokens, set_name = None, attrs.get("dataset")
     else:
         kept = READER.open_entry(store, found, entry)
