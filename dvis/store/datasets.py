@@ -86,11 +86,13 @@ def making_dataset(store: Path, name: str) -> Iterator[Path | None]:
         When there is no space left.
     """
     if has_dataset(store, name):
+        _show(store, name)
         yield None
         return
     folder = store / path_of_set(name)
     with write_lock(store, path_of_set(name)):
         if has_dataset(store, name):  # of another process, while this one waited
+            _show(store, name)
             yield None
             return
         remove_tree(folder, root=store)
@@ -101,6 +103,14 @@ def making_dataset(store: Path, name: str) -> Iterator[Path | None]:
         finally:
             if not has_dataset(store, name):
                 remove_tree(folder, root=store)
+
+
+def _show(store: Path, name: str) -> None:
+    """Let readers see a whole set that a process made, and was killed before it could show it."""
+    root = zarr.open_group(store, mode="r", use_consolidated=None)
+    if path_of_set(name) not in root:
+        with restructuring(store):
+            pass
 
 
 def keep_dataset(

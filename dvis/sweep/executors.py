@@ -8,7 +8,7 @@ import multiprocessing
 import os
 import pickle
 import sys
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from concurrent.futures import BrokenExecutor, Executor, Future, ProcessPoolExecutor
 from contextlib import AbstractContextManager, ExitStack, contextmanager
 from typing import TYPE_CHECKING, Any, ParamSpec, TypeAlias, TypeVar
@@ -66,6 +66,7 @@ def in_processes(n_workers: int) -> Iterator[tuple[Executor, int]]:
             n_workers,
             mp_context=worker_context(),
             initializer=_begin_worker,
+            initargs=(dict(os.environ),),
         )
         try:
             yield pool, n_workers
@@ -215,8 +216,10 @@ def _pickled(value: Any) -> None:
         raise TypeError("it is defined in no file, so that no other process finds it")
 
 
-def _begin_worker() -> None:
+def _begin_worker(environment: Mapping[str, str]) -> None:
     begin_worker()
+    os.environ.clear()  # of the process that has forked this one, as it was when that began
+    os.environ.update(environment)
     one_thread()
 
 

@@ -20,7 +20,10 @@ import dvis
 from dvis.kinds.activations.options import ActivationOptions
 from dvis.kinds.activations.plan import keep_activations
 from dvis.kinds.activations.value_files import ValueFiles
+from dvis.schema import SchemaError
+from dvis.store.datasets import DATASETS, has_dataset, open_dataset
 from dvis.store.group import Group
+from dvis.store.writer import restructuring
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -100,6 +103,24 @@ def test_killed_20_times_and_resumed_equals_an_unbroken_run(
     assert value_files(store_of(options)) == kept
     for layer in LAYERS:
         xr.testing.assert_equal(loaded(options, layer), loaded(unbroken, layer, name="shapes-val"))
+
+
+def test_a_set_whose_maker_was_killed_before_it_was_shown_is_shown(
+    options: ActivationOptions,
+) -> None:
+    store = store_of(options)
+    keep_activations(options)
+    (folder,) = (each for each in (store / DATASETS).iterdir() if each.is_dir())
+    aside = store.with_name("aside")
+    folder.rename(aside)
+    with restructuring(store):
+        pass  # which shows the store without it
+    aside.rename(folder)
+    assert has_dataset(store, folder.name)
+    with pytest.raises(SchemaError, match="no image set"):
+        open_dataset(store, folder.name)
+    assert keep_activations(options).n_measured == 0
+    assert open_dataset(store, folder.name).sizes["sample"] == options.n_images
 
 
 def test_a_full_disk_ends_it_and_the_same_call_goes_on(
