@@ -88,14 +88,17 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
             starts = {name: _start(groups[name], at, options, weights) for name in wanted}
             lacking, others = _lacking(groups, at, starts, options.overwrite)
             n_others += len(others)
-            folder = _state_folder(at, options, entry.name, starts)
+            folder = of_all = _state_folder(at, options, entry.name, starts)
             if lacking:
-                begun = {name: starts[name] for name in lacking}
+                # A pass that was killed when some of its autoencoders were kept is of all of them.
+                begun = starts if of_all.exists() else {name: starts[name] for name in lacking}
+                folder = _state_folder(at, options, entry.name, begun)
                 trained = _trained(options, entry, at, begun, wanted, folder, progress)
-                for name, each in zip(lacking, trained, strict=True):
-                    _keep(groups[name], at, each, starts[name])
+                for name in lacking:
+                    _keep(groups[name], at, trained[name], starts[name])
                 report.n_measured += len(lacking)
-            forget_state(store, folder)
+            for each in {folder, of_all}:
+                forget_state(store, each)
     report.kept = {OTHER_WEIGHTS: n_others}
     return report
 
@@ -250,7 +253,7 @@ def _trained(
     wanted: dict[str, SaeOptions],
     state: Path,
     progress: bool,
-) -> list[Trained]:
+) -> dict[str, Trained]:
     """Autoencoders of a checkpoint, trained over one pass of its rows from where each starts."""
     rows = _rows(options, entry, at.label)
     warm = [
@@ -264,7 +267,8 @@ def _trained(
         progress=progress,
     )
     told = [wanted[name] for name in starts]
-    return train(rows, told, over, state=state, warm=warm if any(warm) else None)
+    trained = train(rows, told, over, state=state, warm=warm if any(warm) else None)
+    return dict(zip(starts, trained, strict=True))
 
 
 def _rows(options: TrainOptions, entry: Entry, label: str) -> ActivationRows:

@@ -217,6 +217,45 @@ def test_a_killed_command_goes_on_to_what_an_unbroken_one_gives(
     assert dvis.check_store(store) == []
 
 
+def test_killed_when_some_of_a_pass_are_kept_goes_on_with_the_others(
+    store: Path, measured: Path, tmp_path: Path
+) -> None:
+    unbroken = Path(shutil.copytree(measured, tmp_path / "unbroken.zarr"))
+    several = options_for(store, k=(2, 3), checkpoints=("last",))
+    states = store.with_name(f".{store.name}.training")
+    aside = tmp_path / "aside"
+    begun = Command(*_told(several))  # killed in the middle, its state is that of all
+    end = time.monotonic() + 120
+    while not any(states.glob("*/state-*.json")):
+        assert begun.poll() is None, begun.ended()
+        assert time.monotonic() < end
+        time.sleep(0.005)
+    begun.send_signal(signal.SIGKILL)
+    begun.ended()
+    shutil.copytree(states, aside)
+    train_saes(replace(several, k=(2,), name="batchtopk-k2-x2"))
+    shutil.copytree(aside, states, dirs_exist_ok=True)
+    assert train_saes(several).n_measured == 1
+    assert not states.exists()
+    train_saes(replace(several, store=unbroken))
+    for k in (2, 3):
+        found, wanted = (
+            dvis.saes(each, LAYER, f"batchtopk-k{k}-x2").load() for each in (store, unbroken)
+        )
+        for name in WEIGHTS:
+            np.testing.assert_array_equal(found[name], wanted[name])
+
+
+def _told(options: TrainOptions) -> list[str]:
+    """The command with these options."""
+    return [
+        *("sae", "train", str(options.store), "--layer", options.layer, "--tokens", options.tokens),
+        *("--k", *map(str, options.k), "--expansion", *map(str, options.expansion)),
+        *("--checkpoints", *options.checkpoints, "--batch-size", str(options.batch_size)),
+        *("--log-every", str(options.log_every), "--save-every", "5"),
+    ]
+
+
 def test_a_full_disk_ends_a_training_and_what_was_trained_is_kept(
     store: Path, measured: Path, tmp_path: Path
 ) -> None:
