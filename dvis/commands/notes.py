@@ -69,7 +69,7 @@ def notes(
     search
         Only notes in which all these words occur.
     save
-        A JSON file to write all notes to.
+        A JSON file to write them to.
     add
         A JSON file that --save wrote: of two notes about a unit the newer is kept.
     """
@@ -77,7 +77,7 @@ def notes(
         n_added = unit_notes.add_notes(store, add)
         print(f"{store}: {counted(n_added, 'note')} new or newer in {add}")
     if save is not None:
-        print(f"{save}: {counted(unit_notes.save_notes(store, save), 'note')}")
+        print(f"{save}: {counted(unit_notes.save_notes(store, save, run, search=search), 'note')}")
     if add is not None or save is not None:
         return 0
     found = unit_notes.notes(store, run, search=search)

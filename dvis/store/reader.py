@@ -53,6 +53,8 @@ class Reader:
         Which group of a run is meant where none is named: of entries and the run's attributes.
     ready : callable
         The last touch to a Dataset that is opened.
+    noted : callable
+        Joins what people wrote about units: of the Dataset and the run's attributes.
     """
 
     kind: str
@@ -61,6 +63,7 @@ class Reader:
     called: str = "name"
     default: Default = only_one
     ready: Callable[[xr.Dataset], xr.Dataset] = lambda dataset: dataset
+    noted: Callable[[xr.Dataset, Mapping[str, Any]], xr.Dataset] = with_notes
 
     def open(
         self,
@@ -194,7 +197,7 @@ class Reader:
         dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
         dataset = with_metrics(dataset, store, entry.run, found.training)
         run_attrs = found.run_attrs.get(entry.run, {})
-        dataset = with_notes(self.ready(_ready(dataset, run_attrs)), run_attrs)
+        dataset = self.noted(self.ready(_ready(dataset, run_attrs)), run_attrs)
         return tied(portable(dataset), store, found.name)
 
 

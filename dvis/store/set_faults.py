@@ -201,6 +201,7 @@ def _thumbnail_fault(array: Any, path: Path, span: slice, of_file: int) -> str:
         n_there = len(unpack(path.read_bytes(), of_file))
         np.asarray(array[span])
     except UNREADABLE as err:
-        return f"are damaged: {err.__cause__ or err}"
+        # What units are mended by is no help here.
+        return f"are damaged: {str(err.__cause__ or err).partition('. `')[0]}"
     n_lacking = span.stop - span.start - n_there
     return f"lack {n_lacking}" if n_lacking else ""

@@ -156,15 +156,7 @@ def notes(
         When there is no such run.
     """
     found = read_contents(resolve(path_or_url, storage_options), str(path_or_url))
-    if run is not None and run not in found.run_attrs:
-        raise KeyError(did_you_mean("run", run, sorted(found.run_attrs), found.name))
-    kept = [
-        each
-        for name, attrs in sorted(found.run_attrs.items())
-        if run in (None, name)
-        for each in notes_of(attrs)
-        if is_found(each.text, search)
-    ]
+    kept = _chosen(found, run, search)
     columns = {name: np.array([getattr(each, name) for each in kept]) for name in _COLUMNS}
     written = columns["written"].astype("datetime64[s]")
     texts = columns["text"].astype(str)
@@ -177,18 +169,42 @@ def notes(
     )
 
 
-def save_notes(store: StoreLike, file: str | Path) -> int:
+def _chosen(found: Contents, run: str | None, search: str) -> list[Note]:
+    """Notes of a run, or of all, in which all words of a search occur."""
+    if run is not None and run not in found.run_attrs:
+        raise KeyError(did_you_mean("run", run, sorted(found.run_attrs), found.name))
+    return [
+        each
+        for name, attrs in sorted(found.run_attrs.items())
+        if run in (None, name)
+        for each in notes_of(attrs)
+        if is_found(each.text, search)
+    ]
+
+
+def save_notes(
+    store: StoreLike, file: str | Path, run: str | None = None, *, search: str = ""
+) -> int:
     """Write a store's notes to a JSON file, and return how many there are.
+
+    Parameters
+    ----------
+    store : str, Path or zarr Store
+        As `dvis.open` takes it.
+    file : str or Path
+        The file.
+    run, search
+        As `notes` takes them.
 
     Raises
     ------
     FileNotFoundError, SchemaError
         As `dvis.open` does.
+    KeyError
+        When there is no such run.
     """
     found = contents(store)
-    kept = [
-        each.record() for _, attrs in sorted(found.run_attrs.items()) for each in notes_of(attrs)
-    ]
+    kept = [each.record() for each in _chosen(found, run, search)]
     # What an earlier dvis can read says so.
     written_as = _WITH_LATENTS if any(LATENT in record for record in kept) else _FORMAT
     document = {"format": written_as, "model": found.attrs.get("model", ""), "notes": kept}

@@ -137,7 +137,8 @@ class ActivationRows:
         if split not in get_args(Split):
             raise ValueError(did_you_mean("split", split, get_args(Split), "activations"))
         resolved = resolve(store, None)
-        entry = entry_of(read_contents(resolved, str(store)), layer, name, run)
+        found = read_contents(resolved, str(store))
+        entry = entry_of(found, layer, name, run, with_values=True)
         group: Any = open_group(resolved, entry)
         if VALUES not in group:
             raise ValueError(

@@ -22,13 +22,15 @@ from dvis.kinds.activations.words import (
     SLOT,
     TOP,
     TOP_SLOT,
+    VALUES,
     group_name,
 )
-from dvis.schema import CHANNEL, CHECKPOINT, Status, counted
+from dvis.schema import CHANNEL, CHECKPOINT, SchemaError, Status, counted
 from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resolve
-from dvis.store.datasets import SAMPLE
+from dvis.store.datasets import SAMPLE, open_dataset
 from dvis.store.reader import Reader
 
+_OF_SAMPLES = ("label", "is_held_out")
 _MOMENTS: dict[Literal["mean", "std"], str] = {
     "mean": "mean over samples and tokens",
     "std": "standard deviation over samples and tokens",
@@ -170,10 +172,11 @@ def activations(
           highest maxima over tokens, the highest first, each once; `top_map` (checkpoint, channel,
           rank, token), uint8, their activations as shares of `top_value`, 255 for all of it; and
           `histogram` (checkpoint, channel, bin), numbers of values from `bin_low` on;
-        - coordinates `sample`, ids; `row` and `column` (token), -1 where a token has no place on
-          the map; `is_special` (token), of class and register tokens; `place` (token), its number
-          among all of the layer's, -1 of their mean; and those of checkpoints, as `dvis.open` has
-          them.
+        - coordinates `sample`, ids, with `label`, an index into the classes, and `is_held_out`,
+          whether a sample is kept out of training; `row` and `column` (token), -1 where a token
+          has no place on the map; `is_special` (token), of class and register tokens; `place`
+          (token), its number among all of the layer's, -1 of their mean; and those of checkpoints,
+          as `dvis.open` has them.
 
         `attrs["classes"]` names the classes, `attrs["dataset"]` the image set in the
         store, `attrs["fingerprint"]` its content.
@@ -195,18 +198,50 @@ def activations(
     dataset = READER.open_entry(store, found, entry, chunks)
     if not allow_partial:
         require_whole(dataset, entry)
-    return dataset
+    return _with_samples(dataset, store)
 
 
-def entry_of(found: Contents, layer: str, name: str | None, run: str | None) -> Entry:
+def _with_samples(dataset: xr.Dataset, store: StoreLike) -> xr.Dataset:
+    """The Dataset with the class of each sample, and whether it is held out, where it is known."""
+    try:
+        samples = open_dataset(store, str(dataset.attrs["dataset"]))
+    except SchemaError:  # a copy of this group alone
+        return dataset
+    known = samples[[*_OF_SAMPLES]].reindex({SAMPLE: dataset[SAMPLE].values})
+    return dataset.assign_coords({name: known[name].variable for name in _OF_SAMPLES})
+
+
+def entry_of(
+    found: Contents,
+    layer: str,
+    name: str | None,
+    run: str | None,
+    *,
+    with_values: bool = False,
+) -> Entry:
     """The group of a layer that is asked for, or meant where none is named.
+
+    Parameters
+    ----------
+    found : Contents
+        What the store holds.
+    layer, name, run
+        What is asked for.
+    with_values : bool
+        Whether those that keep no values, but top images alone, are not meant.
 
     Raises
     ------
     KeyError, ValueError, SchemaError
         As `activations` does.
     """
-    return READER.choose_of_layer(found, layer, name, run, name_of)
+
+    def names(entry: Entry) -> str | None:
+        has_values = VALUES in entry.attrs.get("keep", (VALUES,))
+        return name_of(entry) if has_values or not with_values else None
+
+    instead = "they keep top images alone; run `dvis activations` without --keep"
+    return READER.choose_of_layer(found, layer, name, run, names, instead=instead)
 
 
 def name_of(entry: Entry) -> str:

@@ -18,7 +18,7 @@ from dvis.kinds.saes.found import SHARE, STATES, Found
 from dvis.kinds.saes.lineage import begun_apart
 from dvis.kinds.saes.nearest import Directions
 from dvis.kinds.saes.parts import TITLES, parts_of
-from dvis.kinds.saes.read import activations_made_of, name_of, open_named
+from dvis.kinds.saes.read import SAE_READER, activations_made_of, name_of
 from dvis.kinds.saes.words import KIND, is_evaluation, pictured_as
 from dvis.kinds.shown import checkpoint_documents
 from dvis.schema import CHECKPOINT, SchemaError, Status, counted
@@ -68,7 +68,7 @@ class Latents:
     @cached_property
     def trained(self) -> xr.Dataset:
         """The autoencoders that are there."""
-        dataset = open_named(self.asked.store, self.asked.contents, self.entry)
+        dataset = SAE_READER.open_entry(self.asked.store, self.asked.contents, self.entry)
         return dataset.isel({CHECKPOINT: dataset["status"].values == Status.COMPLETE})
 
     @cached_property
@@ -82,7 +82,7 @@ class Latents:
         if self.evaluation is None:
             return None
         try:
-            dataset = open_named(self.asked.store, self.asked.contents, self.evaluation)
+            dataset = SAE_READER.open_entry(self.asked.store, self.asked.contents, self.evaluation)
         except SchemaError:  # half grown; the next `dvis sae evaluate` repairs it
             return None
         is_there = dataset["status"].values == Status.COMPLETE

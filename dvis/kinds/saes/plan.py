@@ -26,7 +26,7 @@ from dvis.kinds.saes.read import saes
 from dvis.kinds.saes.store_options import BATCH_SIZE, TrainOptions
 from dvis.kinds.saes.words import BEGAN_FROM, KIND, LOG_STEP, group_name, sae_words
 from dvis.names import parse_checkpoint
-from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, TEXT, Status, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, TEXT, Status, counted, did_you_mean
 from dvis.store.contents import Entry, contents, open_group
 from dvis.store.group import Group
 from dvis.store.writer import restructuring, writing
@@ -67,7 +67,7 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
     """
     store = options.store.expanduser()
     found = contents(store)
-    entry = entry_of(found, options.layer, options.activations, options.run)
+    entry = entry_of(found, options.layer, options.activations, options.run, with_values=True)
     kept = activations(store, options.layer, name_of(entry), entry.run, allow_partial=True)
     labels = chosen_checkpoints(kept, options.checkpoints)
     wanted = dict(options.autoencoders())
@@ -100,6 +100,11 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
             for each in {folder, of_all}:
                 forget_state(store, each)
     report.kept = {OTHER_WEIGHTS: n_others}
+    if left_out := [label for label in not_whole(kept) if label not in labels]:
+        report.notes.append(
+            f"{counted(len(left_out), 'checkpoint')} left out, whose activations are not all there "
+            f"(`dvis info` says why): {', '.join(left_out[:5])}"
+        )
     return report
 
 
@@ -124,12 +129,19 @@ def chosen_checkpoints(kept: xr.Dataset, wanted: Sequence[str]) -> list[str]:
     """
     there = [str(label) for label in kept[CHECKPOINT].values]
     if tuple(wanted) == (_ALL,):
-        return there
+        return [label for label in there if label not in not_whole(kept)] or there
     asked = [there[-1] if each == _LAST and _LAST not in there else each for each in wanted]
     for each in asked:
         if each not in there:
             raise KeyError(did_you_mean(CHECKPOINT, each, there, "the activations"))
     return [label for label in there if label in asked]
+
+
+def not_whole(kept: xr.Dataset) -> list[str]:
+    """Checkpoints of which not all blocks of samples are there, of activations."""
+    status = kept["status"]
+    is_whole = (status == Status.COMPLETE).all([dim for dim in status.dims if dim != CHECKPOINT])
+    return [str(label) for label in kept[CHECKPOINT].values[~is_whole.values]]
 
 
 def weights_of(store: Path, entry: Entry) -> dict[str, int]:

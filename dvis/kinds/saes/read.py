@@ -14,7 +14,14 @@ from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resol
 from dvis.store.reader import Reader
 from dvis.store.unit_notes import with_latent_notes
 
-SAE_READER = Reader(kind=KIND, noun="sparse autoencoders", made_by="dvis sae train")
+
+def _noted(dataset: xr.Dataset, run_attrs: Mapping[str, Any]) -> xr.Dataset:
+    """The Dataset with what people wrote of its latents."""
+    layer = str(dataset.attrs.get("layer"))
+    return with_latent_notes(dataset, run_attrs, layer, name_in_layer(dataset))
+
+
+SAE_READER = Reader(kind=KIND, noun="sparse autoencoders", made_by="dvis sae train", noted=_noted)
 
 
 def saes(
@@ -149,14 +156,7 @@ def _opened(
         if is_evaluated
         else "none is there",
     )
-    return open_named(store, found, entry, chunks)
-
-
-def open_named(store: StoreLike, found: Contents, entry: Entry, chunks: Any = None) -> xr.Dataset:
-    """A group of autoencoders, or of what was found of them, with what people wrote of latents."""
-    dataset = SAE_READER.open_entry(store, found, entry, chunks)
-    run_attrs, layer = found.run_attrs.get(entry.run, {}), str(entry.attrs.get("layer"))
-    return with_latent_notes(dataset, run_attrs, layer, name_of(entry))
+    return SAE_READER.open_entry(store, found, entry, chunks)
 
 
 def name_of(entry: Entry) -> str:
