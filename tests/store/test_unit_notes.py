@@ -254,6 +254,7 @@ def test_the_commands(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     assert run("notes", str(store)).splitlines() == ["conv2, channel 1: bird heads", "1 note"]
     assert "0 notes" in run("notes", str(store), "--search", "wings")
     file = str(tmp_path / "notes.json")
+    assert "0 notes" in run("notes", str(store), "--search", "nothingsuch", "--save", file)
     assert "1 note" in run("notes", str(store), "--save", file)
     assert "no note" in run("note", str(store), "", *of_unit)
     assert "1 note new" in run("notes", str(store), "--add", file)
@@ -261,6 +262,8 @@ def test_the_commands(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture
     of_latent = ("--layer", "conv2", "--latent", "3", "--sae", "wide")
     assert "latent 3 of wide: 'wheels'" in run("note", str(store), "wheels", *of_latent)
     assert "conv2, latent 3 of wide: wheels" in run("notes", str(store))
+    opened = dvis.open(store, kind="saes", name="conv2/wide")  # as pictures have it
+    assert opened.note.sel(latent=3) == "wheels"
     assert "about one unit" in run("note", str(store), "x", "--layer", "conv2", code="2")
     assert "Did you mean" in run(
         "note", str(store), "x", "--layer", "conv", "--channel", "1", code="2"

@@ -12,6 +12,7 @@ from typing import Any
 
 import numpy as np
 import pytest
+import torch
 import zarr
 from forked import Command, fill_the_disk, run_command
 from tiny_activations import options_of, store_of
@@ -273,6 +274,33 @@ def test_a_full_disk_ends_a_training_and_what_was_trained_is_kept(
     found, wanted = (dvis.saes(each, LAYER).load() for each in (store, unbroken))
     for name in WEIGHTS:
         np.testing.assert_array_equal(found[name], wanted[name])
+
+
+def test_top_images_alone_are_nothing_to_train_on(store: Path, measured: Path) -> None:
+    keep_activations(options_of(measured.parent, store=store, keep=("top:3",), name="tops"))
+    assert train_saes(options_for(store)).n_measured == 2  # there is one to choose
+    with pytest.raises(ValueError, match=r"name one of \['shapes-val', 'tops'\]"):
+        dvis.activations(store, LAYER)
+    kept = dvis.activations(store, LAYER, "tops")
+    label = str(kept.checkpoint.values[0])
+    assert kept.is_held_out.sum() == 23 - ActivationRows.open(store, LAYER, label).n_samples
+    assert kept.label.dims == ("sample",)
+
+
+def test_checkpoints_that_lack_activations_are_left_out_of_all(tmp_path: Path) -> None:
+    options = options_of(tmp_path)
+    files = sorted((tmp_path / "run").iterdir())
+    saved = torch.load(files[0], weights_only=True)
+    for each in saved["model_state_dict"].values():
+        each.fill_(torch.nan if each.is_floating_point() else 0)
+    label = files[0].name.replace("train_0", "train_99")
+    torch.save({**saved, "step": 99}, files[0].with_name(label))
+    assert keep_activations(options).n_failed > 0
+    report = train_saes(options_for(store_of(options)))
+    assert report.n_measured == 2
+    assert any("1 checkpoint left out" in note and label in note for note in report.notes)
+    with pytest.raises(ValueError, match="are not there"):
+        train_saes(options_for(store_of(options), checkpoints=(label,), name="bad"))
 
 
 def test_out_to_saelens_files_and_in_again(
