@@ -51,7 +51,7 @@
   function samplesOf(part, row, options) {
     const n = options.isSmall ? N_SMALL : Infinity;
     const found = row === undefined ? [] : part.cells[row].slice(0, n).map((_, rank) => sample(part, row, rank, options)).filter(Boolean);
-    return found.length ? found : element("li", { class: "quiet" }, "Nothing is known here.");
+    return found.length ? found : element("li", { class: "quiet" }, `${part.empty[row] || words.UNKNOWN}.`);
   }
 
   /** A row for each checkpoint, drawn once it is in sight. */

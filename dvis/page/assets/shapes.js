@@ -131,7 +131,7 @@
       dvis.replace(list, known.length ? known.map(([name, value]) => element("li", {},
         element("span", { class: "bar-name", title: name }, name),
         element("span", { class: "bar-level" }, element("i", { class: value < 0 ? "below" : "", style: { width: `${(Math.abs(value) / most) * 100}%` } }), mark()),
-        element("span", { class: "bar-number" }, words.number(value, 3)))) : element("li", { class: "quiet" }, "Nothing is known here."));
+        element("span", { class: "bar-number" }, words.number(value, 3)))) : element("li", { class: "quiet" }, `${part.empty[at] || words.UNKNOWN}.`));
     }
     moveTo(context.checkpoint);
     return { element: card(part, part.note, list), moveTo };
