@@ -69,7 +69,7 @@
       if (!places.has(checkpoint.label)) return null;
       const row = element("li", { class: "sample-row", "data-checkpoint": index },
         element("button", { type: "button", class: "plain moment", title: words.when(checkpoint) || checkpoint.label, on: { click: () => onPick(index) } }, words.tick(checkpoint)),
-        element("ol", { class: "samples small" }));
+        element("ol", { class: `samples small${part.sheets ? "" : " unpictured"}` }));
       rows.set(index, row);
       observer.observe(row);
       return row;

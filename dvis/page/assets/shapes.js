@@ -60,10 +60,12 @@
         const isLast = i === plots.length - 1;
         return dvis.plot.panel({
           width, height: isLast ? LAST_HEIGHT : HEIGHT, checkpoints, kind: context.axisKind, series, nullBand, withTicks: isLast, withZero,
-          title, label: `${title} over ${checkpoints.length} checkpoints`, cursor, onPick,
+          title: dvis.plot.fits(title, width) ? title : "", label: `${title} over ${checkpoints.length} checkpoints`, cursor, onPick,
         });
       });
-      return drawn.map((panel, i) => [panel.element, plots[i].legend.length ? dvis.plot.legend(plots[i].legend) : null]);
+      // A title that is too long for its panel is wrapped above it.
+      const above = plots.map(({ title }) => (dvis.plot.fits(title, width) ? null : element("p", { class: "panel-title wrapped" }, title)));
+      return drawn.map((panel, i) => [above[i], panel.element, plots[i].legend.length ? dvis.plot.legend(plots[i].legend) : null]);
     });
     return {
       element: area.element,
