@@ -230,6 +230,12 @@ def test_pictured_latents_are_called_so_and_lead_to_the_list_and_back(
     text = browser.js("return document.getElementById('main').textContent")
     assert "6 latents" in text
     assert "hannel" not in text
+    browser.open(f"{client.origin}/#/?variant={PICTURED}")
+    browser.wait("return document.querySelector('.overview .layers')")
+    text = browser.js("return document.getElementById('main').textContent")
+    assert "6 latents" in text
+    assert "Share of latents born" in text
+    assert "hannel" not in text
     browser.open(f"{client.origin}/#/list/{LAYER}/{NAME}/{without}")
     title = "return document.querySelector('.listed-view h1').textContent"
     browser.wait(f"{title}.endsWith(' {without}')")
