@@ -69,7 +69,8 @@ class ListHead:
     image_set : str
         Of which their top samples are, "" where they have none.
     pictured : str
-        Variant of the run's shown units whose channels are these units, "" where there is none.
+        Variant of the run's shown units whose channels are some of these units, "" where there is
+        none.
     facts : mapping of str to array, (checkpoint,)
         Numbers of the whole, by what they are called beside the slider.
     """

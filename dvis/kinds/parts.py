@@ -128,6 +128,8 @@ class Bars:
         The numbers.
     bound : numbers, (checkpoint,), optional
         What a number has to exceed to be more than chance.
+    empty : sequence of str, (checkpoint,), optional
+        What is said of a checkpoint at which no row has a number, "" that nothing is known.
     """
 
     shape: ClassVar[str] = "bars"
@@ -137,6 +139,7 @@ class Bars:
     checkpoints: Sequence[str]
     values: np.ndarray
     bound: Numbers | None = None
+    empty: Sequence[str] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -157,6 +160,8 @@ class PictureRows:
         What they are ranked by.
     maps : ndarray, (checkpoint, rank, y, x), uint8, optional
         Where in each sample, on one scale of all.
+    empty : sequence of str, (checkpoint,), optional
+        What is said of a checkpoint that has no samples, "" that nothing is known.
     """
 
     shape: ClassVar[str] = "pictures"
@@ -167,6 +172,7 @@ class PictureRows:
     samples: np.ndarray
     values: np.ndarray
     maps: np.ndarray | None = None
+    empty: Sequence[str] = ()
 
 
 Part: TypeAlias = Curves | Matrix | Table | Bars | PictureRows

@@ -7,7 +7,7 @@ its run, layer and name, and so for the same list when the store has more of the
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import asdict
 
-from dvis.kinds.listed import ListedUnits
+from dvis.kinds.listed import ListedUnits, ListHead
 from dvis.kinds.parts import Asked, Part, PictureRows
 from dvis.kinds.registry import KINDS
 from dvis.kinds.shown import Document, NotShownError, ShownPicture, ShownUnits
@@ -40,6 +40,7 @@ def list_head(shown: ShownUnits, number: int, size: int = 1) -> Document:
     listed = _list(shown, number)
     head = listed.head()
     images = image_set(shown, head.image_set) if head.image_set else None
+    pictured = _pictured(shown, head)
     return {
         "number": number,
         **head.key._asdict(),
@@ -50,12 +51,23 @@ def list_head(shown: ShownUnits, number: int, size: int = 1) -> Document:
         "checkpoints": head.checkpoints,
         "columns": [asdict(column) for column in head.columns],
         "remarks": head.remarks,
-        "pictured": head.pictured,
+        "pictured": {"variant": head.pictured, "units": pictured},
         "facts": head.facts,
         "notes": {str(unit): text for unit, text in listed.notes().items()},
         "sheets": None if images is None else images.sheets,
         "blocks": {"units": size, "best": BEST_BLOCK, "near": NEAR_BLOCK},
     }
+
+
+def _pictured(shown: ShownUnits, head: ListHead) -> list[int]:
+    """Units of a list that are shown as channels of the variant of their pictures."""
+    for variant, entry in enumerate(shown.entries()):
+        if head.pictured and (entry.run, entry.name) == (head.key.run, head.pictured):
+            layers = shown.outline(variant).layers
+            return [
+                unit for each in layers if each.name == head.key.layer for unit in each.channels
+            ]
+    return []
 
 
 def rows(shown: ShownUnits, number: int, checkpoint: int) -> Document:

@@ -286,6 +286,10 @@ def test_nothing_is_wider_than_the_window(page: Page, view: str) -> None:
         browser.resize(width)
         browser.wait("return innerWidth === arguments[0]", width)
         assert browser.js("return document.documentElement.scrollWidth") <= width
+    titles = """return [...document.querySelectorAll('.panel-title')].filter(each => {
+        const box = each.getBoundingClientRect();
+        return box.right > innerWidth; }).length"""
+    assert browser.js(titles) == 0
 
 
 def test_a_store_that_grows_shows_its_new_checkpoint_after_a_refresh(

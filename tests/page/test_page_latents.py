@@ -17,11 +17,13 @@ from tiny_activations import N_IMAGES, options_of, store_of
 import dvis
 from dvis.kinds.activations.parts import on_map
 from dvis.kinds.activations.plan import keep_activations
+from dvis.kinds.parts import PictureRows
 from dvis.kinds.saes.found import Found
 from dvis.kinds.saes.parts import parts_of
 from dvis.kinds.saes.plan import train_saes
 from dvis.kinds.saes.plan_evaluation import evaluate_saes
 from dvis.kinds.saes.store_options import EvaluateOptions, TrainOptions
+from dvis.kinds.shown import Selection
 from dvis.page import documents, lists
 from dvis.page.plain import as_json
 from dvis.page.samples import SHEET
@@ -169,6 +171,22 @@ def test_effects_on_logits_and_scores_stand_beside_their_nulls(measured: Path) -
     assert curve.null_text == "90 % of shuffled images"
 
 
+def test_dead_is_told_from_unknown(measured: Path) -> None:
+    ds = dvis.latents(measured, LAYER)
+    fires = ds.frequency.values.max(0).argmax()
+    scored = ds.assign_coords(score=["cls"]).copy(deep=True)
+    scored["top_value"][{"latent": fires}] = 0.0
+    scored["frequency"][:, fires] = [0.0, 0.5]
+    found = Found(scored, "its-set", None)
+    rows = parts_of(found, [int(ds.latent[fires])])[0][0]
+    assert isinstance(rows, PictureRows)
+    assert (rows.samples == "").all()
+    assert rows.empty == [
+        "It fires in no image",
+        "The code of its class token is zero in all images",
+    ]
+
+
 def test_a_channel_has_its_best_images_too(measured: Path) -> None:
     shown, ds = documents.shown_units(measured), dvis.activations(measured, LAYER)
     parts = plain(documents.unit(shown, 0, 0, 2))["parts"]
@@ -184,7 +202,11 @@ def test_pictured_latents_are_called_so_and_lead_to_the_list_and_back(
     of_variants = [plain(documents.variant(shown, index)) for index in range(2)]
     named = {each["variant"]: (each["unit"], each["list"]) for each in of_variants}
     assert named == {"average-0": ("channel", ""), PICTURED: ("latent", NAME)}
-    assert lists.list_head(shown, number_of(shown))["pictured"] == PICTURED
+    head = lists.list_head(shown, number_of(shown))
+    assert head["pictured"] == {"variant": PICTURED, "units": [*range(6)]}
+    without = head["units"][6]
+    some = documents.shown_units(measured, Selection(channels=(4,)))
+    assert lists.list_head(some, number_of(some))["pictured"]["units"] == [4]
     pytest.importorskip("selenium", reason="needs selenium: pip install selenium")
     from browser import MISSING
 
@@ -208,6 +230,16 @@ def test_pictured_latents_are_called_so_and_lead_to_the_list_and_back(
     text = browser.js("return document.getElementById('main').textContent")
     assert "6 latents" in text
     assert "hannel" not in text
+    browser.open(f"{client.origin}/#/?variant={PICTURED}")
+    browser.wait("return document.querySelector('.overview .layers')")
+    text = browser.js("return document.getElementById('main').textContent")
+    assert "6 latents" in text
+    assert "Share of latents born" in text
+    assert "hannel" not in text
+    browser.open(f"{client.origin}/#/list/{LAYER}/{NAME}/{without}")
+    title = "return document.querySelector('.listed-view h1').textContent"
+    browser.wait(f"{title}.endsWith(' {without}')")
+    assert not browser.js(to_pictures)
     assert browser.errors() == []
 
 

@@ -13,7 +13,7 @@ from torch import nn
 
 from dvis.kinds.features.cross_check import CrossCheck
 from dvis.kinds.features.directed import WithReadOut, check_fit, directed
-from dvis.kinds.features.latents import asked_latents
+from dvis.kinds.features.latents import asked_latents, said_of_dead
 from dvis.kinds.features.measure import FeatureVisualisation
 from dvis.kinds.features.measure.neighbours import NeighbourCheck
 from dvis.kinds.features.measure.reference import ReferenceImages
@@ -131,7 +131,8 @@ def visualize(
     with kept_open(options.executor(n_tasks, client, options.model)) as executor:
         sweeps = _Sweeps(recorders, run, options, executor, progress)
         report = sweeps.carried_out(plan)
-        report.notes[:0] = start.notes
+        labels = [checkpoint.label for checkpoint in run.checkpoints]
+        report.notes[:0] = [*start.notes, *said_of_dead(options, directions, labels)]
         again = replace(plan, tasks=tasks, notes=())
         if options.cross_check:
             sweeps.cross_check(again, report)

@@ -12,9 +12,9 @@ import xarray as xr
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.lineage import why_unmatched
 from dvis.kinds.saes.read import SAE_READER, name_of
-from dvis.kinds.saes.words import KIND, is_evaluation
+from dvis.kinds.saes.words import KIND, evaluation_name, is_evaluation
 from dvis.models.directions import Directions, ReadOut
-from dvis.schema import AUTOENCODER, CHECKPOINT, SOURCE, UNMATCHED, Status, counted
+from dvis.schema import AUTOENCODER, CHECKPOINT, SOURCE, UNMATCHED, SchemaError, Status, counted
 from dvis.schema import UNIT as OF_UNIT
 from dvis.store.contents import Contents, Entry, StoreLike, open_group, read_contents, resolve
 
@@ -108,6 +108,41 @@ def latent_directions(
         widths=widths,
         notes=(said,) if others else (),
     )
+
+
+def dead_latents(
+    path_or_url: StoreLike, directions: Directions, *, run: str | None = None
+) -> dict[tuple[str, str], int]:
+    """How many of some latents never fire, by layer and checkpoint, where they are evaluated.
+
+    Parameters
+    ----------
+    path_or_url, run
+        As `latent_directions` takes them.
+    directions : Directions
+        As that gives them.
+
+    Raises
+    ------
+    FileNotFoundError, ImportError, KeyError, SchemaError
+        As `dvis.saes` does.
+    """
+    store = resolve(path_or_url, None)
+    found = read_contents(store, str(path_or_url))
+    numbers: dict[tuple[str, str], int] = {}
+    for trained in _entries(found, directions.name, directions.layers, run):
+        layer = str(trained.attrs["layer"])
+        called = evaluation_name(layer, directions.name)
+        for entry in (each for each in found.of(KIND, trained.run) if each.name == called):
+            try:
+                dataset = SAE_READER.open_entry(store, found, entry)
+            except SchemaError:  # half grown; the next `dvis sae evaluate` repairs it
+                continue
+            for label in _complete(dataset):
+                if (of := directions.read_outs.get((layer, label))) is not None:
+                    at = dataset["frequency"].sel({CHECKPOINT: label, LATENT: [*of.numbers]})
+                    numbers[layer, label] = int((at == 0).sum())
+    return numbers
 
 
 def _entries(found: Contents, name: str, layers: Sequence[str], run: str | None) -> list[Entry]:

@@ -12,7 +12,7 @@ from dvis.kinds.activations.parts import on_map
 from dvis.kinds.parts import Bars, Curves, Line, Part, PictureRows
 from dvis.kinds.saes.dims import CLASS, LATENT, SCORE
 from dvis.kinds.saes.found import SHARE, Found
-from dvis.kinds.saes.words import EFFECT, MONO_SCORE
+from dvis.kinds.saes.words import EFFECT, MONO_SCORE, why_no_images
 from dvis.schema import CHECKPOINT, LEVELS
 
 _MAX_CLASSES = 10  # of a checkpoint
@@ -36,20 +36,28 @@ def parts_of(found: Found, latents: Sequence[int]) -> list[list[Part]]:
 
 
 def _parts(found: Found, of_latent: xr.Dataset, place: int) -> Iterator[Part]:
-    if found.image_set:
-        yield _top_images(found, of_latent, place)
     numbers = [found.numbers(row) for row in range(len(found.labels))]
 
     def line(name: str) -> np.ndarray:
         return np.array([of_checkpoint[name][place] for of_checkpoint in numbers])
 
+    frequency = line("frequency")
+    if found.image_set:
+        yield _top_images(found, of_latent, place, frequency)
     for name, (_, title) in TITLES.items():
         if name in numbers[0]:
             yield _curves(found, name, title, line)
     if found.classes:
         yield _classes(found, of_latent)
     if EFFECT in of_latent and of_latent[EFFECT].notnull().any():
-        yield _effects(found, of_latent)
+        why = [_sentence(each, found.score) if each == 0 else "" for each in frequency]
+        yield replace(_effects(found, of_latent), empty=why)
+
+
+def _sentence(frequency: float, score: str) -> str:
+    """Why there are no images, as a sentence begins."""
+    text = why_no_images(frequency, score)
+    return f"{text[:1].upper()}{text[1:]}"
 
 
 def _curves(found: Found, name: str, title: str, line: Callable[[str], np.ndarray]) -> Curves:
@@ -67,7 +75,9 @@ def _curves(found: Found, name: str, title: str, line: Callable[[str], np.ndarra
     )
 
 
-def _top_images(found: Found, of_latent: xr.Dataset, place: int) -> PictureRows:
+def _top_images(
+    found: Found, of_latent: xr.Dataset, place: int, frequency: np.ndarray
+) -> PictureRows:
     values, scores = of_latent["top_value"].values, of_latent["map_scale"].values
     maps = None if found.places is None else on_map(of_latent["top_map"], found.places)
     if maps is not None:
@@ -83,6 +93,7 @@ def _top_images(found: Found, of_latent: xr.Dataset, place: int) -> PictureRows:
         samples=np.concatenate([found.top(r, np.array([place])) for r in range(len(found.labels))]),
         values=values,
         maps=maps,
+        empty=[_sentence(each, found.score) for each in frequency],
     )
 
 

@@ -263,6 +263,22 @@ def evaluation_name(layer: str, name: str) -> str:
     return f"{group_name(layer, name)}.evaluation"
 
 
+def why_no_images(frequency: float, score: str) -> str:
+    """Why a latent has no images in which its score is above 0, "" where that is not known.
+
+    Examples
+    --------
+    >>> why_no_images(0.0, "max"), why_no_images(0.1, "cls")
+    ('it fires in no image', 'the code of its class token is zero in all images')
+    """
+    if not frequency >= 0:
+        return ""
+    if frequency == 0:
+        return "it fires in no image"
+    whose = "the code of its class token" if score == "cls" else f"its {score} score"
+    return f"{whose} is zero in all images"
+
+
 def pictured_as(name: str) -> str:
     """What the group of optimised images of these autoencoders' latents is called."""
     return f"latents-{name}"

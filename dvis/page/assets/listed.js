@@ -39,7 +39,7 @@
         return element("li", {}, element("a", { class: "near-link", "data-unit": other, href: page.href({ view: "listed", layer: head.layer, name: head.name, unit: other }), title: [`${head.noun} ${other}, cosine ${likeness}`, note].filter(Boolean).join("\n") },
           element("span", { class: "unit-name" }, other), element("span", { class: "best" }, frames), element("span", { class: "list-note" }, note || ""), element("span", { class: "cell-number" }, likeness)));
       });
-      dvis.replace(list, items.length ? items : element("li", { class: "quiet" }, "Nothing is known here."));
+      dvis.replace(list, items.length ? items : element("li", { class: "quiet" }, `${words.UNKNOWN}.`));
       list.dataset.shown = index;
       page.relink();
     }
@@ -109,7 +109,7 @@
     }
 
     const bar = dvis.checkpointBar({ checkpoints, index: context.checkpoint, onChange: show, metrics: shapes.besideSlider(found.parts, checkpoints) });
-    const pictured = head.pictured ? element("p", {}, element("a", { class: "action", href: page.href({ view: "unit", layer: head.layer, channel: unit }, { variant: page.variantInAddress(head.run, head.pictured) }) }, `${words.capital(context.overview.nouns.picture)}s of this ${head.noun}`)) : null;
+    const pictured = head.pictured.units.includes(unit) ? element("p", {}, element("a", { class: "action", href: page.href({ view: "unit", layer: head.layer, channel: unit }, { variant: page.variantInAddress(head.run, head.pictured.variant) }) }, `${words.capital(context.overview.nouns.picture)}s of this ${head.noun}`)) : null;
     const root = element("div", { class: "unit-view listed-view" },
       element("div", { class: "title-row" },
         element("h1", {}, element("span", { class: "dim" }, `${head.layer} · ${head.name}`), ` ${head.noun} `, String(unit)), element("span", { class: "beside" }, side.elements), pictured),

@@ -115,6 +115,15 @@
     return texts.find((text) => text && text.length * LETTER <= room) || "";
   }
 
+  function titleWidth(title) {
+    return (title || "").length * LETTER * 1.1;
+  }
+
+  /** Whether a title has room in a panel of a width. */
+  function fits(title, width) {
+    return titleWidth(title) <= width - LEFT;
+  }
+
   /** The horizontal axis that all plots of this width share. */
   function axisFor(checkpoints, kind, width) {
     return dvis.scales.axis(checkpoints, kind, LEFT + 6, width - RIGHT - 6);
@@ -187,7 +196,7 @@
           spots[i].setAttribute("cy", scale.to(value));
         }
       });
-      text.textContent = stop ? readout(stop, series, width - LEFT - RIGHT - (title || "").length * LETTER * 1.1 - 12) : "";
+      text.textContent = stop ? readout(stop, series, width - LEFT - RIGHT - titleWidth(title) - 12) : "";
     }
     function place(event) {
       const box = picture.getBoundingClientRect();
@@ -245,5 +254,5 @@
     );
   }
 
-  dvis.plot = { LEFT, RIGHT, axisFor, panel, sparkline, legend };
+  dvis.plot = { LEFT, RIGHT, axisFor, fits, panel, sparkline, legend };
 })((window.dvis = window.dvis || {}));

@@ -51,7 +51,7 @@
   function samplesOf(part, row, options) {
     const n = options.isSmall ? N_SMALL : Infinity;
     const found = row === undefined ? [] : part.cells[row].slice(0, n).map((_, rank) => sample(part, row, rank, options)).filter(Boolean);
-    return found.length ? found : element("li", { class: "quiet" }, "Nothing is known here.");
+    return found.length ? found : element("li", { class: "quiet" }, `${part.empty[row] || words.UNKNOWN}.`);
   }
 
   /** A row for each checkpoint, drawn once it is in sight. */
@@ -69,7 +69,7 @@
       if (!places.has(checkpoint.label)) return null;
       const row = element("li", { class: "sample-row", "data-checkpoint": index },
         element("button", { type: "button", class: "plain moment", title: words.when(checkpoint) || checkpoint.label, on: { click: () => onPick(index) } }, words.tick(checkpoint)),
-        element("ol", { class: "samples small" }));
+        element("ol", { class: `samples small${part.sheets ? "" : " unpictured"}` }));
       rows.set(index, row);
       observer.observe(row);
       return row;

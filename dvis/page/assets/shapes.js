@@ -60,10 +60,12 @@
         const isLast = i === plots.length - 1;
         return dvis.plot.panel({
           width, height: isLast ? LAST_HEIGHT : HEIGHT, checkpoints, kind: context.axisKind, series, nullBand, withTicks: isLast, withZero,
-          title, label: `${title} over ${checkpoints.length} checkpoints`, cursor, onPick,
+          title: dvis.plot.fits(title, width) ? title : "", label: `${title} over ${checkpoints.length} checkpoints`, cursor, onPick,
         });
       });
-      return drawn.map((panel, i) => [panel.element, plots[i].legend.length ? dvis.plot.legend(plots[i].legend) : null]);
+      // A title that is too long for its panel is wrapped above it.
+      const above = plots.map(({ title }) => (dvis.plot.fits(title, width) ? null : element("p", { class: "panel-title wrapped" }, title)));
+      return drawn.map((panel, i) => [above[i], panel.element, plots[i].legend.length ? dvis.plot.legend(plots[i].legend) : null]);
     });
     return {
       element: area.element,
@@ -131,7 +133,7 @@
       dvis.replace(list, known.length ? known.map(([name, value]) => element("li", {},
         element("span", { class: "bar-name", title: name }, name),
         element("span", { class: "bar-level" }, element("i", { class: value < 0 ? "below" : "", style: { width: `${(Math.abs(value) / most) * 100}%` } }), mark()),
-        element("span", { class: "bar-number" }, words.number(value, 3)))) : element("li", { class: "quiet" }, "Nothing is known here."));
+        element("span", { class: "bar-number" }, words.number(value, 3)))) : element("li", { class: "quiet" }, `${part.empty[at] || words.UNKNOWN}.`));
     }
     moveTo(context.checkpoint);
     return { element: card(part, part.note, list), moveTo };

@@ -9,7 +9,7 @@ from typing import Any, ClassVar
 import numpy as np
 import pytest
 import torch
-from planted_latents import MODEL, plant, reading
+from planted_latents import MODEL, plant, plant_evaluation, reading
 from tiny_models import transformer, write_checkpoints
 
 import dvis
@@ -23,6 +23,7 @@ from dvis.kinds.features.verify import verify_store
 from dvis.models.architectures import load_model
 from dvis.models.checkpoints import find_checkpoints, fingerprint
 from dvis.models.directions import Directions, ReadOut
+from dvis.report import describe
 from dvis.sweep import place
 from dvis.sweep.executors import SerialExecutor
 
@@ -140,6 +141,19 @@ def test_checkpoint_without_an_autoencoder_is_left_out_and_said(asked: Visualize
     only_first = replace(asked, checkpoint_patterns=(first,))
     with pytest.raises(ValueError, match=f"no checkpoint that is asked for has {VARIANT}"):
         visualize(only_first)
+
+
+def test_latents_that_never_fire_are_counted_where_they_are_evaluated(
+    asked: VisualizeOptions,
+) -> None:
+    first, second = labels_of(asked)
+    store = planted(asked)
+    fires = {"frequency": np.array([0.0, 0.5, 0.5, 0.1])}
+    plant_evaluation(store, LAYER, {first: fires, second: {"frequency": np.full(4, 0.2)}})
+    said = f"latents of {LAYER} that never fire, as `dvis sae evaluate` found: 1 of 2 at {first}"
+    notes = visualize(asked).notes
+    assert said in notes
+    assert "never fire" not in "".join(describe(store))  # which is of what stays so
 
 
 def test_another_autoencoder_under_the_name_is_noticed_and_not_mixed(

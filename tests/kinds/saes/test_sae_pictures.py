@@ -96,6 +96,9 @@ def test_a_frontier_has_each_autoencoder_at_its_l0(found: dict[str, xr.Dataset])
         assert marks(above)[name] == (at.l0.item(), at.ev.item())
         dead = 100 * at.n_dead.item() / at.sizes["latent"]
         assert marks(below)[name] == (at.l0.item(), pytest.approx(dead))
+        low, high = below.get_ylim()
+        assert low < 0
+        assert high > 1.05 * dead  # the mark is seen whole
     assert figure.get_suptitle().endswith(f"{LAYER}, {LABELS[-1]}")
     assert over_the_edge(figure) == []
 
@@ -114,10 +117,21 @@ def test_controls_are_grey_and_named(wide: xr.Dataset) -> None:
         control_l0=(dims, [[1.0, 1.5, 1.0], [1.0, 1.5, 1.25]]),
     )
     figure = controls.dvis.sae_frontier()
-    grey = {line.get_label(): line for line in figure.axes[0].get_lines() if line.get_mew() == 0.5}
-    assert set(grey) == {"random dictionary", "second seed"}
-    np.testing.assert_array_equal(grey["random dictionary"].get_xydata(), [[1.5, 0.1], [1.5, 0.2]])
-    np.testing.assert_array_equal(grey["second seed"].get_xydata(), [[1.25, 0.8]])
+    above, below = figure.axes
+    legend = above.get_legend()
+    assert legend is not None
+    named = [each.get_text() for each in legend.get_texts()]
+    assert named[-2:] == ["random dictionary", "second seed"]
+    rims = {str(line.get_label()): line.get_color() for line in below.get_lines()}
+    grey = [
+        line for line in above.get_lines() if line.get_color() == "0.55" and len(line.get_xdata())
+    ]
+    drawn = [(*line.get_xydata()[0], line.get_mec()) for line in grey]
+    first, last = (rims[label] for label in LABELS)
+    assert drawn == [(1.5, 0.1, first), (1.5, 0.2, last), (1.25, 0.8, last)]
+    ties = [line.get_xydata().tolist() for line in above.get_lines() if line.get_lw() == 0.6]
+    own = [[wide.l0[row].item(), wide.ev[row].item()] for row in (0, 1, 1)]
+    assert ties == [[list(each[:2]), mark] for each, mark in zip(drawn, own, strict=True)]
     assert "controls, random dictionary, second seed" in words(figure)
 
 
@@ -180,8 +194,44 @@ def test_a_dead_latent_has_no_images(wide: xr.Dataset) -> None:
     dead = firing([0.0] * 8, wide).assign(top_value=wide.top_value * 0)
     figure = dead.dvis.latent_sheet(3)
     assert not any(axes.get_images() for axes in figure.axes)
-    assert "never fires" in words(figure)
-    assert "fires in none of the images" in words(figure)
+    assert "dead: it fires in no image" in words(figure)
+    assert "this one is dead" in words(figure)
+    assert len(figure.axes) == 1
+    assert over_the_edge(figure) == []
+
+
+def test_a_class_token_of_zeros_is_told_from_a_dead_latent(wide: xr.Dataset) -> None:
+    first = wide.isel(score=[0])
+    cls = first.assign_coords(score=["cls"]).assign(top_value=first.top_value * 0)
+    given = xr.concat([first, cls], "score", data_vars="minimal").assign_attrs(
+        scores=["max", "cls"]
+    )
+    latent = int(wide.frequency.isel(checkpoint=-1).argmax("latent"))
+    figure = given.dvis.latent_sheet(latent, score="cls")
+    said = words(figure)
+    assert "fires in " in said
+    assert "the code of its class token is zero in all images" in said
+    assert "fires in no image" not in said
+    value = given.selectivity.isel(checkpoint=-1).sel(latent=latent).item()
+    assert f"selectivity of the max score {value:.2f}" in said
+    assert "mean score (max)" in said
+    assert over_the_edge(figure) == []
+
+
+def test_a_class_without_images_is_told_from_one_that_does_not_fire(wide: xr.Dataset) -> None:
+    lacking = {"class": 0}
+    given = wide.copy(deep=True)
+    given["class_mean"][lacking] = given["class_rate"][lacking] = np.nan
+    latent = int(wide.frequency.isel(checkpoint=-1).argmax("latent"))
+    (bars,) = [
+        axes
+        for axes in given.dvis.latent_sheet(latent).axes
+        if axes.get_title("left").startswith("mean score")
+    ]
+    names = [each.get_text() for each in bars.get_yticklabels()]
+    said = dict(zip(names, [each.get_text() for each in bars.texts], strict=True))
+    assert said[str(wide["class"].values[0])] == "no images"
+    assert list(said.values()).count("no images") == 1
 
 
 def test_a_sheet_has_the_note_and_the_optimised_image(wide: xr.Dataset) -> None:

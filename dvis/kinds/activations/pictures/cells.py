@@ -14,12 +14,12 @@ if TYPE_CHECKING:
 
 OUTLINE_COLOR = "#D55E00"
 HALF = 0.5  # of a map's scale, where its outline runs
-_LEAST_SHOWN = 0.3  # of a picture where its map is 0
-_BACKGROUND = 160.0  # grey that such places fade to, told from black and from white
+_LEAST_SHOWN = 0.45  # of a picture where its map is 0
+_BACKGROUND = 205.0  # light grey that such places fade to, told from white
 _ID_LETTERS = 14  # in a line
 _ID_LINES = 5
 _CAPTION: dict[str, Any] = {"fontsize": 6, "pad": 2.5, "linespacing": 1.1}
-MAP_NOTE = "orange line: half of {scale}; faded: zero or below"
+MAP_NOTE = "orange line: half of {scale}; faded beyond it, most at zero or below"
 
 
 def draw_sample(
@@ -66,14 +66,14 @@ def draw_sample(
 
 
 def faded(picture: np.ndarray, shares: np.ndarray) -> np.ndarray:
-    """A picture as it is where its map is 1, and nearly grey where it is 0.
+    """A picture as it is where its map is half or more, and paler down to where it is 0.
 
     Parameters
     ----------
     picture : ndarray, (y, x, colour), uint8 0-255
     shares : ndarray, (y, x), 0 to 1
     """
-    visible = (_LEAST_SHOWN + (1 - _LEAST_SHOWN) * shares)[..., None]
+    visible = (_LEAST_SHOWN + (1 - _LEAST_SHOWN) * np.minimum(shares / HALF, 1))[..., None]
     return np.rint(picture * visible + _BACKGROUND * (1 - visible)).astype(np.uint8)
 
 

@@ -48,9 +48,9 @@ def top_images(
 ) -> "Figure":
     """The images that drive each channel most at one checkpoint: a row a channel, best first.
 
-    An image is as it is where its channel has the largest value in it, and fades to grey where the
-    channel is zero or below; an orange line runs where it is half of that largest value. The scale
-    is each image's own: what it answers with stands above it. A store without thumbnails gives the
+    An orange line runs where an image's channel is half of the largest value in it; within it the
+    image is as it is, and beyond it fades to grey where the channel is zero or below. The scale is
+    each image's own: what it answers with stands above it. A store without thumbnails gives the
     samples' ids in place of pictures.
 
     Parameters

@@ -157,6 +157,10 @@ def draw_frequencies(axes: "Axes", frequency: np.ndarray, edges: np.ndarray) -> 
 
 
 def _count(axes: "Axes", at: float, height: float, text: str, color: str, side: str) -> None:
+    from matplotlib import patheffects
+
+    # With a white rim, so that it is read where a line runs behind it.
+    rim = patheffects.withStroke(linewidth=2.5, foreground="white")
     axes.annotate(
         text,
         (at, height),
@@ -166,6 +170,7 @@ def _count(axes: "Axes", at: float, height: float, text: str, color: str, side: 
         va="bottom",
         fontsize=7,
         color=color,
+        path_effects=[rim],
     )
 
 

@@ -31,6 +31,7 @@ _CONTROL_MARKERS = ("X", "P", "v", "*", "d")
 _MARKERS = ("o", "s", "^", "D")
 _LOG_SPAN = 4  # of L0, from which on its axis is logarithmic
 _MOST_NAMED = 12
+_MARGIN = 0.08  # of dead ones, above and below the marks
 
 
 @documented
@@ -44,7 +45,8 @@ def sae_frontier(
 
     Of one Dataset it is its checkpoints, joined in training order, early dark and late bright; of
     several, each of them at one checkpoint. Grey marks are controls, which were trained or made
-    alike of what holds no structure, or without learning.
+    alike of what holds no structure, or without learning; their rims have the colour of the
+    autoencoder that they are of, to which a thin line leads.
 
     Parameters
     ----------
@@ -77,10 +79,10 @@ def sae_frontier(
         below.plot(l0, 100 * float(row["n_dead"]) / row.sizes[LATENT], **style)
     if found.is_over_training and len(found.rows) > 1:
         _join(above, below, found)
-    exchanged = _draw_controls(above, found)
+    exchanged = _draw_controls(above, found, {name: each["color"] for name, each in styles.items()})
     _show_axes(above, below, found)
     above.legend(frameon=False, fontsize=7.5, loc="upper left", bbox_to_anchor=(1.01, 1))
-    control = f"grey: controls, {exchanged}" if exchanged else ""
+    control = f"grey: controls, {exchanged}, with a line to what they are of" if exchanged else ""
     splits = {str(row.attrs.get("split", "")) for row in found.rows.values()} - {""}
     split = f"on the split {', '.join(sorted(splits))}" if splits else ""
     headline(figure, f"Explained variance by L0: {found.title}", *found.notes, split, control)
@@ -120,28 +122,25 @@ def _join(above: "Axes", below: "Axes", found: Compared) -> None:
         axes.plot(l0, values, color="0.7", lw=0.8, zorder=2, label="_")
 
 
-def _draw_controls(axes: "Axes", found: Compared) -> str:
-    """Draw the controls that are known; return what was exchanged in them."""
-    drawn: dict[str, list[tuple[float, float]]] = {}
-    for row in found.rows.values():
+def _draw_controls(axes: "Axes", found: Compared, colors: Mapping[str, Any]) -> str:
+    """Draw the controls that are known, each tied to its own; return what was exchanged in them."""
+    drawn: dict[str, list[tuple[float, float, str]]] = {}
+    for of_row, row in found.rows.items():
         if not {CONTROL_EV, CONTROL_L0} <= set(row.data_vars):
             continue
         for name in row[CONTROL].values.tolist():
             l0, ev = (float(row[each].sel({CONTROL: name})) for each in (CONTROL_L0, CONTROL_EV))
             if name != VALUE and np.isfinite([l0, ev]).all():
-                drawn.setdefault(str(name), []).append((l0, ev))
+                drawn.setdefault(str(name), []).append((l0, ev, of_row))
     for number, (name, places) in enumerate(drawn.items()):
-        axes.plot(
-            *np.transpose(places),
-            color=_CONTROL_COLOR,
-            marker=_CONTROL_MARKERS[number % len(_CONTROL_MARKERS)],
-            ls="",
-            ms=6,
-            mec="white",
-            mew=0.5,
-            zorder=3,
-            label=plain(name),
-        )
+        marker = _CONTROL_MARKERS[number % len(_CONTROL_MARKERS)]
+        style: dict[str, Any] = {"color": _CONTROL_COLOR, "marker": marker, "ls": "", "zorder": 3}
+        for l0, ev, of_row in places:
+            own = found.rows[of_row]
+            ends = (l0, float(own["l0"])), (ev, float(own["ev"]))
+            axes.plot(*ends, color="0.8", lw=0.6, zorder=1, label="_")
+            axes.plot(l0, ev, **style, ms=7, mec=colors[of_row], mew=1.0, label="_")
+        axes.plot([], [], **style, ms=6, mec="white", mew=0.5, label=plain(name))
     return ", ".join(drawn)
 
 
@@ -157,7 +156,8 @@ def _show_axes(above: "Axes", below: "Axes", found: Compared) -> None:
     below.set_ylabel("dead latents, %")
     below.set_xlabel("active latents a row (L0)")
     low, high = below.get_ylim()
-    below.set_ylim(min(0.0, low), max(high, 1.0))
+    # A mark at the highest or at zero is seen whole.
+    below.set_ylim(min(-_MARGIN * high, low), max((1 + _MARGIN) * high, 1.0))
     for axes in (above, below):
         without_box(axes)
         axes.grid(color="0.93")

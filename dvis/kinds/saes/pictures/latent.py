@@ -23,6 +23,7 @@ from dvis.kinds.saes.pictures.chosen import layer_of, measured_at
 from dvis.kinds.saes.pictures.frequencies import bin_edges, draw_frequencies
 from dvis.kinds.saes.pictures.made_of import samples_and_tokens
 from dvis.kinds.saes.read import name_in_layer
+from dvis.kinds.saes.words import why_no_images
 from dvis.plots.canvas import UNIT_COLORS, headline, require_limit, saved, without_box
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null
@@ -43,6 +44,7 @@ _OF_CLASSES = {
     "best_auroc": "best\nAUROC",
 }
 _COLUMNS, _MOST_CLASSES, _NOTE_LETTERS = 8, 10, 60
+_PANEL_WIDTHS = (1.1, 1.2, 1.1, 0.9)
 _CELL_INCHES, _CAPTION_INCHES, _BELOW_INCHES = 1.08, 0.3, 2.2
 
 
@@ -59,10 +61,11 @@ def latent_sheet(
 ) -> "Figure":
     """A latent at a checkpoint: its top images with maps, its frequency, classes and their null.
 
-    An image is as it is where the latent's code is the largest of any sample, and fades to grey
-    where the latent does not fire; an orange line runs at half of that code. The scale is one for
-    all images of the latent, so that weak ones look weak. Images in which the latent does not fire
-    are left out. A store without thumbnails gives the samples' ids in place of pictures.
+    An orange line runs at half of the latent's largest code of any sample; within it an image is as
+    it is, and beyond it fades to grey where the latent does not fire. The scale is one for all
+    images of the latent, so that weak ones look weak. Images in which the latent does not fire are
+    left out. A store without thumbnails gives the samples' ids in place of pictures. Selectivity
+    and numbers of classes are of the first score that was evaluated, which is named.
 
     Parameters
     ----------
@@ -109,19 +112,19 @@ def latent_sheet(
     samples, tokens = samples_and_tokens(dataset, top["top_sample"].values.tolist())
     number, label = int(one[LATENT].item()), str(one[CHECKPOINT].item())
     optimised = images_of_unit(unit_images, layer_of(dataset), number, unit=LATENT)
-    figure, cells, panels = _parts(n_shown, 3 + (optimised is not None))
+    frequency, class_score = float(numbers["frequency"]), _class_score(dataset)
+    has_classes = frequency > 0 and bool(numbers["class_mean"].notnull().any())
+    figure, cells, panels = _parts(n_shown, 1 + 2 * has_classes + (optimised is not None))
     _draw_images(cells, top, samples, tokens)
-    _draw_place(panels[0], at["frequency"].values, float(numbers["frequency"]))
-    for panel, draw in zip(panels[1:3], (_draw_classes, _draw_nulls), strict=True):
-        if n_shown:
-            draw(panel, numbers)
-        else:
-            panel.set_axis_off()
+    _draw_place(panels[0], at["frequency"].values, frequency)
+    if has_classes:
+        _draw_classes(panels[1], numbers, class_score)
+        _draw_nulls(panels[2], numbers, class_score)
     if optimised is not None:
-        draw_unit_image(panels[3], optimised, label)
-        panels[3].set_title("optimised image", fontsize=8, loc="left")
+        draw_unit_image(panels[-1], optimised, label)
+        panels[-1].set_title("optimised image", fontsize=8, loc="left")
     notes = _notes(dataset, numbers, samples, tokens, n_shown)
-    headline(figure, _title(dataset, numbers, label), *notes)
+    headline(figure, _title(dataset, numbers, label, class_score), *notes)
     return saved(figure, path)
 
 
@@ -132,6 +135,12 @@ def _scored(dataset: xr.Dataset, score: str | None) -> xr.Dataset:
     if chosen not in there:
         raise ValueError(did_you_mean("score", chosen, there, "this evaluation"))
     return dataset.sel({SCORE: chosen}) if SCORE in dataset.dims else dataset
+
+
+def _class_score(dataset: xr.Dataset) -> str:
+    """The score that what is known of classes is of: the first that was evaluated."""
+    there = np.atleast_1d(dataset.attrs.get("scores", dataset[SCORE].values))
+    return str(there[0])
 
 
 def _one_latent(dataset: xr.Dataset, latent: int | None) -> xr.Dataset:
@@ -148,27 +157,32 @@ def _one_latent(dataset: xr.Dataset, latent: int | None) -> xr.Dataset:
 
 
 def _parts(n_images: int, n_panels: int) -> "tuple[Figure, list[Axes], list[Axes]]":
-    """A figure with cells for images above, and panels below."""
+    """A figure with cells for images above, and panels below; without images panels alone."""
     import matplotlib.pyplot as plt
 
-    rows = max(1, -(-n_images // _COLUMNS))
-    above = rows * (_CELL_INCHES + _CAPTION_INCHES) if n_images else 0.6
-    figure = plt.figure(figsize=(9.4, above + _BELOW_INCHES + 0.9), layout="constrained")
-    parts: Any = figure.subfigures(2, 1, height_ratios=(above, _BELOW_INCHES))
-    upper, lower = parts
-    cells = list(upper.subplots(rows, _COLUMNS if n_images else 1, squeeze=False).flat)
-    panels = list(lower.subplots(1, n_panels, width_ratios=(1.1, 1.2, 1.1, 0.9)[:n_panels]))
-    return figure, cells, panels
+    widths = [*_PANEL_WIDTHS] if n_panels > 2 else [_PANEL_WIDTHS[0], _PANEL_WIDTHS[-1]]
+    widths = widths[:n_panels]
+    if n_images and n_panels < 3:  # what is left beside them stays empty
+        widths.append(sum(_PANEL_WIDTHS) - sum(widths))
+    width = 9.4 if n_images or n_panels > 2 else 6.4
+    rows = -(-n_images // _COLUMNS)
+    above = rows * (_CELL_INCHES + _CAPTION_INCHES)
+    figure = plt.figure(figsize=(width, above + _BELOW_INCHES + 0.9), layout="constrained")
+    lower: Any = figure
+    cells: list[Axes] = []
+    if n_images:
+        parts: Any = figure.subfigures(2, 1, height_ratios=(above, _BELOW_INCHES))
+        upper, lower = parts
+        cells = list(upper.subplots(rows, _COLUMNS, squeeze=False).flat)
+    panels = list(lower.subplots(1, len(widths), width_ratios=widths, squeeze=False).flat)
+    for panel in panels[n_panels:]:
+        panel.set_axis_off()
+    return figure, cells, panels[:n_panels]
 
 
 def _draw_images(
     cells: "list[Axes]", top: xr.Dataset, samples: Samples, tokens: TokenMap | None
 ) -> None:
-    if not top.sizes[RANK]:
-        cells[0].set_axis_off()
-        cells[0].text(
-            0.5, 0.5, "fires in none of the images", ha="center", va="center", color="0.4"
-        )
     for place, cell in enumerate(cells):
         if place >= top.sizes[RANK]:
             cell.set_axis_off()
@@ -183,10 +197,11 @@ def _draw_place(axes: "Axes", frequencies: np.ndarray, frequency: float) -> None
     draw_frequencies(axes, frequencies, bin_edges(frequencies))
     if frequency > 0:
         axes.axvline(np.log10(frequency), color="black", lw=1.2)
-    axes.set_title("latents by share of rows; line: this one", loc="left", fontsize=8)
+    this_one = "line: this one" if frequency > 0 else "this one is dead"
+    axes.set_title(f"latents by share of rows; {this_one}", loc="left", fontsize=8)
 
 
-def _draw_classes(axes: "Axes", numbers: xr.Dataset) -> None:
+def _draw_classes(axes: "Axes", numbers: xr.Dataset, score: str) -> None:
     """Bars of its mean score by class, with the share of each class in which it fires."""
     mean, rate = numbers["class_mean"].values, numbers["class_rate"].values
     names = [str(name) for name in numbers[CLASS].values]
@@ -199,25 +214,25 @@ def _draw_classes(axes: "Axes", numbers: xr.Dataset) -> None:
     )
     axes.set_ylim(len(order) - 0.4, -0.6)
     for row, place in enumerate(order):
-        if np.isfinite(rate[place]):
-            axes.annotate(
-                f"{rate[place]:.0%}",
-                (np.nan_to_num(mean[place]), row),
-                xytext=(3, 0),
-                textcoords="offset points",
-                va="center",
-                fontsize=6,
-                color="0.35",
-            )
+        axes.annotate(
+            f"{rate[place]:.0%}" if np.isfinite(rate[place]) else "no images",
+            (np.nan_to_num(mean[place]), row),
+            xytext=(3, 0),
+            textcoords="offset points",
+            va="center",
+            fontsize=6,
+            color="0.35",
+        )
     axes.margins(x=0.16)
     axes.set_xlim(left=0)
     axes.tick_params(axis="x", labelsize=7)
-    left_out = f", {len(order)} of {len(names)} classes" if len(order) < len(names) else ""
-    axes.set_title(f"mean score; share that fires it{left_out}", loc="left", fontsize=8)
+    left_out = f"\n{len(order)} of {len(names)} classes" if len(order) < len(names) else ""
+    title = f"mean score ({score}); share that fires it{left_out}"
+    axes.set_title(title, loc="left", fontsize=8)
     without_box(axes)
 
 
-def _draw_nulls(axes: "Axes", numbers: xr.Dataset) -> None:
+def _draw_nulls(axes: "Axes", numbers: xr.Dataset, score: str) -> None:
     """What is said of classes, over the band that shuffled labels give."""
     there = [name for name in _OF_CLASSES if f"null_{name}" in numbers]
     found = [controlled(numbers, name) for name in there]
@@ -243,29 +258,34 @@ def _draw_nulls(axes: "Axes", numbers: xr.Dataset) -> None:
     axes.set_xlim(-0.6, len(there) - 0.3)
     axes.set_ylim(0, 1.04)
     axes.tick_params(axis="y", labelsize=7)
-    axes.set_title("classes; grey: labels shuffled", loc="left", fontsize=8)
+    axes.set_title(f"classes ({score}); grey: labels shuffled", loc="left", fontsize=8)
     without_box(axes)
 
 
-def _title(dataset: xr.Dataset, numbers: xr.Dataset, label: str) -> str:
+def _title(dataset: xr.Dataset, numbers: xr.Dataset, label: str, class_score: str) -> str:
     name = f"{layer_of(dataset)}, latent {numbers[LATENT].item()} of {name_in_layer(dataset)}"
     note = str(numbers.coords[UNIT_NOTE].item()) if UNIT_NOTE in numbers.coords else ""
     title = f"{name}, {short_name(label)}"
     if note:
         title += f": {shorten(note, _NOTE_LETTERS, placeholder=' ...')}"
-    return f"{title}\n{_in_words(numbers)}"
+    return f"{title}\n{_in_words(numbers, class_score)}"
 
 
-def _in_words(numbers: xr.Dataset) -> str:
+def _in_words(numbers: xr.Dataset, class_score: str) -> str:
     """How often it fires, and its selectivity with that of shuffled labels."""
-    frequency = float(numbers["frequency"])
+    frequency, score = float(numbers["frequency"]), str(numbers[SCORE].item())
+    is_empty = not (numbers["top_value"] > 0).any()
+    why = why_no_images(frequency, score) if is_empty else ""
     if not frequency:
-        return "never fires"
+        return f"dead: {why}" if why else "dead"
     words = f"fires in {100 * frequency:.2g} % of rows"
+    words += f"; {why}" if why else ""
     selectivity = float(numbers["selectivity"])
     if np.isnan(selectivity):
         return words
-    words += f"; selectivity {selectivity:.2f}"
+    whose = "" if score == class_score else f" of the {class_score} score"
+    between = "\n" if why else "; "
+    words += f"{between}selectivity{whose} {selectivity:.2f}"
     if "null_selectivity" not in numbers:
         return words
     null = controlled(numbers, "selectivity")
