@@ -36,9 +36,9 @@ demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 		--layers $(LAYERS) --dataset shapes --n-images 200 --name shapes --store $(STORE)
 	$(BIN)/python scripts/activations.py --model resnet18 --checkpoint-path $(RUN) --checkpoints $(SOME) \
 		--layers $(SAE_LAYER) --dataset shapes --keep values top:16 --name shapes --store $(STORE)
-	$(BIN)/python scripts/sae.py train $(STORE) --layer $(SAE_LAYER) --checkpoints all --k 8 --expansion 1 \
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/sae.py train $(STORE) --layer $(SAE_LAYER) --checkpoints all --k 8 --expansion 1 \
 		--tokens 500k --batch-size 1024 --warm-start --name $(SAE)
-	$(BIN)/python scripts/sae.py evaluate $(STORE) --layer $(SAE_LAYER) --model resnet18 --checkpoint-path $(RUN) \
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/sae.py evaluate $(STORE) --layer $(SAE_LAYER) --model resnet18 --checkpoint-path $(RUN) \
 		--controls --untrained $$(basename $(RUN)/*_train_0.*)
 	$(BIN)/python scripts/visualize.py --model resnet18 --checkpoint-path $(RUN) --checkpoints $(SOME) \
 		--layers $(SAE_LAYER) --latents $(SAE) 0 1 2 3 4 5 6 7 --max-iterations 64 --store $(STORE)
