@@ -228,7 +228,8 @@ def entry_of(
     layer, name, run
         What is asked for.
     with_values : bool
-        Whether those that keep no values, but top images alone, are not meant.
+        Whether those that keep no values, but top images alone, are not meant where others are
+        there.
 
     Raises
     ------
@@ -237,11 +238,16 @@ def entry_of(
     """
 
     def names(entry: Entry) -> str | None:
-        has_values = VALUES in entry.attrs.get("keep", (VALUES,))
-        return name_of(entry) if has_values or not with_values else None
+        return name_of(entry) if not others or _has_values(entry) else None
 
-    instead = "they keep top images alone; run `dvis activations` without --keep"
-    return READER.choose_of_layer(found, layer, name, run, names, instead=instead)
+    is_open = with_values and name is None
+    of_layer = [each for each in found.of(KIND) if each.attrs.get("layer") == layer]
+    others = is_open and any(_has_values(each) for each in of_layer if run in (None, each.run))
+    return READER.choose_of_layer(found, layer, name, run, names)
+
+
+def _has_values(entry: Entry) -> bool:
+    return VALUES in entry.attrs.get("keep", (VALUES,))
 
 
 def name_of(entry: Entry) -> str:
