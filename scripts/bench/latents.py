@@ -127,6 +127,7 @@ def print_widths(network: Network, store: Path, options: Options) -> None:
     measure.saes(
         store,
         network.layer,
+        kind="topk",  # whose rows have as many active latents at every width
         k=(options.k,),
         expansion=widths,
         seeds=SEEDS,
