@@ -1,0 +1,1 @@
+"""Edges: the share that each input channel of a convolution has in each of its outputs."""
