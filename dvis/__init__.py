@@ -11,6 +11,7 @@ from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.read import runs, variants
 from dvis.kinds.features.tree.export import export_tree
 from dvis.kinds.features.tree.ingest import ingest_tree
+from dvis.kinds.influence.read import influence
 from dvis.kinds.llc.read import llc, llc_names, llc_traces
 from dvis.kinds.responses.read import response_names, responses
 from dvis.kinds.saes.read import latents, saes
@@ -35,6 +36,7 @@ __all__ = [
     "contents",
     "export_page",
     "export_tree",
+    "influence",
     "ingest_tree",
     "latent_units",
     "latents",

@@ -13,6 +13,7 @@ _FOLDERS = (
     "llc",
     "activations",
     "saes",
+    "influence",
 )
 KINDS: dict[str, Kind] = {
     name: getattr(import_module(f"dvis.kinds.{name}.kind"), name.upper()) for name in _FOLDERS

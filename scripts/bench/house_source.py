@@ -15,7 +15,7 @@ ASSETS = (".js", ".css", ".html", ".j2")
 # Attributes of other libraries' objects: torch.nn.Linear and BatchNorm call their widths so.
 FOREIGN = frozenset({"in_features", "out_features", "num_features"})
 # Kinds called by a word of the field that every kind needs; an import of their folder names them.
-SHARED_WORDS = frozenset({"activations"})
+SHARED_WORDS = frozenset({"activations", "edges", "sizes"})
 
 _JS_TOKEN = re.compile(
     r"""(?P<comment>//[^\n]*|/\*.*?\*/)
