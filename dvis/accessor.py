@@ -9,6 +9,7 @@ from dvis.analysis import comparison, nearest, order, ranking, units
 from dvis.analysis import drift as _drift
 from dvis.kinds.activations.methods import ActivationMethods
 from dvis.kinds.features.methods import FeatureMethods
+from dvis.kinds.influence.methods import InfluenceMethods
 from dvis.kinds.llc.methods import LLCMethods
 from dvis.kinds.methods import method_of
 from dvis.kinds.responses.methods import ResponseMethods
@@ -16,7 +17,14 @@ from dvis.kinds.saes.methods import SaeMethods
 
 
 @xr.register_dataset_accessor("dvis")  # type: ignore[no-untyped-call]  # xarray gives no types
-class DvisAccessor(FeatureMethods, ResponseMethods, LLCMethods, ActivationMethods, SaeMethods):
+class DvisAccessor(
+    FeatureMethods,
+    ResponseMethods,
+    LLCMethods,
+    ActivationMethods,
+    SaeMethods,
+    InfluenceMethods,
+):
     """Methods for a Dataset that `dvis.open` gave; each says on what it works when it is called."""
 
     def __init__(self, dataset: xr.Dataset) -> None:

@@ -21,15 +21,12 @@ from dvis.store.reader import Reader, in_order
 
 
 def _ready(dataset: xr.Dataset) -> xr.Dataset:
-    """Layers in the order of execution, and how well even images agree with odd ones."""
+    """Layers in the order of execution."""
     order: dict[Hashable, list[int]] = {
         dim: dataset[f"depth_{end}"].values.argsort(kind="stable").tolist()
         for dim, end in ((LAYER_FROM, "from"), (LAYER_TO, "to"))
     }
-    dataset = in_order(dataset, order)
-    if not {"strength", "half_difference"} <= set(dataset.data_vars):
-        return dataset
-    return dataset.assign(reliability=reliability(dataset))
+    return in_order(dataset, order)
 
 
 INFLUENCE_READER = Reader(
@@ -75,9 +72,7 @@ def influence(
         - `direction`, float16: correlation of the change with the source's mean over positions, -1
           inhibits, 1 excites;
         - `half_difference`, float16: squared strength over even images less that over odd ones,
-          over their sum;
-        - `reliability` (checkpoint, layer_from, layer_to, channel_to), float32: rank correlation,
-          over sources, of the strengths of even and odd images;
+          over their sum; `ds.dvis.reliability()` makes one number a target of it;
         - `response_sd` (checkpoint, layer_to, channel_to), float32: in units of the layer's output;
         - `status` (checkpoint, layer_from, channel_from, layer_to), uint8, as `dvis.open` has it;
         - `is_cut` (layer_from), int8: 1 where all that comes later passes through the layer, 0

@@ -1,0 +1,10 @@
+"""Methods of `ds.dvis` that influence has, each a function of the Dataset."""
+
+from dvis.kinds.influence.read import reliability as _reliability
+from dvis.kinds.methods import method_of
+
+
+class InfluenceMethods:
+    """Questions to a Dataset that `dvis.influence` gave."""
+
+    reliability = method_of(_reliability)
