@@ -7,6 +7,7 @@ from dvis.accessor import DvisAccessor
 from dvis.analysis.together import alignment
 from dvis.check import check_store
 from dvis.kinds.activations.read import activations
+from dvis.kinds.chimera.read import chimera
 from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.read import runs, variants
 from dvis.kinds.features.tree.export import export_tree
@@ -17,6 +18,7 @@ from dvis.kinds.responses.read import response_names, responses
 from dvis.kinds.saes.read import latents, saes
 from dvis.kinds.saes.search import search_latents
 from dvis.kinds.saes.units import latent_units
+from dvis.kinds.sizes.read import sizes
 from dvis.opening import open, tree
 from dvis.page.static import export_page
 from dvis.schema import SchemaError, Status
@@ -32,6 +34,7 @@ __all__ = [
     "add_notes",
     "alignment",
     "check_store",
+    "chimera",
     "compact_store",
     "contents",
     "export_page",
@@ -54,6 +57,7 @@ __all__ = [
     "save_notes",
     "search_latents",
     "set_steps",
+    "sizes",
     "tree",
     "variants",
 ]

@@ -30,7 +30,8 @@ class PlotOptions:
         all checkpoints drive it at all checkpoints; top-images, those of an image set that drive
         channels most, and top-image-timeline, a channel's over training; of sparse autoencoders
         sae-frontier, what they explain by how few latents, sae-training, their logs,
-        latent-frequencies, how often latents fire, and latent-sheet, all of one latent.
+        latent-frequencies, how often latents fire, and latent-sheet, all of one latent; chimera,
+        how networks answer whose lower or upper layers are early.
     source
         A store's folder or URL, or a model's jpg/json folder, which is imported first.
     out

@@ -14,6 +14,8 @@ _FOLDERS = (
     "activations",
     "saes",
     "influence",
+    "chimera",
+    "sizes",
 )
 KINDS: dict[str, Kind] = {
     name: getattr(import_module(f"dvis.kinds.{name}.kind"), name.upper()) for name in _FOLDERS

@@ -8,6 +8,24 @@ Options are those of the command, by their names and flat. Torch is loaded when 
 """
 
 from dvis.measure.autoencoders import evaluate_saes, saes
-from dvis.measure.models import activations, features, layers, llc, responses
+from dvis.measure.models import (
+    activations,
+    chimera,
+    features,
+    layers,
+    llc,
+    responses,
+    sizes,
+)
 
-__all__ = ["activations", "evaluate_saes", "features", "layers", "llc", "responses", "saes"]
+__all__ = [
+    "activations",
+    "chimera",
+    "evaluate_saes",
+    "features",
+    "layers",
+    "llc",
+    "responses",
+    "saes",
+    "sizes",
+]

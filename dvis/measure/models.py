@@ -5,10 +5,12 @@ from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from dvis.kinds.activations.options import ActivationOptions
+from dvis.kinds.chimera.options import ChimeraOptions
 from dvis.kinds.features.options import FeatureSettings, VisualizeOptions, feature_settings
 from dvis.kinds.llc.options import EstimateOptions
 from dvis.kinds.llc.settings import ChainSettings
 from dvis.kinds.responses.options import RespondOptions
+from dvis.kinds.sizes.options import SizeOptions
 from dvis.measure.given import (
     AnyModel,
     Checkpoints,
@@ -159,6 +161,78 @@ def activations(
     check_names(options, ActivationOptions)
     with asked_options(ActivationOptions, model, checkpoints, options) as asked:
         return keep_activations(ActivationOptions(**asked), client=client, progress=progress)
+
+
+def chimera(
+    model: AnyModel,
+    checkpoints: Checkpoints | None = None,
+    *,
+    client: "Client | None" = None,
+    progress: bool = False,
+    **options: Any,
+) -> "Report":
+    """Measure the chimeras of checkpoints with the last one that a store lacks, for `dvis.chimera`.
+
+    Parameters
+    ----------
+    model, checkpoints, client, progress
+        As `features` takes them.
+    **options
+        Those of `dvis chimera`: `layers`, `to`, `final`, `dataset`, `noise`, `batch_norm`, ...
+
+    Returns
+    -------
+    Report
+        How many chimeras were measured, and what is to be said of some.
+
+    Raises
+    ------
+    KeyError
+        When there is no such option.
+    FileNotFoundError, ValueError, DiskFullError
+        As `dvis.kinds.chimera.plan.make_chimeras` raises them.
+    """
+    with needing_torch("measure.chimera"):
+        from dvis.kinds.chimera.plan import make_chimeras
+    check_names(options, ChimeraOptions)
+    with asked_options(ChimeraOptions, model, checkpoints, options) as asked:
+        return make_chimeras(ChimeraOptions(**asked), client=client, progress=progress)
+
+
+def sizes(
+    model: AnyModel,
+    checkpoints: Checkpoints | None = None,
+    *,
+    client: "Client | None" = None,
+    progress: bool = False,
+    **options: Any,
+) -> "Report":
+    """Measure the sizes of units' receptive fields that a store lacks, for `dvis.sizes`.
+
+    Parameters
+    ----------
+    model, checkpoints, client, progress
+        As `features` takes them.
+    **options
+        Those of `dvis sizes`: `layers`, `channels`, `dataset`, `noise`, `n_images`, ...
+
+    Returns
+    -------
+    Report
+        How many units were measured, and what is to be said of some.
+
+    Raises
+    ------
+    KeyError
+        When there is no such option.
+    FileNotFoundError, ValueError, DiskFullError
+        As `dvis.kinds.sizes.plan.measure_sizes` raises them.
+    """
+    with needing_torch("measure.sizes"):
+        from dvis.kinds.sizes.plan import measure_sizes
+    check_names(options, SizeOptions)
+    with asked_options(SizeOptions, model, checkpoints, options) as asked:
+        return measure_sizes(SizeOptions(**asked), client=client, progress=progress)
 
 
 def llc(

@@ -1,0 +1,43 @@
+"""Which chimeras are made, and on which images they are looked at: options of `dvis chimera`.
+
+Free of torch, so that the command line can name the options where torch is absent.
+"""
+
+from dataclasses import dataclass
+from typing import Annotated
+
+import tyro
+
+from dvis.sweep.probing_options import ProbeRunOptions
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChimeraOptions(ProbeRunOptions):
+    """Whose chimeras to make, where to cut, and on which images to look at them.
+
+    Give a dataset, or noise. With batch norm take 256 images or more, of which its statistics are
+    measured anew.
+
+    Parameters
+    ----------
+    layers
+        Layers behind whose outputs the network is cut, by their dotted names.
+    to
+        Layers whose units are looked at (default: the layers, and the model's last).
+    final
+        Label of the checkpoint that the other part is of (default: the last that is asked for).
+    name
+        Name of the chimeras in the store (default: from the images).
+    """
+
+    layers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--layer-names"])] = ()
+    to: tuple[str, ...] = ()
+    final: str | None = None
+    name: str | None = None
+
+    def __post_init__(self) -> None:
+        super().__post_init__()
+        if not self.layers:
+            raise ValueError("no layers given; give those to cut behind, such as layer1 layer2")
+        if self.name is not None and (not self.name or "/" in self.name):
+            raise ValueError(f"name is {self.name!r}; give one without a slash, such as shapes")

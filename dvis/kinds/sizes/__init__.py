@@ -1,0 +1,1 @@
+"""Sizes: how much of the image moves a unit, by its effective receptive field."""
