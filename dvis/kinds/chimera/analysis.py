@@ -103,8 +103,7 @@ def waits_for_inputs(
     for name, long_name in zip(_GAINS, _LONG_NAMES, strict=True):
         value = of_units[name].isel(sample=0, drop=True)
         control = {"units exchanged": null[name].isel(sample=0, drop=True)}
-        middle = of_units[name].isel(sample=slice(1, None)).quantile(MIDDLE, "sample")
-        interval = middle.rename(quantile=BOUND).drop_vars(BOUND).transpose(..., BOUND)
+        interval = (of_units[name].dims[:-1], of_units[f"{name}_interval"])
         told = {"long_name": long_name, "units": "1"}
         found[name] = with_control(value, control, EXCHANGED).assign_attrs(told)
         found[f"{name}_interval"] = interval.assign_coords(
