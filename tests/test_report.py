@@ -10,14 +10,17 @@ from made_up_chains import write_all
 from made_up_responses import write_responses
 from recorded_stores import write_store
 from tiny_activations import options_of
+from tiny_chimeras import chimera_options, size_options
 
 import dvis
 from dvis.cli import main
 from dvis.kinds.activations.plan import keep_activations
+from dvis.kinds.chimera.plan import make_chimeras
 from dvis.kinds.registry import KINDS
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.exchange import write_saelens
 from dvis.kinds.saes.measure.stored import import_sae
+from dvis.kinds.sizes.plan import measure_sizes
 from dvis.report import describe, list_problems
 from dvis.store.writer import create_store, restructuring
 
@@ -67,6 +70,14 @@ ALONE: dict[str, tuple[Callable[[Path], object], str]] = {
         "sparse autoencoders of checkpoints: conv2/mine, 1 checkpoints, 1 complete",
     ),
     "llc": (write_all, "chains of 1: llc, 3 checkpoints, 18 done"),
+    "chimera": (
+        lambda store: make_chimeras(chimera_options(store.parent, store=store)),
+        "chimeras of checkpoints: shapes-val, 3 checkpoints, 6 complete",
+    ),
+    "sizes": (
+        lambda store: measure_sizes(size_options(store.parent, store=store)),
+        "sizes of checkpoints: shapes-val, 3 checkpoints, 84 complete",
+    ),
 }
 
 

@@ -4,7 +4,7 @@ A Dataset of `dvis.chimera` in, gains with intervals and their null out.
 """
 
 from functools import lru_cache
-from typing import Final
+from typing import Any, Final
 
 import numpy as np
 import xarray as xr
@@ -12,7 +12,7 @@ import xarray as xr
 from dvis.analysis.control import with_control
 from dvis.analysis.requirements import require, require_numbers, require_whole_numbers
 from dvis.analysis.resampling import BOUND, MIDDLE
-from dvis.analysis.trajectories import in_one_piece, of_complete_units, origin
+from dvis.analysis.trajectories import in_one_piece, of_complete_units, origin, quantiles
 from dvis.kinds.chimera.words import ABOVE, BELOW, BOTH, CUT, EXCHANGED, PART
 from dvis.schema import CHANNEL, CHECKPOINT, DEPTH, LAYER
 
@@ -94,21 +94,22 @@ def waits_for_inputs(
     """
     _check(dataset, least_gap, n_resamples)
     is_behind = dataset[DEPTH] > dataset["cut_depth"]
-    samples = []
-    for name in ("correlation", "null_correlation"):
-        values = of_complete_units(dataset, dataset[name]).astype(float).where(is_behind)
-        samples.append(_gains(values, least_gap, n_resamples, seed))
-    of_units, null = samples
+    of_units, null = (
+        _gains(
+            of_complete_units(dataset, dataset[name]).astype(float).where(is_behind),
+            least_gap,
+            n_resamples,
+            seed,
+        )
+        for name in ("correlation", "null_correlation")
+    )
     found = {}
     for name, long_name in zip(_GAINS, _LONG_NAMES, strict=True):
-        value = of_units[name].isel(sample=0, drop=True)
-        control = {"units exchanged": null[name].isel(sample=0, drop=True)}
-        interval = (of_units[name].dims[:-1], of_units[f"{name}_interval"])
+        control = {"units exchanged": null[name]}
         told = {"long_name": long_name, "units": "1"}
-        found[name] = with_control(value, control, EXCHANGED).assign_attrs(told)
-        found[f"{name}_interval"] = interval.assign_coords(
-            {BOUND: ["lower", "upper"]}
-        ).assign_attrs({**told, "long_name": f"95 % interval over units: {long_name}"})
+        found[name] = with_control(of_units[name], control, EXCHANGED).assign_attrs(told)
+        told["long_name"] = f"95 % interval over units: {long_name}"
+        found[f"{name}_interval"] = of_units[f"{name}_interval"].assign_attrs(told)
     for name, long_name in (("gap", "mean gap to the final responses"), ("n_units", "units")):
         found[name] = of_units[name].assign_attrs(long_name=long_name, units="1")
     attrs = {**origin(dataset), "comment": COMMENT, "seed": seed, "least_gap": least_gap}
@@ -138,32 +139,35 @@ def _check(dataset: xr.Dataset, least_gap: float, n_resamples: int) -> None:
 
 
 def _gains(values: xr.DataArray, least_gap: float, n_resamples: int, seed: int) -> xr.Dataset:
-    """Gains (checkpoint, cut, layer, sample) of all units, and then of samples of them."""
+    """Gains of units (checkpoint, cut, layer), their intervals, and what they are over."""
     values = in_one_piece(values, PART).transpose(*_CELL_DIMS, CHANNEL, PART)
     early, inputs, weights = (values.sel({PART: part}).values for part in (BOTH, ABOVE, BELOW))
     is_known = np.isfinite(early) & np.isfinite(inputs) & np.isfinite(weights)
     shape = early.shape[:-1]
-    gains = np.full((len(_GAINS), *shape, 1 + n_resamples), np.nan)
     gap = np.full(shape, np.nan)
+    gains = np.full((len(_GAINS), *shape), np.nan)
+    intervals = np.full((len(_GAINS), *shape, 2), np.nan)
     for at in np.ndindex(*shape):
-        of_cell = is_known[at]
-        n_units = int(of_cell.sum())
-        if not n_units:
-            continue
-        parts = np.stack([part[at][of_cell] for part in (early, inputs, weights)])
-        gap[at] = 1 - parts[0].mean()
-        if gap[at] < least_gap:
-            continue
-        sums = parts @ _resamples(n_units, n_resamples, seed).T
-        left = n_units - sums[0]
-        with np.errstate(divide="ignore", invalid="ignore"):
-            pair = (sums[1:] - sums[0]) / np.where(left > 0, left, np.nan)
-        gains[(slice(None), *at)] = [*pair, pair[0] - pair[1]]
-    dims = [*_CELL_DIMS, "sample"]
-    found = {name: (dims, gain) for name, gain in zip(_GAINS, gains, strict=True)}
-    of_cells = {"gap": (_CELL_DIMS, gap), "n_units": (_CELL_DIMS, is_known.sum(-1))}
+        parts = np.stack([part[at][is_known[at]] for part in (early, inputs, weights)])
+        gap[at] = 1 - parts[0].mean() if parts.size else np.nan
+        if gap[at] >= least_gap:
+            of_samples = _of_samples(parts, n_resamples, seed)
+            gains[(slice(None), *at)] = of_samples[:, 0]
+            intervals[(slice(None), *at)] = quantiles(of_samples[:, 1:], MIDDLE)
+    found: dict[str, Any] = {"gap": (_CELL_DIMS, gap), "n_units": (_CELL_DIMS, is_known.sum(-1))}
+    for name, gain, interval in zip(_GAINS, gains, intervals, strict=True):
+        found[name] = (_CELL_DIMS, gain)
+        found[f"{name}_interval"] = ((*_CELL_DIMS, BOUND), interval)
     kept = values.isel({CHANNEL: 0, PART: 0}, drop=True).coords
-    return xr.Dataset({**found, **of_cells}, kept)
+    return xr.Dataset(found, {**kept, BOUND: ["lower", "upper"]})
+
+
+def _of_samples(parts: np.ndarray, n_resamples: int, seed: int) -> np.ndarray:
+    """Gains (gain, 1 + sample) of parts (early, inputs or weights; unit), first of all units."""
+    sums = parts @ _resamples(parts.shape[1], n_resamples, seed).T
+    left = parts.shape[1] - sums[0]
+    pair = (sums[1:] - sums[0]) / np.where(left > 0, left, np.nan)
+    return np.stack([*pair, pair[0] - pair[1]])
 
 
 @lru_cache(maxsize=8)
