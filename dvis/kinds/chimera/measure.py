@@ -128,6 +128,11 @@ class Chimeras:
         Dataset
             `correlation` and `null_correlation` (cut, part, layer, channel), float32, and `error`
             (cut).
+
+        Raises
+        ------
+        ValueError
+            When a response is not finite.
         """
         own = model.state_dict()
         why = why_alone(model, self._calls, self._batch(0, 1, model))
@@ -191,7 +196,13 @@ class Chimeras:
                 stop = min(first + self.batch_size, len(self.images))
                 for layer, values in forward(self._batch(first, stop, network)).items():
                     kept[layer].append(values.double().cpu().numpy())
-        return {layer: np.concatenate(values) for layer, values in kept.items()}
+        found = {layer: np.concatenate(values) for layer, values in kept.items()}
+        if broken := [layer for layer, values in found.items() if not np.isfinite(values).all()]:
+            raise ValueError(
+                f"a response of {broken[0]} is not finite: weights that it depends on are not, of "
+                f"the checkpoint or of the final one, {self.final.label}"
+            )
+        return found
 
     def _correlations(self, answers: Responses, expected: Responses) -> np.ndarray:
         """Correlations with own and with others' final responses, (2, layer, channel)."""
@@ -209,10 +220,7 @@ class Chimeras:
     def _labelled(self, found: np.ndarray, task: ChimeraTask, notes: list[str]) -> xr.Dataset:
         """Correlations (cut, part, own or other, layer, channel) as a Dataset."""
         dims = (CUT, PART, LAYER, CHANNEL)
-        nothing = (
-            "no unit that is looked at varies over the images: weights are not finite, or the "
-            "network is dead"
-        )
+        nothing = "no unit that is looked at varies over the images: the network is dead"
         is_known = np.isfinite(found[:, :, 0]).any((1, 2, 3))
         return xr.Dataset(
             {
@@ -229,12 +237,10 @@ def correlation(answers: np.ndarray, expected: np.ndarray) -> np.ndarray:
     """Correlations (channel,) over images of responses (image, channel); NaN where one is flat."""
     centred, squares, is_told = [], [], np.ones(answers.shape[1], bool)
     for values in (answers, expected):
-        finite = np.isfinite(values).all(0)
-        used = np.where(finite, values, 0.0)
-        centred.append(used - used.mean(0))
+        centred.append(values - values.mean(0))
         squares.append((centred[-1] ** 2).sum(0))
-        least = _LEAST_SPREAD * np.abs(used).max(0)
-        is_told &= finite & (np.sqrt(squares[-1] / len(used)) > least)
+        least = _LEAST_SPREAD * np.abs(values).max(0)
+        is_told &= np.sqrt(squares[-1] / len(values)) > least
     lengths = np.sqrt(squares[0] * squares[1])
     products = (centred[0] * centred[1]).sum(0)
     return np.clip(np.where(is_told, products / np.where(is_told, lengths, 1.0), np.nan), -1, 1)

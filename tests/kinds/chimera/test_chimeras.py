@@ -11,7 +11,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
-from tiny_chimeras import Sharing, Skipping, chimera_options, chimeras_of
+from tiny_chimeras import INPUT, Sharing, Skipping, chimera_options, chimeras_of
 from tiny_models import seeded_net, transformer, write_checkpoints
 
 import dvis
@@ -21,6 +21,7 @@ from dvis.kinds.chimera.plan import make_chimeras
 from dvis.models.data import InputTransform, load_images
 from dvis.models.data.fixed_images import FixedImages
 from dvis.store.group import Group
+from dvis.store.portable import nested
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -180,7 +181,7 @@ def test_another_cut_is_added_and_another_final_checkpoint_is_refused(tmp_path: 
     make_chimeras(replace(options, final=label, name="backwards"))
     back = dvis.chimera(tmp_path / "net.zarr", name="backwards")
     assert (back.correlation.isel(checkpoint=0, channel=slice(4)) == 1).all()
-    assert back.attrs["final"]["checkpoint"] == label
+    assert nested(back.attrs["final"])["checkpoint"] == label
 
 
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
@@ -205,7 +206,11 @@ def test_dead_and_broken_networks(tmp_path: Path) -> None:
     broken["conv1.weight"] = broken["conv1.weight"] * np.nan
     dead["fc.weight"][1] = 0
     states = {"step_0": broken, "step_1": dead, "step_2": seeded_net(1).state_dict()}
-    found = chimeras_of(tmp_path / "s.zarr", states, layers="conv2", to="fc")
+    given = {"layers": "conv2", "to": "fc", "noise": 24, "workers": 0, **INPUT}
+    report = measure.chimera(seeded_net(), states, store=tmp_path / "s.zarr", **given)
+    assert report.n_failed == 1
+    assert report.notes[-1].startswith("step_0, cut at conv2: failed: a response of fc is not fin")
+    found = dvis.chimera(tmp_path / "s.zarr").load()
     assert found.status.values.ravel().tolist() == [3, 1, 1]
     assert found.correlation.isel(checkpoint=0).isnull().all()
     of_dead = found.correlation.sel(checkpoint="step_1", layer="fc", part="both").squeeze()
@@ -215,7 +220,7 @@ def test_dead_and_broken_networks(tmp_path: Path) -> None:
 def test_correlation_is_numpys_and_flat_ones_are_unknown() -> None:
     rng = np.random.default_rng(0)
     first, second = rng.normal(size=(2, 30, 4))
-    first[:, 1], second[:, 2] = 3.0, np.nan
+    first[:, 1], second[:, 2] = 3.0, 0.0
     expected = [np.corrcoef(first[:, i], second[:, i])[0, 1] for i in (0, 3)]
     np.testing.assert_allclose(correlation(first, second)[[0, 3]], expected)
     assert np.isnan(correlation(first, second)[[1, 2]]).all()

@@ -62,7 +62,8 @@ def test_tokens_are_seen_at_the_one_nearest_the_centre(tmp_path: Path) -> None:
     names = ["conv_proj", "encoder.layers.encoder_layer_0"]
     found = areas(tmp_path, model, names)
     patch, block = found.sel(layer=names[0]), found.sel(layer=names[1])
-    assert (patch.max() < 1.5 * 8**2) and (block.min() > patch.min())
+    assert patch.max() < 1.5 * 8**2
+    assert block.min() > patch.min()
     seen = []
 
     def keep(_module: nn.Module, _inputs: Any, output: torch.Tensor) -> None:
@@ -95,7 +96,7 @@ def test_a_dead_unit_has_no_size_and_the_model_is_left_alone(tmp_path: Path) -> 
     assert dvis.check_store(tmp_path / "s.zarr") == []
 
 
-def test_sizes_do_not_depend_on_batches_or_workers_and_go_on(tmp_path: Path) -> None:
+def test_sizes_do_not_depend_on_batches_and_go_on(tmp_path: Path) -> None:
     options = size_options(tmp_path)
     report = measure_sizes(replace(options, layers=("conv1",)))
     assert (report.n_measured, report.n_failed) == (3 * 8, 0)
@@ -103,10 +104,9 @@ def test_sizes_do_not_depend_on_batches_or_workers_and_go_on(tmp_path: Path) -> 
     first = dvis.sizes(tmp_path / "net.zarr").load()
     assert first.attrs["usual_variable"] == "log_area"
     assert first.dvis.births().sizes["layer"] == 3
-    for name, changes in (("small", {"batch_size": 3}), ("two", {"workers": 2})):
-        measure_sizes(replace(options, name=name, **changes))
-        other = dvis.sizes(tmp_path / "net.zarr", name=name)
-        np.testing.assert_allclose(other.log_area, first.log_area, rtol=1e-4, atol=1e-4)
+    measure_sizes(replace(options, name="small", batch_size=3))
+    other = dvis.sizes(tmp_path / "net.zarr", name="small")
+    np.testing.assert_allclose(other.log_area, first.log_area, rtol=1e-4, atol=1e-4)
     write_checkpoints(tmp_path / "run", 4)
     assert measure_sizes(options).n_measured == 28
 
