@@ -162,7 +162,7 @@ def test_plot_has_the_options_of_what_it_draws(kind: str) -> None:
 # Pictures of what a sample tree does not have.
 OF_MEASURED = (
     *("cross-response", "seeds", "top-images", "top-image-timeline"),
-    *("sae-frontier", "sae-training", "latent-frequencies", "latent-sheet"),
+    *("sae-frontier", "sae-training", "latent-frequencies", "latent-sheet", "chimera"),
 )
 
 

@@ -16,6 +16,8 @@ ASSETS = (".js", ".css", ".html", ".j2")
 FOREIGN = frozenset({"in_features", "out_features", "num_features"})
 # Kinds called by a word of the field that every kind needs; an import of their folder names them.
 SHARED_WORDS = frozenset({"activations", "edges", "sizes"})
+# Alone a word of another use: what the fingerprint of an image set with large files covers.
+OTHER_TEXTS = frozenset({"sizes"})
 
 _JS_TOKEN = re.compile(
     r"""(?P<comment>//[^\n]*|/\*.*?\*/)
@@ -139,7 +141,8 @@ def mentions_in_source(source: Source, kinds: list[str]) -> list[Mention]:
     for node in ast.walk(source.tree):
         line = getattr(node, "lineno", 0)
         if isinstance(node, ast.Constant):
-            if isinstance(node.value, str) and id(node) not in prose:
+            is_text = isinstance(node.value, str) and node.value not in OTHER_TEXTS
+            if is_text and id(node) not in prose:
                 text = node.value
                 found |= {_mention(kind, line, text) for kind in kinds if _is(kind, text)}
         elif not _is_foreign_import(node):

@@ -29,7 +29,7 @@ from dvis.schema import CHANNEL, LAYER, NOTES
 # A spread below this share of the numbers that it is of is rounding of float32.
 _LEAST_SPREAD = 1e-6
 
-Responses = dict[str, np.ndarray]  # (image, channel), float64, by layer
+Answers = dict[str, np.ndarray]  # (image, channel), float64, by layer
 State = Mapping[str, Tensor]
 
 
@@ -107,7 +107,7 @@ class Chimeras:
         self.splits, self.outputs = dict(splits), dict(outputs)
         self.batch_size, self.seed = batch_size, seed
         self._recalibrated = Recalibrated(images, batch_norm)
-        self._known: dict[torch.device, tuple[State, Responses]] = {}
+        self._known: dict[torch.device, tuple[State, Answers]] = {}
 
     def measure(
         self, model: nn.Module, task: ChimeraTask, start: np.ndarray | None = None
@@ -138,14 +138,14 @@ class Chimeras:
         why = why_alone(model, self._calls, self._batch(0, 1, model))
         copied = private_copy(model).eval().requires_grad_(False)
         final, expected = self._of_final(copied, bool(why))
-        both = self._responses(copied, own, bool(why))
+        both = self._answers(copied, own, bool(why))
         found = []
         for split in (self.splits[cut] for cut in task.wanted):
             upper_final = {name: final[name] for name in own.keys() - split.below}
             lower_final = {name: final[name] for name in split.below}
             answers = {
-                BELOW: self._responses(copied, {**own, **upper_final}, bool(why)),
-                ABOVE: self._responses(copied, {**own, **lower_final}, bool(why)),
+                BELOW: self._answers(copied, {**own, **upper_final}, bool(why)),
+                ABOVE: self._answers(copied, {**own, **lower_final}, bool(why)),
                 BOTH: both,
             }
             found.append([self._correlations(answers[part], expected) for part in PARTS])
@@ -168,15 +168,15 @@ class Chimeras:
     def _batch(self, first: int, stop: int, model: nn.Module) -> Tensor:
         return self.images.batch(first, stop, next(model.parameters()))
 
-    def _of_final(self, copied: nn.Module, is_alone: bool) -> tuple[State, Responses]:
+    def _of_final(self, copied: nn.Module, is_alone: bool) -> tuple[State, Answers]:
         """Weights of the final network, and how it answers."""
         device = next(copied.parameters()).device
         if device not in self._known:
             final = load_model(self.model, self.final, device).state_dict()
-            self._known[device] = final, self._responses(copied, final, is_alone)
+            self._known[device] = final, self._answers(copied, final, is_alone)
         return self._known[device]
 
-    def _responses(self, copied: nn.Module, state: State, is_alone: bool) -> Responses:
+    def _answers(self, copied: nn.Module, state: State, is_alone: bool) -> Answers:
         """How a network with these weights answers: means over positions."""
         with torch.no_grad():
             for name, tensor in copied.state_dict().items():
@@ -204,7 +204,7 @@ class Chimeras:
             )
         return found
 
-    def _correlations(self, answers: Responses, expected: Responses) -> np.ndarray:
+    def _correlations(self, answers: Answers, expected: Answers) -> np.ndarray:
         """Correlations with own and with others' final responses, (2, layer, channel)."""
         width = max(output.n_channels for output in self.outputs.values())
         found = np.full((2, len(self.outputs), width), np.nan)

@@ -135,10 +135,10 @@ class ReceptiveFields:
             for batch in self._batches(network):
                 n_together = max(1, self.batch_size // len(batch))
                 inputs = batch.repeat(n_together, 1, 1, 1).requires_grad_()
-                responses = forward(inputs)[task.layer].view(n_together, len(batch), -1)
+                answers = forward(inputs)[task.layer].view(n_together, len(batch), -1)
                 for first in range(0, len(task.parts), n_together):
                     channels = list(task.parts[first : first + n_together])
-                    own = responses[torch.arange(len(channels)), :, channels].sum()
+                    own = answers[torch.arange(len(channels)), :, channels].sum()
                     (gradient,) = torch.autograd.grad(own, inputs, retain_graph=True)
                     # On the CPU, where there are numbers whose squares do not vanish.
                     squares = gradient.cpu().double().square().sum(1)
