@@ -17,3 +17,31 @@ def progress_bar(total: int, unit: str, title: str, *, shown: bool) -> Any:
         disable=not shown,
         mininterval=0.1 if sys.stderr.isatty() else _LOG_INTERVAL_S,
     )
+
+
+def in_bytes(n_bytes: float) -> str:
+    """A number of bytes in words, by powers of 1000.
+
+    Examples
+    --------
+    >>> in_bytes(30_300_000_000_000), in_bytes(512)
+    ('30.3 TB', '512 bytes')
+    """
+    for size, unit in _UNITS:
+        if n_bytes >= size:
+            return f"{n_bytes / size:.3g} {unit}"
+    return f"{n_bytes:.0f} bytes"
+
+
+def in_time(seconds: float) -> str:
+    """A time in words.
+
+    Examples
+    --------
+    >>> in_time(0.25), in_time(5400)
+    ('0.25 seconds', '1.5 hours')
+    """
+    for size, unit in _TIMES:
+        if seconds >= size:
+            return f"{seconds / size:.2g} {unit}"
+    return f"{seconds:.2g} seconds"

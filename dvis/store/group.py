@@ -207,8 +207,9 @@ class Group:
             Its coordinates tell the labels of the parts along each dim of the mark, one for all or
             one a part. Variables by their names in the group have one value a part, and along
             further dims; those that lack some of the mark's dims are written with the first of
-            their parts that has not failed. `error` and `note` (part) say what was wrong with a part: one with an error
-            has failed. `status` (part) is what the others are; by default complete.
+            their parts that has not failed. `error` and `note` (part) say what was wrong with a
+            part: one with an error has failed. `status` (part) is what the others are; by default
+            complete.
         mark : Mark, optional
             What it is committed by; by default the group's first.
         """
