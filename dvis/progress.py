@@ -1,4 +1,4 @@
-"""Progress of long work: a bar with a rate on a terminal, a line now and then in a log."""
+"""Progress of long work, a bar on a terminal or a line now and then in a log; and what it takes."""
 
 import sys
 from typing import Any
@@ -6,6 +6,8 @@ from typing import Any
 from tqdm.auto import tqdm
 
 _LOG_INTERVAL_S = 10.0
+_UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
+_TIMES = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
 
 
 def progress_bar(total: int, unit: str, title: str, *, shown: bool) -> Any:

@@ -118,7 +118,7 @@ def influence_plan(survey: Survey) -> Plan:
         travelling=WithAutoencoders(survey.autoencoders) if survey.autoencoders else None,
         unit="pair of a channel and a later layer",
         model_input=survey.model_input,
-        notes=tuple([*survey.notes, *_said_of_cuts(survey.is_cut)]),
+        notes=(*survey.notes, *_said_of_cuts(survey.is_cut)),
     )
 
 
