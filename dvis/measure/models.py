@@ -146,8 +146,8 @@ def influence(
     Returns
     -------
     Report
-        How many pairs of a channel and a later layer were measured, and what is to be said of some;
-        with `plan`, only what it would be, in `notes`.
+        How many sources were measured, each counted for every later layer, and what is to be said
+        of some; with `plan`, only what it would be, in `notes`.
 
     Raises
     ------

@@ -44,8 +44,8 @@ def measure_influence(
     Returns
     -------
     Report
-        How many pairs of a channel and a later layer were measured, and what is to be said of some:
-        failed and why; where `options.plan` asks so, only what it would be, in `notes`.
+        How many sources were measured, each counted for every later layer, and what is to be said
+        of some: failed and why; where `options.plan` asks so, only what it would be, in `notes`.
 
     Raises
     ------
@@ -116,7 +116,7 @@ def influence_plan(survey: Survey) -> Plan:
             "is_cut": survey.is_cut,
         },
         travelling=WithAutoencoders(survey.autoencoders) if survey.autoencoders else None,
-        unit="pair of a channel and a later layer",
+        unit="source",
         model_input=survey.model_input,
         notes=(*survey.notes, *_said_of_cuts(survey.is_cut)),
     )

@@ -1,6 +1,6 @@
 """Influence by ablation: a channel's map is replaced, and what later layers give is compared."""
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
 from math import isqrt
@@ -73,7 +73,7 @@ class Ablation:
             sums.add(changes, images, units)
         return sums
 
-    def changes(self, sources: Means) -> Iterator[tuple[np.ndarray, slice, np.ndarray]]:
+    def changes(self, sources: Means) -> Generator[tuple[np.ndarray, slice, np.ndarray]]:
         """Numbers of some images, places of some units, and changes (unit, image, target).
 
         The targets of all layers follow each other. A change is what a target gives less what it
@@ -115,7 +115,7 @@ class Ablation:
             if self.course.way is not Way.SHARED:
                 rows = inputs.repeat(len(numbers) + 1, *[1] * (inputs.ndim - 1))
             found = together(replaced(rows, outputs), self.targets)
-            by_copy = found.unflatten(0, (len(numbers) + 1, len(images))).cpu().numpy()
+            by_copy = found.reshape(len(numbers) + 1, len(images), -1).cpu().numpy()
             yield units, by_copy[:1] - by_copy[1:]
 
     def outputs(self, images: np.ndarray) -> Tensor:

@@ -217,7 +217,7 @@ def _labelled(
             continue
         channels, sums = found[pair]
         rows = np.searchsorted(channels, [task.asked[part][1] for part in parts])
-        kept = list(chosen.get(pair[1], ())) or list(range(len(sums.response_sd)))
+        kept = np.array(chosen.get(pair[1]) or range(len(sums.response_sd)))
         for name, values in sums.found(scale).items():
             arrays[name][np.ix_(parts, kept)] = values[np.ix_(rows, kept)]
         arrays["response_sd"][np.ix_(parts, kept)] = sums.response_sd[kept]
@@ -235,9 +235,9 @@ def _labelled(
     )
 
 
-def _by_pair(task: InfluenceTask) -> Iterator[tuple[tuple[str, str], list[int]]]:
+def _by_pair(task: InfluenceTask) -> Iterator[tuple[tuple[str, str], np.ndarray]]:
     """Layers of source and target, with the numbers of the parts that are of them."""
     parts: dict[tuple[str, str], list[int]] = {}
     for part, (source, _, target) in enumerate(task.asked):
         parts.setdefault((source, target), []).append(part)
-    yield from parts.items()
+    yield from ((pair, np.array(own)) for pair, own in parts.items())

@@ -98,7 +98,7 @@ class Latents:
         """Mean of each latent's code over positions; see `Node`."""
         rows = self._rows(output)
         n_together = max(1, _CODES_AT_ONCE // (rows.shape[1] * self.n_units))
-        return torch.cat([self._codes(some).mean(1) for some in rows.split(n_together)])
+        return torch.cat([self._codes(some).mean(1) for some in torch.split(rows, n_together)])
 
     def without(
         self, output: Tensor, units: Tensor, instead: Tensor | None, other: Tensor | None

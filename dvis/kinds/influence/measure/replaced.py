@@ -85,6 +85,8 @@ def replacing(
     given: list[Tensor] = []
 
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
+        if not given:
+            return None  # a plain pass, while the hook is there
         # A copy, for later layers may change it in place.
         new = given[0].clone()
         return new if isinstance(output, Tensor) else type(output)([new, *output[1:]])
@@ -93,10 +95,11 @@ def replacing(
         if way is Way.ALONE and len(outputs) > 1:
             rows = [replaced(images[i : i + 1], outputs[i : i + 1]) for i in range(len(outputs))]
             return {layer: torch.cat([row[layer] for row in rows]) for layer in rows[0]}
-        given[:] = [outputs]
-        found = forward(images[:1] if way is Way.SHARED else images)
-        given.clear()
-        return found
+        given.append(outputs)
+        try:
+            return forward(images[:1] if way is Way.SHARED else images)
+        finally:
+            given.clear()
 
     handle = find_layer(model, source).register_forward_hook(hook)
     try:

@@ -132,8 +132,7 @@ class Sums:
     @property
     def is_finite(self) -> np.ndarray:
         """Whether all changes that a source makes are finite, (source,) bool."""
-        finite: np.ndarray = np.isfinite(self._squares).all((0, 2))
-        return finite
+        return np.asarray(np.isfinite(self._squares).all((0, 2)))
 
     @property
     def response_sd(self) -> np.ndarray:
