@@ -8,6 +8,15 @@ Options are those of the command, by their names and flat. Torch is loaded when 
 """
 
 from dvis.measure.autoencoders import evaluate_saes, saes
-from dvis.measure.models import activations, features, layers, llc, responses
+from dvis.measure.models import activations, features, influence, layers, llc, responses
 
-__all__ = ["activations", "evaluate_saes", "features", "layers", "llc", "responses", "saes"]
+__all__ = [
+    "activations",
+    "evaluate_saes",
+    "features",
+    "influence",
+    "layers",
+    "llc",
+    "responses",
+    "saes",
+]

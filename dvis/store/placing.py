@@ -22,6 +22,19 @@ def taken(places: Places, chosen: np.ndarray) -> Places:
     return {dim: place[chosen] if np.ndim(place) else place for dim, place in places.items()}
 
 
+def first_of_each(places: Places, is_sound: np.ndarray) -> list[tuple[int, dict[str, int]]]:
+    """Each place where parts are, with the number of the first part there, a sound one if any."""
+    order = np.argsort(~is_sound, kind="stable")
+    varying = [place[order] for place in places.values() if np.ndim(place)]
+    if not varying:
+        return [(int(order[0]), {dim: int(place) for dim, place in places.items()})]
+    firsts = np.unique(np.stack(varying, axis=1), axis=0, return_index=True)[1]
+    return [
+        (part, {dim: int(p[part]) if np.ndim(p) else int(p) for dim, p in places.items()})
+        for part in order[np.sort(firsts)].tolist()
+    ]
+
+
 def put_parts(array: Any, dims: Sequence[str], places: Places, values: np.ndarray) -> None:
     """Write one value a part, (part,)."""
     _put(array, dims, places, np.atleast_1d(values), slice(None))
