@@ -8,6 +8,17 @@ Options are those of the command, by their names and flat. Torch is loaded when 
 """
 
 from dvis.measure.autoencoders import evaluate_saes, saes
+from dvis.measure.circuits import edges, kernels
 from dvis.measure.models import activations, features, layers, llc, responses
 
-__all__ = ["activations", "evaluate_saes", "features", "layers", "llc", "responses", "saes"]
+__all__ = [
+    "activations",
+    "edges",
+    "evaluate_saes",
+    "features",
+    "kernels",
+    "layers",
+    "llc",
+    "responses",
+    "saes",
+]
