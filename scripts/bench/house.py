@@ -56,6 +56,7 @@ WITHIN: Mapping[str, tuple[str, ...]] = {
     "kinds.features": ("kinds.saes",),
     "kinds.responses": ("kinds.features",),
     "kinds.saes": ("kinds.activations",),
+    "commands": ("measure",),
     "check": ("opening",),
     "report": ("opening",),
     "page": ("opening", "report"),
