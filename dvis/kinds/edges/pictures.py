@@ -72,7 +72,7 @@ def kernels_film(
     shown = of_channel.sel({INPUT_CHANNEL: inputs})
     shown = shown.isel({CHECKPOINT: evenly(dataset.sizes[CHECKPOINT], max_images)})
     names = [str(name) for name in dataset.attrs.get("input_layers", ())]
-    left = [_feature_image(unit_images, names, number) for number in inputs]
+    left = [_image_of(unit_images, names, number) for number in inputs]
     own = _over_training(unit_images, shown)
     figure, axes = _grid(len(inputs), shown.sizes[CHECKPOINT], _some(left), _some(own))
     first = int(_some(left))
@@ -128,7 +128,7 @@ def _one_channel(dataset: xr.Dataset, channel: int | None) -> int:
     return channel
 
 
-def _feature_image(
+def _image_of(
     unit_images: xr.Dataset | None, layers: Iterable[str], channel: int, label: str | None = None
 ) -> np.ndarray | None:
     """The feature image of a channel of the first layer that has one, at the last checkpoint."""
@@ -156,7 +156,7 @@ def _over_training(unit_images: xr.Dataset | None, shown: xr.Dataset) -> list[np
     """The channel's own feature images at the checkpoints that are shown."""
     layer, channel = str(shown.attrs.get("layer", "")), int(shown[CHANNEL])
     labels = shown[CHECKPOINT].values.tolist()
-    return [_feature_image(unit_images, [layer], channel, str(label)) for label in labels]
+    return [_image_of(unit_images, [layer], channel, str(label)) for label in labels]
 
 
 def _some(images: list[np.ndarray | None]) -> bool:
