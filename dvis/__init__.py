@@ -7,6 +7,7 @@ from dvis.accessor import DvisAccessor
 from dvis.analysis.together import alignment
 from dvis.check import check_store
 from dvis.kinds.activations.read import activations
+from dvis.kinds.edges.read import edges
 from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.read import runs, variants
 from dvis.kinds.features.tree.export import export_tree
@@ -34,6 +35,7 @@ __all__ = [
     "check_store",
     "compact_store",
     "contents",
+    "edges",
     "export_page",
     "export_tree",
     "influence",

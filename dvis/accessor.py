@@ -8,6 +8,7 @@ from dvis.analysis import change_points as _change_points
 from dvis.analysis import comparison, nearest, order, ranking, units
 from dvis.analysis import drift as _drift
 from dvis.kinds.activations.methods import ActivationMethods
+from dvis.kinds.edges.methods import EdgesMethods
 from dvis.kinds.features.methods import FeatureMethods
 from dvis.kinds.influence.methods import InfluenceMethods
 from dvis.kinds.llc.methods import LLCMethods
@@ -24,6 +25,7 @@ class DvisAccessor(
     ActivationMethods,
     SaeMethods,
     InfluenceMethods,
+    EdgesMethods,
 ):
     """Methods for a Dataset that `dvis.open` gave; each says on what it works when it is called."""
 

@@ -14,6 +14,7 @@ _FOLDERS = (
     "activations",
     "saes",
     "influence",
+    "edges",
 )
 KINDS: dict[str, Kind] = {
     name: getattr(import_module(f"dvis.kinds.{name}.kind"), name.upper()) for name in _FOLDERS

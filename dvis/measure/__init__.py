@@ -8,13 +8,16 @@ Options are those of the command, by their names and flat. Torch is loaded when 
 """
 
 from dvis.measure.autoencoders import evaluate_saes, saes
+from dvis.measure.circuits import edges, kernels
 from dvis.measure.models import activations, features, influence, layers, llc, responses
 
 __all__ = [
     "activations",
+    "edges",
     "evaluate_saes",
     "features",
     "influence",
+    "kernels",
     "layers",
     "llc",
     "responses",

@@ -43,7 +43,8 @@ def put_parts(array: Any, dims: Sequence[str], places: Places, values: np.ndarra
 def put_curves(array: Any, dims: Sequence[str], places: Places, values: np.ndarray) -> None:
     """Write what parts have along the array's last dims, (part, ...), a chunk at a time.
 
-    Values that end before the array does are followed by its fill value.
+    Values that end before the array does are followed by its fill value along the last dim; along
+    others they are written as far as they go.
     """
     values = values if values.ndim == 1 + len(dims) - len(places) else values[None]
     length, step = array.shape[-1], array.chunks[-1]
@@ -79,10 +80,12 @@ def _put(array: Any, dims: Sequence[str], places: Places, values: np.ndarray, la
             return
     region: list[Any] = []
     inside = []
+    own = iter(values.shape[1:])
     for dim in dims:
         place = places.get(dim)
         if place is None:
-            region.append(last if len(region) == len(dims) - 1 else slice(None))
+            n_values = next(own)
+            region.append(last if len(region) == len(dims) - 1 else slice(0, n_values))
         elif np.ndim(place):
             first, stop = int(place.min()), int(place.max()) + 1
             region.append(slice(first, stop))

@@ -57,6 +57,7 @@ WITHIN: Mapping[str, tuple[str, ...]] = {
     "kinds.responses": ("kinds.features",),
     "kinds.saes": ("kinds.activations",),
     "kinds.influence": ("kinds.edges", "kinds.saes"),
+    "commands": ("measure",),
     "check": ("opening",),
     "report": ("opening",),
     "page": ("opening", "report"),
