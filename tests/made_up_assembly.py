@@ -76,6 +76,11 @@ class World:
                 strength[:, i, : self.widths[i], j, : self.widths[j]] = block
         return self._influence(strength), self._births(rng, when)
 
+    def hubs(self, seed: int) -> list[np.ndarray]:
+        """How much each unit of each layer influences all others: what `made` draws first."""
+        rng = np.random.default_rng(seed)
+        return [rng.normal(size=n) for n in self.widths]
+
     def _when(self, rng: np.random.Generator, hub: np.ndarray, fan: np.ndarray) -> np.ndarray:
         """Times of births, between 0 and 1."""
         time = rng.normal(size=len(hub)) - self.early_hubs * hub + self.late_fans * fan

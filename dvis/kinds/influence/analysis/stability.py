@@ -29,7 +29,7 @@ _LONG_NAMES = {
     "n_effective": "effective number of inputs",
 }
 _CANNOT_TELL = (
-    "Strength is measured with an error of its images: two halves of them overlap by less than 1 as "
+    "Strength has an error of its images: two halves of them overlap by less than 1 as "
     "well, and checkpoints that lie closer together overlap more. Hold it against "
     "ds.dvis.reliability()"
 )
