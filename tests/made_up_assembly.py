@@ -45,9 +45,9 @@ class World:
     spacing : float
         Births in even steps where 1; log-spaced checkpoints where larger.
     edges : str
-        When edges are born: "any time", "with source" or "with target" (shared by a unit's edges,
-        whatever its birth), "hubs early", "at source" and "at target" (gains of units at their
-        births), "at target, top" (planted).
+        When edges become what they are at the end: "any time"; "with source", "with target", at
+        times that a unit's edges share, whatever its birth; "hubs early"; "gain of source", "gain
+        of target", where all edges of a unit grow at its birth; "top with target", planted.
     """
 
     widths: tuple[int, ...] = WIDTHS
@@ -98,15 +98,22 @@ class World:
         """Strength over checkpoints, (checkpoint, source, target)."""
         noise = rng.normal(size=(len(hub), len(fan))) * np.exp(self.uneven * hub / 2)[:, None]
         lag = (target - source[:, None]) * 5
-        logs = hub[:, None] + 0.5 * fan + noise - self.together * np.abs(lag)
-        logs = logs + self.one_way * (lag > 0)
-        least = np.quantile(logs, self.zeros) if self.zeros else -np.inf
-        last = np.where(logs > least, np.exp(logs), 0)
+        own = noise - self.together * np.abs(lag) + self.one_way * (lag > 0)
         at = np.linspace(0, 1, self.n_checkpoints)[:, None, None]
+        # What is an edge's own at the end takes the place of what was at the start.
         born = self._edges(rng, hub, source, target, noise)
-        rises = 0.1 + 0.9 / (1 + np.exp(-(at - born) * 40))
-        drift = np.exp(0.1 * rng.normal(size=(self.n_checkpoints, *last.shape)) * (at < 1))
-        return last * rises * drift
+        is_born = 1 / (1 + np.exp(-(at - born) * 40))
+        start = rng.normal(size=noise.shape) - 1
+        logs = hub[:, None] + 0.5 * fan + is_born * own + (1 - is_born) * start
+        logs = logs + self._gains(at, source, target)
+        logs = logs + 0.1 * rng.normal(size=logs.shape) * (at < 1)
+        least = np.quantile(logs, self.zeros, axis=(1, 2), keepdims=True)
+        return np.where(logs > least, np.exp(logs), 0) if self.zeros else np.exp(logs)
+
+    def _gains(self, at: np.ndarray, source: np.ndarray, target: np.ndarray) -> np.ndarray:
+        """Log gains of all edges of a unit, which rise at its birth."""
+        when = {"gain of source": source[:, None], "gain of target": target}.get(self.edges)
+        return np.zeros(1) if when is None else 2 / (1 + np.exp(-(at - when) * 40))
 
     def _edges(
         self,
@@ -116,18 +123,17 @@ class World:
         target: np.ndarray,
         noise: np.ndarray,
     ) -> np.ndarray:
-        shape = (len(hub), len(target))
-        own = rng.normal(0, 0.15, shape)
-        shared = {
-            "any time": np.zeros(shape),
-            "with source": rng.normal(0, 0.2, (len(hub), 1)) + np.zeros(shape),
-            "with target": rng.normal(0, 0.2, len(target)) + np.zeros(shape),
-            "hubs early": -0.15 * hub[:, None] + np.zeros(shape),
-            "at source": source[:, None] - 0.5 + np.zeros(shape),
-            "at target": target - 0.5 + np.zeros(shape),
-            "at target, top": np.where(noise > 1, target - 0.5, 0),
-        }[self.edges]
-        return np.clip(0.5 + shared + own * (0.3 if self.edges.startswith("at ") else 1), 0.02, 0.9)
+        """When edges become what they are at the end, (source, target), between 0 and 1."""
+        middle, own = np.full(noise.shape, 0.5), rng.normal(0, 0.15, noise.shape)
+        if self.edges == "with source":
+            middle = middle + rng.normal(0, 0.2, (len(hub), 1))
+        elif self.edges == "with target":
+            middle = middle + rng.normal(0, 0.2, len(target))
+        elif self.edges == "hubs early":
+            middle = middle - 0.15 * hub[:, None]
+        elif self.edges == "top with target":
+            middle, own = np.where(noise > 1, target, middle), own / 3
+        return np.clip(middle + own, 0.02, 0.9)
 
     def _influence(self, strength: np.ndarray) -> xr.Dataset:
         layers = np.array([f"layer{i}" for i in range(len(self.widths))], object)
@@ -176,7 +182,6 @@ NOTHING: Mapping[str, World] = {
     "hubs born early, four checkpoints": World(early_hubs=2, n_checkpoints=4),
     "hubs born early, a third never born": World(early_hubs=2, dead=1 / 3),
     "hubs born early, log-spaced checkpoints": World(early_hubs=2, spacing=3),
-    "hubs born early, a third of strengths 0": World(early_hubs=2, late_fans=2, zeros=1 / 3),
     "hubs born early, their edges noisier": World(early_hubs=2, late_fans=2, uneven=1),
     "hubs born early, layers of 6 to 48": World(early_hubs=2, widths=(6, 24, 48)),
     "hubs born early, five layers of one width": World(early_hubs=2, widths=(16,) * 5),
@@ -185,13 +190,20 @@ OF_EDGES: Mapping[str, World] = {
     "edges of one source born at like times": World(edges="with source"),
     "edges of one target born at like times": World(edges="with target"),
     "hubs and their edges born early": World(early_hubs=2, edges="hubs early"),
-    "all edges of a source rise at its birth": World(edges="at source"),
-    "all edges of a target rise at its birth": World(edges="at target"),
+    "all edges of a source grow at its birth": World(edges="gain of source"),
+    "all edges of a target grow at its birth": World(edges="gain of target"),
+}
+OF_ZEROS: Mapping[str, World] = {
+    f"hubs born early, fans late, {share:.0%} of strengths 0": World(
+        early_hubs=2, late_fans=2, zeros=share
+    )
+    for share in (0.02, 0.05, 0.1, 0.33)
 }
 PLANTED: Mapping[str, World] = {
     "**planted: influence stronger where births are close**": World(early_hubs=2, together=0.25),
     "**planted: half of that**": World(early_hubs=2, together=0.125),
-    "**planted: top edges rise at their target's birth**": World(edges="at target, top"),
+    "**planted: stronger where the source is born before**": World(early_hubs=2, one_way=0.5),
+    "**planted: top edges born at their target's birth**": World(edges="top with target"),
 }
 
 

@@ -15,7 +15,7 @@ from dvis.kinds.influence.analysis.stability import circuit_stability
 
 FEW = {"n_permutations": 199, "n_bootstrap": 199}
 RISE = "influence rises at birth"
-AT_BIRTH = PLANTED["**planted: top edges rise at their target's birth**"]
+AT_BIRTH = PLANTED["**planted: top edges born at their target's birth**"]
 
 
 def test_edges_that_are_born_between_their_ends_are_counted_so():
@@ -71,7 +71,7 @@ def test_top_inputs_rise_where_they_are_planted_to():
 
 
 def test_gains_of_targets_and_sources_are_no_rise_at_birth():
-    p_values, _, names = found_in(World(edges="at target"), 60)
+    p_values, _, names = found_in(World(edges="gain of target"), 60)
     assert (p_values[:, names.index(RISE)] <= 0.05).sum() <= 8
 
 

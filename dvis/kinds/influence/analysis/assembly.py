@@ -30,6 +30,7 @@ from dvis.kinds.influence.words import LAYER_FROM, LAYER_TO
 from dvis.schema import did_you_mean
 
 STATISTIC = "statistic"
+MOST_ZEROS = 0.05  # of strengths; with more, what is centred depends on hubs, by simulation
 _PAIRED = (STATISTIC, LAYER_FROM, LAYER_TO)
 
 
@@ -52,15 +53,18 @@ def assembly(
 
     for hubs are born early, and so are the units that many inputs lead to: without it, a share of
     top inputs that are born before their target is high in any network. A strength of 0 counts as
-    half the smallest positive one of the pair of layers, and a channel's influence on its namesake
-    in a layer of as many channels, which a skip connection may carry, is left out. Units that were
-    never born, or are dead, are left out. Births are places along influence's checkpoints.
+    half the smallest positive one of the pair of layers. Units that were never born, or have no
+    influence at all there, are left out, and so is a channel's influence on its namesake in a layer
+    of as many channels, which a skip connection may carry. Births are places along influence's
+    checkpoints.
 
     - **born together** is the correlation of :math:`\tilde I_{cd}` at the last checkpoint with
       :math:`-|b_c - b_d|`, centred likewise. Its null permutes births within the layer of sources;
       with `null="mrqap"` it is partial, beyond strength at the first checkpoint, and residuals are
       permuted by sources and by targets (Dekker et al. 2007). At the first checkpoint the same is
       a control.
+      Where more than 5 % of strengths are 0, centring does not take hubs away, and a pair of layers
+      has no null, no p, and no part in the pooled number.
     - **source before target** takes :math:`1[b_c < b_d]` instead: a weak hint, without a p.
     - **edge between, edge first, target first** are shares of the k strongest inputs of all
       targets (by :math:`\tilde I`), by when strength came to stay above half of its final level.
@@ -105,6 +109,7 @@ def assembly(
         - `pooled_effect`, `pooled_p_value` (statistic), `pooled_effect_interval`,
           `null_pooled_effect` (statistic, bound), float64: of all pairs of layers;
         - `n_sources`, `n_targets` (layer_from, layer_to), int64: units that count;
+        - `share_zero` (layer_from, layer_to), float64: of strengths at the last checkpoint;
         - `strength` and more (lag, set): as `event_alignment` has it.
 
         Coordinates of `statistic` are `what`, `exchanged`, `cannot_tell` and `why_no_p`, in words.
@@ -139,12 +144,14 @@ def assembly(
     )
     found: dict[tuple[str, str], Mapping[str, Scores]] = {}
     events: list[Aligned] = []
+    zeros: dict[tuple[str, str], float] = {}
     for pair in asked.pairs:
-        top = top_edges(asked.strength, pair, k)
+        top = top_edges(pair, k)
         found[pair.source, pair.target] = dict(_scores(asked, pair, top, null))
+        zeros[pair.source, pair.target] = top.zeros[0]
         events.append(aligned(top.centred, *asked.of_targets(pair), reach=reach))
-    told = _told(asked, found, null).assign(_sizes(asked))
-    result = told.merge(curves(events, reach), combine_attrs="drop")
+    told = _told(asked, found, null).assign(_sizes(asked, zeros))
+    result = told.assign(curves(events, reach).variables)
     return result.assign_attrs({**asked.attrs, "k": k, "reach": reach, "null": null})
 
 
@@ -154,9 +161,14 @@ def _scores(
     """Scores of a pair of layers by their names."""
     births, orders, weights = asked.births_of(pair), asked.orders_of(pair), asked.weights_of(pair)
     close, beyond = closeness(*births), top.first_logs if null == "mrqap" else None
-    yield TOGETHER, with_births(top.logs, close, orders, weights, beyond)
-    yield TOGETHER_AT_FIRST, with_births(top.first_logs, close, orders, weights)
-    yield BEFORE, with_births(top.logs, is_before(*births), orders, weights, beyond)
+    before = is_before(*births)
+    for name, logs, other, given, zeros in (
+        (TOGETHER, top.logs, close, beyond, top.zeros[0]),
+        (TOGETHER_AT_FIRST, top.first_logs, close, None, top.zeros[1]),
+        (BEFORE, top.logs, before, beyond, top.zeros[0]),
+    ):
+        scores = with_births(logs, other, orders, weights, given)
+        yield name, scores if zeros <= MOST_ZEROS else scores.untested
     yield from edge_orders(
         born_at(top.strength, "zero"),
         (births[0][top.inputs], births[1]),
@@ -242,18 +254,21 @@ def _in_words(null: Null) -> dict[str, tuple[str, list[str]]]:
     }
 
 
-def _sizes(asked: Asked) -> dict[str, xr.DataArray]:
-    """Units of each pair of layers that count."""
+def _sizes(asked: Asked, zeros: Mapping[tuple[str, str], float]) -> dict[str, xr.DataArray]:
+    """Units of each pair of layers that count, and the share of their strengths that is 0."""
     layers = {dim: asked.strength[dim].values for dim in (LAYER_FROM, LAYER_TO)}
     shape = tuple(len(each) for each in layers.values())
     arrays = {
-        f"n_{end}": xr.DataArray(
-            np.zeros(shape, int), layers, attrs={"long_name": f"{end} that count", "units": "1"}
+        name: xr.DataArray(np.full(shape, fill), layers, attrs={"long_name": told, "units": "1"})
+        for name, told, fill in (
+            ("n_sources", "sources that count", 0),
+            ("n_targets", "targets that count", 0),
+            ("share_zero", "share of strengths that is 0", np.nan),
         )
-        for end in ("sources", "targets")
     }
     for pair in asked.pairs:
         at = {LAYER_FROM: pair.source, LAYER_TO: pair.target}
-        for array, n in zip(arrays.values(), pair.shape, strict=True):
-            array.loc[at] = n
+        numbers = *pair.shape, zeros[pair.source, pair.target]
+        for array, number in zip(arrays.values(), numbers, strict=True):
+            array.loc[at] = number
     return arrays

@@ -139,7 +139,7 @@ def event_alignment(
         reach=reach,
     )
     found = [
-        aligned(top_edges(asked.strength, pair, k).centred, *asked.of_targets(pair), reach=reach)
+        aligned(top_edges(pair, k).centred, *asked.of_targets(pair), reach=reach)
         for pair in asked.pairs
     ]
     result = curves(found, reach)

@@ -35,7 +35,7 @@ class Draws:
         place = np.full(orders.shape[1], -1)
         place[units] = np.arange(len(units))
         found = place[orders]
-        return found[found >= 0].reshape(len(orders), len(units))
+        return np.asarray(found[found >= 0].reshape(len(orders), len(units)))
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +50,14 @@ class Scores:
 
     exchanged: np.ndarray
     resampled: np.ndarray
+
+    @property
+    def untested(self) -> "Scores":
+        """The number and its interval, without a null."""
+        return Scores(
+            exchanged=np.where(np.arange(len(self.exchanged)) == 0, self.exchanged, np.nan),
+            resampled=self.resampled,
+        )
 
     @property
     def value(self) -> float:
@@ -183,7 +191,7 @@ def along(first: np.ndarray, second: np.ndarray, orders: np.ndarray, weights: np
         )
     shares = weights / weights.sum(1, keepdims=True).clip(1)
     mean_a, mean_b = shares @ a, shares @ b
-    spread = np.sqrt((shares @ a**2 - mean_a**2) * (shares @ b**2 - mean_b**2))
-    with np.errstate(divide="ignore", invalid="ignore"):
-        of_samples = (shares @ (a * b) - mean_a * mean_b) / spread
+    squares = (shares @ a**2 - mean_a**2).clip(0) * (shares @ b**2 - mean_b**2).clip(0)
+    spread = np.where(squares > _EXACT, np.sqrt(squares), np.nan)  # of a sample that is all alike
+    of_samples = (shares @ (a * b) - mean_a * mean_b) / spread
     return Scores(exchanged=b[orders] @ a / length, resampled=of_samples)

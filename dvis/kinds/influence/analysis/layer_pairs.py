@@ -40,6 +40,10 @@ class LayerPair:
         Places of the same among the units of their layers that are asked about.
     first, last : int
         Places of the first and the last checkpoint at which anything is measured.
+    between : Variable, (checkpoint, channel_from, channel_to)
+        Strength between all channels of both; lazy where influence is.
+    namesakes : ndarray, (source, target), bool
+        A channel and its namesake in a layer of as many, which a skip connection may join.
     """
 
     source: str
@@ -50,6 +54,8 @@ class LayerPair:
     column_units: np.ndarray
     first: int
     last: int
+    between: xr.Variable
+    namesakes: np.ndarray
 
     @property
     def shape(self) -> tuple[int, int]:
@@ -168,19 +174,22 @@ def _pair(
 ) -> LayerPair | None:
     """Units of two layers that are measured at the last checkpoint with anything, and asked about.
 
-    None where nothing is measured of them.
+    Of units asked about, those without any influence, or that none reaches, are dead. None where
+    nothing is measured.
     """
-    between = strength.sel({LAYER_FROM: source, LAYER_TO: target})
+    between = strength.sel({LAYER_FROM: source, LAYER_TO: target}).variable
     places = range(strength.sizes[CHECKPOINT])
     last = next((place for place in reversed(places) if _is_measured(between, place)), None)
     if last is None:
         return None
     first = next(place for place in places if _is_measured(between, place))
-    is_known = np.isfinite(between[last].values)
-    rows, row_units = _counted(strength, CHANNEL_FROM, source, is_known.any(1), asked)
+    values = np.asarray(between[last].values)
+    counts: np.ndarray = np.isfinite(values) if asked is None else values > 0
+    channels = [strength[dim].values.astype(int) for dim in (CHANNEL_FROM, CHANNEL_TO)]
+    rows, row_units = _counted(channels[0], source, counts.any(1), asked)
     # A target that loses every source that counts has no row to be centred by.
-    is_target = is_known[rows].any(0) if len(rows) else is_known.any(0)
-    columns, column_units = _counted(strength, CHANNEL_TO, target, is_target, asked)
+    columns, column_units = _counted(channels[1], target, counts[rows].any(0), asked)
+    is_same = channels[0][rows][:, None] == channels[1][columns]
     return LayerPair(
         source=source,
         target=target,
@@ -190,51 +199,46 @@ def _pair(
         column_units=column_units,
         first=first,
         last=last,
+        between=between,
+        namesakes=is_same & _is_square(strength, source, target),
     )
 
 
-def _is_measured(between: xr.DataArray, place: int) -> bool:
+def _is_measured(between: xr.Variable, place: int) -> bool:
     return bool(np.isfinite(between[place].values).any())
 
 
 def _counted(
-    strength: xr.DataArray,
-    dim: str,
+    channels: np.ndarray,
     layer: str,
     is_measured: np.ndarray,
     asked: Mapping[str, np.ndarray] | None,
 ) -> tuple[np.ndarray, np.ndarray]:
-    """Places along a dim of the units that count, and among those of the layer asked about."""
+    """Places of channels that count, and among those of the layer that are asked about."""
     if asked is None:
         places = np.flatnonzero(is_measured)
         return places, places
-    channels = strength[dim].values.astype(int)
     is_asked = np.isfinite(asked[layer])
     places = np.flatnonzero(is_measured & is_asked[channels])
     return places, (np.cumsum(is_asked) - 1)[channels[places]]
 
 
-def strengths(strength: xr.DataArray, pair: LayerPair, time: int) -> np.ndarray:
-    """Strength between the units of a pair at a checkpoint, (source, target), float64.
-
-    Where both layers have as many channels, a channel and its namesake may be joined by a skip
-    connection: NaN.
-    """
-    between = strength.sel({LAYER_FROM: pair.source, LAYER_TO: pair.target})[time]
-    found = between.values[np.ix_(pair.rows, pair.columns)].astype(float)
-    if _is_square(strength, pair):
-        channels = strength[CHANNEL_FROM].values[pair.rows]
-        found[channels[:, None] == strength[CHANNEL_TO].values[pair.columns]] = np.nan
-    return found
-
-
-def _is_square(strength: xr.DataArray, pair: LayerPair) -> bool:
+def _is_square(strength: xr.DataArray, source: str, target: str) -> bool:
     """Whether both layers have as many channels; where that is not known, they may."""
     if not {"n_channels_from", "n_channels_to"} <= set(strength.coords):
         return True
-    n_from = np.atleast_1d(strength["n_channels_from"].sel({LAYER_FROM: pair.source}).values)
-    n_to = np.atleast_1d(strength["n_channels_to"].sel({LAYER_TO: pair.target}).values)
+    n_from = np.atleast_1d(strength["n_channels_from"].sel({LAYER_FROM: source}).values)
+    n_to = np.atleast_1d(strength["n_channels_to"].sel({LAYER_TO: target}).values)
     return bool(n_from[0] == n_to[0])
+
+
+def strengths(pair: LayerPair, time: int) -> np.ndarray:
+    """Strength between the units of a pair at a checkpoint, (source, target), float64.
+
+    NaN between namesakes.
+    """
+    found = pair.between[time].values[np.ix_(pair.rows, pair.columns)].astype(float)
+    return np.where(pair.namesakes, np.nan, found)
 
 
 def centred_logs(strength: np.ndarray) -> np.ndarray:

@@ -4,6 +4,7 @@ Sizes of units, births and influence in; correlations with their nulls out.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -107,7 +108,12 @@ def sizes_and_births(
     n_units = {layer: int(each.sum()) for layer, each in there.items()}
     draws = drawn(n_units, n_permutations, n_bootstrap, seed)
     of_layers = {
-        layer: along(*each[:, there[layer]], draws.orders[layer], draws.weights[layer])
+        layer: along(
+            each[0, there[layer]],
+            each[1, there[layer]],
+            draws.orders[layer],
+            draws.weights[layer],
+        )
         for layer, each in units.items()
         if n_units[layer]
     }
@@ -171,7 +177,7 @@ def _of_inputs(
     for layer, each in units.items():
         sizes[layer] = np.full(max(n_channels, each.shape[1]), np.nan)
         sizes[layer][: each.shape[1]][there[layer]] = each[0, there[layer]]
-    found = {
+    found: dict[tuple[str, ...], Scores] = {
         (pair.source, pair.target): _of_pair(strength, pair, sizes, draws)
         for pair in pairs_of(strength, sizes)
     }
@@ -182,7 +188,7 @@ def _of_inputs(
 def _of_pair(
     strength: xr.DataArray, pair: LayerPair, sizes: Mapping[str, np.ndarray], draws: Draws
 ) -> Scores:
-    logs = centred_logs(strengths(strength, pair, pair.last))
+    logs = centred_logs(strengths(pair, pair.last))
     of_sources = sizes[pair.source][strength[CHANNEL_FROM].values[pair.rows].astype(int)]
     of_targets = sizes[pair.target][strength[CHANNEL_TO].values[pair.columns].astype(int)]
     products = np.outer(of_sources - of_sources.mean(), of_targets - of_targets.mean())
@@ -210,7 +216,7 @@ def _labelled(
     of_all = pooled([*found.values()])
     nothing = (np.nan, np.full(2, np.nan), np.full(2, np.nan), np.nan)
     numbers = nothing if of_all is None else _numbers(of_all)
-    variables = {}
+    variables: dict[str, Any] = {}
     for (name, array), number in zip(arrays.items(), numbers, strict=True):
         bound = (BOUND,) if array.ndim > len(shape) else ()
         attrs = {"long_name": _long_name(what, name), "units": "1"}

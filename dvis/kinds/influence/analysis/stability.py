@@ -101,8 +101,8 @@ def circuit_stability(influence: xr.Dataset, k: int = 8) -> xr.Dataset:
     layers = {dim: strength[dim].values.tolist() for dim in (LAYER_FROM, LAYER_TO)}
     for pair in pairs_of(strength):
         ends = layers[LAYER_FROM].index(pair.source), layers[LAYER_TO].index(pair.target)
-        for name, values in _of_pair(strength, pair, k).items():
-            found[name][:, *ends, pair.columns] = values.T
+        for name, values in _of_pair(pair, k).items():
+            found[name][:, *ends, pair.columns] = values
     kept = {
         name: each.variable
         for name, each in influence.coords.items()
@@ -119,14 +119,14 @@ def circuit_stability(influence: xr.Dataset, k: int = 8) -> xr.Dataset:
     return result
 
 
-def _of_pair(strength: xr.DataArray, pair: LayerPair, k: int) -> dict[str, np.ndarray]:
+def _of_pair(pair: LayerPair, k: int) -> dict[str, np.ndarray]:
     """Numbers of a pair of layers, (checkpoint, target) each."""
-    n_checkpoints = strength.sizes[CHECKPOINT]
+    n_checkpoints = pair.between.sizes[CHECKPOINT]
     found = {name: np.full((n_checkpoints, pair.shape[1]), np.nan) for name in _LONG_NAMES}
-    last = strengths(strength, pair, pair.last)
+    last = strengths(pair, pair.last)
     before: np.ndarray | None = None
     for time in range(pair.first, pair.last + 1):
-        now = last if time == pair.last else strengths(strength, pair, time)
+        now = last if time == pair.last else strengths(pair, time)
         if not np.isfinite(now).any():
             continue
         found["n_effective"][time] = _n_effective(now)

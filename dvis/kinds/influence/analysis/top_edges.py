@@ -32,6 +32,8 @@ class TopEdges:
         NaN where nothing is measured.
     centred : ndarray, (checkpoint, target)
         Mean of the inputs' centred log strength.
+    zeros : tuple of float
+        Shares of strengths that are 0, at the last checkpoint and at the first.
     """
 
     logs: np.ndarray
@@ -40,18 +42,19 @@ class TopEdges:
     inputs: np.ndarray
     strength: np.ndarray
     centred: np.ndarray
+    zeros: tuple[float, float]
 
 
-def top_edges(strength: xr.DataArray, pair: LayerPair, k: int) -> TopEdges:
+def top_edges(pair: LayerPair, k: int) -> TopEdges:
     """The k strongest inputs of each target, half of the sources at most."""
-    last = strengths(strength, pair, pair.last)
+    last = strengths(pair, pair.last)
     logs = centred_logs(last)
     n_inputs = max(1, min(k, pair.shape[0] // 2))
     ranked = np.argsort(np.where(np.isfinite(last), -logs, np.inf), axis=0, kind="stable")
     inputs = ranked[:n_inputs]
     of_inputs, of_centred, first_logs = [], [], logs
-    for time in range(strength.sizes[CHECKPOINT]):
-        now = strengths(strength, pair, time)
+    for time in range(pair.between.sizes[CHECKPOINT]):
+        now = strengths(pair, time)
         centred = centred_logs(now)
         first_logs = centred if time == pair.first else first_logs
         at = np.take_along_axis(now, inputs, axis=0)
@@ -65,7 +68,12 @@ def top_edges(strength: xr.DataArray, pair: LayerPair, k: int) -> TopEdges:
         inputs=inputs,
         strength=np.array(of_inputs),
         centred=np.array(of_centred),
+        zeros=(_share_of_zeros(last), _share_of_zeros(strengths(pair, pair.first))),
     )
+
+
+def _share_of_zeros(strength: np.ndarray) -> float:
+    return float((strength == 0).sum() / max(int(np.isfinite(strength).sum()), 1))
 
 
 def _hubs(strength: np.ndarray) -> np.ndarray:
