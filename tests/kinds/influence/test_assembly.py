@@ -84,17 +84,20 @@ def test_hubs_that_are_born_early_are_no_association_though_naive_shares_say_so(
 
 def test_mrqap_leaves_out_what_was_there_at_the_first_checkpoint(planted):
     influence, born = planted
-    usual = assembly(influence, born, k=4, null="mrqap", **FEW).sel(statistic=TOGETHER)
-    # Drawn anew at the first checkpoint, nothing of the association was there.
+    kept = influence.copy(deep=True)
     rng = np.random.default_rng(0)
-    strength = influence["strength"].copy(deep=True)
-    strength[0] = strength[-1].values * np.exp(2 * rng.normal(size=strength[0].shape))
-    of_learnt = influence.assign(strength=strength.astype(np.float32))
-    learnt = assembly(of_learnt, born, k=4, null="mrqap", **FEW).sel(statistic=TOGETHER)
-    assert "first" in usual["what"].item()
-    assert "MRQAP" in usual["exchanged"].item()
-    assert learnt.pooled_p_value == 1 / 200
-    assert abs(usual.pooled_effect) < learnt.pooled_effect / 2
+    kept["strength"][0] = kept["strength"][-1] * np.exp(0.1 * rng.normal(size=(3, 28, 3, 28)))
+    found = {
+        (of, null): assembly(ds, born, k=4, null=null, **FEW).sel(statistic=TOGETHER)
+        for of, ds in {"learnt": influence, "kept": kept}.items()
+        for null in ("births", "mrqap")
+    }
+    p_values = {asked: float(each.pooled_p_value) for asked, each in found.items()}
+    assert p_values["learnt", "births"] == p_values["kept", "births"] == 1 / 200
+    assert p_values["learnt", "mrqap"] == 1 / 200
+    assert abs(found["kept", "mrqap"].pooled_effect) < found["learnt", "mrqap"].pooled_effect / 4
+    assert "MRQAP" in found["kept", "mrqap"]["exchanged"].item()
+    assert "beyond that at the first" in found["kept", "mrqap"]["what"].item()
 
 
 def test_permutations_and_samples_are_those_of_plain_loops():
