@@ -12,6 +12,7 @@ from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.read import runs, variants
 from dvis.kinds.features.tree.export import export_tree
 from dvis.kinds.features.tree.ingest import ingest_tree
+from dvis.kinds.influence.analysis.sizes import sizes_and_births
 from dvis.kinds.influence.read import influence
 from dvis.kinds.llc.read import llc, llc_names, llc_traces
 from dvis.kinds.responses.read import response_names, responses
@@ -56,6 +57,7 @@ __all__ = [
     "save_notes",
     "search_latents",
     "set_steps",
+    "sizes_and_births",
     "tree",
     "variants",
 ]

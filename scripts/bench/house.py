@@ -54,6 +54,7 @@ WITHIN: Mapping[str, tuple[str, ...]] = {
     "disk": ("schema", "names"),
     "plots": ("analysis",),
     "kinds.features": ("kinds.saes",),
+    "kinds.influence": ("kinds.responses",),
     "kinds.responses": ("kinds.features",),
     "kinds.saes": ("kinds.activations",),
     "kinds.influence": ("kinds.edges", "kinds.saes"),

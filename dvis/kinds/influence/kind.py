@@ -2,6 +2,7 @@
 
 from dvis.kinds.influence.check import influence_faults
 from dvis.kinds.influence.command import influence
+from dvis.kinds.influence.assembly_command import assembly
 from dvis.kinds.influence.read import INFLUENCE_READER
 from dvis.kinds.influence.words import WORDS
 from dvis.kinds.kind import Kind, plainly
@@ -10,5 +11,5 @@ INFLUENCE = Kind(
     reader=INFLUENCE_READER,
     words=lambda _attrs: WORDS,
     faults=influence_faults,
-    commands={"influence": plainly(influence)},
+    commands={"influence": plainly(influence), "assembly": plainly(assembly)},
 )

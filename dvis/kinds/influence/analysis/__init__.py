@@ -1,1 +1,1 @@
-"""Questions about influence."""
+"""Questions to influence: whether features are built out of others, and how steady circuits are."""
