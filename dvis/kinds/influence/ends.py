@@ -68,7 +68,7 @@ def prepared(dataset: xr.Dataset) -> xr.Dataset:
     TypeError, SchemaError, ValueError
         When it is something else, or nothing is left of a dim.
     """
-    require(dataset, *MEASURED, labels=PAIR_DIMS, advice="Open one with dvis.influence")
+    require(dataset, *MEASURED, "status", labels=PAIR_DIMS, advice="Open one with dvis.influence")
     gone = [dim for dim in PAIR_DIMS if dim not in dataset.dims]
     return dataset.expand_dims(gone) if gone else dataset
 
