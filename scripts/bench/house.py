@@ -56,6 +56,7 @@ WITHIN: Mapping[str, tuple[str, ...]] = {
     "kinds.features": ("kinds.saes",),
     "kinds.responses": ("kinds.features",),
     "kinds.saes": ("kinds.activations",),
+    "kinds.influence": ("kinds.activations", "kinds.responses"),
     "check": ("opening",),
     "report": ("opening",),
     "page": ("opening", "report"),

@@ -22,7 +22,6 @@ SET: Final = "set"
 TOP, MATCHED = "top", "matched"
 _NEEDS = ("strength", "strength_low", "strength_high")
 _ADVICE = "Give the alignment of events that was made of influence and births"
-_BAND = "bands: {share} over targets"
 
 
 @documented
@@ -62,30 +61,32 @@ def event_curves(aligned: xr.Dataset, *, path: str | Path | None = None) -> "Fig
         raise ValueError("No lag has a strength; nothing to draw")
     figure, axes = subplots(figsize=(6.4, 3.8), layout="constrained")
     _draw(axes, aligned.sortby(LAG))
-    share = str(aligned.attrs.get("band", ""))
     headline(
         figure,
         "Influence around births",
         origin_of(aligned),
         _targets(aligned),
-        _BAND.format(share=share) if share else "",
         "grey: inputs matched to the top ones, as their null",
-        str(aligned.attrs.get("comment", "")),
+        str(aligned.attrs.get("cannot_tell", "")),
     )
     return saved(figure, path)
 
 
 def _draw(axes: "Axes", aligned: xr.Dataset) -> None:
     """Both sets with their bands, and a line at the birth."""
+    from matplotlib.ticker import MaxNLocator
+
     lags = aligned[LAG].values.astype(float)
     top, matched = (aligned.sel({SET: each}) for each in (TOP, MATCHED))
     low, high = (matched[name].values.astype(float) for name in _NEEDS[1:])
     draw_null(axes, lags, low, high)
-    axes.plot(lags, matched["strength"].values, color="0.45", lw=1.4, label="matched inputs")
     low, high = (top[name].values.astype(float) for name in _NEEDS[1:])
     color = UNIT_COLORS[0]
     axes.fill_between(lags, low, high, color=color, alpha=0.25, lw=0)
-    axes.plot(lags, top["strength"].values, color=color, lw=2.0, marker=".", label="top inputs")
+    axes.plot(
+        lags, top["strength"].values, color=color, lw=2.0, marker=".", label="top inputs", zorder=3
+    )
+    axes.plot(lags, matched["strength"].values, color="0.45", lw=1.4, label="matched inputs")
     axes.axvline(0, color="black", lw=0.9, ls="--")
     axes.annotate(
         "unit born",
@@ -101,7 +102,7 @@ def _draw(axes: "Axes", aligned: xr.Dataset) -> None:
     units = aligned["strength"].attrs.get("units", "1")
     name = str(aligned["strength"].attrs.get("long_name", "strength"))
     axes.set_ylabel(name if units in ("1", "") else f"{name} ({units})")
-    axes.xaxis.get_major_locator().set_params(integer=True)
+    axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     without_box(axes)
 

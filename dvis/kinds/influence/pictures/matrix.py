@@ -51,7 +51,7 @@ def influence_matrix(
     max_checkpoints: int = 6,
     path: str | Path | None = None,
 ) -> "Figure":
-    """Strength of all pairs of two layers, a panel a checkpoint: sources below, targets across.
+    """Strength of all pairs of two layers, a panel a checkpoint: a row a source, a column a target.
 
     Units stand in the same order in all panels: by their births, those that are not born last,
     behind a line; without births by the strength of all that they receive or give (the root of
@@ -142,6 +142,7 @@ def _draw(
 
     n_columns = min(len(names), _MOST_COLUMNS)
     n_rows = -(-len(names) // n_columns)
+    figure: Figure
     figure, grid = subplots(
         nrows=n_rows,
         ncols=n_columns,

@@ -11,8 +11,9 @@ import xarray as xr
 
 from dvis.analysis.births import BORN
 from dvis.analysis.requirements import require_births
-from dvis.analysis.trajectories import labels_of, steps_of
+from dvis.analysis.trajectories import steps_of
 from dvis.kinds.activations.pictures.cells import images_of_unit
+from dvis.plots.selection import labels_of
 from dvis.plots.ticks import short_name
 from dvis.schema import CHANNEL, CHECKPOINT, LATENT, LAYER
 
@@ -36,18 +37,16 @@ def node_name(layer: str, channel: int) -> str:
 
 def moment_names(dataset: xr.Dataset) -> list[str]:
     """What checkpoints are called: their steps where all are known, else their short names."""
-    at = dataset if CHECKPOINT in dataset.dims else dataset.expand_dims(CHECKPOINT)
-    if "step" in at.coords and CHECKPOINT not in at["step"].dims:
-        at = at.assign_coords(step=(CHECKPOINT, np.atleast_1d(at["step"].values)))
-    steps = steps_of(at)
-    if np.isfinite(steps).all():
+    steps = np.atleast_1d(dataset["step"].values).astype(float) if "step" in dataset.coords else []
+    if len(steps) and np.isfinite(steps).all():
         return [f"step {step:,.0f}" for step in steps]
-    return [short_name(str(label)) for label in labels_of(at)]
+    return [short_name(label) for label in labels_of(dataset, CHECKPOINT)]
 
 
 def moment_name(dataset: xr.Dataset, label: str) -> str:
     """What a checkpoint of a Dataset is called."""
-    return moment_names(dataset)[labels_of(dataset).tolist().index(label)]
+    place: int = labels_of(dataset, CHECKPOINT).index(label)
+    return moment_names(dataset)[place]
 
 
 def images_of_node(unit_images: xr.Dataset | None, layer: str, channel: int) -> xr.Dataset | None:
@@ -107,9 +106,9 @@ class Births:
         """The first place along a Dataset's checkpoints at which a unit is born; -1 if at none."""
         if unit not in self.labels:
             return -1
-        there = labels_of(dataset).tolist()
+        there = labels_of(dataset, CHECKPOINT)
         if self.labels[unit] in there:
-            return int(there.index(self.labels[unit]))
+            return there.index(self.labels[unit])
         # Births may be of other checkpoints than influence is.
         born = np.flatnonzero(steps_of(dataset) >= self.steps[unit])
         return int(born[0]) if len(born) else -1

@@ -3,7 +3,7 @@
 Numbers in, colours, widths and their legends out.
 """
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
@@ -52,7 +52,8 @@ def show_scales(figure: "Figure", largest: float, *others: "Line2D") -> None:
 
     width, height = figure.get_size_inches()
     left = 1 - SCALES_INCHES / width
-    figure.get_layout_engine().set(rect=(0, 0, left, 1))  # type: ignore[union-attr]  # constrained
+    engine: Any = figure.get_layout_engine()  # constrained
+    engine.set(rect=(0, 0, left, 1))
     widths = [
         Line2D(
             *([], []),
