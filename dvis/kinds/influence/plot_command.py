@@ -8,6 +8,7 @@ import xarray as xr
 from dvis import plots
 from dvis.analysis.births import births as find_births
 from dvis.kinds.influence import pictures
+from dvis.kinds.influence.analysis.events import event_alignment
 from dvis.kinds.influence.ends import TO, known_layer, other_layer, prepared
 from dvis.kinds.picture import UNIT, Picture
 from dvis.kinds.responses.read import RESPONSE_READER
@@ -87,18 +88,34 @@ def _matrix(
     )
 
 
+def _events(dataset: xr.Dataset, *, layer: str | None, k: int = 8, path: Path) -> None:
+    births = _births_of(dataset, None if layer is None else [layer])
+    if births is None:
+        raise ValueError(
+            "births are taken of responses to given images, and the run has none or several groups "
+            "of them: make one with `dvis respond`, or call ds.dvis.event_alignment(births)"
+        )
+    pictures.event_curves(event_alignment(dataset, births, k=k), path=path)
+
+
 def _births(dataset: xr.Dataset, layer: str | None, layer_from: str | None) -> xr.Dataset | None:
     """Births of the units of two layers, of the run's one group of responses to given images."""
     whole = prepared(dataset)
     to = known_layer(whole, TO, layer)
     layers = [other_layer(whole, TO, to, layer_from), to]
+    return _births_of(dataset, layers)
+
+
+def _births_of(dataset: xr.Dataset, layers: list[str] | None) -> xr.Dataset | None:
+    """Births by the run's one group of responses to given images; of all its layers if None."""
     store, found = store_of(dataset, "what dvis.influence gave")
     entries = found.of(KIND, str(dataset.attrs["run"]))
     opened = [RESPONSE_READER.open_entry(store, found, entry) for entry in entries]
     of_images = [each for each in opened if IMAGE in each.dims]
     if len(of_images) != 1:
         return None
-    there = [each for each in layers if each in of_images[0][LAYER].values]
+    known = of_images[0][LAYER].values
+    there = [each for each in layers or known if each in known]
     return find_births(of_images[0].sel({LAYER: there})).load() if there else None
 
 
@@ -131,4 +148,5 @@ PICTURES = {
         opens=("name",),
         one=("layer",),
     ),
+    "event-alignment": Picture(draw=_events, options=("k",), opens=("name",), one=("layer",)),
 }
