@@ -11,6 +11,8 @@ INSTALLED := $(VENV)/.installed
 RUN := demo/resnet18_checkpoints/1
 STORE := demo/stores/resnet18.zarr
 LAYERS := relu layer1 layer2 layer3 layer4 fc
+# Between these, all of what one channel changes in another is measured.
+STAGES := layer1 layer2 layer3 layer4
 # A second, small network, around whose weights chains have time to settle.
 DIGIT_NET := scripts.digit_net:DigitNet
 DIGIT_RUN := demo/digit_net_checkpoints/1
@@ -47,9 +49,14 @@ demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 	$(BIN)/python scripts/llc.py estimate --model $(DIGIT_NET) --checkpoint-path $(DIGIT_RUN) \
 		--epsilon 1e-4 --gamma 200 600 --nbeta n --batch-size 256 --draws auto --burn-in 100 \
 		--n-curvature-iterations 10 --store $(DIGIT_STORE)
+	$(BIN)/python scripts/influence.py --model resnet18 --checkpoint-path $(RUN) --layers $(STAGES) \
+		--dataset shapes --split train --n-images 48 --name shapes --store $(STORE)
+	$(BIN)/python scripts/circuit_film.py $(STORE) --model resnet18 --checkpoint-path $(RUN) \
+		--responses shapes --max-iterations 64 --out demo/gallery/resnet18
 	$(BIN)/python scripts/gallery.py $(STORE) --out demo/gallery/resnet18
 	$(BIN)/python scripts/gallery.py $(DIGIT_STORE) --out demo/gallery/digit_net
 	$(BIN)/dvis page $(STORE) $(PAGE) --overwrite
+	$(BIN)/dvis assembly $(STORE) --responses shapes
 	$(BIN)/python scripts/story.py demo/stores
 	@echo
 	@echo "Pictures: demo/gallery"

@@ -8,10 +8,12 @@ from dvis.analysis.together import alignment
 from dvis.check import check_store
 from dvis.kinds.activations.read import activations
 from dvis.kinds.chimera.read import chimera
+from dvis.kinds.edges.read import edges
 from dvis.kinds.features.images.compaction import compact_store
 from dvis.kinds.features.read import runs, variants
 from dvis.kinds.features.tree.export import export_tree
 from dvis.kinds.features.tree.ingest import ingest_tree
+from dvis.kinds.influence.analysis.sizes import sizes_and_births
 from dvis.kinds.influence.read import influence
 from dvis.kinds.llc.read import llc, llc_names, llc_traces
 from dvis.kinds.responses.read import response_names, responses
@@ -37,6 +39,7 @@ __all__ = [
     "chimera",
     "compact_store",
     "contents",
+    "edges",
     "export_page",
     "export_tree",
     "influence",
@@ -58,6 +61,7 @@ __all__ = [
     "search_latents",
     "set_steps",
     "sizes",
+    "sizes_and_births",
     "tree",
     "variants",
 ]

@@ -9,6 +9,7 @@ from dvis.analysis import comparison, nearest, order, ranking, units
 from dvis.analysis import drift as _drift
 from dvis.kinds.activations.methods import ActivationMethods
 from dvis.kinds.chimera.methods import ChimeraMethods
+from dvis.kinds.edges.methods import EdgesMethods
 from dvis.kinds.features.methods import FeatureMethods
 from dvis.kinds.influence.methods import InfluenceMethods
 from dvis.kinds.llc.methods import LLCMethods
@@ -25,6 +26,7 @@ class DvisAccessor(
     ActivationMethods,
     SaeMethods,
     InfluenceMethods,
+    EdgesMethods,
     ChimeraMethods,
 ):
     """Methods for a Dataset that `dvis.open` gave; each says on what it works when it is called."""

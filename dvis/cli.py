@@ -7,6 +7,7 @@ from collections.abc import Callable, Sequence
 
 import tyro
 
+from dvis.commands.kernels import kernels
 from dvis.commands.layers import layers
 from dvis.commands.notes import note, notes
 from dvis.commands.page import page
@@ -35,6 +36,7 @@ def commands() -> dict[str, Command]:
         "note": plainly(note),
         "notes": plainly(notes),
         "plot": plainly(plot),
+        "kernels": plainly(kernels),
         "view": plainly(view),
         "page": plainly(page),
     }

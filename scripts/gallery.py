@@ -15,6 +15,7 @@ from dvis.analysis.births import births as find_births
 from dvis.kinds.activations import pictures as activation_pictures
 from dvis.kinds.activations.read import name_of as name_of_activations
 from dvis.kinds.features import pictures as feature_pictures
+from dvis.kinds.influence import pictures as influence_pictures
 from dvis.kinds.llc import pictures as llc_pictures
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.words import CALIBRATION
@@ -85,6 +86,7 @@ def gallery(
             plots.births_by_layer(crossed, x=x, births=find_births(crossed).load(), path=drawn)
     draw_top_images(store, dataset, path)
     draw_saes(store, dataset.attrs["run"], path)
+    draw_influence(store, dataset.attrs["run"], path)
 
 
 def draw_top_images(store: Path, dataset: xr.Dataset, path: Callable[[str], Path]) -> None:
@@ -151,6 +153,15 @@ def telling_latent(found: xr.Dataset, images: xr.Dataset | None = None) -> int:
     beyond = last.selectivity - last.null_selectivity.max("shuffle")
     is_frequent = last.frequency >= last.frequency.where(last.frequency > 0).median()
     return int(last.latent[int(beyond.where(is_frequent).fillna(-1).argmax("latent"))])
+
+
+def draw_influence(store: Path, run: str, path: Callable[[str], Path]) -> None:
+    """Draw influence onto the last layer, a matrix for each of some checkpoints."""
+    for entry in dvis.contents(store).of("influence", run):
+        influence = dvis.influence(store, run, entry.name)
+        last = str(influence.layer_to.values[-1])
+        drawn = f"{last}_{entry.name}".replace("/", "_")
+        influence_pictures.influence_matrix(influence, last, path=path(f"influence_{drawn}"))
 
 
 def draw_llc(traces: xr.Dataset, x: plots.XAxis, path: Callable[[str], Path], name: str) -> None:

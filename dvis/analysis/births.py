@@ -25,8 +25,10 @@ from dvis.analysis.trajectories import (
     steps_of,
 )
 from dvis.schema import CHECKPOINT, did_you_mean
+from dvis.store.portable import nested
 
 BORN, NEVER, UNSTABLE, ABSENT = "born", "never", "unstable", "absent"
+FINGERPRINT = "images_fingerprint"
 _MIN_COUNTED = 2  # of one checkpoint nobody can say what came before or after
 
 
@@ -147,7 +149,8 @@ def births(
         - `first_level`, `final_level`, float64: at the first complete checkpoint and at the end, in
           the units of the variable.
 
-        The criterion is in the attributes, with `measure` ("given" of a variable) and `comment`.
+        The criterion is in the attributes, with `measure` ("given" of a variable), `comment`, and
+        of responses `images_fingerprint`, where it is known of their images.
 
     Raises
     ------
@@ -205,6 +208,7 @@ def births(
     units = str(trajectories.attrs.get("units", "1"))
     attrs = {
         **origin(dataset),
+        **_images(dataset),
         "variable": str(trajectories.name or ""),
         "measure": trajectories.attrs["measure"],
         "comment": trajectories.attrs["comment"],
@@ -213,6 +217,15 @@ def births(
     step = dataset.coords.get("step")
     comment = "" if step is None else str(step.attrs.get("comment", ""))
     return _described(found, units, comment).assign_attrs(attrs)
+
+
+def _images(dataset: xr.Dataset) -> dict[str, str]:
+    """Fingerprint of the images that responses are to, for those who need births of other ones."""
+    images = dataset.attrs.get("images", {})
+    if isinstance(images, str) and images.startswith("{"):
+        images = nested(images)
+    known = images.get("fingerprint") if isinstance(images, dict) else None
+    return {FINGERPRINT: str(known)} if known else {}
 
 
 def _described(found: xr.Dataset, units: str, comment: str) -> xr.Dataset:

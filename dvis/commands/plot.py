@@ -30,8 +30,10 @@ class PlotOptions:
         all checkpoints drive it at all checkpoints; top-images, those of an image set that drive
         channels most, and top-image-timeline, a channel's over training; of sparse autoencoders
         sae-frontier, what they explain by how few latents, sae-training, their logs,
-        latent-frequencies, how often latents fire, and latent-sheet, all of one latent; chimera,
-        how networks answer whose lower or upper layers are early.
+        latent-frequencies, how often latents fire, and latent-sheet, all of one latent; of
+        influence circuit-film, a unit's strongest inputs over training, circuit, what a unit is
+        built of, edges, when its inputs come up, and influence-matrix, of a layer on another;
+        chimera, how networks answer whose lower or upper layers are early.
     source
         A store's folder or URL, or a model's jpg/json folder, which is imported first.
     out
@@ -48,13 +50,21 @@ class PlotOptions:
         Row and column, "3,4": feature images of that neuron in place of the channel's.
     name
         Name of what is drawn in the store, where there are several: of cross responses, of
-        activations, of autoencoders (default of a frontier and of training: all of the layer).
+        activations, of influence, of autoencoders (default of a frontier and of training: all of
+        the layer).
     latent
         Latent of an autoencoder.
     score
         By which score of its tokens a latent's images are sorted, such as max.
     checkpoint
-        Checkpoint of a grid, of top images or of autoencoders (default: the last, or several).
+        Checkpoint of a grid, of top images, of autoencoders, or of a circuit (default: the last,
+        or several).
+    layer_from
+        Layer whose influence is drawn (default: the nearest before).
+    k
+        How many inputs of a unit are drawn, the strongest.
+    depth
+        How many layers back a circuit goes.
     variable
         What is drawn over training, such as val_loss (default: activation, or response).
     x
@@ -79,6 +89,9 @@ class PlotOptions:
     latent: int | None = None
     score: str | None = None
     checkpoint: str | None = None
+    layer_from: str | None = None
+    k: int | None = None
+    depth: int | None = None
     variable: str | None = None
     x: plots.XAxis = "checkpoint"
     xscale: plots.Scale = "auto"

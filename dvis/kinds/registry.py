@@ -14,6 +14,7 @@ _FOLDERS = (
     "activations",
     "saes",
     "influence",
+    "edges",
     "chimera",
     "sizes",
 )

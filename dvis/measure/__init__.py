@@ -8,10 +8,12 @@ Options are those of the command, by their names and flat. Torch is loaded when 
 """
 
 from dvis.measure.autoencoders import evaluate_saes, saes
+from dvis.measure.circuits import edges, kernels
 from dvis.measure.models import (
     activations,
     chimera,
     features,
+    influence,
     layers,
     llc,
     responses,
@@ -21,8 +23,11 @@ from dvis.measure.models import (
 __all__ = [
     "activations",
     "chimera",
+    "edges",
     "evaluate_saes",
     "features",
+    "influence",
+    "kernels",
     "layers",
     "llc",
     "responses",

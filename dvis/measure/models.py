@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 from dvis.kinds.activations.options import ActivationOptions
 from dvis.kinds.chimera.options import ChimeraOptions
 from dvis.kinds.features.options import FeatureSettings, VisualizeOptions, feature_settings
+from dvis.kinds.influence.options import InfluenceOptions
 from dvis.kinds.llc.options import EstimateOptions
 from dvis.kinds.llc.settings import ChainSettings
 from dvis.kinds.responses.options import RespondOptions
@@ -125,6 +126,43 @@ def responses(
     check_names(options, RespondOptions)
     with asked_options(RespondOptions, model, checkpoints, options) as asked:
         return respond(RespondOptions(**asked), client=client, progress=progress)
+
+
+def influence(
+    model: AnyModel,
+    checkpoints: Checkpoints | None = None,
+    *,
+    client: "Client | None" = None,
+    progress: bool = False,
+    **options: Any,
+) -> "Report":
+    """Measure the influence that a store lacks, for `dvis.influence`.
+
+    Parameters
+    ----------
+    model, checkpoints, client, progress
+        As `features` takes them.
+    **options
+        Those of `dvis influence`: `layers`, `method`, `dataset`, `images`, `noise`, `store`, ...
+
+    Returns
+    -------
+    Report
+        How many sources were measured, each counted for every later layer, and what is to be said
+        of some; with `plan`, only what it would be, in `notes`.
+
+    Raises
+    ------
+    KeyError
+        When there is no such option.
+    FileNotFoundError, ValueError, DiskFullError
+        As `dvis.kinds.influence.plan.measure_influence` raises them.
+    """
+    with needing_torch("measure.influence"):
+        from dvis.kinds.influence.plan import measure_influence
+    check_names(options, InfluenceOptions)
+    with asked_options(InfluenceOptions, model, checkpoints, options) as asked:
+        return measure_influence(InfluenceOptions(**asked), client=client, progress=progress)
 
 
 def activations(

@@ -21,7 +21,14 @@ from dvis.store.damage import NamedArray
 from dvis.store.growth import resize, settle
 from dvis.store.making import add_later_arrays, existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
-from dvis.store.placing import Places, as_stored, put_curves, put_parts, taken
+from dvis.store.placing import (
+    Places,
+    as_stored,
+    first_of_each,
+    put_curves,
+    put_parts,
+    taken,
+)
 from dvis.store.replaced import retracting, settle_replaced
 from dvis.store.results import texts_of, without_failed
 
@@ -200,8 +207,9 @@ class Group:
             Its coordinates tell the labels of the parts along each dim of the mark, one for all or
             one a part. Variables by their names in the group have one value a part, and along
             further dims; those that lack some of the mark's dims are written with the first of
-            their parts. `error` and `note` (part) say what was wrong with a part: one with an error
-            has failed. `status` (part) is what the others are; by default complete.
+            their parts that has not failed. `error` and `note` (part) say what was wrong with a
+            part: one with an error has failed. `status` (part) is what the others are; by default
+            complete.
         mark : Mark, optional
             What it is committed by; by default the group's first.
         """
@@ -236,7 +244,7 @@ class Group:
             if set(self.words.arrays[name].dims) >= set(places):
                 self.put(name, places, of_parts, status)
             else:
-                self._put_shared(name, places, of_parts, mark)
+                self._put_shared(name, places, of_parts, status, mark)
         self.put(mark.status, places, status, status)
 
     def put(self, name: str, places: Places, values: np.ndarray, status: np.ndarray) -> None:
@@ -321,18 +329,20 @@ class Group:
         is_other = np.isin(status, mark.kept) & (made_of != 0) & (made_of != weights)
         return np.asarray(is_other & (weights != 0))
 
-    def _put_shared(self, name: str, places: Places, values: np.ndarray, mark: Mark) -> None:
+    def _put_shared(
+        self, name: str, places: Places, values: np.ndarray, status: np.ndarray, mark: Mark
+    ) -> None:
         """Write what several parts have in common, where none of them is there yet."""
-        spec = self.words.arrays[name]
-        array, of_mark = self.array(name), self.words.arrays[mark.status].dims
-        own = {dim: place for dim, place in places.items() if dim in spec.dims}
-        is_of_each = any(np.ndim(place) for place in own.values())
-        n_parts = len(np.atleast_1d(next(iter(own.values()))))
-        for i in range(n_parts if is_of_each else 1):
-            at = {dim: int(np.atleast_1d(p)[i if np.ndim(p) else 0]) for dim, p in own.items()}
+        dims, of_mark = self.words.arrays[name].dims, self.words.arrays[mark.status].dims
+        shared = {dim: place for dim, place in places.items() if dim in dims}
+        n_own = len(dims) - len(shared)
+        values = values if values.ndim > n_own else values[np.newaxis]
+        for part, at in first_of_each(shared, status != FAILED):
             index = tuple(at.get(dim, slice(None)) for dim in of_mark)
-            if (np.asarray(self.array(mark.status)[index]) == ABSENT).all():
-                array[tuple(at[dim] for dim in spec.dims)] = np.atleast_1d(values)[i]
+            if not np.isin(self.array(mark.status)[index], (ABSENT, FAILED)).all():
+                continue
+            put = put_curves if n_own else put_parts
+            put(self.array(name), dims, at, values[part if len(values) > 1 else 0])
 
     def _lengthen(self, name: str, n: int) -> None:
         """Make room along an unlabelled last dim; readers hear of it when the store is shown."""

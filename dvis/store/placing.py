@@ -22,6 +22,19 @@ def taken(places: Places, chosen: np.ndarray) -> Places:
     return {dim: place[chosen] if np.ndim(place) else place for dim, place in places.items()}
 
 
+def first_of_each(places: Places, is_sound: np.ndarray) -> list[tuple[int, dict[str, int]]]:
+    """Each place where parts are, with the number of the first part there, a sound one if any."""
+    order = np.argsort(~is_sound, kind="stable")
+    varying = [place[order] for place in places.values() if np.ndim(place)]
+    if not varying:
+        return [(int(order[0]), {dim: int(place) for dim, place in places.items()})]
+    firsts = np.unique(np.stack(varying, axis=1), axis=0, return_index=True)[1]
+    return [
+        (part, {dim: int(p[part]) if np.ndim(p) else int(p) for dim, p in places.items()})
+        for part in order[np.sort(firsts)].tolist()
+    ]
+
+
 def put_parts(array: Any, dims: Sequence[str], places: Places, values: np.ndarray) -> None:
     """Write one value a part, (part,)."""
     _put(array, dims, places, np.atleast_1d(values), slice(None))
@@ -30,7 +43,8 @@ def put_parts(array: Any, dims: Sequence[str], places: Places, values: np.ndarra
 def put_curves(array: Any, dims: Sequence[str], places: Places, values: np.ndarray) -> None:
     """Write what parts have along the array's last dims, (part, ...), a chunk at a time.
 
-    Values that end before the array does are followed by its fill value.
+    Values that end before the array does are followed by its fill value along the last dim; along
+    others they are written as far as they go.
     """
     values = values if values.ndim == 1 + len(dims) - len(places) else values[None]
     length, step = array.shape[-1], array.chunks[-1]
@@ -66,10 +80,12 @@ def _put(array: Any, dims: Sequence[str], places: Places, values: np.ndarray, la
             return
     region: list[Any] = []
     inside = []
+    own = iter(values.shape[1:])
     for dim in dims:
         place = places.get(dim)
         if place is None:
-            region.append(last if len(region) == len(dims) - 1 else slice(None))
+            n_values = next(own)
+            region.append(last if len(region) == len(dims) - 1 else slice(0, n_values))
         elif np.ndim(place):
             first, stop = int(place.min()), int(place.max()) + 1
             region.append(slice(first, stop))

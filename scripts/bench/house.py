@@ -56,6 +56,13 @@ WITHIN: Mapping[str, tuple[str, ...]] = {
     "kinds.features": ("kinds.saes",),
     "kinds.responses": ("kinds.features",),
     "kinds.saes": ("kinds.activations",),
+    "kinds.influence": (
+        "kinds.activations",
+        "kinds.edges",
+        "kinds.responses",
+        "kinds.saes",
+    ),
+    "commands": ("measure",),
     "check": ("opening",),
     "report": ("opening",),
     "page": ("opening", "report"),

@@ -34,8 +34,10 @@ class Options:
     """Where all of it lies, and how long autoencoders are trained."""
 
     folder: Path = Path("latents")
-    tokens: str = "1M"
+    tokens: str = "4M"
     """Rows that each autoencoder is trained on."""
+    batch_size: int = 1024
+    """Rows of a step; wide ones need thousands of steps before they are ahead."""
     k: int = 16
     """Active latents a row."""
     expansion: tuple[float, ...] = (1.0, 2.0, 4.0, 8.0)
@@ -132,6 +134,7 @@ def print_widths(network: Network, store: Path, options: Options) -> None:
         expansion=widths,
         seeds=SEEDS,
         tokens=options.tokens,
+        batch_size=options.batch_size,
         name=NAME,
         progress=True,
     )

@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 from recorded_stores import write_store
+from slowly import slowly
 from trees import CHECKPOINTS, write_tree
 
 from dvis.models.processes import safely_started
@@ -113,7 +114,7 @@ def _hold_a_worker(pid: Connection) -> None:
         time.sleep(300)
 
 
-@pytest.mark.parametrize("ended_by", [signal.SIGTERM, signal.SIGKILL])
+@pytest.mark.parametrize("ended_by", [signal.SIGKILL, slowly(signal.SIGTERM)])
 def test_no_worker_of_a_sweep_outlives_it(ended_by: int) -> None:
     context = worker_context()
     told, pid = context.Pipe(duplex=False)

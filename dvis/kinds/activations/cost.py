@@ -16,11 +16,10 @@ from dvis.kinds.activations.survey import Survey
 from dvis.kinds.activations.top import N_BINS
 from dvis.kinds.activations.words import VALUES
 from dvis.models.data.fixed_images import FixedImages
+from dvis.progress import in_bytes, in_time
 from dvis.store.datasets import has_dataset
 
 _TIMED_BATCHES = 2
-_UNITS = ((10**12, "TB"), (10**9, "GB"), (10**6, "MB"), (10**3, "kB"))
-_TIMES = ((86_400, "days"), (3_600, "hours"), (60, "minutes"))
 
 
 def require_budget(survey: Survey) -> None:
@@ -85,34 +84,6 @@ def _thumbnail_lines(survey: Survey) -> list[str]:
         return []
     n_bytes = bytes_of_thumbnails(images, size)
     return [f"thumbnails of {len(images):,} samples, {size} x {size} px: {in_bytes(n_bytes)}"]
-
-
-def in_bytes(n_bytes: float) -> str:
-    """A number of bytes in words, by powers of 1000.
-
-    Examples
-    --------
-    >>> in_bytes(30_300_000_000_000), in_bytes(512)
-    ('30.3 TB', '512 bytes')
-    """
-    for size, unit in _UNITS:
-        if n_bytes >= size:
-            return f"{n_bytes / size:.3g} {unit}"
-    return f"{n_bytes:.0f} bytes"
-
-
-def in_time(seconds: float) -> str:
-    """A time in words.
-
-    Examples
-    --------
-    >>> in_time(0.25), in_time(5400)
-    ('0.25 seconds', '1.5 hours')
-    """
-    for size, unit in _TIMES:
-        if seconds >= size:
-            return f"{seconds / size:.2g} {unit}"
-    return f"{seconds:.2g} seconds"
 
 
 def _bytes_of(survey: Survey, layer: KeptLayer) -> int:

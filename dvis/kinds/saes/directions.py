@@ -110,6 +110,41 @@ def latent_directions(
     )
 
 
+def stored_autoencoders(
+    path_or_url: StoreLike,
+    name: str,
+    *,
+    run: str | None = None,
+    weights: Mapping[str, int] | None = None,
+) -> dict[str, xr.Dataset]:
+    """Autoencoders of a name by their layers, lazy, at the checkpoints that have one.
+
+    Parameters
+    ----------
+    path_or_url, name, run, weights
+        As `latent_directions` takes them.
+
+    Returns
+    -------
+    dict of str to Dataset
+        As `dvis.saes` gives them, without checkpoints that have none, or one of other weights.
+
+    Raises
+    ------
+    FileNotFoundError, ImportError, KeyError, SchemaError
+        As `dvis.saes` does.
+    """
+    store = resolve(path_or_url, None)
+    found = read_contents(store, str(path_or_url))
+    opened = {}
+    for entry in _entries(found, name, (), run):
+        dataset, made_of = SAE_READER.open_entry(store, found, entry), _made_of(store, entry)
+        known = {label: {(weights or {}).get(label, 0), of} for label, of in made_of.items()}
+        labels = [each for each in _complete(dataset) if 0 in known[each] or len(known[each]) == 1]
+        opened[str(entry.attrs["layer"])] = dataset.sel({CHECKPOINT: labels})
+    return opened
+
+
 def dead_latents(
     path_or_url: StoreLike, directions: Directions, *, run: str | None = None
 ) -> dict[tuple[str, str], int]:

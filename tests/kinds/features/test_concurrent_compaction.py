@@ -14,6 +14,7 @@ import zarr
 from concurrency_programs import complete_units, info_of, jpg_of, single_faults
 from known_trees import MODEL, RUN, assert_readers_are_safe, labels_of
 from program_server import Server, seconds_of, wait_for_polls, wait_until
+from slowly import slowly
 from whole_stores import assert_same_state, state_of
 
 import dvis
@@ -27,8 +28,6 @@ from dvis.schema import Status
 from dvis.store.contents import contents, open_group
 from dvis.store.picture_files import decode
 from dvis.store.writer import create_store, restructuring
-
-N_KILLED_COMPACTIONS = 10
 
 
 def make_sweep(store: Path) -> None:
@@ -95,8 +94,9 @@ def assert_never_wrong(held: xr.Dataset, units: np.ndarray) -> None:
     assert single_faults(held, units)[1] == []
 
 
+@pytest.mark.parametrize("n_kills", [4, slowly(10)])
 def test_killed_compactions_equal_an_unbroken_one(
-    server: Server, sweep: Path, tmp_path: Path
+    server: Server, sweep: Path, tmp_path: Path, n_kills: int
 ) -> None:
     rng = np.random.default_rng(5)
     timed = Path(shutil.copytree(sweep, tmp_path / "timed.zarr"))
@@ -104,9 +104,9 @@ def test_killed_compactions_equal_an_unbroken_one(
     assert span_of(timed) == 16
     assert_holds_the_sweep(timed, sweep)
     n_killed = n_stores = 0
-    while n_killed < N_KILLED_COMPACTIONS:
+    while n_killed < n_kills:
         n_stores += 1
-        assert n_stores < 3 * N_KILLED_COMPACTIONS, "compactions end before they are killed"
+        assert n_stores < 3 * n_kills, "compactions end before they are killed"
         store = Path(shutil.copytree(sweep, tmp_path / f"{n_stores}.zarr"))
         held = dvis.open(store)
         units = rng.permutation(complete_units(held))[:40]

@@ -11,13 +11,14 @@ import numpy as np
 import pytest
 from known_trees import RUN, Tree, assert_readers_are_safe, labels_of
 from program_server import Server, seconds_of, wait_until
+from slowly import slowly
 from whole_stores import assert_same_state, state_of
 
 from dvis.kinds.features.tree.ingest import ingest_tree
 from dvis.store.writer import create_store
 
 
-@pytest.mark.parametrize("n_kills", [10, pytest.param(30, marks=pytest.mark.slow)])
+@pytest.mark.parametrize("n_kills", [5, slowly(30)])
 def test_killed_imports_equal_an_unbroken_one(
     server: Server, mixed_tree: Tree, mixed_state: dict[str, Any], tmp_path: Path, n_kills: int
 ) -> None:

@@ -35,7 +35,7 @@ def _run(options: VisualizeOptions) -> None:
 
 
 @pytest.mark.parametrize(
-    ("n_kills", "n_checkpoints"), [(6, 6), pytest.param(20, 14, marks=pytest.mark.slow)]
+    ("n_kills", "n_checkpoints"), [(3, 5), pytest.param(20, 14, marks=pytest.mark.slow)]
 )
 def test_killed_often_and_resumed_equals_an_unbroken_run(
     options: VisualizeOptions, tmp_path: Path, n_kills: int, n_checkpoints: int
@@ -59,7 +59,7 @@ def test_killed_often_and_resumed_equals_an_unbroken_run(
             n_killed += 1
         process.join()
     visualize(options)
-    assert n_killed >= n_kills // 2
+    assert n_killed > n_kills // 3
     assert dvis.check_store(options.store) == []
     assert_equal_stores(options.store, unbroken.store)
 
@@ -115,25 +115,25 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(
     arguments = [
         *("visualize", "--model", MODEL, "--layers", "conv1", "conv2", "--max-iterations", "40"),
         *("--checkpoint-path", str(options.checkpoint_path[0]), "--stop-rule", "never"),
-        *("--store", str(store)),
+        *("--channels", *"01234", "--batch-size", "2", "--store", str(store)),
     ]
 
     process = Command(*arguments)
     while not any(store.rglob("status/c/*/*/*")):
         assert process.poll() is None, process.ended()
         time.sleep(0.02)
-    time.sleep(0.2)
+    time.sleep(0.1)
     process.send_signal(signal.SIGINT)
     interrupted = process.ended(60)
     assert interrupted.returncode == 130
     assert "Traceback" not in interrupted.stderr
     n_complete = int((dvis.open(store).status == dvis.Status.COMPLETE).sum())
-    assert 0 < n_complete < 72
+    assert 0 < n_complete < 30
     again = run_command(*arguments)
     assert again.returncode == 0, again.stderr
-    assert f"{72 - n_complete} units measured, 0 failed" in again.stdout
+    assert f"{30 - n_complete} units measured, 0 failed" in again.stdout
     settings = feature_settings("default", {"max_iterations": 40, "stop_rule": "never"})
-    visualize(replace(options, channels=(), settings=settings))
+    visualize(replace(options, channels=tuple(range(5)), batch_size=2, settings=settings))
     assert_equal_stores(store, options.store)
 
 

@@ -1,0 +1,1 @@
+"""Questions to influence: whether features are built out of others, and how steady circuits are."""

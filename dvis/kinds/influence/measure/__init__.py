@@ -1,0 +1,1 @@
+"""Influence measured: by ablation, or by its first order."""
