@@ -51,6 +51,8 @@ demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 		--n-curvature-iterations 10 --store $(DIGIT_STORE)
 	$(BIN)/python scripts/influence.py --model resnet18 --checkpoint-path $(RUN) --layers $(STAGES) \
 		--dataset shapes --split train --n-images 48 --name shapes --store $(STORE)
+	$(BIN)/python scripts/chimera.py --model resnet18 --checkpoint-path $(RUN) --layers layer1 layer2 layer3 \
+		--to layer4 --dataset shapes --n-images 256 --name shapes --store $(STORE)
 	$(BIN)/python scripts/circuit_film.py $(STORE) --model resnet18 --checkpoint-path $(RUN) \
 		--responses shapes --max-iterations 64 --out demo/gallery/resnet18
 	$(BIN)/python scripts/gallery.py $(STORE) --out demo/gallery/resnet18

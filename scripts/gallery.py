@@ -14,6 +14,7 @@ from dvis import plots
 from dvis.analysis.births import births as find_births
 from dvis.kinds.activations import pictures as activation_pictures
 from dvis.kinds.activations.read import name_of as name_of_activations
+from dvis.kinds.chimera import pictures as chimera_pictures
 from dvis.kinds.features import pictures as feature_pictures
 from dvis.kinds.influence import pictures as influence_pictures
 from dvis.kinds.llc import pictures as llc_pictures
@@ -86,7 +87,7 @@ def gallery(
             plots.births_by_layer(crossed, x=x, births=find_births(crossed).load(), path=drawn)
     draw_top_images(store, dataset, path)
     draw_saes(store, dataset.attrs["run"], path)
-    draw_influence(store, dataset.attrs["run"], path)
+    draw_circuits(store, dataset.attrs["run"], path)
 
 
 def draw_top_images(store: Path, dataset: xr.Dataset, path: Callable[[str], Path]) -> None:
@@ -155,13 +156,16 @@ def telling_latent(found: xr.Dataset, images: xr.Dataset | None = None) -> int:
     return int(last.latent[int(beyond.where(is_frequent).fillna(-1).argmax("latent"))])
 
 
-def draw_influence(store: Path, run: str, path: Callable[[str], Path]) -> None:
-    """Draw influence onto the last layer, a matrix for each of some checkpoints."""
+def draw_circuits(store: Path, run: str, path: Callable[[str], Path]) -> None:
+    """Draw influence onto the last layer, a matrix for some checkpoints each, and chimeras."""
     for entry in dvis.contents(store).of("influence", run):
         influence = dvis.influence(store, run, entry.name)
         last = str(influence.layer_to.values[-1])
         drawn = f"{last}_{entry.name}".replace("/", "_")
         influence_pictures.influence_matrix(influence, last, path=path(f"influence_{drawn}"))
+    for entry in dvis.contents(store).of("chimera", run):
+        chimeras = dvis.chimera(store, run, entry.name)
+        chimera_pictures.chimera_curves(chimeras, path=path(f"chimera_{entry.name}"))
 
 
 def draw_llc(traces: xr.Dataset, x: plots.XAxis, path: Callable[[str], Path], name: str) -> None:
