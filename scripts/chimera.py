@@ -1,4 +1,4 @@
-"""Layers of one checkpoint below those of another: python scripts/chimera.py --model resnet18 ..."""
+"""Layers of one checkpoint below those of another: python scripts/chimera.py --model M ..."""
 
 from dvis.cli import main_of
 
