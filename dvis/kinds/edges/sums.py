@@ -80,8 +80,8 @@ class LayerSums:
             self._inputs += taken.sum(0, dtype=torch.float64)[:, None, None]
             return
         taken = padded(layer, taken)
-        read = _products(layer, taken, given, layer.groups)
-        self._products += (kernel * read).sum((2, 3), dtype=torch.float64)
+        read = _products(layer, taken, given, layer.groups).mul_(kernel).flatten(2)
+        self._products += read @ read.new_ones(read.shape[2])  # sooner than a sum of short rows
         # Of all images at once, for what is read at a position does not depend on the image.
         ones = torch.ones_like(given[:1, :1])
         self._inputs += _products(layer, taken.sum(0, keepdim=True), ones, 1)[0]
