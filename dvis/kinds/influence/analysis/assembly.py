@@ -30,7 +30,7 @@ from dvis.kinds.influence.words import LAYER_FROM, LAYER_TO
 from dvis.schema import did_you_mean
 
 STATISTIC = "statistic"
-MOST_ZEROS = 0.05  # of strengths; with more, what is centred depends on hubs, by simulation
+MOST_ZEROS = 0.1  # of strengths; with more, what is centred depends on hubs, by simulation
 _PAIRED = (STATISTIC, LAYER_FROM, LAYER_TO)
 
 
@@ -63,7 +63,7 @@ def assembly(
       with `null="mrqap"` it is partial, beyond strength at the first checkpoint, and residuals are
       permuted by sources and by targets (Dekker et al. 2007). At the first checkpoint the same is
       a control.
-      Where more than 5 % of strengths are 0, centring does not take hubs away, and a pair of layers
+      Where more than 10 % of strengths are 0, centring does not take hubs away, and a pair of layers
       has no null, no p, and no part in the pooled number.
     - **source before target** takes :math:`1[b_c < b_d]` instead: a weak hint, without a p.
     - **edge between, edge first, target first** are shares of the k strongest inputs of all
@@ -147,15 +147,15 @@ def assembly(
     zeros: dict[tuple[str, str], float] = {}
     for pair in asked.pairs:
         top = top_edges(pair, k)
-        found[pair.source, pair.target] = dict(_scores(asked, pair, top, null))
+        found[pair.source, pair.target] = dict(scores_of(asked, pair, top, null))
         zeros[pair.source, pair.target] = top.zeros[0]
-        events.append(aligned(top.centred, *asked.of_targets(pair), reach=reach))
+        events.append(aligned(top, *asked.of_targets(pair), reach=reach))
     told = _told(asked, found, null).assign(_sizes(asked, zeros))
     result = told.assign(curves(events, reach).variables)
     return result.assign_attrs({**asked.attrs, "k": k, "reach": reach, "null": null})
 
 
-def _scores(
+def scores_of(
     asked: Asked, pair: LayerPair, top: TopEdges, null: Null
 ) -> Iterator[tuple[str, Scores]]:
     """Scores of a pair of layers by their names."""
@@ -178,10 +178,9 @@ def _scores(
         asked.generator,
     ).items()
     # Targets whose influence never rises are left out; births of the others are permuted.
-    rise = born_at(top.centred, "first")
-    there = np.flatnonzero(np.isfinite(rise))
+    there = np.flatnonzero(np.isfinite(top.rise))
     order = asked.draws.order_of(pair.target, pair.column_units[there])
-    yield RISE, along(rise[there], births[1][there], order, weights[1][:, there])
+    yield RISE, along(top.rise[there], births[1][there], order, weights[1][:, there])
 
 
 def _told(

@@ -14,7 +14,7 @@ import xarray as xr
 from dvis.analysis.resampling import BOUND, MIDDLE
 from dvis.analysis.trajectories import quantiles
 from dvis.kinds.influence.analysis.asked import Asked
-from dvis.kinds.influence.analysis.top_edges import born_at, top_edges
+from dvis.kinds.influence.analysis.top_edges import TopEdges, top_edges
 
 LAG, SET = "lag", "set"
 TOP, MATCHED = "top", "matched"
@@ -139,27 +139,26 @@ def event_alignment(
         reach=reach,
     )
     found = [
-        aligned(top_edges(pair, k).centred, *asked.of_targets(pair), reach=reach)
-        for pair in asked.pairs
+        aligned(top_edges(pair, k), *asked.of_targets(pair), reach=reach) for pair in asked.pairs
     ]
     result = curves(found, reach)
     return result.assign_attrs({**asked.attrs, **result.attrs, "k": k, "reach": reach})
 
 
 def aligned(
-    trajectories: np.ndarray,
+    top: TopEdges,
     target_births: np.ndarray,
     orders: np.ndarray,
     weights: np.ndarray,
     *,
     reach: int,
 ) -> Aligned:
-    """Sums of trajectories (checkpoint, target) about births of targets.
+    """Sums of centred log strength of top inputs about births of targets.
 
     Parameters
     ----------
-    trajectories : ndarray, (checkpoint, target)
-        NaN where nothing is measured.
+    top : TopEdges
+        Of the targets.
     target_births : ndarray, (target,)
         Places along checkpoints.
     orders : ndarray, (1 + permutation, target), int
@@ -170,15 +169,15 @@ def aligned(
         Checkpoints before and after.
     """
     padding = ((reach, reach), (0, 0))
-    padded = np.pad(trajectories, padding, constant_values=np.nan)
-    when, target = target_births.astype(int), np.arange(trajectories.shape[1])
+    padded = np.pad(top.centred, padding, constant_values=np.nan)
+    when, target = target_births.astype(int), np.arange(top.centred.shape[1])
     exchanged, resampled = [], []
     for lag in range(2 * reach + 1):
         values = padded[when[orders] + lag, target]  # one lag at a time, for memory
         exchanged.append([np.nansum(values, 1), np.isfinite(values).sum(1)])
         own = np.nan_to_num(values[0])
         resampled.append([weights @ own, weights @ np.isfinite(values[0])])
-    late = born_at(trajectories, "first") - target_births
+    late = top.rise - target_births
     shares = np.concatenate([np.ones((1, len(target)), int), weights])
     return Aligned(
         exchanged=np.moveaxis(np.array(exchanged, float), 0, -1),

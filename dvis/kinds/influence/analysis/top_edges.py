@@ -32,6 +32,8 @@ class TopEdges:
         NaN where nothing is measured.
     centred : ndarray, (checkpoint, target)
         Mean of the inputs' centred log strength.
+    rise : ndarray, (target,)
+        Place from which that stays above half of its rise, NaN where there is none.
     zeros : tuple of float
         Shares of strengths that are 0, at the last checkpoint and at the first.
     """
@@ -42,6 +44,7 @@ class TopEdges:
     inputs: np.ndarray
     strength: np.ndarray
     centred: np.ndarray
+    rise: np.ndarray
     zeros: tuple[float, float]
 
 
@@ -68,6 +71,7 @@ def top_edges(pair: LayerPair, k: int) -> TopEdges:
         inputs=inputs,
         strength=np.array(of_inputs),
         centred=np.array(of_centred),
+        rise=born_at(np.array(of_centred), "first"),
         zeros=(_share_of_zeros(last), _share_of_zeros(strengths(pair, pair.first))),
     )
 
