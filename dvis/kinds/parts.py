@@ -175,15 +175,90 @@ class PictureRows:
     empty: Sequence[str] = ()
 
 
-Part: TypeAlias = Curves | Matrix | Table | Bars | PictureRows
+@dataclass(frozen=True, kw_only=True)
+class Column:
+    """A column of a graph: what it is called, and whose units its nodes are.
+
+    Parameters
+    ----------
+    label : str
+        What it is called.
+    layer : str
+        Layer of its nodes.
+    list_name : str
+        List of the layer whose units they are, "" where they are its channels.
+    """
+
+    label: str
+    layer: str
+    list_name: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Graph:
+    """Units in columns, and how strongly each acts on others at the slider's checkpoint.
+
+    Nodes stand where they are at all checkpoints: in their column, in the order in which they come.
+
+    Parameters
+    ----------
+    title, note : str
+        What it is, in a few words and in sentences.
+    checkpoints : sequence of str
+        Labels.
+    columns : sequence of Column
+        Columns, from left to right.
+    column, channel : sequence of int, (node,)
+        Number of each node's column, and of the unit.
+    root : int
+        The node that it is of.
+    source, target, rank : sequence of int, (edge,)
+        The nodes that an edge joins, and how many edges at the same end are stronger.
+    strength, spread : ndarray, (edge, checkpoint)
+        How wide an edge is, and how far that is off.
+    direction : ndarray, (edge, checkpoint)
+        Below or above 0, at most 1.
+    null : sequence of numbers, (node,) of (checkpoint,)
+        How strong an edge to a node usually is, empty where none is drawn.
+    strength_text, spread_text, null_text, low_text, high_text : str
+        What these are, and what an edge below and above 0 does.
+    said : sequence of str, (checkpoint,)
+        What is to be said of a checkpoint.
+    """
+
+    shape: ClassVar[str] = "graph"
+    title: str
+    note: str
+    checkpoints: Sequence[str]
+    columns: Sequence[Column]
+    column: Sequence[int]
+    channel: Sequence[int]
+    root: int
+    source: Sequence[int]
+    target: Sequence[int]
+    rank: Sequence[int]
+    strength: np.ndarray
+    spread: np.ndarray
+    direction: np.ndarray
+    null: Sequence[Numbers]
+    strength_text: str
+    spread_text: str
+    null_text: str
+    low_text: str
+    high_text: str
+    said: Sequence[str] = ()
+
+
+Part: TypeAlias = Curves | Matrix | Table | Bars | PictureRows | Graph
 
 
 @dataclass(frozen=True, kw_only=True)
 class Unit:
-    """A unit of a run whose parts are asked for."""
+    """A unit of a run whose parts are asked for: a channel, or a latent of its layer's list."""
 
     layer: str
     channel: int
+    list_name: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

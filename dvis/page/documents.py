@@ -12,7 +12,7 @@ from dvis.kinds.registry import KINDS, OF_UNITS
 from dvis.kinds.shown import Document, Selection, ShownUnits
 from dvis.page.lists import described, outlines
 from dvis.page.training import training_curves
-from dvis.schema import SchemaError
+from dvis.schema import AUTOENCODER, SchemaError
 from dvis.store.contents import Contents, resolve
 
 _MAX_PROBLEMS = 1000
@@ -64,8 +64,10 @@ def layer(shown: ShownUnits, variant: int, index: int) -> Document:
 def unit(shown: ShownUnits, variant: int, layer: int, channel: int) -> Document:
     """A unit at all checkpoints, and its parts."""
     document = shown.unit(variant, layer, channel)
-    of_unit = Unit(layer=document["layer"], channel=channel)
-    asked = _asked(shown, shown.entries()[variant].run, of_unit)
+    entry = shown.entries()[variant]
+    of_list = str(entry.attrs.get(AUTOENCODER, ""))
+    of_unit = Unit(layer=document["layer"], channel=channel, list_name=of_list)
+    asked = _asked(shown, entry.run, of_unit)
     return {**document, "parts": [described(shown, part) for part in _parts(asked)]}
 
 

@@ -13,8 +13,9 @@ from recorded_stores import write_store
 
 import dvis
 from dvis.kinds.kind import Kind
-from dvis.kinds.parts import Asked, Curves, Line, Matrix, Part, Table
+from dvis.kinds.parts import Asked, Curves, Line, Matrix, Part, Table, Unit
 from dvis.kinds.registry import KINDS
+from dvis.kinds.responses.parts import unit_matrices
 from dvis.page import documents
 from dvis.page.plain import as_json
 from dvis.page.static import export_page
@@ -171,10 +172,41 @@ def test_parts_of_a_new_kind_are_drawn(
         browsed(browser, f"{client.origin}/")
 
 
-def test_parts_of_the_kinds_are_what_their_readers_give(tmp_path: Path) -> None:
+@pytest.fixture
+def old_store(tmp_path: Path) -> Path:
+    """A store with responses and the learning coefficient."""
     with zipfile.ZipFile(Path(__file__).parents[1] / "data" / "old_layout.zip") as archive:
         archive.extractall(tmp_path)
-    store = tmp_path / "net.zarr"
+    return tmp_path / "net.zarr"
+
+
+def test_a_latent_is_not_given_what_the_channel_of_its_number_has(old_store: Path) -> None:
+    found = dvis.contents(old_store)
+    (run,) = found.runs("responses")
+    for list_name in ("", "wide"):
+        unit = Unit(layer="conv1", channel=1, list_name=list_name)
+        asked = Asked(store=old_store, contents=found, run=run, unit=unit)
+        assert bool([*unit_matrices(asked)]) == (not list_name)
+
+
+def test_pages_of_latents_say_whose_they_are(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = write_store(tmp_path / "net.zarr", LABELS, ["conv1"])
+    write_store(store, LABELS, ["conv1"], objective="latents-wide", autoencoder="wide")
+    asked_for = []
+    monkeypatch.setitem(KINDS, NEW, kind_with(lambda asked: asked_for.append(asked.unit) or ()))
+    shown = documents.shown_units(store)
+    for variant in range(2):
+        documents.unit(shown, variant, 0, 2)
+    of_lists = {
+        entry.name: unit.list_name for entry, unit in zip(shown.entries(), asked_for, strict=True)
+    }
+    assert of_lists == {"average-0": "", "latents-wide": "wide"}
+
+
+def test_parts_of_the_kinds_are_what_their_readers_give(old_store: Path) -> None:
+    store = old_store
     shown = documents.shown_units(store)
     names = [group["kind"] for group in documents.overview(shown)["runs"][0]["groups"]]
     assert names == ["features", "llc", "responses", "responses", "responses"]

@@ -17,7 +17,7 @@ _MAX_SIDE = 16  # of a map: it lies over a thumbnail
 
 def top_images(asked: Asked) -> Iterator[PictureRows]:
     """The images of highest activation of a channel, of all activations that keep some."""
-    if asked.unit is None:
+    if asked.unit is None or asked.unit.list_name:  # a latent's number is no channel's
         return
     for entry in asked.contents.of(KIND, asked.run):
         if entry.attrs.get("layer") != asked.unit.layer:

@@ -3,6 +3,7 @@
 from dvis.kinds.influence.assembly_command import assembly
 from dvis.kinds.influence.check import influence_faults
 from dvis.kinds.influence.command import influence
+from dvis.kinds.influence.parts import unit_graphs
 from dvis.kinds.influence.plot_command import PICTURES
 from dvis.kinds.influence.read import INFLUENCE_READER
 from dvis.kinds.influence.words import WORDS
@@ -14,4 +15,5 @@ INFLUENCE = Kind(
     faults=influence_faults,
     commands={"influence": plainly(influence), "assembly": plainly(assembly)},
     pictures=PICTURES,
+    parts=unit_graphs,
 )

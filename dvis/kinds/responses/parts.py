@@ -16,7 +16,7 @@ _ROW_TITLES = {IMAGE: "images", CLASS: "classes", IMAGE_CHECKPOINT: "image of ch
 
 def unit_matrices(asked: Asked) -> Iterator[Matrix]:
     """Responses of a unit, of all groups that the run has."""
-    if asked.unit is None:
+    if asked.unit is None or asked.unit.list_name:  # a latent's number is no channel's
         return
     for entry in asked.contents.of(KIND, asked.run):
         try:

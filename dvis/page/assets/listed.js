@@ -93,7 +93,7 @@
     const { unit } = context.place;
     const found = await readUnit(head, unit);
     const go = (index) => { bar.go(index); };
-    const isWide = (part) => part.shape === "pictures";
+    const { isWide } = dvis.shapes;
     const wide = shapes.cards(found.parts.filter(isWide), context, go);
     const line = curves(found.parts, context, go);
     const others = shapes.cards(found.parts.filter((part) => !isWide(part) && part.shape !== "curves"), context, go);

@@ -5,7 +5,7 @@
   const { element, button, words, source, address } = dvis;
   const POLL_MS = 15000;
   const WRITE_MS = 150;
-  const SHARED = ["run", "variant", "checkpoint", "x"];
+  const SHARED = ["run", "variant", "checkpoint", "x", "k"];
   const OF_LAYER = ["sort", "order", "filter", "search", "size"];
   const main = document.getElementById("main");
   const notice = document.getElementById("notice");

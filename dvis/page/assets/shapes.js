@@ -143,7 +143,8 @@
     return { element: card(part, `This page draws nothing in the shape of a ${part.shape}.`), moveTo() {} };
   }
 
-  const SHAPES = { curves, matrix, table, bars, pictures: (part, context, onPick) => dvis.samples.rows(part, context, onPick, card) };
+  const SHAPES = { curves, matrix, table, bars, pictures: (part, context, onPick) => dvis.samples.rows(part, context, onPick, card), graph: (part, context) => dvis.graph(part, context, card) };
+  const WIDE = ["pictures", "graph"]; // as wide as the page
 
   /** A card for each part; `onPick(index)` when a checkpoint is chosen on one. */
   function cards(parts, context, onPick) {
@@ -151,5 +152,5 @@
     return { elements: drawn.map((each) => each.element), moveTo: (index) => drawn.forEach((each) => each.moveTo(index)) };
   }
 
-  dvis.shapes = { SHAPES, cards, panels, plotted, besideSlider, hasNumbers };
+  dvis.shapes = { SHAPES, isWide: (part) => WIDE.includes(part.shape), cards, panels, plotted, besideSlider, hasNumbers };
 })((window.dvis = window.dvis || {}));

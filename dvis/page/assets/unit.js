@@ -100,7 +100,7 @@
     const line = timeline({ noun, summary, unit, strip, checkpoints, kind: context.axisKind, checkpoint: context.checkpoint, onPick: go });
     const facts = unitParts.facts(unit);
     const parameters = unitParts.parameters(unit);
-    const isWide = (part) => part.shape === "pictures";
+    const { isWide } = dvis.shapes;
     const rows = dvis.shapes.cards(unit.parts.filter(isWide), context, go);
     const parts = dvis.shapes.cards(unit.parts.filter((part) => !isWide(part)), context, go);
     const alike = unitParts.alike(layer, position);
