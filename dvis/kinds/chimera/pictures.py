@@ -29,6 +29,7 @@ CALLED = {
     BOTH: "early throughout",
 }
 NULL = (0.05, 0.95)
+VARIABLES = ("correlation", "null_correlation")
 _ADVICE = "Open one with dvis.chimera"
 
 
@@ -101,9 +102,6 @@ def chimera_curves(
     notes = (axis.note, bands_note(n_units, "inner"), null_note(EXCHANGED))
     headline(figure, title, origin_of(dataset), *notes)
     return saved(figure, path)
-
-
-VARIABLES = ("correlation", "null_correlation")
 
 
 def last_layer(dataset: xr.Dataset) -> str:
