@@ -8,7 +8,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from itertools import count, pairwise
@@ -283,6 +283,18 @@ class ActivationRows:
             stop = min(first + n_samples, self.n_samples)
             values = self.rows(first * self.n_tokens, stop * self.n_tokens).astype(np.float32)
             yield np.arange(first, stop), values.reshape(stop - first, self.n_tokens, -1)
+
+    def taken(self, samples: np.ndarray) -> Self:
+        """The rows of some samples alone, by their places in the split; no others are read."""
+        ids = self.sample_ids[samples]
+        told = json.dumps([self.fingerprint, *ids.tolist()]).encode()
+        return replace(
+            self,
+            samples=self.samples[samples],
+            sample_ids=ids,
+            labels=self.labels[samples],
+            fingerprint=blake2b(told, digest_size=16).hexdigest(),
+        )
 
 
 class _Pools:
