@@ -103,7 +103,7 @@ def probed(
     latents, scores = _single_latents(of_train, of_held_out, n_classes, n_shuffles, seed)
     found["probe_latent"] = (CLASS, latents)
     found["probe_latent_auroc"] = (CLASS, scores[0])
-    variables = {n: quantity(*each, long_name=PROBES[n]) for n, each in found.items()}
+    variables = {n: quantity(dims, each, PROBES[n]) for n, (dims, each) in found.items()}
     exchanged = {EXCHANGEABLE: "labels of samples"}
     variables["probe_latent_auroc"].attrs |= exchanged
     if n_shuffles:
@@ -146,7 +146,7 @@ def probe_samples(
     most = max(_LEAST, _MOST // len(known))
     generator = np.random.default_rng(seed)
     taken = [
-        np.sort(np.concatenate([_drawn(labels, each, most, generator) for each in known]))
+        np.sort(np.concatenate([_drawn(labels, each, most, generator) for each in known.tolist()]))
         for labels in (train, held_out)
     ]
     return taken[0], taken[1]
@@ -228,7 +228,7 @@ def _single_latents(
     generator = np.random.default_rng((seed, n_shuffles))
     labels = [(train.labels, held_out.labels)]
     for _ in range(n_shuffles):
-        labels.append(tuple(map(generator.permutation, labels[0])))
+        labels.append((generator.permutation(train.labels), generator.permutation(held_out.labels)))
     best = _best_latents(train.codes, [of_train for of_train, _ in labels], n_classes)
     scores = np.full(best.shape, np.nan)
     by_latent = held_out.codes.tocsc()
