@@ -16,6 +16,7 @@ import tempfile
 import time
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -122,10 +123,12 @@ def load(folder: Path, n_rounds: int, dtype: str) -> None:
     rng = np.random.default_rng(0)
     rows = made_up_rows(folder / f"{dtype}.zarr", dtype, rng)
     files = [rows.blocks.rows(block) for block in range(-(-rows.n_samples // rows.blocks.shape[0]))]
-    n_steps = rows.steps_per_epoch
+    n_steps, epochs = rows.steps_per_epoch, count()
 
     def shuffled() -> None:
-        for step in range(n_steps):
+        # Ever new epochs: the pools of one that came before are kept, where there are but two.
+        first = next(epochs) * n_steps
+        for step in range(first, first + n_steps):
             rows.batch(step)
 
     def copied(numbers: type | None) -> Callable[[], None]:

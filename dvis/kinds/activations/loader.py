@@ -8,7 +8,7 @@ import json
 from collections import OrderedDict
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
 from hashlib import blake2b
 from itertools import count, pairwise
@@ -284,6 +284,18 @@ class ActivationRows:
             values = self.rows(first * self.n_tokens, stop * self.n_tokens).astype(np.float32)
             yield np.arange(first, stop), values.reshape(stop - first, self.n_tokens, -1)
 
+    def taken(self, samples: np.ndarray) -> Self:
+        """The rows of some samples alone, by their places in the split; no others are read."""
+        ids = self.sample_ids[samples]
+        told = json.dumps([self.fingerprint, *ids.tolist()]).encode()
+        return replace(
+            self,
+            samples=self.samples[samples],
+            sample_ids=ids,
+            labels=self.labels[samples],
+            fingerprint=blake2b(told, digest_size=16).hexdigest(),
+        )
+
 
 class _Pools:
     """Blocks of rows that are shuffled together, the latest of which are kept."""
@@ -294,14 +306,12 @@ class _Pools:
         self._spare: np.ndarray = np.empty((0, 0))
         self._n_blocks = -(-rows.n_rows // rows.block_rows)
         self._n_pools = max(1, self._n_blocks // rows.pool_blocks)
+        self._laid_out: tuple[int, list[np.ndarray], np.ndarray] = (-1, [], np.empty(0))
 
     def rows(self, epoch: int, first: int, n_rows: int) -> np.ndarray:
         """Rows of an epoch's order, (row, channel) float32."""
         with self._lock:
-            blocks = np.array_split(
-                self._generator(epoch).permutation(self._n_blocks), self._n_pools
-            )
-            ends = np.cumsum([sum(map(self._length, each.tolist())) for each in blocks])
+            blocks, ends = self._layout(epoch)
             batch = np.empty((n_rows, self._rows.n_channels), np.float32)
             done = 0
             while done < n_rows:
@@ -313,11 +323,20 @@ class _Pools:
                 done += len(wanted)
             return batch
 
+    def _layout(self, epoch: int) -> tuple[list[np.ndarray], np.ndarray]:
+        """Blocks of each pool of an epoch, and the row after its last; those of one are kept."""
+        if self._laid_out[0] != epoch:
+            order = self._generator(epoch).permutation(self._n_blocks)
+            blocks = np.array_split(order, self._n_pools)
+            last = np.cumsum([len(each) for each in blocks]) - 1
+            self._laid_out = epoch, blocks, np.cumsum(self._lengths(order))[last]
+        return self._laid_out[1:]
+
     def _pool(self, epoch: int, pool: int, blocks: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
         """Stored rows of a pool, (row, channel), and their order."""
         key = (epoch, pool)
         if key not in self._kept:
-            lengths = [self._length(block) for block in blocks.tolist()]
+            lengths = self._lengths(blocks).tolist()
             values = self._memory(sum(lengths))
             done = 0
             for block, length in zip(blocks.tolist(), lengths, strict=True):
@@ -338,9 +357,11 @@ class _Pools:
         self._spare = np.empty((0, 0))
         return base[:n_rows]
 
-    def _length(self, block: int) -> int:
-        n_before = block * self._rows.block_rows
-        return min(self._rows.block_rows, self._rows.n_rows - n_before)
+    def _lengths(self, blocks: np.ndarray) -> np.ndarray:
+        """Rows of blocks, of which the last one may have fewer."""
+        n_before = blocks * self._rows.block_rows
+        lengths: np.ndarray = np.minimum(self._rows.block_rows, self._rows.n_rows - n_before)
+        return lengths
 
     def _generator(self, epoch: int, stream: int = 0) -> np.random.Generator:
         key = np.array([self._rows.seed, epoch], np.uint64)

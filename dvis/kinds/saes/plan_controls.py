@@ -56,6 +56,7 @@ class Controls:
     """
 
     what = "controls"
+    why_not = ""
 
     def __init__(
         self, store: Path, trained: xr.Dataset, split: Split, untrained: str | None = None

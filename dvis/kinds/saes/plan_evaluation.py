@@ -21,6 +21,7 @@ from dvis.kinds.saes.measure.stored import autoencoder_at
 from dvis.kinds.saes.plan import chosen_checkpoints, known_steps
 from dvis.kinds.saes.plan_controls import Controls
 from dvis.kinds.saes.plan_model import Downstream, Effects, MonoScores, Network
+from dvis.kinds.saes.plan_probes import Probes
 from dvis.kinds.saes.read import name_in_layer, saes
 from dvis.kinds.saes.store_options import EvaluateOptions
 from dvis.kinds.saes.words import KIND, evaluation_name, evaluation_words
@@ -69,6 +70,7 @@ def evaluate_saes(options: EvaluateOptions, *, progress: bool = False) -> Report
     run, model = str(trained.attrs["run"]), str(contents(store).attrs.get("model", ""))
     name = name_in_layer(trained)
     report = Report(store=store, run=run, name=str(trained.attrs["name"]), unit="autoencoder")
+    report.notes += [f"no {part.what}: {part.why_not}" for part in asked if part.why_not]
     with writing(store, model, run, KIND) as path:
         group: Group | None = None
         with progress_bar(len(labels), "autoencoders", "evaluate", shown=progress) as bar:
@@ -84,7 +86,7 @@ def evaluate_saes(options: EvaluateOptions, *, progress: bool = False) -> Report
                 added = [
                     _added(part, group, one, rows, label, report.notes)
                     for part in asked
-                    if options.overwrite or not _is_added(part, group, label)
+                    if not part.why_not and (options.overwrite or not _is_added(part, group, label))
                 ]
                 report.n_measured += is_new or any(added)
                 bar.update()
@@ -92,9 +94,13 @@ def evaluate_saes(options: EvaluateOptions, *, progress: bool = False) -> Report
 
 
 class Asked(Protocol):
-    """A part of an evaluation that is there once it is asked for; its last array marks it."""
+    """A part of an evaluation that is there once it is asked for; its last array marks it.
+
+    `why_not` tells why it can be found at no checkpoint, "" where it can.
+    """
 
     what: str
+    why_not: str
     arrays: tuple[str, ...]
     labels: tuple[str, ...]
     attrs: dict[str, Any]
@@ -107,7 +113,7 @@ class Asked(Protocol):
 
 def _asked_for(store: Path, trained: xr.Dataset, options: EvaluateOptions) -> list[Asked]:
     """What is asked for beside the evaluation itself; raises where it cannot be."""
-    asked: list[Asked] = []
+    asked: list[Asked] = [Probes(store, trained, options)] if options.probes else []
     if options.controls:
         asked.append(Controls(store, trained, options.split, options.untrained))
     network = None if options.model is None else Network(store, trained, options)

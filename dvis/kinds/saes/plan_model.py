@@ -143,6 +143,7 @@ class Downstream:
     """Losses of the model with reconstructions for a layer's rows."""
 
     what = "losses of the model"
+    why_not = ""
     labels: tuple[str, ...] = ()
     arrays: tuple[str, ...] = tuple(reversed(DOWNSTREAM))
 
@@ -170,6 +171,7 @@ class Effects:
     """How class logits move where a latent is taken out, of those that fire most."""
 
     what = "effects on logits"
+    why_not = ""
     labels: tuple[str, ...] = (VALUE, RANDOM_DIRECTION)
     arrays: tuple[str, ...] = (CONTROL, EFFECT, N_EFFECT_IMAGES)
 
@@ -212,6 +214,7 @@ class MonoScores:
     """Whether the images that drive a latent look alike, by the model or by embeddings."""
 
     what = "MonoScores"
+    why_not = ""
     labels: tuple[str, ...] = ()
     arrays: tuple[str, ...] = (MONO_SCORE, NULL_MONO_SCORE, MEAN_COSINE)
 

@@ -114,6 +114,16 @@ def latents(
           over samples;
         - the coordinate `note` (latent), where `dvis note` wrote some.
 
+        Where samples have labels, whatever the split, of probes that learned on the training split
+        and are scored on what is held out, as `attrs["probe_train_samples"]` and its like say,
+
+        - `probe_accuracy`, `probe_accuracy_sae`, `probe_accuracy_retrained`,
+          `probe_accuracy_codes` and `probe_chance` (checkpoint): of rows; of the same probe on
+          reconstructions; of probes trained on these, and on codes; of the commonest class;
+        - `probe_latent` and `probe_latent_auroc` (checkpoint, class), the latent that tells a class
+          best in training, -1 where none fires, and how well it does held out, beside
+          `null_probe_latent_auroc` (checkpoint, shuffle, class), of labels that are shuffled.
+
         What was asked for, NaN at checkpoints where it was not, for `dvis.analysis.control`:
 
         - `control_ev`, `control_l0` and their like (checkpoint, control), of the autoencoder,

@@ -130,7 +130,10 @@ class EvaluateOptions:
     class_token
         Place of the class token among the tokens that are kept, for cls.
     n_shuffles
-        Shuffles of the labels, beside which class statistics stand.
+        Shuffles of the labels, beside which class statistics and single latents stand.
+    probes
+        Where samples have labels, train linear probes of their classes on the training split, and
+        score them on what is held out: of rows, of reconstructions, of codes, of single latents.
     controls
         Train autoencoders alike that cannot learn as much, and say how well they reconstruct: of
         random directions, frozen weights, another seed.
@@ -169,6 +172,7 @@ class EvaluateOptions:
     scores: tuple[Score, ...] = ("max",)
     class_token: int | None = None
     n_shuffles: int = 20
+    probes: bool = True
     controls: bool = False
     untrained: str | None = None
     model: Annotated[Model | None, tyro.conf.arg(constructor=str)] = None

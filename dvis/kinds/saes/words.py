@@ -9,6 +9,8 @@ log_step); scale, status (checkpoint); began_from (checkpoint) of those trained 
 class_mean, ... (checkpoint, latent, class); null_... (checkpoint, shuffle, latent); status;
 where they were asked for control_ev, ... (checkpoint, control); loss_sae, recovered, ...
 (checkpoint); effect (checkpoint, control, latent, class); mono_score (checkpoint, latent)
+
+of samples with labels probe_accuracy, ... (checkpoint); probe_latent, ... (checkpoint, class)
 """
 
 from collections.abc import Mapping
@@ -86,6 +88,18 @@ DOWNSTREAM = {
     "loss_mean": "loss with the mean row for each",
     "loss_zero": "loss with zeros for the layer's rows",
     "recovered": "share of the loss that is recovered",
+}
+PROBE_ACCURACIES = {
+    "probe_accuracy": "accuracy of a linear probe of rows",
+    "probe_accuracy_sae": "accuracy of the probe of rows on reconstructions",
+    "probe_accuracy_retrained": "accuracy of a linear probe of reconstructions",
+    "probe_accuracy_codes": "accuracy of a linear probe of codes",
+    "probe_chance": "accuracy of always telling the commonest class",
+}
+PROBES = {
+    **PROBE_ACCURACIES,
+    "probe_latent": "latent that tells a class best among training samples",
+    "probe_latent_auroc": "AUROC of that latent among samples held out",
 }
 EFFECT, N_EFFECT_IMAGES = "effect", "n_effect_images"
 MONO_SCORE, NULL_MONO_SCORE, MEAN_COSINE = "mono_score", "null_mono_score", "mean_cosine"
@@ -248,9 +262,29 @@ def _asked_for(n_latents: int, n_classes: int) -> dict[str, VariableSpec]:
         NULL_MONO_SCORE: spec(
             of_null, "float64", nan, "weighted mean cosine, images shuffled", layout=shuffled
         ),
+        **_of_probes(n_classes),
         MEAN_COSINE: spec((CHECKPOINT,), "float64", nan, "mean cosine of all pairs of images"),
     }
     return {name: replace(each, is_optional=True) for name, each in arrays.items()}
+
+
+def _of_probes(n_classes: int) -> dict[str, VariableSpec]:
+    """What an evaluation has of probes, where there are samples with labels."""
+    nan, of_classes, chunks = np.nan, (CHECKPOINT, CLASS), {"chunks": (1, n_classes)}
+    latent, auroc = "probe_latent", "probe_latent_auroc"
+    exchanged: dict[str, Any] = {EXCHANGEABLE: "labels of samples"}
+    return {
+        latent: spec(of_classes, "int64", -1, PROBES[latent], layout=chunks),
+        auroc: spec(of_classes, "float64", nan, PROBES[auroc], layout=chunks, **exchanged),
+        f"null_{auroc}": spec(
+            (CHECKPOINT, SHUFFLE, CLASS),
+            "float64",
+            nan,
+            f"{PROBES[auroc]}, labels shuffled",
+            layout={"chunks": (1, 1, n_classes)},
+        ),
+        **{n: spec((CHECKPOINT,), "float64", nan, what) for n, what in PROBE_ACCURACIES.items()},
+    }
 
 
 def group_name(layer: str, name: str) -> str:

@@ -122,6 +122,55 @@ def test_a_batch_is_a_function_of_seed_and_step(
         assert fresh.shape == (batch_size, 16)
 
 
+class Numbered:
+    """Blocks of ten samples of seven tokens, whose rows are their own numbers."""
+
+    shape, dtype = (10, 7, 1), np.dtype(np.float32)
+
+    def rows(self, block: int) -> np.ndarray:
+        return np.arange(70 * block, 70 * (block + 1), dtype=np.float32)[:, None]
+
+
+def numbered_rows(n_samples: int = 130) -> ActivationRows:
+    return ActivationRows(
+        blocks=Numbered(),
+        samples=np.arange(n_samples),
+        tokens=np.arange(7),
+        sample_ids=np.arange(n_samples).astype(str),
+        labels=np.zeros(n_samples, np.int64),
+        classes=("all",),
+        fingerprint="numbers",
+        seed=3,
+        batch_size=50,
+        block_rows=16,
+        pool_blocks=5,
+    )
+
+
+def test_the_order_of_a_seed_never_changes() -> None:
+    rows = numbered_rows()
+    known = {
+        0: [323, 778, 332, 149, 173, 62],
+        4: [869, 357, 337, 659, 79, 656],
+        17: [44, 6, 11, 220, 182, 9],
+        18: [904, 897, 228, 403, 319, 308],
+        40: [723, 65, 320, 729, 613, 73],
+    }
+    for step, wanted in [*known.items(), *reversed(known.items())]:
+        assert rows.batch(step)[:6, 0].tolist() == wanted, step
+
+
+def test_rows_of_some_samples_alone() -> None:
+    rows = numbered_rows()
+    some = rows.taken(np.array([3, 50, 129]))
+    positions, values = zip(*some.ordered(2), strict=True)
+    assert np.concatenate(positions).tolist() == [0, 1, 2]
+    first = np.array([3, 50, 129])[:, None] * 7 + np.arange(7)
+    np.testing.assert_array_equal(np.concatenate(values)[..., 0], first)
+    assert some.sample_ids.tolist() == ["3", "50", "129"]
+    assert len({each.fingerprint for each in (rows, some, rows.taken(np.array([3])))}) == 3
+
+
 def test_batches_go_on_from_any_step(options: ActivationOptions, label: str) -> None:
     rows = rows_of(options, label)
     for first in (0, 7, rows.steps_per_epoch - 1):

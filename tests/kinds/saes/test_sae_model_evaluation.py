@@ -72,7 +72,7 @@ def store(trained: Path, tmp_path: Path) -> Path:
 
 
 def options(store: Path, **changes: Any) -> EvaluateOptions:
-    given = {"layer": LAYER, "split": "all", "n_shuffles": 3, "n_top": 2}
+    given = {"layer": LAYER, "split": "all", "n_shuffles": 3, "n_top": 2, "probes": False}
     return EvaluateOptions(store=store, **{**given, **changes})
 
 
@@ -229,7 +229,7 @@ def test_python_takes_the_model_itself(tmp_path: Path) -> None:
     of_set = {"dataset": "shapes", "n_images": N_IMAGES, "workers": 0, "input_size": 16}
     dvis.measure.activations(model, layers=[LAYER], store=store, thumbnail_size=0, **of_set)
     dvis.measure.saes(store, LAYER, k=2, expansion=2.0, tokens="1k", batch_size=128)
-    how = {"split": "all", "n_shuffles": 2, "n_effects": 0}
+    how = {"split": "all", "n_shuffles": 2, "n_effects": 0, "probes": False}
     report = dvis.measure.evaluate_saes(store, LAYER, model, **how)
     assert (report.n_measured, report.notes) == (1, [])
     found = dvis.latents(store, LAYER)

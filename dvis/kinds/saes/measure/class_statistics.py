@@ -1,5 +1,6 @@
 """Which classes drive which latents, beside the same for labels that are shuffled."""
 
+from collections.abc import Iterator, Sequence
 from typing import Any
 
 import numpy as np
@@ -101,6 +102,25 @@ def class_statistics(
             variables[f"null_{name}"] = quantity((SHUFFLE, LATENT), draws, text, **said)
     coordinates = {LATENT: np.arange(scores.shape[1]), CLASS: np.array(classes, str)}
     return xr.Dataset(variables, coordinates)
+
+
+def aurocs(
+    scores: sparse.csr_array, labellings: Sequence[NDArray[np.int64]], n_classes: int
+) -> Iterator[Floats]:
+    """AUROC of each class against the rest, (latent, class), by each of several labellings.
+
+    Parameters
+    ----------
+    scores : csr_array, (sample, latent)
+        None below 0.
+    labellings : sequence of array of int64, (sample,)
+        Classes of the samples.
+    n_classes : int
+        Classes; those without samples are NaN.
+    """
+    table = _Table(scores)
+    for labels in labellings:
+        yield _found(table, labels, n_classes)["auroc"]
 
 
 def _chunk(

@@ -59,6 +59,9 @@ class Rows(Protocol):
     ) -> Iterator[tuple[NDArray[np.int64], Floats]]:
         """Positions of samples, and their values (sample, token, channel), each sample once."""
 
+    def taken(self, samples: NDArray[np.int64]) -> "Rows":
+        """The rows of some samples alone, by their positions."""
+
 
 class ArrayRows:
     """Rows of an array that is in memory.
@@ -170,6 +173,17 @@ class ArrayRows:
         for start in range(0, self.n_samples, n_samples):
             values = self._values[start : start + n_samples]
             yield np.arange(start, start + len(values)), values
+
+    def taken(self, samples: NDArray[np.int64]) -> "ArrayRows":
+        """The rows of some samples alone, by their positions."""
+        return type(self)(
+            self._values[samples],
+            batch_size=self._batch_size,
+            labels=self.labels[samples],
+            classes=self.classes,
+            sample_ids=self.sample_ids[samples].tolist(),
+            seed=self._seed,
+        )
 
     def _epoch(self, epoch: int) -> NDArray[np.int64]:
         if self._order[0] != epoch:
