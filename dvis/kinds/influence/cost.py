@@ -55,7 +55,8 @@ def cost_lines(survey: Survey, n_checkpoints: int) -> list[str]:
         f"{in_time(cost.seconds)}"
         for cost in costs
     ]
-    n_pairs, seconds = sum(c.n_pairs for c in costs), sum(c.seconds for c in costs)
+    n_pairs = sum(cost.n_pairs for cost in costs)
+    seconds = sum(cost.seconds for cost in costs) + _of_statistics(survey, one_pass)
     n_bytes = n_pairs * len(_ARRAYS) * np.dtype(np.float16).itemsize * n_checkpoints
     return [
         *lines,
@@ -125,6 +126,14 @@ def _of_ablation(survey: Survey, one_pass: float) -> list[Cost]:
             )
         )
     return costs
+
+
+def _of_statistics(survey: Survey, one_pass: float) -> float:
+    """Time in which a checkpoint's statistics of batch norm are measured."""
+    recalibrated = survey.measurement.recalibrated
+    if recalibrated.batch_norm == "running" or not recalibrated.changes(survey.model):
+        return 0
+    return one_pass * len(recalibrated.images) / len(survey.images)
 
 
 def _first(ablation: Ablation, sources: Means) -> None:

@@ -62,7 +62,7 @@ def test_a_store_has_what_was_measured(tmp_path: Path) -> None:
     assert ds.is_cut.values.tolist() == [1, 1, -1]  # nothing comes after the last
     assert ds.n_channels_from.values.tolist() == [8, 16, 4]
     assert ds.attrs["method"] == "ablation"
-    assert ds.attrs["images"]["n_images"] == 12
+    assert '"n_images": 12' in ds.attrs["images"]
     for label in ds.checkpoint.values.tolist():
         expected = direct(options, label)
         for name in ("strength", "share", "direction", "half_difference"):

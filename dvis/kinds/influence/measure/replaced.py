@@ -145,16 +145,18 @@ def find_course(
             of_noise = replaced(images, torch.cat([noise] * 2))
             changed = replaced(torch.cat([images[:1]] * 2), torch.cat([own[:1], noise]))
             expected = replaced(images, own)
-        unreached = frozenset(layer for layer in calls if _is_alike(*changed[layer]))
+        unreached = frozenset(layer for layer, rows in changed.items() if _is_same(*rows))
         each = [of[layer] for of in (of_one, of_noise) for layer in calls]
-        is_cut = all(_is_alike(*rows) for rows in each)
+        is_cut = int(all(_is_alike(*rows) for rows in each))
+        if not all(bool(torch.isfinite(rows).all()) for rows in each):
+            is_cut = -1
         if (
-            is_cut
+            is_cut == 1
             and way is Way.REPEATED
             and _can_share(model, source, calls, images, own, expected)
         ):
             way = Way.SHARED
-    return Course(way=way, is_cut=int(is_cut), unreached=unreached, why=why)
+    return Course(way=way, is_cut=is_cut, unreached=unreached, why=why)
 
 
 def _can_share(
@@ -187,6 +189,12 @@ def _noise_like(own: Tensor) -> Tensor:
     noise = torch.randn(own.shape[1:], generator=generator, dtype=torch.float64).to(own)
     scale = own.nan_to_num(0, 0, 0).std().clamp_min(1)
     return (own.nan_to_num(0, 0, 0).mean() + _STRONG * scale * noise)[None]
+
+
+def _is_same(first: Tensor, second: Tensor) -> bool:
+    """Whether two tensors are finite and alike: of others nothing can be told."""
+    is_finite = bool(torch.isfinite(first).all() and torch.isfinite(second).all())
+    return is_finite and _is_alike(first, second)
 
 
 def _is_alike(first: Tensor, second: Tensor) -> bool:
