@@ -24,8 +24,8 @@ if TYPE_CHECKING:
 
 EXCHANGED = "pairs of different units of the layer"
 CALLED = {
-    BELOW: "early below the cut, final above",
-    ABOVE: "final below the cut, early above",
+    BELOW: "early below, final above",
+    ABOVE: "final below, early above",
     BOTH: "early throughout",
 }
 NULL = (0.05, 0.95)
@@ -97,7 +97,7 @@ def chimera_curves(
     grid[0].set_ylabel("correlation", fontsize=8)
     grid[0].set_ylim(top=1.05)
     handles, names = grid[0].get_legend_handles_labels()
-    figure.legend(handles, names, loc="outside lower center", ncols=3, frameon=False, fontsize=7)
+    figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=7)
     title = f"{of_layer[LAYER].item()}: correlation with its final responses"
     notes = (axis.note, bands_note(n_units, "inner"), null_note(EXCHANGED))
     headline(figure, title, origin_of(dataset), *notes)

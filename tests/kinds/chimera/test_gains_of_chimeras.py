@@ -110,7 +110,7 @@ def test_picture_has_a_panel_for_each_cut_before_the_layer(tmp_path: Path) -> No
         "cut behind conv1", "cut behind conv2",
     ]  # fmt: skip
     median = shown[0].lines[1]
-    assert median.get_label() == "final below the cut, early above"
+    assert median.get_label() == "final below, early above"
     expected = made.correlation.sel(cut="conv1", layer="fc", part="above").median("channel")
     np.testing.assert_allclose(median.get_ydata(), expected, rtol=1e-6)
     assert "grey: 90 % of the null" in figure._supxlabel.get_text()
