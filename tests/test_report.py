@@ -7,15 +7,19 @@ import numpy as np
 import pytest
 import zarr
 from made_up_chains import write_all
+from made_up_influence import write_influence
 from made_up_responses import write_responses
 from recorded_stores import write_store
 from tiny_activations import options_of
 from tiny_chimeras import chimera_options, size_options
+from tiny_models import write_checkpoints
 
 import dvis
 from dvis.cli import main
 from dvis.kinds.activations.plan import keep_activations
 from dvis.kinds.chimera.plan import make_chimeras
+from dvis.kinds.edges.options import EdgesOptions
+from dvis.kinds.edges.plan import measure_edges
 from dvis.kinds.registry import KINDS
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.exchange import write_saelens
@@ -55,6 +59,12 @@ def write_activations(store: Path) -> None:
     keep_activations(options_of(store.parent, store=store, layers=("conv2",), n_images=2))
 
 
+def write_edges(store: Path) -> None:
+    write_checkpoints(store.parent / "run", 2)
+    run = {"model": "tiny_models:net", "checkpoint_path": (store.parent / "run",)}
+    measure_edges(EdgesOptions(**run, store=store, noise=16, workers=0))
+
+
 ALONE: dict[str, tuple[Callable[[Path], object], str]] = {
     "features": (of_features, "checkpoints  average-0            2       1         5"),
     "responses": (
@@ -70,6 +80,14 @@ ALONE: dict[str, tuple[Callable[[Path], object], str]] = {
         "sparse autoencoders of checkpoints: conv2/mine, 1 checkpoints, 1 complete",
     ),
     "llc": (write_all, "chains of 1: llc, 3 checkpoints, 18 done"),
+    "influence": (
+        write_influence,
+        "influence of checkpoints: shapes, 5 checkpoints, 70 complete",
+    ),
+    "edges": (
+        write_edges,
+        "edges of checkpoints: noise-16-seed-0, 2 checkpoints, 6 complete",
+    ),
     "chimera": (
         lambda store: make_chimeras(chimera_options(store.parent, store=store)),
         "chimeras of checkpoints: shapes-val, 3 checkpoints, 6 complete",

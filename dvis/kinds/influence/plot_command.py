@@ -88,7 +88,11 @@ def _matrix(
     )
 
 
-def _events(dataset: xr.Dataset, *, layer: str | None, k: int = 8, path: Path) -> None:
+def _events(
+    dataset: xr.Dataset, *, layer: str | None, channel: Any, k: int = 8, path: Path
+) -> None:
+    if channel is not None:
+        raise ValueError("curves are means over the channels of layers: leave --channel out")
     births = _births_of(dataset, None if layer is None else [layer])
     if births is None:
         raise ValueError(

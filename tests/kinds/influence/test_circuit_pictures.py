@@ -336,6 +336,8 @@ def test_the_command_draws_them(tmp_path: Path, capsys: pytest.CaptureFixture[st
         (["circuit-film", str(store), "--layer", "layr3"], "Did you mean 'layer3'"),
         (["influence-matrix", str(store), *unit], "leave --channel out"),
         (["circuit", str(store), *unit, "--layer-from", "layer1"], "takes no --layer-from"),
+        (["event-alignment", str(store)], "make one with `dvis respond`"),
+        (["event-alignment", str(store), "--channel", "1"], "leave --channel out"),
     ):
         with pytest.raises(SystemExit, match="2"):
             main(["plot", *arguments, "--out", str(out)])
