@@ -32,7 +32,8 @@ class PlotOptions:
         sae-frontier, what they explain by how few latents, sae-training, their logs,
         latent-frequencies, how often latents fire, and latent-sheet, all of one latent; of
         influence circuit-film, a unit's strongest inputs over training, circuit, what a unit is
-        built of, edges, when its inputs come up, and influence-matrix, of a layer on another.
+        built of, edge-heatmap, when its inputs come up, and influence-matrix, of one layer on
+        another.
     source
         A store's folder or URL, or a model's jpg/json folder, which is imported first.
     out

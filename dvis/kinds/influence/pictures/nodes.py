@@ -37,9 +37,10 @@ def node_name(layer: str, channel: int) -> str:
 
 def moment_names(dataset: xr.Dataset) -> list[str]:
     """What checkpoints are called: their steps where all are known, else their short names."""
-    steps = np.atleast_1d(dataset["step"].values).astype(float) if "step" in dataset.coords else []
-    if len(steps) and np.isfinite(steps).all():
-        return [f"step {step:,.0f}" for step in steps]
+    if "step" in dataset.coords:
+        steps = np.atleast_1d(dataset["step"].values).astype(float)
+        if np.isfinite(steps).all():
+            return [f"step {step:,.0f}" for step in steps]
     return [short_name(label) for label in labels_of(dataset, CHECKPOINT)]
 
 
