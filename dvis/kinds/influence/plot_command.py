@@ -140,7 +140,7 @@ PICTURES = {
         chosen=lambda _found, options: (options.run, options.name),
         beside=lambda _dataset: None,
     ),
-    "edges": Picture(
+    "edge-heatmap": Picture(
         draw=_edges,
         options=("k", "checkpoint", "layer_from", "x", "xscale"),
         opens=("name",),

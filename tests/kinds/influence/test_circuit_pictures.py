@@ -1,6 +1,8 @@
 """Pictures of circuits: what is drawn is what was measured, and what is missing is grey."""
 
 from pathlib import Path
+from shutil import copytree
+from typing import Any
 
 import numpy as np
 import pytest
@@ -10,8 +12,10 @@ from matplotlib.patches import PathPatch
 
 import dvis
 from dvis.cli import main
+from dvis.kinds.influence import pictures
 from dvis.kinds.influence.pictures.scales import direction_color, line_width
 from tests.made_up_influence import LABELS, made_up_influence, write_influence
+from tests.made_up_responses import write_responses
 
 GREY = to_rgba("0.94")
 
@@ -120,7 +124,7 @@ def test_a_film_says_what_the_other_inputs_have():
 
 def test_a_film_marks_births_at_the_first_cell_shown():
     made = made_up_influence()
-    first = int(made.dvis.top_inputs("layer3", 5, k=1)["channel_from"])
+    first = made.dvis.top_inputs("layer3", 5, k=1)["channel_from"].item()
     births = births_of(**{f"layer2_{first}": 1, "layer3_5": 4})
     figure = made.dvis.circuit_film("layer3", 5, k=2, births=births, max_checkpoints=3)
     marked = [
@@ -323,7 +327,7 @@ def test_the_command_draws_them(tmp_path: Path, capsys: pytest.CaptureFixture[st
     for arguments in (
         ("circuit-film", *unit, "--k", "2", "--layer-from", "layer1"),
         ("circuit", *unit, "--k", "2", "--depth", "1", "--checkpoint", LABELS[2]),
-        ("edges", *unit, "--k", "4", "--x", "step"),
+        ("edge-heatmap", *unit, "--k", "4", "--x", "step"),
         ("influence-matrix", "--layer", "layer3", "--max-images", "2"),
     ):
         out.unlink(missing_ok=True)
@@ -342,3 +346,24 @@ def test_the_command_draws_them(tmp_path: Path, capsys: pytest.CaptureFixture[st
         with pytest.raises(SystemExit, match="2"):
             main(["plot", *arguments, "--out", str(out)])
         assert said in capsys.readouterr().err
+
+
+def test_the_command_finds_feature_images_and_births_of_the_run(
+    sample_store: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = tmp_path / "net.zarr"
+    copytree(sample_store, store)
+    labels = tuple(dvis.open(store)["checkpoint"].values.tolist())
+    write_influence(store, made_up_influence({"layer1": 3, "layer2": 5}, labels))
+    drawn: dict[str, Any] = {}
+    monkeypatch.setattr(pictures, "circuit_film", lambda *_, **given: drawn.update(given))
+    command = ["plot", "circuit-film", str(store), "--layer", "layer2", "--channel", "1"]
+    for has_responses in (False, True):
+        if has_responses:
+            write_responses(store, "image", labels)
+        with pytest.raises(SystemExit, match="0"):
+            main([*command, "--out", str(tmp_path / "p.png")])
+        assert drawn["unit_images"].attrs["variant"] == "average-0"
+        assert (drawn["births"] is not None) == has_responses
+    # Each unit's responses to images are the same but for a constant, and so born at once.
+    assert (drawn["births"]["birth"].sel(layer="layer2") == 0).all()

@@ -129,7 +129,7 @@ def _draw_cells(axes: "Axes", axis: TimeAxis, rows: np.ndarray, *, relative: boo
     axes.set_facecolor(UNKNOWN_COLOR)
     edges = cell_edges(axes, axis.positions)
     scale = {"cmap": "cividis", "vmin": 0.0, "vmax": 1.0} if relative else value_scale(rows)
-    largest = np.nanmax(rows, axis=1, keepdims=True)
+    largest = np.nan_to_num(rows).max(axis=1, keepdims=True)
     values = rows / np.where(largest > 0, largest, 1) if relative else rows
     borders = np.arange(len(rows) + 1)
     mesh = axes.pcolormesh(edges, borders, np.ma.masked_invalid(values), rasterized=True, **scale)

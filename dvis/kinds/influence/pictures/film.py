@@ -92,7 +92,8 @@ def circuit_film(
         When it is no Dataset of influence.
     """
     found = top_inputs(dataset, layer, channel, k=k, checkpoint=checkpoint, layer_from=layer_from)
-    shown = found.isel({CHECKPOINT: _columns(found, max_checkpoints)})
+    columns = _columns(found, max_checkpoints)
+    shown = found.isel({CHECKPOINT: columns})
     unit = str(found[LAYER_TO].item()), int(found[CHANNEL_TO].item())
     names = found[LAYER_FROM].values.tolist(), found[CHANNEL_FROM].values.tolist()
     inputs = [(str(source), int(number)) for source, number in zip(*names, strict=True)]
@@ -103,7 +104,7 @@ def circuit_film(
     for row, node in enumerate((*inputs, unit)):
         cells = list(axes[row])
         _draw_images(cells, images_of_node(unit_images, *node), shown)
-        _mark_birth(cells, born.place(node, shown))
+        _mark_birth(cells, columns, born.place(node, found))
         if row == len(inputs):
             _label(cells[0], f"{node_name(*node)}\nthe unit", is_unit=True)
         else:
@@ -157,13 +158,14 @@ def _frame(cells: "list[Axes]", of_input: xr.Dataset, largest: float) -> None:
         cell.spines[:].set(color=color, linewidth=width, zorder=3, capstyle="projecting")
 
 
-def _mark_birth(cells: "list[Axes]", place: int) -> None:
-    """A triangle before the first cell at which a unit is born."""
-    if place >= 0:
-        cell = cells[place]
-        style = {**BIRTH_STYLE, "transform": cell.transAxes, "clip_on": False, "zorder": 4}
-        (mark,) = cell.plot(-0.11, 0.5, **style, gid="birth")
-        mark.set_in_layout(False)  # which would set its column apart
+def _mark_birth(cells: "list[Axes]", columns: np.ndarray, place: int) -> None:
+    """A triangle before the first cell that is shown at which a unit is born."""
+    if place < 0:
+        return
+    cell = cells[int(np.searchsorted(columns, place))]  # the last checkpoint is always shown
+    style = {**BIRTH_STYLE, "transform": cell.transAxes, "clip_on": False, "zorder": 4}
+    (mark,) = cell.plot(-0.11, 0.5, **style, gid="birth")
+    mark.set_in_layout(False)  # which would set its column apart
 
 
 def _label(cell: "Axes", text: str, *, is_unit: bool = False) -> None:
