@@ -32,8 +32,8 @@ class PlotOptions:
         sae-frontier, what they explain by how few latents, sae-training, their logs,
         latent-frequencies, how often latents fire, and latent-sheet, all of one latent; of
         influence circuit-film, a unit's strongest inputs over training, circuit, what a unit is
-        built of, edge-heatmap, when its inputs come up, influence-matrix, of a layer on another, and
-        event-alignment, inputs around births; chimera, how networks answer whose lower or upper
+        built of, edge-heatmap, when its inputs come up, influence-matrix, of a layer on another,
+        and event-alignment, inputs around births; chimera, how networks answer whose lower or upper
         layers are early.
     source
         A store's folder or URL, or a model's jpg/json folder, which is imported first.
