@@ -186,9 +186,9 @@ def _pair(
     values = np.asarray(between[last].values)
     counts: np.ndarray = np.isfinite(values) if asked is None else values > 0
     channels = [strength[dim].values.astype(int) for dim in (CHANNEL_FROM, CHANNEL_TO)]
-    rows, row_units = _counted(channels[0], source, np.any(counts, 1), asked)
+    rows, row_units = _counted(channels[0], source, np.asarray(counts.any(1)), asked)
     # A target that loses every source that counts has no row to be centred by.
-    columns, column_units = _counted(channels[1], target, np.any(counts[rows], 0), asked)
+    columns, column_units = _counted(channels[1], target, np.asarray(counts[rows].any(0)), asked)
     is_same = channels[0][rows][:, None] == channels[1][columns]
     return LayerPair(
         source=source,
