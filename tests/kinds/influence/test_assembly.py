@@ -147,6 +147,23 @@ def test_zeros_count_as_half_the_smallest_and_the_unknown_as_what_rest_accounts_
     np.testing.assert_allclose(centred_logs(additive), 0, atol=1e-6)
 
 
+def test_layers_with_many_zeros_have_no_p_and_no_part_in_what_is_pooled(planted, found):
+    influence, born = planted
+    some = influence.copy(deep=True)
+    pair = {"layer_from": "layer0", "layer_to": "layer1"}
+    block = some["strength"].values[-1, 0, :20, 1, :24]
+    block[block < np.quantile(block, 0.3)] = 0
+    with_zeros = assembly(some, born, k=4, **FEW)
+    of_pair = with_zeros.sel({**pair, "statistic": TOGETHER})
+    assert of_pair.share_zero == pytest.approx(0.3, abs=0.01)
+    assert np.isfinite(of_pair.effect)
+    assert np.isnan(of_pair.p_value)
+    assert np.isnan(of_pair.null_effect).all()
+    assert np.isfinite(with_zeros.pooled_p_value.sel(statistic=TOGETHER))
+    both = [each.p_value.sel({**pair, "statistic": FIRST}) for each in (with_zeros, found)]
+    assert both[0] == both[1]
+
+
 def test_skip_connections_between_namesakes_and_the_dead_are_left_out(planted):
     influence, born = planted
     pair = {"layer_from": "layer0", "layer_to": "layer1"}

@@ -62,9 +62,8 @@ def assembly(
       :math:`-|b_c - b_d|`, centred likewise. Its null permutes births within the layer of sources;
       with `null="mrqap"` it is partial, beyond strength at the first checkpoint, and residuals are
       permuted by sources and by targets (Dekker et al. 2007). At the first checkpoint the same is
-      a control.
-      Where more than 10 % of strengths are 0, centring does not take hubs away, and a pair of
-      layers has no null, no p, and no part in the pooled number.
+      a control. Where more than 10 % of strengths are 0, centring does not take hubs away: a pair
+      of layers has no null and no p, and no part in what is pooled.
     - **source before target** takes :math:`1[b_c < b_d]` instead: a weak hint, without a p.
     - **edge between, edge first, target first** are shares of the k strongest inputs of all
       targets (by :math:`\tilde I`), by when strength came to stay above half of its final level.
