@@ -24,7 +24,7 @@ from dvis.progress import in_bytes, in_time
 
 _ARRAYS = ("strength", "share", "direction", "half_difference")
 _TIMED_TARGETS = 2
-_TIMED = 2  # of which the quicker counts: the first finds things out, and machines are shared
+_TIMED = 2  # after one that finds things out
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -71,15 +71,14 @@ def _passes(number: float) -> str:
 
 
 def _seconds(work: Callable[[], object]) -> float:
-    """Time of some work, the quickest of a few."""
-    took = []
+    """Time of some work, the mean of a few."""
+    work()
+    _wait()
+    started = time.perf_counter()
     for _ in range(_TIMED):
-        _wait()
-        started = time.perf_counter()
         work()
-        _wait()
-        took.append(time.perf_counter() - started)
-    return min(took)
+    _wait()
+    return (time.perf_counter() - started) / _TIMED
 
 
 def _wait() -> None:

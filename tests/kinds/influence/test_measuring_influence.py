@@ -256,7 +256,9 @@ def test_a_latent_ablated_is_the_output_less_its_code_along_its_row() -> None:
         for place, latent in enumerate((2, 5)):
             along = torch.from_numpy(one.decoder[latent]).double()
             expected = rows - (codes[..., latent, None] - mean[latent]) * along
-            torch.testing.assert_close(copies[place], expected.movedim(-1, dim), rtol=0, atol=1e-5)
+            torch.testing.assert_close(
+                copies[1 + place], expected.movedim(-1, dim), rtol=0, atol=1e-5
+            )
         means = codes.reshape(3, -1, 6).mean(1).double()
         torch.testing.assert_close(node.means(x), means, rtol=0, atol=1e-6)
 

@@ -110,7 +110,7 @@ class Ablation:
             numbers = torch.tensor(self.units[units])
             values = instead[units] if other is None else None
             copies = self.source.without(own, numbers, values, other)
-            outputs = torch.cat([own[None], copies]).flatten(0, 1)
+            outputs = copies.flatten(0, 1)
             rows = inputs
             if self.course.way is not Way.SHARED:
                 rows = inputs.repeat(len(numbers) + 1, *[1] * (inputs.ndim - 1))

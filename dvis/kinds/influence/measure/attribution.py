@@ -79,9 +79,9 @@ class Attribution:
         with torch.enable_grad(), _graph(model, layers, self.target) as graph:
             for first in range(0, len(self.images), self.batch_size):
                 images = np.arange(first, min(first + self.batch_size, len(self.images)))
-                responses, outputs = graph(self.images.at(images, like))
+                reached, outputs = graph(self.images.at(images, like))
                 for unit in self.units:
-                    gradients = _gradients(responses[:, unit].sum(), outputs)
+                    gradients = _gradients(reached[:, unit].sum(), outputs)
                     yield (
                         images,
                         unit,
@@ -99,12 +99,12 @@ class Attribution:
                     )
 
 
-def _gradients(response: Tensor, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
-    """Gradients for each output, zeros where the response does not depend on it."""
-    if not response.requires_grad:
+def _gradients(target: Tensor, outputs: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    """Gradients for each output, zeros where the target does not depend on it."""
+    if not target.requires_grad:
         return {layer: torch.zeros_like(output) for layer, output in outputs.items()}
     found = torch.autograd.grad(
-        response, list(outputs.values()), retain_graph=True, allow_unused=True
+        target, list(outputs.values()), retain_graph=True, allow_unused=True
     )
     return {
         layer: torch.zeros_like(output) if gradient is None else gradient
@@ -132,8 +132,8 @@ def _graph(model: nn.Module, layers: Sequence[str], target: Node) -> Iterator[An
 
     def graph(images: Tensor) -> tuple[Tensor, dict[str, Tensor]]:
         outputs.clear()
-        responses = forward(images)[target.layer]
-        return responses, dict(outputs)
+        reached = forward(images)[target.layer]
+        return reached, dict(outputs)
 
     with ExitStack() as stack:
         for layer in layers:

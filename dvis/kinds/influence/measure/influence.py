@@ -206,7 +206,7 @@ def _labelled(
 ) -> xr.Dataset:
     """Numbers of a task's parts as a Dataset, with an error where one is not finite."""
     n_parts = len(task.asked)
-    width = max((len(sums.response_sd) for _, sums in found.values()), default=1)
+    width = max((len(sums.deviation) for _, sums in found.values()), default=1)
     names = ("strength", "share", "direction", "half_difference", "response_sd")
     arrays = {name: np.full((n_parts, width), np.nan) for name in names}
     errors = np.full(n_parts, "", object)
@@ -217,10 +217,10 @@ def _labelled(
             continue
         channels, sums = found[pair]
         rows = np.searchsorted(channels, [task.asked[part][1] for part in parts])
-        kept = np.array(chosen.get(pair[1]) or range(len(sums.response_sd)))
+        kept = np.array(chosen.get(pair[1]) or range(len(sums.deviation)))
         for name, values in sums.found(scale).items():
             arrays[name][np.ix_(parts, kept)] = values[np.ix_(rows, kept)]
-        arrays["response_sd"][np.ix_(parts, kept)] = sums.response_sd[kept]
+        arrays["response_sd"][np.ix_(parts, kept)] = sums.deviation[kept]
         errors[parts] = np.where(sums.is_finite[rows], "", _NOT_FINITE)
     return xr.Dataset(
         {

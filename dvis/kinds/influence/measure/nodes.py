@@ -36,7 +36,7 @@ class Node(Protocol):
     def without(
         self, output: Tensor, units: Tensor, instead: Tensor | None, other: Tensor | None
     ) -> Tensor:
-        """Copies (unit, image, ...) of an output, in each of which a unit is something else.
+        """Copies (1 + unit, image, ...) of an output; in all but the first a unit is changed.
 
         It is a number a unit, `instead` (unit,), or what it is in the `other` output.
         """
@@ -65,10 +65,10 @@ class Channels:
         self, output: Tensor, units: Tensor, instead: Tensor | None, other: Tensor | None
     ) -> Tensor:
         """Copies with one channel's map replaced; see `Node`."""
-        copies = torch.stack([output] * len(units))
+        copies = torch.stack([output] * (1 + len(units)))
         dim = self.output.channel_dim
         for place, unit in enumerate(units.tolist()):
-            own = copies[place].select(dim, unit)
+            own = copies[1 + place].select(dim, unit)
             if instead is not None:
                 own.fill_(instead[place])
             elif other is not None:
@@ -116,7 +116,8 @@ class Latents:
         moved = output.movedim(self.output.channel_dim, -1)
         shaped = less.reshape(len(units), *moved.shape)
         # The dim of channels is one further back, for copies come first.
-        return shaped.movedim(-1, self.output.channel_dim + 1)
+        changed = shaped.movedim(-1, self.output.channel_dim + 1)
+        return torch.cat([output[None], changed])
 
     def first_order(self, output: Tensor, gradient: Tensor, instead: Tensor) -> Tensor:
         """(code - instead) times the gradient along the decoder row; see `Node`."""

@@ -79,16 +79,15 @@ def replacing(
     Yields
     ------
     callable
-        Images (row, channel, y, x) and outputs (row, ...) to what is kept by layer; where the way
-        is shared, any images will do.
+        Images (row, channel, y, x) and outputs (row, ...), which later layers may change in place,
+        to what is kept by layer; where the way is shared, any images will do.
     """
     given: list[Tensor] = []
 
     def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
         if not given:
             return None  # a plain pass, while the hook is there
-        # A copy, for later layers may change it in place.
-        new = given[0].clone()
+        new = given[0]
         return new if isinstance(output, Tensor) else type(output)([new, *output[1:]])
 
     def replaced(images: Tensor, outputs: Tensor) -> dict[str, Tensor]:
@@ -144,7 +143,7 @@ def find_course(
             of_one = replaced(images, torch.cat([own[:1]] * 2))
             of_noise = replaced(images, torch.cat([noise] * 2))
             changed = replaced(torch.cat([images[:1]] * 2), torch.cat([own[:1], noise]))
-            expected = replaced(images, own)
+            expected = replaced(images, own.clone())
         unreached = frozenset(layer for layer, rows in changed.items() if _is_same(*rows))
         each = [of[layer] for of in (of_one, of_noise) for layer in calls]
         is_cut = int(all(_is_alike(*rows) for rows in each))
@@ -170,7 +169,7 @@ def _can_share(
     """Whether outputs behind one image give what they give behind their own."""
     try:
         with replacing(model, source, calls, _whole, Way.SHARED) as replaced:
-            found = replaced(images, own)
+            found = replaced(images, own.clone())
     except RuntimeError:  # a later module goes by the number of images
         return False
     return all(

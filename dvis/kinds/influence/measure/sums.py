@@ -135,6 +135,6 @@ class Sums:
         return np.asarray(np.isfinite(self._squares).all((0, 2)))
 
     @property
-    def response_sd(self) -> np.ndarray:
+    def deviation(self) -> np.ndarray:
         """Standard deviation of the targets' responses, (target,), float64."""
         return self._targets.deviation
