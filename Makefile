@@ -50,7 +50,7 @@ demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 		--epsilon 1e-4 --gamma 200 600 --nbeta n --batch-size 256 --draws auto --burn-in 100 \
 		--n-curvature-iterations 10 --store $(DIGIT_STORE)
 	$(BIN)/python scripts/influence.py --model resnet18 --checkpoint-path $(RUN) --layers $(STAGES) \
-		--dataset shapes --split train --n-images 48 --name shapes --store $(STORE)
+		--dataset shapes --split train --n-images 32 --name shapes --store $(STORE)
 	$(BIN)/python scripts/chimera.py --model resnet18 --checkpoint-path $(RUN) --layers layer1 layer2 layer3 \
 		--to layer4 --dataset shapes --n-images 256 --name shapes --store $(STORE)
 	$(BIN)/python scripts/circuit_film.py $(STORE) --model resnet18 --checkpoint-path $(RUN) \
