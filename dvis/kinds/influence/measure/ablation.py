@@ -3,7 +3,7 @@
 from collections.abc import Generator, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from math import isqrt
+from math import ceil, isqrt
 
 import numpy as np
 import torch
@@ -17,7 +17,8 @@ from dvis.models.data.fixed_images import FixedImages
 from dvis.models.hooks import Reduce, stopping
 
 _MOST_BYTES = 2**27  # of outputs that go in at once
-_COPIES_AN_IMAGE = 32  # so that the clean image beside its copies costs little
+# Copies of an image in a pass to one image: the clean one beside its copies then costs little.
+_COPIES_TO_IMAGES = 16
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -62,9 +63,10 @@ class Ablation:
         some = next(self.model.parameters())
         n_bytes = int(np.prod(self.source.output.shape[1:])) * some.element_size()
         n_rows = max(2, min(self.batch_size, _MOST_BYTES // max(1, n_bytes)))
-        n_images = max(isqrt(n_rows // (_COPIES_AN_IMAGE // 8)), n_rows // (len(self.units) + 1))
+        n_images = max(isqrt(n_rows // _COPIES_TO_IMAGES), n_rows // (len(self.units) + 1))
         n_images = min(max(1, n_images), n_rows // 2, len(self.images))
-        return n_images, min(n_rows // n_images - 1, len(self.units))
+        n_passes = ceil(len(self.units) / (n_rows // n_images - 1))
+        return n_images, ceil(len(self.units) / n_passes)
 
     def sums(self, sources: Means, targets: Means) -> Sums:
         """Sums over all images of (unit, target), of their means without a change."""
