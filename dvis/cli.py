@@ -71,7 +71,9 @@ def main_of(command: str) -> None:
 
 def _run(command: Callable[[], int]) -> int:
     """Exit code of a command; a user's mistake is one line, not a traceback."""
-    logging.basicConfig(format="%(levelname)s: %(message)s", level=logging.WARNING)
+    warned = logging.StreamHandler()
+    warned.setLevel(logging.WARNING)  # dask's loggers have a level of their own, and tell more
+    logging.basicConfig(format="%(levelname)s: %(message)s", handlers=[warned])
     try:
         return command()
     except KeyboardInterrupt:

@@ -87,7 +87,7 @@ def gallery(
             plots.births_by_layer(crossed, x=x, births=find_births(crossed).load(), path=drawn)
     draw_top_images(store, dataset, path)
     draw_saes(store, dataset.attrs["run"], path)
-    draw_circuits(store, dataset.attrs["run"], path)
+    draw_circuits(store, dataset.attrs["run"], x, path)
 
 
 def draw_top_images(store: Path, dataset: xr.Dataset, path: Callable[[str], Path]) -> None:
@@ -156,7 +156,7 @@ def telling_latent(found: xr.Dataset, images: xr.Dataset | None = None) -> int:
     return int(last.latent[int(beyond.where(is_frequent).fillna(-1).argmax("latent"))])
 
 
-def draw_circuits(store: Path, run: str, path: Callable[[str], Path]) -> None:
+def draw_circuits(store: Path, run: str, x: plots.XAxis, path: Callable[[str], Path]) -> None:
     """Draw influence onto the last layer, a matrix for some checkpoints each, and chimeras."""
     for entry in dvis.contents(store).of("influence", run):
         influence = dvis.influence(store, run, entry.name)
@@ -165,7 +165,7 @@ def draw_circuits(store: Path, run: str, path: Callable[[str], Path]) -> None:
         influence_pictures.influence_matrix(influence, last, path=path(f"influence_{drawn}"))
     for entry in dvis.contents(store).of("chimera", run):
         chimeras = dvis.chimera(store, run, entry.name)
-        chimera_pictures.chimera_curves(chimeras, path=path(f"chimera_{entry.name}"))
+        chimera_pictures.chimera_curves(chimeras, x=x, path=path(f"chimera_{entry.name}"))
 
 
 def draw_llc(traces: xr.Dataset, x: plots.XAxis, path: Callable[[str], Path], name: str) -> None:

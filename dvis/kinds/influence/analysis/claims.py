@@ -84,7 +84,8 @@ CLAIMS = {
         exchanged="births of targets within their layer",
         cannot_tell=(
             "A target's strongest inputs grow when it is born; it cannot tell whether they made "
-            "it or it began to listen to them, nor which of them was first"
+            "it or it began to listen to them, nor which of them was first. Its interval is too "
+            "short where checkpoints or targets are few: what it says against its null and p counts"
         ),
     ),
 }

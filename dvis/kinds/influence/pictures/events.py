@@ -99,9 +99,7 @@ def _draw(axes: "Axes", aligned: xr.Dataset) -> None:
         fontsize=8,
     )
     axes.set_xlabel("checkpoints from the birth of the unit")
-    units = aligned["strength"].attrs.get("units", "1")
-    name = str(aligned["strength"].attrs.get("long_name", "strength"))
-    axes.set_ylabel(name if units in ("1", "") else f"{name} ({units})")
+    axes.set_ylabel("log strength of inputs, centred")
     axes.xaxis.set_major_locator(MaxNLocator(integer=True))
     axes.legend(frameon=False, fontsize="small", loc="upper left", bbox_to_anchor=(1.01, 1))
     without_box(axes)

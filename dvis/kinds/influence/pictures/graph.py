@@ -218,13 +218,12 @@ def _notes(
     dataset: xr.Dataset, found: xr.Dataset, k: int, unit_images: xr.Dataset | None
 ) -> list[str]:
     """Where it is from, what was chosen, and what the other sources have."""
-    weakest = float(found["strength"].min())
-    others = found["null_strength"].sel(quantile=0.5).values
-    middle = float(np.median(others[np.isfinite(others)])) if np.isfinite(others).any() else np.nan
+    others = found["null_strength"].sel(quantile=0.95)
+    n_beyond = int((found["strength"] > others).sum())
     return [
         origin_of(dataset),
         f"the {k} strongest inputs of each unit at this checkpoint",
-        f"the weakest line has {weakest:.2g}",
-        f"other inputs of these units {middle:.2g} (median)" if np.isfinite(middle) else "",
+        f"{n_beyond} of {found.sizes['edge']} lines are stronger than 95 % of the other inputs of "
+        "their own target",
         "" if unit_images is not None else "no feature images are given",
     ]
