@@ -95,11 +95,13 @@ def chimera_curves(
             if len(known):
                 draw_layer(axes, axis, known, _color(place), CALLED[part], bands="inner")
     grid[0].set_ylabel("correlation", fontsize=8)
+    grid[0].set_xlabel(axis.label, fontsize=8)
     grid[0].set_ylim(top=1.05)
     handles, names = grid[0].get_legend_handles_labels()
     figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=7)
     title = f"{of_layer[LAYER].item()}: correlation with its final responses"
-    notes = (axis.note, bands_note(n_units, "inner"), null_note(EXCHANGED))
+    within = "what lies in the grey might be another unit's"
+    notes = (axis.note, bands_note(n_units, "inner"), null_note(EXCHANGED), within)
     headline(figure, title, origin_of(dataset), *notes)
     return saved(figure, path)
 
