@@ -115,6 +115,7 @@ class InfluenceOptions(RunOptions, DataOptions):
             told = ("channels", "to", "latents")
             stray = [option for option in told if getattr(self, option)]
             stray += ["value"] if self.value != "mean" else []
+            stray += ["plan"] if self.plan else []
             if stray:
                 raise ValueError(f"{stray[0]} does not go with edges; leave it out")
             return

@@ -364,3 +364,16 @@ def test_check_finds_strengths_that_are_lost(tmp_path: Path) -> None:
     assert "has no strength onto targets that vary" in str(fault)
     group[f"checkpoints/influence/{name}/response_sd"][0, 2] = np.nan
     assert any("no response_sd" in str(f) for f in dvis.check_store(tmp_path / "net.zarr"))
+
+
+def test_edges_are_measured_by_the_same_command(tmp_path: Path) -> None:
+    write_checkpoints(tmp_path / "run", 2)
+    command = ["influence", "--method", "edges", "--model", "tiny_models:net", "--noise", "16"]
+    command += ["--checkpoint-path", str(tmp_path / "run"), "--workers", "0"]
+    command += ["--layers", "conv2", "--store", str(tmp_path / "net.zarr")]
+    with pytest.raises(SystemExit, match="0"):
+        main(command)
+    shares = dvis.edges(tmp_path / "net.zarr").share
+    np.testing.assert_allclose(shares.sum("input_channel"), 1, atol=5e-3)
+    with pytest.raises(ValueError, match="plan does not go with edges"):
+        InfluenceOptions(model="tiny_models:net", method="edges", noise=16, plan=True)
