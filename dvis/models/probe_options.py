@@ -4,32 +4,41 @@ Free of torch, so that the command line can name the options where torch is abse
 """
 
 from dataclasses import dataclass
-from typing import Literal
+from pathlib import Path
+from typing import ClassVar, Literal, get_args
 
 from dvis.models.data_options import DataOptions
 
-BatchNormOf = Literal["recalibrate", "running"]
+BatchNorm = Literal["recalibrate", "running"]
 
 
 @dataclass(frozen=True, kw_only=True)
 class ProbeOptions(DataOptions):
-    """Images of a set, or seeded noise.
+    """Images of a set, image files, or seeded noise.
 
     Parameters
     ----------
+    images
+        Image files, or folders of them, in place of a dataset.
     noise
         So many images of seeded noise, in place of a dataset.
     batch_norm
-        Statistics of batch norm: measured on fixed images at each checkpoint, or the running ones
-        of training, which lag behind the weights early on.
+        Statistics of batch norm: measured anew on the images (recalibrate), for those of training
+        lag behind early checkpoints; or those of training (running).
     seed
         Seed of the noise, of the choice of n_images, and of what is drawn beside them.
     batch_size
         Images in one forward pass (default: 32 on a CPU, 256 on a GPU).
     """
 
+    # Images of a set that are taken where nobody says how many, all of a smaller set; None for all.
+    images_unasked: ClassVar[int | None] = None
+    fewest_images: ClassVar[int] = 1
+    needs_images: ClassVar[bool] = True
+
+    images: tuple[Path, ...] = ()
     noise: int | None = None
-    batch_norm: BatchNormOf = "recalibrate"
+    batch_norm: BatchNorm = "recalibrate"
     seed: int = 0
     batch_size: int | None = None
 
@@ -41,22 +50,34 @@ class ProbeOptions(DataOptions):
         ValueError
             With what is given.
         """
-        given = [name for name in ("dataset", "noise") if getattr(self, name) is not None]
-        if len(given) != 1:
+        if len(self.given) > 1 or (self.needs_images and not self.given):
             raise ValueError(
-                f"{' and '.join(given) or 'no images'} given; give a dataset, such as shapes, or "
-                "noise, a number of images"
+                f"{' and '.join(self.given) or 'no images'} given; give one of dataset, images, "
+                "noise"
             )
-        if self.noise is not None and self.data_path is not None:
-            raise ValueError("data_path goes with dataset, not with noise; leave it out")
+        stray = [name for name in ("data_path", "n_images") if getattr(self, name) is not None]
+        if stray and self.dataset is None:
+            beside = f", not with {self.given[0]}" if self.given else ""
+            raise ValueError(f"{stray[0]} goes with dataset{beside}; leave it out")
+        if self.batch_norm not in get_args(BatchNorm):
+            raise ValueError(f"batch_norm is {self.batch_norm!r}; give recalibrate or running")
+        fewest = {"noise": self.fewest_images, "n_images": self.fewest_images}
         for name in ("noise", "n_images", "image_size", "batch_size"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; it must be at least 1")
+            value, least = getattr(self, name), fewest.get(name, 1)
+            if value is not None and value < least:
+                raise ValueError(f"{name} is {value}; it must be at least {least}")
+
+    @property
+    def given(self) -> list[str]:
+        """Kinds of images that are given."""
+        kinds = {"dataset": self.dataset, "images": self.images, "noise": self.noise}
+        return [kind for kind, value in kinds.items() if value not in (None, (), "")]
 
     @property
     def probe_name(self) -> str:
         """Name of what is measured where none is given, by the images."""
         if self.dataset is not None:
             return f"{self.dataset}-{self.split}"
-        return f"noise-{self.noise}-seed-{self.seed}"
+        if self.noise is not None:
+            return f"noise-{self.noise}-seed-{self.seed}"
+        return (self.images[0].stem if len(self.images) == 1 else "") or "images"

@@ -6,7 +6,7 @@ is looked at than the one that learns.
 
 from collections.abc import Iterable
 from contextlib import ExitStack
-from typing import Any, Final, Literal
+from typing import Any, Final
 from weakref import ref
 
 import torch
@@ -15,8 +15,8 @@ from torch.nn.modules.batchnorm import _BatchNorm
 
 from dvis.models.copying import private_copy
 from dvis.models.data.fixed_images import FixedImages
+from dvis.models.probe_options import BatchNorm
 
-BatchNorm = Literal["recalibrate", "running"]
 _BATCH: Final = 64
 
 

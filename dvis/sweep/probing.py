@@ -10,18 +10,20 @@ from typing import Any
 
 from torch import nn
 
-from dvis.models.data import load_images
-from dvis.models.data.fixed_images import FixedImages, noise_images
+from dvis.models.data import ImageSet, load_images
+from dvis.models.data.fixed_images import FixedImages, images_of_files, noise_images
 from dvis.models.data.transform import InputTransform
 from dvis.models.hooks import LayerOutput, trace_layers
 from dvis.models.model_input import ModelInput, find_input
 from dvis.models.model_reference import Model
 from dvis.models.probe_options import ProbeOptions
+from dvis.models.recalibration import Recalibrated
 from dvis.schema import did_you_mean
-from dvis.sweep.probing_options import ProbeRunOptions
+from dvis.sweep.probing_options import ProbedRun
 from dvis.sweep.run_facts import RunFacts
 
 _CPU_BATCH, _ACCELERATOR_BATCH = 32, 256
+N_STATISTICS = 256  # images that statistics of batch norm want (Wu and Johnson 2021)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -36,6 +38,10 @@ class Probe:
         What it takes, and who tells so.
     images : FixedImages
         The images.
+    recalibrated : Recalibrated
+        Models with the batch norm that is asked for: of these images, or of more of the same set.
+    notes : list of str
+        What is to be said of the images.
     outputs : dict of str to LayerOutput
         What each layer gives, the model itself left out.
     batch_size : int
@@ -45,6 +51,8 @@ class Probe:
     module: nn.Module
     model_input: ModelInput
     images: FixedImages
+    recalibrated: Recalibrated
+    notes: list[str]
     outputs: dict[str, LayerOutput]
     batch_size: int
 
@@ -72,7 +80,7 @@ class Probe:
         return {layer: output for layer, output in self.outputs.items() if layer in layers}
 
 
-def probe_of(options: ProbeRunOptions, run: RunFacts) -> Probe:
+def probe_of(options: ProbedRun, run: RunFacts) -> Probe:
     """The model of a run and its images, ready to be looked at.
 
     Raises
@@ -85,33 +93,76 @@ def probe_of(options: ProbeRunOptions, run: RunFacts) -> Probe:
     module, first = run.first_model(options.model)
     facts = run.facts.get(first, {})
     taken = find_input(options, facts, options.model, module, options.image_size)
-    images = probe_images(options, taken.transform, options.n_images)
+    images = _asked(options, taken.transform)
+    of_statistics, notes = _of_statistics(options, images, module)
     default = _CPU_BATCH if options.device == "cpu" else _ACCELERATOR_BATCH
     return Probe(
         module=module,
         model_input=taken,
         images=images,
+        recalibrated=Recalibrated(of_statistics, options.batch_norm),
+        notes=notes,
         outputs=_outputs(options.model, module, images),
         batch_size=options.batch_size or default,
     )
 
 
-def probe_images(
-    options: ProbeOptions, transform: InputTransform, n_images: int | None
-) -> FixedImages:
+def _asked(options: ProbeOptions, transform: InputTransform) -> FixedImages:
+    """The images that are asked for, as a model takes them."""
+    if options.dataset is not None and options.n_images is None and options.images_unasked:
+        images = _up_to(options.images_unasked, options, transform)
+    else:
+        images = FixedImages.of(_images(options, transform, options.n_images), transform)
+    if len(images) < options.fewest_images:
+        raise ValueError(
+            f"there are {len(images)} images; it is a spread over images that is measured, and "
+            f"needs {options.fewest_images} or more"
+        )
+    return images
+
+
+def _of_statistics(
+    options: ProbeOptions, images: FixedImages, module: nn.Module
+) -> tuple[FixedImages, list[str]]:
+    """Images for statistics of batch norm, and what is to be said where they are few.
+
+    They are the same where those are enough, else more of the same kind.
+    """
+    if options.batch_norm == "running" or not Recalibrated.changes(module):
+        return images, []
+    if len(images) < N_STATISTICS and not options.images:
+        images = _up_to(N_STATISTICS, options, images.transform)
+    if len(images) >= N_STATISTICS:
+        return images, []
+    return images, [
+        f"statistics of batch norm are of {len(images)} images, for there are no more; "
+        f"{N_STATISTICS} are better, or --batch-norm running"
+    ]
+
+
+def _up_to(n_images: int, options: ProbeOptions, transform: InputTransform) -> FixedImages:
+    """So many images, or all of a set that has fewer."""
+    try:
+        found = _images(options, transform, n_images)
+    except ValueError:  # the set has fewer; of another reason it is said again
+        found = _images(options, transform, None)
+    return FixedImages.of(found, transform)
+
+
+def _images(options: ProbeOptions, transform: InputTransform, n_images: int | None) -> ImageSet:
     """So many of the images that are asked for, or all."""
-    if options.dataset is None:
-        assert options.noise is not None
-        return FixedImages.of(noise_images(options.noise, options.seed, transform), transform)
-    image_set = load_images(
-        options.dataset,
-        options.data_path,
-        split=options.split,
-        size=transform.size,
-        n_samples=n_images,
-        seed=options.seed,
-    )
-    return FixedImages.of(image_set, transform)
+    if options.dataset is not None:
+        return load_images(
+            options.dataset,
+            options.data_path,
+            split=options.split,
+            size=transform.size,
+            n_samples=n_images,
+            seed=options.seed,
+        )
+    if options.noise is not None:
+        return noise_images(n_images or options.noise, options.seed, transform)
+    return images_of_files(options.images, transform)
 
 
 def told_of(images: FixedImages) -> dict[str, Any]:

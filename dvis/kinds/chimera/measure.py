@@ -21,7 +21,6 @@ from dvis.models.data.fixed_images import FixedImages, forget_prepared
 from dvis.models.hooks import LayerOutput, as_maps, stopping
 from dvis.models.mixing import why_alone
 from dvis.models.model_reference import Model
-from dvis.models.probe_options import BatchNormOf
 from dvis.models.recalibration import Recalibrated
 from dvis.models.splitting import Split
 from dvis.schema import CHANNEL, LAYER, NOTES
@@ -78,13 +77,13 @@ class Chimeras:
     final : CheckpointFile
         The final checkpoint, loaded once by each process.
     images : FixedImages
-        The images, of which batch norm is measured too.
+        The images.
+    recalibrated : Recalibrated
+        Batch norm as each chimera has it: of its own weights, or going with the weights beside it.
     splits : mapping of str to Split
         What of a model is below each cut.
     outputs : mapping of str to LayerOutput
         The layers whose units are looked at.
-    batch_norm : {"recalibrate", "running"}
-        Whether statistics are measured in each chimera, or go with the weights beside them.
     batch_size : int
         Images in one forward pass.
     seed : int
@@ -98,15 +97,15 @@ class Chimeras:
         final: CheckpointFile,
         images: FixedImages,
         splits: Mapping[str, Split],
+        recalibrated: Recalibrated,
         outputs: Mapping[str, LayerOutput],
-        batch_norm: BatchNormOf = "recalibrate",
         batch_size: int = 32,
         seed: int = 0,
     ) -> None:
         self.model, self.final, self.images = model, final, images
         self.splits, self.outputs = dict(splits), dict(outputs)
         self.batch_size, self.seed = batch_size, seed
-        self._recalibrated = Recalibrated(images, batch_norm)
+        self._recalibrated = recalibrated
         self._known: dict[torch.device, tuple[State, Answers]] = {}
 
     def measure(

@@ -4,9 +4,6 @@ Free of torch, so that the command line can name the options where torch is abse
 """
 
 from dataclasses import dataclass
-from typing import Annotated
-
-import tyro
 
 from dvis.sweep.probing_options import ProbeRunOptions
 
@@ -15,8 +12,7 @@ from dvis.sweep.probing_options import ProbeRunOptions
 class ChimeraOptions(ProbeRunOptions):
     """Whose chimeras to make, where to cut, and on which images to look at them.
 
-    Give a dataset, or noise. With batch norm take 256 images or more, of which its statistics are
-    measured anew.
+    Give a dataset, images, or noise.
 
     Parameters
     ----------
@@ -30,14 +26,10 @@ class ChimeraOptions(ProbeRunOptions):
         Name of the chimeras in the store (default: from the images).
     """
 
-    layers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--layer-names"])] = ()
     to: tuple[str, ...] = ()
     final: str | None = None
-    name: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
         if not self.layers:
             raise ValueError("no layers given; give those to cut behind, such as layer1 layer2")
-        if self.name is not None and (not self.name or "/" in self.name):
-            raise ValueError(f"name is {self.name!r}; give one without a slash, such as shapes")

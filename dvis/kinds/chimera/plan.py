@@ -96,7 +96,7 @@ def _planned(
             images=probe.images,
             splits=of_cuts,
             outputs=targets,
-            batch_norm=options.batch_norm,
+            recalibrated=probe.recalibrated,
             batch_size=probe.batch_size,
             seed=options.seed,
         ),
@@ -121,7 +121,10 @@ def _planned(
         },
         unit="chimera",
         model_input=probe.model_input,
-        notes=tuple(_said_of(cut) for cut, split in of_cuts.items() if not split.is_cut),
+        notes=(
+            *probe.notes,
+            *(_said_of(cut) for cut, split in of_cuts.items() if not split.is_cut),
+        ),
     )
 
 

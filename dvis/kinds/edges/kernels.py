@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from dvis.kinds.edges.input_layers import norm_behind, same_channels
 from dvis.kinds.edges.measure import EdgeShares
 from dvis.kinds.edges.options import KernelsOptions
-from dvis.kinds.edges.plan import shares_on_images
+from dvis.kinds.edges.plan import shares_of
 from dvis.kinds.edges.sums import Weighted, n_inputs, weighted_layers
 from dvis.kinds.edges.words import INPUT_CHANNEL
 from dvis.models.architectures import load_model
@@ -24,6 +24,7 @@ from dvis.models.model_input import find_input
 from dvis.models.model_reference import model_name
 from dvis.names import CheckpointName
 from dvis.schema import CHANNEL, CHECKPOINT, X, Y
+from dvis.sweep.probing import probe_of
 from dvis.sweep.run_facts import RunFacts, run_of
 
 
@@ -60,7 +61,7 @@ def read_kernels(options: KernelsOptions) -> xr.Dataset:
     find_device(options.device)
     run = run_of(options)
     model, first = run.first_model(options.model)
-    measured = shares_on_images(options, run, model, first) if options.given else None
+    measured = shares_of(probe_of(options, run)) if options.given else None
     taken = find_input(options, run.facts.get(first, {}), options.model, model, options.image_size)
     transform, some = taken.transform, next(model.parameters())
     image = some.new_zeros(1, transform.channels, transform.size, transform.size)

@@ -5,26 +5,20 @@ Free of torch, so that the command line can name the options where torch is abse
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from pathlib import Path
-from typing import Annotated, Literal
+from typing import ClassVar, Literal
 
-import tyro
-
-from dvis.models.data_options import DataOptions
-from dvis.sweep.place import RunOptions, at_least
+from dvis.sweep.place import at_least
+from dvis.sweep.probing_options import ProbeRunOptions
 
 Method = Literal["ablation", "attribution", "edges"]
 Value = Literal["mean", "zero", "resample"]
-BatchNorm = Literal["recalibrate", "running"]
 
-N_IMAGES = 128
-MIN_IMAGES = 8
 FEW_IMAGES = 32
 OF_LATENTS = "~"  # layer~autoencoder: the latents of an autoencoder of a layer
 
 
 @dataclass(frozen=True, kw_only=True)
-class InfluenceOptions(RunOptions, DataOptions):
+class InfluenceOptions(ProbeRunOptions):
     """Whose influence on which later layers to measure, with which images, and where to.
 
     Give one kind of images: a dataset, images, or noise.
@@ -46,16 +40,9 @@ class InfluenceOptions(RunOptions, DataOptions):
     value
         What takes the place of a channel: its mean over images and positions at that checkpoint,
         zero, or its map in another image (resample).
-    batch_norm
-        Statistics of batch norm: measured anew on the images (recalibrate), for those of training
-        lag behind early checkpoints; or those of training (running).
     latents
         Name of sparse autoencoders, as `dvis sae train` gave it, whose latents are sources and
         targets too: those of layer3 as a layer that is called layer3~NAME.
-    images
-        Image files, or folders of them.
-    noise
-        So many images of seeded noise.
     n_images
         So many images of the set, at random (default: 128).
     seed
@@ -70,42 +57,21 @@ class InfluenceOptions(RunOptions, DataOptions):
         nothing.
     """
 
-    layers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--layer-names"])] = ()
+    images_unasked: ClassVar[int | None] = 128
+    fewest_images: ClassVar[int] = 8
+
     method: Method = "ablation"
     channels: tuple[int, ...] = ()
     to: tuple[str, ...] = ()
     value: Value = "mean"
-    batch_norm: BatchNorm = "recalibrate"
     latents: str | None = None
-    images: tuple[Path, ...] = ()
-    noise: int | None = None
     n_images: int | None = None
-    seed: int = 0
-    batch_size: int | None = None
-    name: str | None = None
     plan: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        kinds = {"dataset": self.dataset, "images": self.images, "noise": self.noise}
-        given = [kind for kind, value in kinds.items() if value not in (None, (), "")]
-        if len(given) != 1:
-            raise ValueError(
-                f"{' and '.join(given) or 'no images'} given; give one of {', '.join(kinds)}"
-            )
-        stray = [name for name in ("data_path", "n_images") if getattr(self, name) is not None]
-        if stray and self.dataset is None:
-            raise ValueError(f"{stray[0]} goes with dataset, not with {given[0]}; leave it out")
-        for option, least in {
-            "noise": MIN_IMAGES,
-            "n_images": MIN_IMAGES,
-            "batch_size": 2,
-            "image_size": 1,
-            "seed": 0,
-        }.items():
-            at_least(option, getattr(self, option), least)
-        if self.name is not None and (not self.name or "/" in self.name):
-            raise ValueError(f"name is {self.name!r}; give one without a slash, such as shapes")
+        at_least("batch_size", self.batch_size, 2)
+        at_least("seed", self.seed, 0)
         self._check_method()
         self.targets  # noqa: B018  # raises for what cannot be read
 
@@ -153,16 +119,10 @@ class InfluenceOptions(RunOptions, DataOptions):
     @property
     def default_name(self) -> str:
         """Name where none is given, by the images and what differs from the defaults."""
-        if self.dataset is not None:
-            name = f"{self.dataset}-{self.split}"
-        elif self.images:
-            name = (self.images[0].stem if len(self.images) == 1 else "") or "images"
-        else:
-            name = f"noise-{self.noise}-seed-{self.seed}"
         others = [
             self.method if self.method == "attribution" else "",
             self.value if self.value != "mean" else "",
             self.batch_norm if self.batch_norm == "running" else "",
             "-".join(["to", *self.targets]).replace("/", "-") if self.to else "",
         ]
-        return "-".join([name, *filter(None, others)])
+        return "-".join([self.probe_name, *filter(None, others)])

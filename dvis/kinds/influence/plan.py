@@ -20,6 +20,7 @@ from dvis.models.devices import find_device
 from dvis.models.model_reference import model_name
 from dvis.schema import CHECKPOINT
 from dvis.sweep.plan import Plan
+from dvis.sweep.probing import told_of
 from dvis.sweep.run_facts import run_of
 from dvis.sweep.runner import Report, carry_out
 
@@ -93,12 +94,7 @@ def influence_plan(survey: Survey) -> Plan:
             "value": options.value,
             "batch_norm": options.batch_norm,
             "batch_norm_images": statistics.fingerprint,
-            "images": {
-                "name": images.images.name,
-                "fingerprint": images.fingerprint,
-                "n_images": len(images),
-                "transform": images.transform.to_dict(),
-            },
+            "images": told_of(images),
             "to": {layer: list(units) for layer, units in options.targets.items()},
             **({"seed": options.seed} if options.value == "resample" else {}),
         },

@@ -9,23 +9,22 @@ from dataclasses import dataclass, replace
 import xarray as xr
 from torch import nn
 
-from dvis.kinds.influence.images import asked_images, images_of_statistics, said_of_few
 from dvis.kinds.influence.measure.influence import InfluenceMeasurement
 from dvis.kinds.influence.measure.layers import check_layers, nodes_of
 from dvis.kinds.influence.measure.nodes import Node
 from dvis.kinds.influence.measure.replaced import find_course
 from dvis.kinds.influence.measure.task import InfluenceTask
-from dvis.kinds.influence.options import OF_LATENTS, InfluenceOptions
+from dvis.kinds.influence.options import FEW_IMAGES, OF_LATENTS, InfluenceOptions
 from dvis.kinds.influence.words import BLOCK
 from dvis.kinds.saes.directions import stored_autoencoders
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.stored import autoencoder_at
 from dvis.models.data.fixed_images import FixedImages
-from dvis.models.hooks import LayerOutput, trace_layers
-from dvis.models.model_input import ModelInput, find_input
+from dvis.models.hooks import LayerOutput
+from dvis.models.model_input import ModelInput
 from dvis.models.model_reference import model_name
-from dvis.models.recalibration import Recalibrated
 from dvis.schema import CHECKPOINT, did_you_mean
+from dvis.sweep.probing import probe_of
 from dvis.sweep.run_facts import RunFacts
 
 _CPU_BATCH, _ACCELERATOR_BATCH = 256, 1024
@@ -114,16 +113,9 @@ def surveyed(options: InfluenceOptions, run: RunFacts) -> Survey:
     FileNotFoundError, CheckpointError, KeyError, ValueError
         As `dvis.kinds.influence.plan.measure_influence` does.
     """
-    model, first = run.first_model(options.model)
-    facts = run.facts.get(first, {})
-    taken = find_input(options, facts, options.model, model, options.image_size)
-    images = asked_images(options, taken.transform)
-    of_statistics, notes = images, said_of_few(images)
-    if options.batch_norm == "recalibrate" and Recalibrated.changes(model):
-        of_statistics, said = images_of_statistics(options, images)
-        notes += said
+    probe = probe_of(options, run)
+    model, outputs = probe.module, probe.outputs
     autoencoders = _autoencoders(options, run)
-    outputs = _outputs(model, images, options)
     targets = dict(options.targets)
     layers = [*options.layers, *autoencoders, *targets]
     check_layers(model, outputs, [name.partition(OF_LATENTS)[0] for name in layers])
@@ -132,8 +124,8 @@ def surveyed(options: InfluenceOptions, run: RunFacts) -> Survey:
     targets = {n: targets.get(n, ()) for n in nodes if n in targets or not targets}
     sources = [name for name in nodes if name in {*options.layers, *autoencoders}]
     measurement = InfluenceMeasurement(
-        images=images,
-        recalibrated=Recalibrated(of_statistics, options.batch_norm),
+        images=probe.images,
+        recalibrated=probe.recalibrated,
         method=options.method,
         value=options.value,
         chosen={name: units for name, units in targets.items() if units},
@@ -144,15 +136,15 @@ def surveyed(options: InfluenceOptions, run: RunFacts) -> Survey:
     survey = Survey(
         options=options,
         model=model,
-        images=images,
+        images=probe.images,
         measurement=measurement,
         nodes=nodes,
         units=_units(nodes, sources, options.channels),
         targets=targets,
         is_cut={},
-        model_input=taken,
+        model_input=probe.model_input,
         autoencoders=autoencoders,
-        notes=notes,
+        notes=[*_said_of_few(probe.images), *probe.notes],
     )
     _check_order(survey)
     return replace(survey, is_cut=_cuts(survey, outputs))
@@ -182,18 +174,13 @@ def _at_any(autoencoders: Mapping[str, xr.Dataset]) -> dict[str, Autoencoder]:
     return {name: autoencoder_at(dataset) for name, dataset in autoencoders.items()}
 
 
-def _outputs(
-    model: nn.Module, images: FixedImages, options: InfluenceOptions
-) -> dict[str, LayerOutput]:
-    try:
-        return trace_layers(model, images.batch(0, 1, next(model.parameters())))
-    except (RuntimeError, AssertionError) as err:  # torch's, of images that a layer does not fit
-        transform = images.transform
-        raise ValueError(
-            f"{options.model} takes no images of {transform.channels} channels and "
-            f"{transform.size} x {transform.size} px: {str(err).splitlines()[0]}. Give another "
-            "--input-size or --input-channels"
-        ) from err
+def _said_of_few(images: FixedImages) -> list[str]:
+    if len(images) >= FEW_IMAGES:
+        return []
+    return [
+        f"with {len(images)} images it cannot be told well how reliable influence is; give "
+        f"{FEW_IMAGES} or more"
+    ]
 
 
 def _units(

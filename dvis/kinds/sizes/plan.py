@@ -4,19 +4,16 @@ A model's name, its checkpoints and images in; the group `{run}/sizes/{name}` gr
 is skipped, so that a run that was stopped goes on.
 """
 
-from dataclasses import replace
 from typing import TYPE_CHECKING
 
 from dvis.kinds.sizes.measure import ReceptiveFields, SizeTask, middle
 from dvis.kinds.sizes.options import SizeOptions
 from dvis.kinds.sizes.words import WORDS
-from dvis.models.data.fixed_images import FixedImages
 from dvis.models.devices import find_device
 from dvis.models.hooks import LayerOutput, layer_columns
-from dvis.models.recalibration import Recalibrated
 from dvis.schema import CHANNEL, LAYER
 from dvis.sweep.plan import Plan
-from dvis.sweep.probing import Probe, probe_images, probe_of, told_of
+from dvis.sweep.probing import probe_of, told_of
 from dvis.sweep.run_facts import run_of
 from dvis.sweep.runner import Report, carry_out
 
@@ -24,7 +21,6 @@ if TYPE_CHECKING:
     from distributed import Client
 
 _BLOCK = 64  # channels of a task
-_N_STATISTICS = 256  # images of which batch norm is measured
 
 
 def measure_sizes(
@@ -62,21 +58,20 @@ def measure_sizes(
     outputs = probe.chosen(options.layers)
     for layer, output in outputs.items():
         middle(probe.module, layer, output)  # which refuses some
-    statistics = _statistics(options, probe)
     plan = Plan(
         model=options.model,
         words=WORDS,
         name=options.name or options.probe_name,
         measurement=ReceptiveFields(
             images=probe.images,
-            recalibrated=Recalibrated(statistics, options.batch_norm),
+            recalibrated=probe.recalibrated,
             batch_size=probe.batch_size,
         ),
         tasks=_tasks(options, outputs),
         settings={
             "images": told_of(probe.images),
             "batch_norm": options.batch_norm,
-            "n_statistics": len(statistics),
+            "n_statistics": len(probe.recalibrated.images),
         },
         labels={
             LAYER: list(outputs),
@@ -84,19 +79,9 @@ def measure_sizes(
         },
         columns=layer_columns(outputs),
         model_input=probe.model_input,
+        notes=tuple(probe.notes),
     )
     return carry_out(plan, run, options, client=client, progress=progress)
-
-
-def _statistics(options: SizeOptions, probe: Probe) -> FixedImages:
-    """Images of the same kind, of which batch norm is measured: as many as it takes."""
-    transform = probe.images.transform
-    if options.batch_norm == "running" or len(probe.images) >= _N_STATISTICS:
-        return probe.images
-    if options.dataset is None:
-        return probe_images(replace(options, noise=_N_STATISTICS), transform, None)
-    n_there = len(probe_images(options, transform, None))
-    return probe_images(options, transform, min(n_there, _N_STATISTICS))
 
 
 def _tasks(options: SizeOptions, outputs: dict[str, LayerOutput]) -> list[SizeTask]:

@@ -191,7 +191,7 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         make_chimeras(chimera_options(tmp_path, final="nought"))
     with pytest.raises(ValueError, match="no layers given"):
         chimera_options(tmp_path, layers=())
-    with pytest.raises(ValueError, match="dataset and noise given; give a dataset"):
+    with pytest.raises(ValueError, match="dataset and noise given; give one of dataset"):
         chimera_options(tmp_path, noise=3)
     with pytest.raises(ValueError, match=r"takes 3 or more\. Give --n-images 256"):
         make_chimeras(chimera_options(tmp_path, n_images=2))

@@ -144,7 +144,9 @@ def test_few_images_are_said(tmp_path: Path) -> None:
     for i in range(3):
         pixels = rng.integers(0, 255, (16, 16, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
-    asked = options(tmp_path, dataset=None, images=tuple(tmp_path.glob("*.png")))
+    files = tuple(tmp_path.glob("*.png"))
+    asked = options(tmp_path, dataset=None, n_images=None, images=files)
     plan = edges_plan(asked, run_of(asked))
-    assert plan.notes == ("batch norm has statistics of 3 images; 256 or more give steadier ones",)
+    (note,) = plan.notes
+    assert "statistics of batch norm are of 3 images" in note
     assert isinstance(plan.measurement.recalibrated, Recalibrated)
