@@ -24,6 +24,7 @@ from dvis.kinds.influence.ends import (
     prepared,
     why_nothing,
 )
+from dvis.kinds.influence.read import agreement
 from dvis.kinds.influence.words import CHANNEL_FROM, CHANNEL_TO, LAYER_FROM, LAYER_TO
 from dvis.plots.canvas import require_limit
 from dvis.schema import CHANNEL, CHECKPOINT, DEPTH, LAYER
@@ -38,7 +39,9 @@ _DESCRIBED = {
     "strength_even": "strength over even images",
     "strength_odd": "strength over odd images",
     "null_strength": "strength of the units that were not chosen",
+    "reliability": "rank correlation of even with odd images",
 }
+_OF_TARGETS = {"null_strength": (EDGE, QUANTILE), "reliability": (EDGE,)}
 _CHOSEN = (
     "The strongest at {label} are stronger there than the others because they were chosen so, on "
     "the same images; how much of it is noise, strength_even and strength_odd tell."
@@ -86,7 +89,9 @@ def top_inputs(
         - `strength_even`, `strength_odd`, float32: the same over half of the images each;
         - `null_strength` (checkpoint, quantile), float32: quantiles 0.05, 0.5 and 0.95 of the
           strength of the layer's other units, NaN where there is none: what an input has that was
-          drawn at random from them.
+          drawn at random from them;
+        - `reliability` (checkpoint), float32: rank correlation of `strength_even` with
+          `strength_odd` over all units of the layer, NaN with fewer than three.
 
     Raises
     ------
@@ -175,8 +180,9 @@ def circuit(
         Nodes are units, each once, from the unit on and the strongest of a layer first:
         coordinates `layer`, `channel` and `depth` (node), layers back from the unit. Edges have
         `node_from` and `node_to` (edge), int64, places along `node`; `strength`, `share`,
-        `direction`, `strength_even`, `strength_odd` (edge) and `null_strength` (edge, quantile) of
-        the other sources of the same target, as `top_inputs` has them.
+        `direction`, `strength_even`, `strength_odd`, `reliability` (edge) and `null_strength`
+        (edge, quantile) of all and of the other sources of the same target, as `top_inputs` has
+        them.
 
     Raises
     ------
@@ -222,6 +228,7 @@ def _top(
     if not len(order):
         raise ValueError(why_nothing(whole.sel({CHECKPOINT: label}), end, known, layers))
     table["null_strength"] = _null(table["strength"], other.channel, order)
+    table["reliability"] = _reliability(table, other.channel)
     dim = INPUT if end is TO else OUTPUT
     chosen = table.isel({other.channel: order}).swap_dims({other.channel: dim})
     names = dim, np.full(len(order), layer, object)
@@ -242,6 +249,11 @@ def _null(strength: xr.DataArray, dim: str, chosen: np.ndarray) -> xr.DataArray:
     return xr.DataArray(found, dims=dims, coords={QUANTILE: [*NULL_QUANTILES]})
 
 
+def _reliability(table: xr.Dataset, dim: str) -> xr.DataArray:
+    """How far both halves of the images agree on the order of all that stand along a dim."""
+    return agreement(table["strength_even"], table["strength_odd"], dim)
+
+
 class _Level(NamedTuple):
     """Units of a circuit in one layer, the strongest first."""
 
@@ -257,6 +269,7 @@ def _inputs_of(at: xr.Dataset, level: _Level, layer_from: str, k: int) -> list[x
         table = block.isel({CHANNEL_TO: place})
         order = _strongest(table["strength"].values, k)
         table["null_strength"] = _null(table["strength"], CHANNEL_FROM, order)
+        table["reliability"] = _reliability(table, CHANNEL_FROM)
         if len(order):
             found.append(table.isel({CHANNEL_FROM: order}))
     return found
@@ -284,7 +297,7 @@ def _graph(at: xr.Dataset, levels: Sequence[_Level], edges: Sequence[xr.Dataset]
         channels = each[CHANNEL_FROM].values.tolist()
         ends += [(places[layer_from, channel], places[layer_to, to]) for channel in channels]
     sizes = [each.sizes[CHANNEL_FROM] for each in edges]
-    nulls = np.repeat([each["null_strength"].values for each in edges], sizes, axis=0)
+    of_targets = {name: [each[name].values for each in edges] for name in _OF_TARGETS}
     found: dict[str, Any] = {
         name: (EDGE, place, {"long_name": described[name], "units": "1"})
         for name, place in zip(described, np.array(ends, np.int64).T, strict=True)
@@ -300,7 +313,8 @@ def _graph(at: xr.Dataset, levels: Sequence[_Level], edges: Sequence[xr.Dataset]
     }
     moment = {name: each for name, each in at.coords.items() if not each.dims}
     graph = xr.Dataset(found, {**moment, **coordinates})
-    graph["null_strength"] = (EDGE, QUANTILE), nulls
+    for name, values in of_targets.items():
+        graph[name] = _OF_TARGETS[name], np.repeat(values, sizes, axis=0)
     return _described(graph, at, str(at[CHECKPOINT].item()))
 
 

@@ -117,14 +117,18 @@ def reliability(influence: xr.Dataset) -> xr.DataArray:
     DataArray, (checkpoint, layer_from, layer_to, channel_to), float32
         Spearman's; lazy where the Dataset is. NaN with fewer than three sources.
     """
-    even, odd = halves(influence)
+    return agreement(*halves(influence))
+
+
+def agreement(even: xr.DataArray, odd: xr.DataArray, dim: str = CHANNEL_FROM) -> xr.DataArray:
+    """What `reliability` gives, of both halves, along a dim."""
     if even.chunks is not None:
-        even, odd = (half.chunk({CHANNEL_FROM: -1}) for half in (even, odd))
+        even, odd = (half.chunk({dim: -1}) for half in (even, odd))
     result: xr.DataArray = xr.apply_ufunc(
         _rank_correlation,
         even,
         odd,
-        input_core_dims=[[CHANNEL_FROM], [CHANNEL_FROM]],
+        input_core_dims=[[dim], [dim]],
         dask="parallelized",
         output_dtypes=[np.float32],
     )

@@ -28,6 +28,9 @@ LAYER_TO, CHANNEL_TO = "layer_to", "channel_to"
 PART_DIMS = (CHECKPOINT, LAYER_FROM, CHANNEL_FROM, LAYER_TO)
 PAIR_DIMS = (*PART_DIMS, CHANNEL_TO)
 TARGET_DIMS = (CHECKPOINT, LAYER_TO, CHANNEL_TO)
+# About births: checkpoints from one, and inputs, the strongest or matched ones.
+LAG, SET = "lag", "set"
+TOP, MATCHED = "top", "matched"
 PROBLEM, WEIGHTS = f"{SOURCE}/problem", f"{SOURCE}/weights"
 
 # A block of sources onto a block of targets: 128 kB, which a unit's inputs and outputs share.

@@ -15,9 +15,8 @@ from dvis.analysis.resampling import BOUND, MIDDLE
 from dvis.analysis.trajectories import quantiles
 from dvis.kinds.influence.analysis.asked import Asked
 from dvis.kinds.influence.analysis.top_edges import TopEdges, top_edges
+from dvis.kinds.influence.words import LAG, MATCHED, SET, TOP
 
-LAG, SET = "lag", "set"
-TOP, MATCHED = "top", "matched"
 _CANNOT_TELL = (
     "An input whose influence rises at its target's birth may have made the target, or the target "
     "may have begun to listen to it as it learnt; which of them was first, half_rise_lag says only "

@@ -10,7 +10,13 @@ import xarray as xr
 from dvis.analysis.births import BORN
 from dvis.analysis.births import births as find_births
 from dvis.kinds.influence.circuits import INPUT, top_inputs
-from dvis.kinds.influence.pictures.nodes import Births, moment_name, moment_names, node_name
+from dvis.kinds.influence.pictures.nodes import (
+    Births,
+    agreement_note,
+    moment_name,
+    moment_names,
+    node_name,
+)
 from dvis.kinds.influence.pictures.scales import direction_color
 from dvis.kinds.influence.words import CHANNEL_FROM, CHANNEL_TO, LAYER_FROM, LAYER_TO
 from dvis.plots.canvas import UNKNOWN_COLOR, headline, saved, subplots, value_scale, without_box
@@ -205,8 +211,9 @@ def _notes(
         origin_of(dataset),
         axis.note,
         f"the strongest inputs {when}",
-        "red: from here on strength stays above half of its last",
+        "red: edge born, strength stays at or above half of its last",
         _BARS.format(when=when),
         "grey: 90 % of the layer's other units" if has_null else "",
+        agreement_note(found["reliability"].sel({CHECKPOINT: found.attrs["strongest_at"]})),
         born.criterion if is_marked else "",
     ]

@@ -1,12 +1,13 @@
 """Event-aligned curves: the strength of inputs around the births of the units that they act on."""
 
 from pathlib import Path
-from typing import TYPE_CHECKING, Final
+from typing import TYPE_CHECKING
 
 import numpy as np
 import xarray as xr
 
 from dvis.analysis.requirements import require
+from dvis.kinds.influence.words import LAG, MATCHED, SET, TOP
 from dvis.plots.canvas import UNIT_COLORS, headline, saved, subplots, without_box
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null
@@ -17,9 +18,6 @@ if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
-LAG: Final = "lag"
-SET: Final = "set"
-TOP, MATCHED = "top", "matched"
 _NEEDS = ("strength", "strength_low", "strength_high")
 _ADVICE = "Give the alignment of events that was made of influence and births"
 

@@ -11,6 +11,7 @@ from dvis.kinds.influence.circuits import INPUT, top_inputs
 from dvis.kinds.influence.pictures.nodes import (
     BIRTH_STYLE,
     Births,
+    agreement_note,
     birth_handles,
     images_of_node,
     moment_name,
@@ -55,9 +56,9 @@ def circuit_film(
 ) -> "Figure":
     """A unit's strongest inputs over training: a row an input, and below them the unit itself.
 
-    A cell is the input's feature image at that checkpoint, grey where there is none. The colour of
-    its frame is the direction of its influence on the unit then, the width its strength, on one
-    scale for the picture. What is not measured, and the unit itself, has a thin grey frame.
+    A cell is the input's feature image at that checkpoint, hatched where it has none at all. The
+    colour of its frame is the direction of its influence on the unit then, the width its strength,
+    on one scale for the picture. What is not measured, and the unit itself, has a thin grey frame.
 
     Parameters
     ----------
@@ -147,6 +148,7 @@ def _draw_images(cells: "list[Axes]", images: xr.Dataset | None, shown: xr.Datas
             continue
         cell.set(xticks=[], yticks=[])
         say(cell, "")
+        cell.patch.set(hatch="////", edgecolor="0.8", linewidth=0)
         cell.spines[:].set(color="0.7", linewidth=0.5)
 
 
@@ -207,6 +209,7 @@ def _notes(
         _HOW,
         f"inputs: the strongest at {name}, with their strength then",
         others if np.isfinite(middle) else "",
+        agreement_note(at["reliability"]),
         born.criterion,
         "" if unit_images is not None else "no feature images are given",
     ]

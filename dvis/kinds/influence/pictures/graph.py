@@ -7,7 +7,12 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.influence.circuits import circuit
-from dvis.kinds.influence.pictures.nodes import images_of_node, moment_name, node_name
+from dvis.kinds.influence.pictures.nodes import (
+    agreement_note,
+    images_of_node,
+    moment_name,
+    node_name,
+)
 from dvis.kinds.influence.pictures.scales import (
     SCALES_INCHES,
     direction_color,
@@ -225,5 +230,6 @@ def _notes(
         f"the {k} strongest inputs of each unit at this checkpoint",
         f"{n_beyond} of {found.sizes['edge']} lines are stronger than 95 % of the other inputs of "
         "their own target",
+        agreement_note(found["reliability"]),
         "" if unit_images is not None else "no feature images are given",
     ]

@@ -28,6 +28,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _PANEL_INCHES, _MOST_COLUMNS = 2.3, 3
+_MOST_NAMES = 9  # of channels along a side
 _BRIGHTEST = 0.995  # quantile of strengths at which the colours end: few pairs are far above all
 _GAMMA = 0.5  # most strengths are far below the largest
 _HOW = "colours by the square root of strength; grey: not measured, or the target is dead"
@@ -35,8 +36,9 @@ _HOW = "colours by the square root of strength; grey: not measured, or the targe
 
 @dataclass(frozen=True, kw_only=True)
 class _Order:
-    """Channels of a layer as they are drawn, and how many of them are born."""
+    """Places of a layer's channels as they are drawn, their numbers, and how many are born."""
 
+    places: np.ndarray
     channels: np.ndarray
     n_born: int
 
@@ -53,9 +55,9 @@ def influence_matrix(
 ) -> "Figure":
     """Strength of all pairs of two layers, a panel a checkpoint: a row a source, a column a target.
 
-    Units stand in the same order in all panels: by their births, those that are not born last,
-    behind a line; without births by the strength of all that they receive or give (the root of
-    the mean of squares) at the last checkpoint, the strongest first.
+    Units stand in the same order in all panels, some with their numbers: by their births, those
+    that are not born last, behind a line; without births by the strength of all that they receive
+    or give (the root of the mean of squares) at the last checkpoint, the strongest first.
 
     Parameters
     ----------
@@ -123,15 +125,18 @@ def _strength(whole: xr.Dataset, shown: xr.Dataset, source: str, to: str) -> np.
 
 def _order(whole: xr.Dataset, last: np.ndarray, end: End, layer: str, born: Births) -> _Order:
     """Places of a layer's units by their births, else by strength, (unit, other unit)."""
+    channels = channels_of(whole, end, layer)
     squares = np.nan_to_num(last.astype(float)) ** 2
     strongest = -squares.sum(1)
     if not born.labels:
-        return _Order(channels=np.lexsort((strongest,)), n_born=0)
-    units = [(layer, int(channel)) for channel in channels_of(whole, end, layer)]
+        places = np.lexsort((strongest,))
+        return _Order(places=places, channels=channels[places], n_born=0)
+    units = [(layer, int(channel)) for channel in channels]
     at = [born.place(unit, whole) for unit in units]
     is_born = np.array([place >= 0 for place in at], bool)
     key = np.where(is_born, at, whole.sizes[CHECKPOINT])
-    return _Order(channels=np.lexsort((strongest, key)), n_born=int(is_born.sum()))
+    places = np.lexsort((strongest, key))
+    return _Order(places=places, channels=channels[places], n_born=int(is_born.sum()))
 
 
 def _draw(
@@ -156,11 +161,11 @@ def _draw(
     top = float(np.quantile(known, _BRIGHTEST)) if len(known) else 1.0
     norm = PowerNorm(_GAMMA, vmin=0, vmax=top or 1.0)
     for axes, at, name in zip(grid.flat, strength, names, strict=False):
-        cells = np.ma.masked_invalid(at[rows.channels][:, columns.channels])
+        cells = np.ma.masked_invalid(at[rows.places][:, columns.places])
         axes.set_facecolor(UNKNOWN_COLOR)
         image = axes.imshow(cells, cmap="cividis", norm=norm, aspect="auto", interpolation="none")
         axes.set_title(plain(name), fontsize=8, loc="left")
-        axes.set(xticks=[], yticks=[])
+        _name_channels(axes, rows.channels, columns.channels)
         _part(axes, rows, columns)
     for axes in grid.flat[len(names) :]:
         axes.set_axis_off()
@@ -173,6 +178,14 @@ def _draw(
         text = plain(f"{to}, {counted(len(columns.channels), 'channel')}")
         axes.set_xlabel(text, fontsize=8)
     return figure
+
+
+def _name_channels(axes: Any, rows: np.ndarray, columns: np.ndarray) -> None:
+    """Numbers of some channels at their places, of all where there is room."""
+    for axis, channels in ((axes.yaxis, rows), (axes.xaxis, columns)):
+        places = evenly(len(channels), _MOST_NAMES, "channels")
+        axis.set_ticks(places, [str(each) for each in channels[places]])
+    axes.tick_params(labelsize=5.5, length=2, pad=1.5)
 
 
 def _part(axes: Any, rows: _Order, columns: _Order) -> None:

@@ -119,7 +119,16 @@ def birth_handles(born: Births) -> "list[Line2D]":
     """What marks births, for a legend; nothing where there are none."""
     from matplotlib.lines import Line2D
 
-    return [Line2D([], [], label="born", **BIRTH_STYLE)] if born.labels else []
+    return [Line2D([], [], label="unit born", **BIRTH_STYLE)] if born.labels else []
+
+
+def agreement_note(reliability: xr.DataArray) -> str:
+    """How far halves of the images agree on the order of a unit's inputs, or of several units'."""
+    lowest, highest = float(reliability.min()), float(reliability.max())
+    if not np.isfinite(lowest):
+        return ""
+    rho = f"{lowest:.2f}" + (f" to {highest:.2f}" if highest - lowest >= 0.01 else "")
+    return f"even and odd images agree on the order of all inputs: Spearman's \u03c1 {rho}"
 
 
 def _criterion(births: xr.Dataset) -> str:
@@ -127,4 +136,4 @@ def _criterion(births: xr.Dataset) -> str:
     if "fraction" not in attrs:
         return ""
     variable = str(attrs.get("variable", "value")).replace("_", " ")
-    return f"born: {variable} stays above {float(attrs['fraction']):.0%} of its final level"
+    return f"unit born: {variable} stays above {float(attrs['fraction']):.0%} of its final level"
