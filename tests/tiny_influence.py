@@ -10,6 +10,7 @@ import xarray as xr
 from tiny_models import write_checkpoints
 from torch import Tensor, nn
 
+from dvis.kinds.edges.options import EdgesOptions
 from dvis.kinds.influence.measure.influence import InfluenceMeasurement
 from dvis.kinds.influence.measure.layers import nodes_of
 from dvis.kinds.influence.measure.task import InfluenceTask
@@ -98,3 +99,18 @@ def options_of(folder: Path, n_checkpoints: int = 2, **changes: Any) -> Influenc
         "workers": 0,
     }
     return InfluenceOptions(**{**given, **changes})
+
+
+def edges_options_of(folder: Path, n_checkpoints: int = 3, **changes: Any) -> EdgesOptions:
+    """Shares of edges with 20 shapes, of a made-up run of its own."""
+    if not (folder / "run").exists():
+        write_checkpoints(folder / "run", n_checkpoints)
+    given: dict[str, Any] = {
+        "model": "tiny_models:net",
+        "checkpoint_path": (folder / "run",),
+        "dataset": "shapes",
+        "n_images": 20,
+        "store": folder / "net.zarr",
+        "workers": 0,
+    }
+    return EdgesOptions(**{**given, **changes})

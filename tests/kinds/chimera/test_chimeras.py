@@ -1,16 +1,13 @@
 """Chimeras: known answers, a model that is left alone, and a store that grows and is resumed."""
 
-import multiprocessing
-import os
-import signal
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
 
 import numpy as np
 import pytest
 import torch
 import xarray as xr
+from dying import dies_writing
 from tiny_chimeras import INPUT, Sharing, Skipping, chimera_options, chimeras_of
 from tiny_models import seeded_net, transformer, write_checkpoints
 
@@ -20,7 +17,6 @@ from dvis.kinds.chimera.measure import another_of_each, correlation
 from dvis.kinds.chimera.plan import make_chimeras
 from dvis.models.data import InputTransform, load_images
 from dvis.models.data.fixed_images import FixedImages
-from dvis.store.group import Group
 from dvis.store.portable import nested
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -137,31 +133,13 @@ def test_killed_and_resumed_equals_an_unbroken_run_also_of_two_workers(
 ) -> None:
     expected = dvis.chimera(measured / "net.zarr", name="shapes-val").load()
     options = chimera_options(tmp_path)
-    process = multiprocessing.get_context("fork").Process(target=_die_writing, args=(options, 4))
-    process.start()
-    process.join(60)
-    assert process.exitcode == -signal.SIGKILL
+    assert dies_writing(make_chimeras, options, 4)
     assert 0 < make_chimeras(options).n_measured < 6
     assert make_chimeras(options).n_measured == 0
     make_chimeras(replace(options, name="two", workers=2))
     for name in ("shapes-val", "two"):
         xr.testing.assert_equal(dvis.chimera(tmp_path / "net.zarr", name=name), expected)
     assert dvis.check_store(tmp_path / "net.zarr") == []
-
-
-def _die_writing(options: Any, n_written: int) -> None:
-    left = [n_written]
-    put = Group.put
-
-    def dying(self: Group, *arguments: Any) -> None:
-        if not left[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left[0] -= 1
-        put(self, *arguments)
-
-    Group.put = dying  # type: ignore[method-assign]  # this process ends
-    torch.set_num_threads(1)
-    make_chimeras(options)
 
 
 def test_another_cut_is_added_and_another_final_checkpoint_is_refused(tmp_path: Path) -> None:

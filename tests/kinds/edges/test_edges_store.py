@@ -6,12 +6,12 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
-from tiny_models import net, seeded_net, transformer, write_checkpoints
+from tiny_influence import edges_options_of
+from tiny_models import net, seeded_net, transformer
 
 import dvis
 from dvis import measure
 from dvis.kinds.edges.measure import EdgeShares
-from dvis.kinds.edges.options import EdgesOptions
 from dvis.kinds.edges.plan import edges_plan, measure_edges
 from dvis.kinds.edges.read import EDGES_READER
 from dvis.models.recalibration import Recalibrated
@@ -20,19 +20,8 @@ from dvis.sweep.run_facts import run_of
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-def options(folder: Path, **changes: Any) -> EdgesOptions:
-    write_checkpoints(folder / "run", 3)
-    given: dict[str, Any] = {"dataset": "shapes", "n_images": 20, "workers": 0, **changes}
-    return EdgesOptions(
-        model="tiny_models:net",
-        checkpoint_path=(folder / "run",),
-        store=folder / "net.zarr",
-        **given,
-    )
-
-
 def test_what_was_measured_is_read(tmp_path: Path) -> None:
-    asked = options(tmp_path)
+    asked = edges_options_of(tmp_path)
     report = measure_edges(asked)
     assert (report.n_measured, report.n_failed) == (9, 0)
     read = dvis.edges(tmp_path / "net.zarr")
@@ -60,7 +49,7 @@ def test_what_was_measured_is_read(tmp_path: Path) -> None:
 
 
 def test_batch_norm_has_statistics_of_enough_images(tmp_path: Path) -> None:
-    asked = options(tmp_path)
+    asked = edges_options_of(tmp_path)
     plan = edges_plan(asked, run_of(asked))
     measurement = plan.measurement
     assert isinstance(measurement, EdgeShares)
@@ -70,14 +59,14 @@ def test_batch_norm_has_statistics_of_enough_images(tmp_path: Path) -> None:
 
 
 def test_a_second_run_measures_what_is_missing_and_other_images_are_refused(tmp_path: Path) -> None:
-    asked = options(tmp_path, layers=("conv2",))
+    asked = edges_options_of(tmp_path, layers=("conv2",))
     assert measure_edges(asked).n_measured == 3
-    more = options(tmp_path)
+    more = edges_options_of(tmp_path)
     assert measure_edges(more).n_measured == 6
     assert measure_edges(more).n_measured == 0
     with pytest.raises(ValueError, match="images"):
-        measure_edges(options(tmp_path, n_images=30))
-    assert measure_edges(options(tmp_path, n_images=30, overwrite=True)).n_measured == 9
+        measure_edges(edges_options_of(tmp_path, n_images=30))
+    assert measure_edges(edges_options_of(tmp_path, n_images=30, overwrite=True)).n_measured == 9
 
 
 def test_from_python_and_a_vit(tmp_path: Path) -> None:
@@ -94,7 +83,7 @@ def test_from_python_and_a_vit(tmp_path: Path) -> None:
 
 
 def test_data_parallel_checkpoints_give_the_same(tmp_path: Path) -> None:
-    asked = options(tmp_path)
+    asked = edges_options_of(tmp_path)
     measure_edges(asked)
     folder = tmp_path / "parallel"
     folder.mkdir()
@@ -128,7 +117,7 @@ def test_options_that_do_not_fit_are_refused(
     changes: dict[str, Any], text: str, tmp_path: Path
 ) -> None:
     with pytest.raises(ValueError, match=text):
-        options(tmp_path, **changes)
+        edges_options_of(tmp_path, **changes)
 
 
 def test_a_store_without_edges_says_how_to_make_some(sample_store: Path) -> None:
@@ -145,7 +134,7 @@ def test_few_images_are_said(tmp_path: Path) -> None:
         pixels = rng.integers(0, 255, (16, 16, 3), np.uint8)
         Image.fromarray(pixels).save(tmp_path / f"{i}.png")
     files = tuple(tmp_path.glob("*.png"))
-    asked = options(tmp_path, dataset=None, n_images=None, images=files)
+    asked = edges_options_of(tmp_path, dataset=None, n_images=None, images=files)
     plan = edges_plan(asked, run_of(asked))
     (note,) = plan.notes
     assert "statistics of batch norm are of 3 images" in note

@@ -11,6 +11,7 @@ import pytest
 import torch
 import xarray as xr
 import zarr
+from dying import dies_writing
 from slowly import slowly
 from tiny_models import write_checkpoints
 from tiny_responses import loaded, of_features, options_of_shapes, store_of
@@ -18,7 +19,6 @@ from tiny_responses import loaded, of_features, options_of_shapes, store_of
 import dvis
 from dvis.kinds.responses.options import RespondOptions
 from dvis.kinds.responses.plan import respond
-from dvis.store.group import Group
 from dvis.store.writer import restructuring
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -36,30 +36,11 @@ def test_killed_and_resumed_equals_an_unbroken_run(options: RespondOptions, n_wr
     unbroken = [replace(each, name=f"whole-{i}") for i, each in enumerate((options, cross))]
     for each in unbroken:
         respond(each)
-    context = multiprocessing.get_context("fork")
     for each in (options, cross):
-        process = context.Process(target=_die_writing, args=(each, n_written))
-        process.start()
-        process.join(60)
-        assert process.exitcode == -signal.SIGKILL
+        assert dies_writing(respond, each, n_written)
         respond(each)
     for name, whole in (("shapes-val", "whole-0"), ("cross", "whole-1")):
         xr.testing.assert_equal(loaded(options, name), loaded(options, whole))
-
-
-def _die_writing(options: RespondOptions, n_written: int) -> None:
-    left = [n_written]
-    put = Group.put
-
-    def dying(self: Group, *arguments: Any) -> None:
-        if not left[0]:
-            os.kill(os.getpid(), signal.SIGKILL)
-        left[0] -= 1
-        put(self, *arguments)
-
-    Group.put = dying  # type: ignore[method-assign]  # this process ends
-    torch.set_num_threads(1)
-    respond(options)
 
 
 @pytest.mark.parametrize("n_written", [1, 7, 13, 18, 20])
