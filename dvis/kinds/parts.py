@@ -4,13 +4,16 @@ A kind gives parts of a run and of a unit; the page's scripts know the shapes al
 arrays or lists; what is not finite is not known.
 """
 
-from collections.abc import Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
+import xarray as xr
 
-from dvis.store.contents import Contents, StoreLike
+from dvis.schema import SchemaError
+from dvis.store.contents import Contents, Entry, StoreLike
+from dvis.store.reader import Reader
 
 Numbers: TypeAlias = np.ndarray | Sequence[float | None]
 
@@ -272,3 +275,16 @@ class Asked:
     contents: Contents
     run: str
     unit: Unit | None = None
+
+    def groups(
+        self, reader: Reader, of: Callable[[Entry], bool] = lambda _: True
+    ) -> Iterator[tuple[Entry, xr.Dataset]]:
+        """The run's groups of a reader's kind, or some of them, but not those that are half grown.
+
+        The next command that measures them repairs those.
+        """
+        for entry in filter(of, self.contents.of(reader.kind, self.run)):
+            try:
+                yield entry, reader.open_entry(self.store, self.contents, entry)
+            except SchemaError:
+                continue

@@ -7,9 +7,9 @@ import xarray as xr
 
 from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.read import READER, name_of
-from dvis.kinds.activations.words import HISTOGRAM, KIND, TOKEN
+from dvis.kinds.activations.words import HISTOGRAM, TOKEN
 from dvis.kinds.parts import Asked, PictureRows
-from dvis.schema import CHANNEL, CHECKPOINT, SchemaError
+from dvis.schema import CHANNEL, CHECKPOINT
 
 MAX_RANKS = 12  # of a unit at a checkpoint: what one look takes in
 _MAX_SIDE = 16  # of a map: it lies over a thumbnail
@@ -19,13 +19,8 @@ def top_images(asked: Asked) -> Iterator[PictureRows]:
     """The images of highest activation of a channel, of all activations that keep some."""
     if asked.unit is None or asked.unit.list_name:  # a latent's number is no channel's
         return
-    for entry in asked.contents.of(KIND, asked.run):
-        if entry.attrs.get("layer") != asked.unit.layer:
-            continue
-        try:
-            dataset = READER.open_entry(asked.store, asked.contents, entry)
-        except SchemaError:  # half grown; the next `dvis activations` repairs it
-            continue
+    layer = asked.unit.layer
+    for entry, dataset in asked.groups(READER, lambda entry: entry.attrs.get("layer") == layer):
         if HISTOGRAM not in dataset or asked.unit.channel not in dataset[CHANNEL]:
             continue
         of_unit = dataset.sel({CHANNEL: asked.unit.channel}).isel({RANK: slice(MAX_RANKS)})

@@ -15,20 +15,15 @@ from dvis.kinds.chimera.pictures import (
     unit_values,
 )
 from dvis.kinds.chimera.read import CHIMERA_READER
-from dvis.kinds.chimera.words import KIND
 from dvis.kinds.parts import Asked, Curves, Line
-from dvis.schema import CHANNEL, CHECKPOINT, DEPTH, LAYER, SchemaError
+from dvis.schema import CHANNEL, CHECKPOINT, DEPTH, LAYER
 
 _QUARTILES = (0.25, 0.75)
 
 
 def chimera_parts(asked: Asked) -> Iterator[Curves]:
     """Curves of all groups that the run has, where something is behind a cut."""
-    for entry in asked.contents.of(KIND, asked.run):
-        try:
-            dataset = CHIMERA_READER.open_entry(asked.store, asked.contents, entry)
-        except SchemaError:  # half grown; the next `dvis chimera` repairs it
-            continue
+    for entry, dataset in asked.groups(CHIMERA_READER):
         layer = last_layer(dataset) if asked.unit is None else asked.unit.layer
         if layer not in dataset[LAYER]:
             continue

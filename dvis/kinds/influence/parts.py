@@ -8,9 +8,8 @@ import xarray as xr
 
 from dvis.kinds.influence.graph import unit_graph
 from dvis.kinds.influence.read import INFLUENCE_READER
-from dvis.kinds.influence.words import KIND
 from dvis.kinds.parts import Asked, Column, Graph
-from dvis.schema import CHECKPOINT, SchemaError
+from dvis.schema import CHECKPOINT
 from dvis.store.portable import nested
 
 _DIGITS = 3
@@ -33,11 +32,7 @@ def unit_graphs(asked: Asked) -> Iterator[Graph]:
         return
     layer, of_list = asked.unit.layer, asked.unit.list_name
     called = f"{layer}{_OF_LATENTS}{of_list}" if of_list else layer
-    for entry in asked.contents.of(KIND, asked.run):
-        try:
-            dataset = INFLUENCE_READER.open_entry(asked.store, asked.contents, entry)
-        except SchemaError:  # half grown; the next `dvis influence` repairs it
-            continue
+    for entry, dataset in asked.groups(INFLUENCE_READER):
         found = unit_graph(dataset, called, asked.unit.channel)
         if found is not None:
             yield _drawn(found, dataset, entry.name)

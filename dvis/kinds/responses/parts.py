@@ -7,8 +7,8 @@ import xarray as xr
 
 from dvis.kinds.parts import Asked, Matrix, Unit
 from dvis.kinds.responses.read import RESPONSE_READER
-from dvis.kinds.responses.words import CLASS, IMAGE, IMAGE_CHECKPOINT, KIND
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError, Status
+from dvis.kinds.responses.words import CLASS, IMAGE, IMAGE_CHECKPOINT
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
 
 _MAX_LABELS = 50  # of images: those with the widest range of responses
 _ROW_TITLES = {IMAGE: "images", CLASS: "classes", IMAGE_CHECKPOINT: "image of checkpoint"}
@@ -18,11 +18,7 @@ def unit_matrices(asked: Asked) -> Iterator[Matrix]:
     """Responses of a unit, of all groups that the run has."""
     if asked.unit is None or asked.unit.list_name:  # a latent's number is no channel's
         return
-    for entry in asked.contents.of(KIND, asked.run):
-        try:
-            dataset = RESPONSE_READER.open_entry(asked.store, asked.contents, entry)
-        except SchemaError:  # half grown; the next `dvis respond` repairs it
-            continue
+    for entry, dataset in asked.groups(RESPONSE_READER):
         found = _of_unit(dataset, asked.unit, entry.name)
         if found is not None:
             yield found

@@ -8,17 +8,13 @@ import xarray as xr
 from dvis.analysis.trajectories import of_complete_units
 from dvis.kinds.parts import Asked, Curves, Line
 from dvis.kinds.sizes.read import SIZE_READER
-from dvis.kinds.sizes.words import KIND, LOG_AREA
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError
+from dvis.kinds.sizes.words import LOG_AREA
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER
 
 
 def size_curves(asked: Asked) -> Iterator[Curves]:
     """Sides of squares as large as receptive fields, of all groups that the run has."""
-    for entry in asked.contents.of(KIND, asked.run):
-        try:
-            dataset = SIZE_READER.open_entry(asked.store, asked.contents, entry)
-        except SchemaError:  # half grown; the next `dvis sizes` repairs it
-            continue
+    for entry, dataset in asked.groups(SIZE_READER):
         if asked.unit is not None:
             layer, channel = asked.unit.layer, asked.unit.channel
             if layer not in dataset[LAYER] or channel not in dataset[CHANNEL]:
