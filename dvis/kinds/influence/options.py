@@ -15,6 +15,7 @@ Value = Literal["mean", "zero", "resample"]
 
 FEW_IMAGES = 32
 OF_LATENTS = "~"  # layer~autoencoder: the latents of an autoencoder of a layer
+_MOST_NAMED = 8  # channels of a layer, in the name of a group
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -123,6 +124,15 @@ class InfluenceOptions(ProbeRunOptions):
             self.method if self.method == "attribution" else "",
             self.value if self.value != "mean" else "",
             self.batch_norm if self.batch_norm == "running" else "",
-            "-".join(["to", *self.targets]).replace("/", "-") if self.to else "",
+            self._targets_name if self.to else "",
         ]
         return "-".join([self.probe_name, *filter(None, others)])
+
+    @property
+    def _targets_name(self) -> str:
+        """Targets as part of a name: with their channels where these are few."""
+        several = ["to"]
+        for layer, channels in self.targets.items():
+            few = channels if len(channels) <= _MOST_NAMED else ()
+            several += [layer.replace("/", "-"), *map(str, few)]
+        return "-".join(several)

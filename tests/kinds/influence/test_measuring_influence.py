@@ -82,7 +82,7 @@ def test_attribution_and_chosen_targets_lie_beside_it(tmp_path: Path) -> None:
     options = options_of(tmp_path, method="attribution", to=("fc:1,3", "conv2"))
     assert measure_influence(options).n_failed == 0
     ds = loaded(options)
-    assert ds.attrs["name"] == "shapes-val-attribution-running-to-fc-conv2"
+    assert ds.attrs["name"] == "shapes-val-attribution-running-to-fc-1-3-conv2"
     to_fc = ds.strength.sel(layer_from="bn1", layer_to="fc", channel_from=range(8))
     assert np.isfinite(to_fc.sel(channel_to=[1, 3])).all()
     assert to_fc.sel(channel_to=[0, 2]).isnull().all()
