@@ -3,6 +3,7 @@
     python scripts/bench/influence.py edges      # shares of all convolutions, in passes
     python scripts/bench/influence.py passes     # all pairs of resnet18's stages, in passes
     python scripts/bench/influence.py captum     # captum, neuron by neuron, on one pair of stages
+    python scripts/bench/influence.py plan       # a pair of resnet50's stages, against its plan
     python scripts/bench/influence.py memory     # peak memory by the number of sources
     python scripts/bench/influence.py            # all of them
 
@@ -29,18 +30,24 @@ from torch import nn
 
 from dvis import measure
 from dvis.kinds.edges.measure import EdgeShares
+from dvis.kinds.influence.cost import estimate
+from dvis.kinds.influence.options import InfluenceOptions
+from dvis.kinds.influence.plan import measure_influence
+from dvis.kinds.influence.survey import surveyed
 from dvis.models.building import build_model
 from dvis.models.data import InputTransform
 from dvis.models.data.fixed_images import FixedImages, noise_images
 from dvis.models.data.folders import IMAGENET_MEAN, IMAGENET_STD
 from dvis.models.hooks import as_maps, find_layer
 from dvis.models.recalibration import Recalibrated
+from dvis.sweep.run_facts import run_of
 
 STAGES = ("layer1", "layer2", "layer3", "layer4")
 MOST_OF_EDGES = 1.5  # of a forward and backward pass
 MOST_PASSES = {64: 180, 224: 130}  # whole forward passes, all pairs of resnet18's stages
 LEAST_OF_CAPTUM = 20
 MOST_MEMORY = 1.1  # of 256 sources, over that of 64
+MOST_OFF_PLAN = 1.5  # a plan's time, up or down
 _BATCH = 16
 
 
@@ -148,11 +155,11 @@ def influence_of(
 def passes(n_rounds: int, folder: Path) -> list[Row]:
     """All pairs of resnet18's stages, in whole forward passes over the same images."""
     rows = []
-    for size, n_images in ((64, 32), (224, 8)):
+    for size, n_images, n_turns in ((64, 64, n_rounds), (224, 32, min(n_rounds, 2))):
         model = random_model("resnet18")
         batches = batches_of(noise(n_images, size), _BATCH)
         ours = influence_of(model, size, n_images, folder, layers=STAGES)
-        times = take_turns({"forward": partial(forward, model, batches), "ours": ours}, n_rounds)
+        times = take_turns({"forward": partial(forward, model, batches), "ours": ours}, n_turns)
         n_passes = ratio(times, "ours", "forward")
         most = MOST_PASSES[size]
         rows.append(
@@ -213,6 +220,30 @@ def captum(n_rounds: int, folder: Path, n_targets: int = 2) -> list[Row]:
     return [faster(name, median(times["ours"]), scaled, LEAST_OF_CAPTUM)]
 
 
+def plan(folder: Path) -> list[Row]:
+    """One pair of resnet50's stages, against the time that its plan foretold, as the clock goes."""
+    checkpoint = folder / "resnet50" / "resnet50_train_0.0.pth"
+    checkpoint.parent.mkdir()
+    torch.save(random_model("resnet50").state_dict(), checkpoint)
+    options = InfluenceOptions(
+        model="resnet50",
+        checkpoint_path=(checkpoint.parent,),
+        layers=("layer3", "layer4"),
+        noise=16,
+        image_size=64,
+        batch_norm="running",
+        store=folder / "resnet50.zarr",
+        workers=0,
+    )
+    foretold = estimate(surveyed(options, run_of(options))).seconds
+    started = time.perf_counter()
+    measure_influence(options)
+    took = time.perf_counter() - started
+    off = max(took / foretold, foretold / took)
+    name = "layer3 -> layer4 of resnet50, 64 px, 16 images: took, and plan"
+    return [at_most(name, off, MOST_OFF_PLAN, seconds(took), seconds(foretold))]
+
+
 def peak_mb(n_sources: int) -> float:
     """Peak memory of a process that measures this many sources of layer3."""
     asked = [sys.executable, __file__, "--sources", str(n_sources)]
@@ -240,7 +271,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(
         description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter
     )
-    parts = ("edges", "passes", "captum", "memory")
+    parts = ("edges", "passes", "captum", "plan", "memory")
     parser.add_argument("parts", nargs="*", choices=[*parts, []], default=[])
     parser.add_argument("--rounds", type=int, default=5)
     parser.add_argument("--sources", type=int, help=argparse.SUPPRESS)
@@ -255,6 +286,7 @@ def main() -> None:
             "edges": partial(edges, given.rounds),
             "passes": partial(passes, given.rounds, folder),
             "captum": partial(captum, given.rounds, folder),
+            "plan": partial(plan, folder),
             "memory": memory,
         }
         rows = [row for part in given.parts or parts for row in runs[part]()]

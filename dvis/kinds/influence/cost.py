@@ -36,6 +36,25 @@ class Cost:
     seconds: float
 
 
+@dataclass(frozen=True, kw_only=True)
+class Estimate:
+    """What a checkpoint takes: each layer, and in all, in seconds; and one forward pass."""
+
+    costs: list[Cost]
+    seconds: float
+    one_pass: float
+
+
+def estimate(survey: Survey) -> Estimate:
+    """What measuring one checkpoint takes, by passes that are timed."""
+    survey.model.to(survey.options.device)
+    one_pass = _forward_seconds(survey)
+    is_backward = survey.options.method == "attribution"
+    costs = (_of_attribution if is_backward else _of_ablation)(survey, one_pass)
+    seconds = sum(cost.seconds for cost in costs) + _of_statistics(survey, one_pass)
+    return Estimate(costs=costs, seconds=seconds, one_pass=one_pass)
+
+
 def cost_lines(survey: Survey, n_checkpoints: int) -> list[str]:
     """Passes, pairs, bytes and time of each layer and in all, by passes that are timed.
 
@@ -46,17 +65,14 @@ def cost_lines(survey: Survey, n_checkpoints: int) -> list[str]:
     n_checkpoints : int
         Checkpoints.
     """
-    survey.model.to(survey.options.device)
-    one_pass = _forward_seconds(survey)
-    is_backward = survey.options.method == "attribution"
-    costs = (_of_attribution if is_backward else _of_ablation)(survey, one_pass)
+    found = estimate(survey)
+    one_pass, seconds = found.one_pass, found.seconds
     lines = [
         f"{cost.what}: {cost.n_pairs:,} pairs, {_passes(cost.seconds / one_pass)} a checkpoint, "
         f"{in_time(cost.seconds)}"
-        for cost in costs
+        for cost in found.costs
     ]
-    n_pairs = sum(cost.n_pairs for cost in costs)
-    seconds = sum(cost.seconds for cost in costs) + _of_statistics(survey, one_pass)
+    n_pairs = sum(cost.n_pairs for cost in found.costs)
     n_bytes = n_pairs * len(_ARRAYS) * np.dtype(np.float16).itemsize * n_checkpoints
     return [
         *lines,
