@@ -1,5 +1,6 @@
 """A circuit as a layered graph: units with their feature images, and their influence as lines."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import TYPE_CHECKING
 
@@ -84,16 +85,16 @@ def circuit_graph(
     largest = largest_of(found["strength"].values)
     _draw_edges(axes, found, places, largest)
     label = str(found[CHECKPOINT].item())
-    nodes = zip(found[LAYER].values.tolist(), found[CHANNEL].values.tolist(), strict=True)
-    for (x, y), (of_layer, number) in zip(places, nodes, strict=True):
-        image = _image(images_of_node(unit_images, of_layer, number), label)
-        _draw_node(axes, x, y, image, node_name(of_layer, number))
+    nodes = list(zip(found[LAYER].values.tolist(), found[CHANNEL].values.tolist(), strict=True))
+    images = [_image(images_of_node(unit_images, *node), label) for node in nodes]
+    for (x, y), image, node in zip(places, images, nodes, strict=True):
+        _draw_node(axes, x, y, image, node_name(*node))
     _name_layers(axes, found, places)
     show_scales(figure, largest)
     unit = node_name(str(found[LAYER][0].item()), int(found[CHANNEL][0].item()))
     back = counted(int(found[DEPTH].max()), "layer")
     title = f"What {unit} is built of, {back} back, {moment_name(found, label)}"
-    headline(figure, title, *_notes(dataset, found, k, unit_images))
+    headline(figure, title, *_notes(dataset, found, k, images))
     return saved(figure, path)
 
 
@@ -220,7 +221,7 @@ def _name_layers(axes: "Axes", found: xr.Dataset, places: np.ndarray) -> None:
 
 
 def _notes(
-    dataset: xr.Dataset, found: xr.Dataset, k: int, unit_images: xr.Dataset | None
+    dataset: xr.Dataset, found: xr.Dataset, k: int, images: Sequence[np.ndarray | None]
 ) -> list[str]:
     """Where it is from, what was chosen, and what the other sources have."""
     others = found["null_strength"].sel(quantile=0.95)
@@ -231,5 +232,5 @@ def _notes(
         f"{n_beyond} of {found.sizes['edge']} lines are stronger than 95 % of the other inputs of "
         "their own target",
         agreement_note(found["reliability"]),
-        "" if unit_images is not None else "no feature images are given",
+        "grey: without a feature image" if any(image is None for image in images) else "",
     ]
