@@ -1,6 +1,9 @@
 """Where to compute."""
 
+from itertools import chain
+
 import torch
+from torch import nn
 
 
 def find_device(name: str) -> torch.device:
@@ -23,6 +26,12 @@ def find_device(name: str) -> torch.device:
             "its driver works and torch was built for it"
         )
     return torch.device(name)
+
+
+def device_of(model: nn.Module) -> torch.device:
+    """Where a model's parameters, or buffers, lie; the CPU for one that has none."""
+    tensor = next(chain(model.parameters(), model.buffers()), None)
+    return torch.device("cpu") if tensor is None else tensor.device
 
 
 def _devices() -> list[str]:

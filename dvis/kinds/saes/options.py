@@ -202,6 +202,8 @@ class PassOptions:
         Steps that a point of the log covers.
     save_every
         Steps between two saves of the whole training state.
+    device
+        Where steps are taken: `cpu`, with sparse steps, or an accelerator, with dense ones.
     progress
         Show a bar.
     """
@@ -209,6 +211,7 @@ class PassOptions:
     n_steps: int = 10_000
     log_every: int = 100
     save_every: int = 1_000
+    device: str = "cpu"
     progress: bool = False
 
     def __post_init__(self) -> None:

@@ -25,6 +25,7 @@ from dvis.kinds.saes.options import PassOptions, SaeOptions
 from dvis.kinds.saes.read import saes
 from dvis.kinds.saes.store_options import BATCH_SIZE, TrainOptions
 from dvis.kinds.saes.words import BEGAN_FROM, KIND, LOG_STEP, group_name, sae_words
+from dvis.models.devices import find_device
 from dvis.names import parse_checkpoint
 from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, TEXT, Status, counted, did_you_mean
 from dvis.store.contents import Entry, contents, open_group
@@ -65,6 +66,7 @@ def train_saes(options: TrainOptions, *, progress: bool = False) -> Report:
     DiskFullError
         When there is no space left; what was trained before is safe, and a second run goes on.
     """
+    find_device(options.device)
     store = options.store.expanduser()
     found = contents(store)
     entry = entry_of(found, options.layer, options.activations, options.run, with_values=True)
@@ -276,6 +278,7 @@ def _trained(
         n_steps=options.n_steps,
         log_every=options.log_every,
         save_every=options.save_every,
+        device=options.device,
         progress=progress,
     )
     told = [wanted[name] for name in starts]

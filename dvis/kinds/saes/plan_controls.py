@@ -42,6 +42,8 @@ class Controls:
         On which samples all are evaluated.
     untrained : str, optional
         A run, or a checkpoint of theirs, at which the network was not trained.
+    device : str
+        Where controls are trained.
 
     Raises
     ------
@@ -59,7 +61,12 @@ class Controls:
     why_not = ""
 
     def __init__(
-        self, store: Path, trained: xr.Dataset, split: Split, untrained: str | None = None
+        self,
+        store: Path,
+        trained: xr.Dataset,
+        split: Split,
+        untrained: str | None = None,
+        device: str = "cpu",
     ) -> None:
         run, called = str(trained.attrs["run"]), str(trained.attrs["name"])
         (entry,) = (each for each in contents(store).of(KIND, run) if each.name == called)
@@ -71,7 +78,7 @@ class Controls:
             )
         self._store, self._attrs, self._split = store, entry.attrs, split
         self.options = SaeOptions(**{name: entry.attrs[name] for name in names})
-        self._steps = PassOptions(n_steps=int(entry.attrs["n_steps"]))
+        self._steps = PassOptions(n_steps=int(entry.attrs["n_steps"]), device=device)
         self._untrained = untrained
         self.labels: tuple[str, ...] = (VALUE, *CONTROLS, *((UNTRAINED,) if untrained else ()))
         # The last one marks that all are there: it is a number whatever was trained.

@@ -25,6 +25,7 @@ from dvis.kinds.saes.plan_probes import Probes
 from dvis.kinds.saes.read import name_in_layer, saes
 from dvis.kinds.saes.store_options import EvaluateOptions
 from dvis.kinds.saes.words import KIND, evaluation_name, evaluation_words
+from dvis.models.devices import find_device
 from dvis.names import parse_checkpoint
 from dvis.progress import progress_bar
 from dvis.schema import CHECKPOINT, SOURCE, Status
@@ -62,6 +63,7 @@ def evaluate_saes(options: EvaluateOptions, *, progress: bool = False) -> Report
     DiskFullError
         When there is no space left; what was found before is safe, and a second run goes on.
     """
+    find_device(options.device)
     store = options.store.expanduser()
     trained = saes(store, options.layer, options.name, options.run)
     asked = _asked_for(store, trained, options)
@@ -115,7 +117,7 @@ def _asked_for(store: Path, trained: xr.Dataset, options: EvaluateOptions) -> li
     """What is asked for beside the evaluation itself; raises where it cannot be."""
     asked: list[Asked] = [Probes(store, trained, options)] if options.probes else []
     if options.controls:
-        asked.append(Controls(store, trained, options.split, options.untrained))
+        asked.append(Controls(store, trained, options.split, options.untrained, options.device))
     network = None if options.model is None else Network(store, trained, options)
     if network is not None:
         asked.append(Downstream(network, options))

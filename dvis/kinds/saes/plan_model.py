@@ -104,7 +104,8 @@ class Network:
                     "not tensors. Give the files that the activations were made with"
                 )
             assert self._options.model is not None
-            self._loaded = label, load_fitted(self._options.model, files[label])[0]
+            model = load_fitted(self._options.model, files[label])[0]
+            self._loaded = label, model.to(self._options.device)
         return self._loaded[1]
 
     def batches(self, rows: ActivationRows) -> Iterator[tuple[Tensor, Tensor]]:
@@ -121,7 +122,8 @@ class Network:
     def require_classes(self, label: str, rows: ActivationRows) -> None:
         """Raise where the model's outputs are not the classes of the set."""
         with torch.no_grad():
-            logits = self.at(label)(self.pictures(rows, np.arange(1)))
+            pictures = self.pictures(rows, np.arange(1))
+            logits = self.at(label)(pictures.to(self._options.device))
         if tuple(logits.shape) != (1, len(rows.classes)):
             raise ValueError(
                 f"the model gives outputs of shape {tuple(logits.shape[1:])}, and the set has "

@@ -49,6 +49,9 @@ class TrainOptions(SaeRecipe):
         Rows of a step (default: 4096, or all where there are fewer).
     log_every, save_every
         Steps that a point of the log covers, and between two saves of the training state.
+    device
+        Where they are trained: cpu, or an accelerator such as cuda, cuda:1 or mps. Training that
+        was killed goes on on any.
     warm_start
         Start at each checkpoint from the autoencoder of the last one before that has one, also of
         an earlier call, so that latents keep their numbers.
@@ -71,6 +74,7 @@ class TrainOptions(SaeRecipe):
     batch_size: int | None = None
     log_every: int = 100
     save_every: int = 1000
+    device: str = "cpu"
     warm_start: bool = False
     name: str | None = None
     overwrite: bool = False
@@ -151,6 +155,8 @@ class EvaluateOptions:
         The image set that the activations are of (default: as they were made of it).
     data_path
         Where it lies now (default: where it lay then).
+    device
+        Where the model runs and controls are trained: cpu, or an accelerator such as cuda.
     n_effects
         Latents whose effect on the logits is measured, those that fire most (default: one for eight
         samples, which takes as long as the losses); 0 for none.
@@ -183,6 +189,7 @@ class EvaluateOptions:
     weights_key: str | None = None
     dataset: str | None = None
     data_path: Path | None = None
+    device: str = "cpu"
     n_effects: int | None = None
     embeddings: Path | None = None
     overwrite: bool = False

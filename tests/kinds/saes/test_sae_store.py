@@ -140,6 +140,7 @@ def test_info_check_and_tree_know_them(store: Path, capsys: pytest.CaptureFixtur
         ({"checkpoints": ("nowhere",)}, KeyError, "nowhere"),
         ({"k": (99,)}, ValueError, "k is 99"),
         ({"batch_size": 10**6}, ValueError, "rows"),
+        ({"device": "cuda:7"}, ValueError, "No device 'cuda:7' here"),
     ],
 )
 def test_what_cannot_be_trained_is_refused_before_anything_is_written(

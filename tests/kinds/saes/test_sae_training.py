@@ -67,6 +67,17 @@ def test_several_over_one_pass_equal_each_alone() -> None:
         assert np.array_equal(alone.autoencoder.decoder, trained.autoencoder.decoder)
 
 
+@pytest.mark.skipif(not torch.accelerator.is_available(), reason="no accelerator here")
+def test_an_accelerator_takes_the_same_steps() -> None:
+    device = str(torch.accelerator.current_accelerator())
+    for options in (SaeOptions(k=2), SaeOptions(kind="topk", k=2), SaeOptions(kind="jumprelu")):
+        here, there = (
+            train(small_rows(), [options], replace(SHORT, device=each))[0].autoencoder
+            for each in ("cpu", device)
+        )
+        np.testing.assert_allclose(here.decoder, there.decoder, atol=1e-3)
+
+
 @pytest.mark.parametrize(
     ("options", "is_moved"),
     [

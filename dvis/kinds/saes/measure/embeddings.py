@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from torch import Tensor, nn
 
 from dvis.models.copying import frozen_copy
+from dvis.models.devices import device_of
 
 
 @torch.no_grad()
@@ -43,7 +44,7 @@ def penultimate(model: nn.Module, batches: Iterable[Tensor]) -> tuple[NDArray[np
     parts = []
     try:
         for images in batches:
-            copied(images)
+            copied(images.to(device_of(model)))
             parts.append(_vectors(last.given, last.is_map))
     finally:
         for handle in handles:

@@ -58,7 +58,8 @@ class Learner:
     )
 
     def __post_init__(self) -> None:
-        self.silent = torch.zeros(len(self.weights["encoder_bias"]), dtype=torch.int64)
+        bias = self.weights["encoder_bias"]
+        self.silent = torch.zeros(len(bias), dtype=torch.int64, device=bias.device)
         for name in self._learned():
             self.weights[name].requires_grad_(True)
         self.moments = {
@@ -77,6 +78,7 @@ class Learner:
         n_steps: int,
         batch_size: int,
         warm: Autoencoder | None = None,
+        device: torch.device | None = None,
     ) -> "Learner":
         """One that has not learned yet, from rows (row, channel) or from another's weights."""
         threshold = UNSET_THRESHOLD
@@ -89,7 +91,7 @@ class Learner:
             scale=scale,
             n_steps=n_steps,
             batch_size=batch_size,
-            weights=weights,
+            weights={name: weight.to(device or "cpu") for name, weight in weights.items()},
             threshold=threshold,
         )
 
@@ -145,7 +147,8 @@ class Learner:
             for name, (first, second) in self.moments.items():
                 first.copy_(state[f"first.{name}"])
                 second.copy_(state[f"second.{name}"])
-        self.silent, self.sums = state["silent"].clone(), state["sums"].clone()
+        self.silent.copy_(state["silent"])
+        self.sums = state["sums"].clone()
         self.scale, self.threshold, step = state["scalars"].tolist()
         self.step = int(step)
         self.log = [tuple(row) for row in state["log"].tolist()]
@@ -209,8 +212,9 @@ class Learner:
         if not (self.options.resample and is_time and len(dead)):
             return
         codes = self.autoencoder()
-        array = (rows / self.scale).numpy()
-        residual = rows - torch.from_numpy(codes.decode(codes.encode(array))) * self.scale
+        array = (rows / self.scale).cpu().numpy()
+        x_hat = torch.from_numpy(codes.decode(codes.encode(array))).to(rows)
+        residual = rows - x_hat * self.scale
         chosen = residual.square().sum(1).topk(min(len(dead), len(rows))).indices
         dead = dead[: len(chosen)]
         points = functional.normalize(residual[chosen], dim=1)

@@ -12,6 +12,7 @@ from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.codes import Block
 from dvis.kinds.saes.measure.sparse import sparse_decode
 from dvis.models.copying import frozen_copy
+from dvis.models.devices import device_of
 from dvis.models.hooks import find_layer, first_tensor, trace_layers
 from dvis.schema import did_you_mean
 
@@ -49,8 +50,9 @@ class Patched:
         self, model: nn.Module, layer: str, images: Tensor, *, tokens: ArrayLike | None = None
     ) -> None:
         self._model = frozen_copy(model)
+        self._device = device_of(model)
         self._module = find_layer(self._model, layer)
-        outputs = trace_layers(self._model, images[:1])
+        outputs = trace_layers(self._model, images[:1].to(self._device))
         if layer not in outputs:
             raise ValueError(did_you_mean("layer with channels", layer, outputs, "the model"))
         traced = outputs[layer]
@@ -72,9 +74,13 @@ class Patched:
 
     @torch.no_grad()
     def __call__(self, images: Tensor, change: Change | None = None) -> Tensor:
-        """The model's output for images, rows (sample, token, channel) of the layer changed."""
+        """The model's output for images, rows (sample, token, channel) of the layer changed.
+
+        Images and output lie on the CPU, wherever the model is.
+        """
+        images = images.to(self._device)
         if change is None:
-            return _as_tensor(self._model(images))
+            return _as_tensor(self._model(images)).cpu()
         n_calls = 0
 
         def hook(_module: nn.Module, _inputs: Any, output: Any) -> Any:
@@ -95,7 +101,7 @@ class Patched:
                 f"the layer ran {n_calls} times in this pass, but once in the first: whether it "
                 "runs depends on the images"
             )
-        return out
+        return out.cpu()
 
     def _changed(self, tensor: Tensor, change: Change) -> Tensor:
         moved = tensor.movedim(self._channel_dim, -1)

@@ -112,6 +112,7 @@ class _Pass:
         warm: Sequence[Autoencoder | None] | None,
     ) -> None:
         self._rows, self._options = rows, options
+        self._device = torch.device(options.device)
         sample = _first_rows(rows)
         mean = torch.from_numpy(rows.mean).float()
         self.scale = input_scale(sample, mean)
@@ -125,6 +126,7 @@ class _Pass:
                 n_steps=options.n_steps,
                 batch_size=batch_size,
                 warm=warm[n] if warm else None,
+                device=self._device,
             )
             for n, wanted in enumerate(autoencoders)
         ]
@@ -134,9 +136,11 @@ class _Pass:
 
     def take_step(self) -> None:
         batch = _checked_batch(self._rows, self.step) * self.scale
+        # Summed on the CPU: some accelerators have no double.
         self._sum += batch.sum(0, dtype=torch.double)
         self._n_seen += len(batch)
-        mean = (self._sum / self._n_seen).float()
+        mean = (self._sum / self._n_seen).float().to(self._device)
+        batch = batch.to(self._device)
         for learner in self.learners:
             learner.learn(batch, mean, self._options.log_every)
         self.step += 1
