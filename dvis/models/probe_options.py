@@ -13,7 +13,7 @@ BatchNorm = Literal["recalibrate", "running"]
 
 
 @dataclass(frozen=True, kw_only=True)
-class ProbeOptions(DataOptions):
+class ImageOptions(DataOptions):
     """Images of a set, image files, or seeded noise.
 
     Parameters
@@ -22,6 +22,36 @@ class ProbeOptions(DataOptions):
         Image files, or folders of them, in place of a dataset.
     noise
         So many images of seeded noise, in place of a dataset.
+    seed
+        Seed of the noise, and of the choice of n_images.
+    """
+
+    images: tuple[Path, ...] = ()
+    noise: int | None = None
+    seed: int = 0
+
+    @property
+    def given(self) -> list[str]:
+        """Kinds of images that are given."""
+        kinds = {"dataset": self.dataset, "images": self.images, "noise": self.noise}
+        return [kind for kind, value in kinds.items() if value not in (None, (), "")]
+
+    @property
+    def images_name(self) -> str:
+        """Name of what is measured where none is given, by the images."""
+        if self.dataset is not None:
+            return f"{self.dataset}-{self.split}"
+        if self.noise is not None:
+            return f"noise-{self.noise}-seed-{self.seed}"
+        return (self.images[0].stem if len(self.images) == 1 else "") or "images"
+
+
+@dataclass(frozen=True, kw_only=True)
+class ProbeOptions(ImageOptions):
+    """Fixed images, and whose statistics batch norm uses on them.
+
+    Parameters
+    ----------
     batch_norm
         Statistics of batch norm: measured anew on the images (recalibrate), for those of training
         lag behind early checkpoints; or those of training (running).
@@ -36,10 +66,7 @@ class ProbeOptions(DataOptions):
     fewest_images: ClassVar[int] = 1
     needs_images: ClassVar[bool] = True
 
-    images: tuple[Path, ...] = ()
-    noise: int | None = None
     batch_norm: BatchNorm = "recalibrate"
-    seed: int = 0
     batch_size: int | None = None
 
     def check_probe(self) -> None:
@@ -66,18 +93,3 @@ class ProbeOptions(DataOptions):
             value, least = getattr(self, name), fewest.get(name, 1)
             if value is not None and value < least:
                 raise ValueError(f"{name} is {value}; it must be at least {least}")
-
-    @property
-    def given(self) -> list[str]:
-        """Kinds of images that are given."""
-        kinds = {"dataset": self.dataset, "images": self.images, "noise": self.noise}
-        return [kind for kind, value in kinds.items() if value not in (None, (), "")]
-
-    @property
-    def probe_name(self) -> str:
-        """Name of what is measured where none is given, by the images."""
-        if self.dataset is not None:
-            return f"{self.dataset}-{self.split}"
-        if self.noise is not None:
-            return f"noise-{self.noise}-seed-{self.seed}"
-        return (self.images[0].stem if len(self.images) == 1 else "") or "images"

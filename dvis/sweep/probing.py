@@ -4,7 +4,8 @@ Options of a run and of images in; the model at its first checkpoint, the images
 layer gives of them out.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import Any
 
@@ -16,7 +17,7 @@ from dvis.models.data.transform import InputTransform
 from dvis.models.hooks import LayerOutput, trace_layers
 from dvis.models.model_input import ModelInput, find_input
 from dvis.models.model_reference import Model
-from dvis.models.probe_options import ProbeOptions
+from dvis.models.probe_options import ImageOptions, ProbeOptions
 from dvis.models.recalibration import Recalibrated
 from dvis.schema import did_you_mean
 from dvis.sweep.probing_options import ProbedRun
@@ -112,7 +113,7 @@ def _asked(options: ProbeOptions, transform: InputTransform) -> FixedImages:
     if options.dataset is not None and options.n_images is None and options.images_unasked:
         images = _up_to(options.images_unasked, options, transform)
     else:
-        images = FixedImages.of(_images(options, transform, options.n_images), transform)
+        images = FixedImages.of(image_set(options, transform, options.n_images), transform)
     if len(images) < options.fewest_images:
         raise ValueError(
             f"there are {len(images)} images; it is a spread over images that is measured, and "
@@ -143,14 +144,20 @@ def _of_statistics(
 def _up_to(n_images: int, options: ProbeOptions, transform: InputTransform) -> FixedImages:
     """So many images, or all of a set that has fewer."""
     try:
-        found = _images(options, transform, n_images)
+        found = image_set(options, transform, n_images)
     except ValueError:  # the set has fewer; of another reason it is said again
-        found = _images(options, transform, None)
+        found = image_set(options, transform, None)
     return FixedImages.of(found, transform)
 
 
-def _images(options: ProbeOptions, transform: InputTransform, n_images: int | None) -> ImageSet:
-    """So many of the images that are asked for, or all."""
+def image_set(options: ImageOptions, transform: InputTransform, n_images: int | None) -> ImageSet:
+    """So many of the images that are asked for, or all: of a set, noise, or of files.
+
+    Raises
+    ------
+    FileNotFoundError, ValueError
+        When there is no such set or file, or there are fewer images.
+    """
     if options.dataset is not None:
         return load_images(
             options.dataset,
@@ -165,6 +172,25 @@ def _images(options: ProbeOptions, transform: InputTransform, n_images: int | No
     return images_of_files(options.images, transform)
 
 
+@contextmanager
+def telling_misfits(model: Model, transform: InputTransform) -> Iterator[None]:
+    """Say of torch's errors in a first pass that the model does not take such images.
+
+    Raises
+    ------
+    ValueError
+        With what the images are.
+    """
+    try:
+        yield
+    except (RuntimeError, AssertionError) as err:
+        raise ValueError(
+            f"{model} takes no images of {transform.channels} channels and {transform.size} x "
+            f"{transform.size} px: {str(err).splitlines()[0]}. Give another --input-size or "
+            "--input-channels"
+        ) from err
+
+
 def told_of(images: FixedImages) -> dict[str, Any]:
     """What a group keeps of its images."""
     return {
@@ -176,13 +202,6 @@ def told_of(images: FixedImages) -> dict[str, Any]:
 
 
 def _outputs(model: Model, module: nn.Module, images: FixedImages) -> dict[str, LayerOutput]:
-    try:
+    with telling_misfits(model, images.transform):
         traced = trace_layers(module, images.batch(0, 1, next(module.parameters())))
-    except (RuntimeError, AssertionError) as err:  # torch's, of images that a layer does not fit
-        transform = images.transform
-        raise ValueError(
-            f"{model} takes no images of {transform.channels} channels and {transform.size} x "
-            f"{transform.size} px: {str(err).splitlines()[0]}. Give another --input-size or "
-            "--input-channels"
-        ) from err
     return {layer: output for layer, output in traced.items() if layer}

@@ -89,7 +89,7 @@ def _planned(
     return Plan(
         model=options.model,
         words=WORDS,
-        name=options.name or options.probe_name,
+        name=options.name or options.images_name,
         measurement=Chimeras(
             model=options.model,
             final=final,

@@ -83,7 +83,7 @@ def edges_plan(options: ProbeRunOptions, run: RunFacts) -> Plan:
     return Plan(
         model=options.model,
         words=WORDS,
-        name=options.name or options.probe_name,
+        name=options.name or options.images_name,
         measurement=measurement,
         tasks=[EdgesTask(tuple(outputs), tuple(range(len(outputs))))],
         settings={

@@ -126,7 +126,7 @@ class InfluenceOptions(ProbeRunOptions):
             self.batch_norm if self.batch_norm == "running" else "",
             self._targets_name if self.to else "",
         ]
-        return "-".join([self.probe_name, *filter(None, others)])
+        return "-".join([self.images_name, *filter(None, others)])
 
     @property
     def _targets_name(self) -> str:

@@ -4,12 +4,11 @@ Free of torch, so that the command line can name the options where torch is abse
 """
 
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Annotated, Literal
 
 import tyro
 
-from dvis.models.data_options import DataOptions
+from dvis.models.probe_options import ImageOptions
 from dvis.sweep.place import RunOptions, at_least
 
 Aggregation = Literal["mean", "max"]
@@ -17,7 +16,7 @@ ALL, LAST = "all", "last"
 
 
 @dataclass(frozen=True, kw_only=True)
-class RespondOptions(RunOptions, DataOptions):
+class RespondOptions(RunOptions, ImageOptions):
     """Whose responses to measure, to which images, and where to.
 
     Give one kind of images: a dataset, images, noise, or feature_images.
@@ -29,10 +28,6 @@ class RespondOptions(RunOptions, DataOptions):
         have some). Of other images, all channels of a layer respond in one forward pass.
     by_class
         Keep the mean response to each class, not that to each image.
-    images
-        Image files, or folders of them.
-    noise
-        So many images of seeded noise.
     feature_images
         Stored feature images: those of a checkpoint (its label, RUN/LABEL such as pretrained/full,
         or last), or all: the cross response of the images of every checkpoint. Each drives its own
@@ -44,8 +39,6 @@ class RespondOptions(RunOptions, DataOptions):
     aggregation
         What of a channel's map is kept: its mean or its maximum (default: the mean; of feature
         images what they maximise).
-    seed
-        Seed of the noise, and of the choice of n_images.
     batch_size
         Images in one forward pass (default: 32 on a CPU, 256 on a GPU).
     name
@@ -54,29 +47,20 @@ class RespondOptions(RunOptions, DataOptions):
 
     layers: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--layer-names"])] = ()
     by_class: bool = False
-    images: tuple[Path, ...] = ()
-    noise: int | None = None
     feature_images: str | None = None
     variant: str | None = None
     channels: tuple[int, ...] = ()
     aggregation: Aggregation | None = None
-    seed: int = 0
     batch_size: int | None = None
     name: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        kinds = {
-            "dataset": self.dataset,
-            "images": self.images,
-            "noise": self.noise,
-            "feature_images": self.feature_images,
-        }
-        # Of 0 images of noise it is said below that they are too few.
-        given = [kind for kind, value in kinds.items() if value not in (None, (), "")]
+        given = [*self.given, *(["feature_images"] if self.feature_images else [])]
         if len(given) != 1:
             raise ValueError(
-                f"{' and '.join(given) or 'no images'} given; give one of {', '.join(kinds)}"
+                f"{' and '.join(given) or 'no images'} given; give one of dataset, images, noise, "
+                "feature_images"
             )
         self._check_belongs(given[0])
         for option in ("noise", "n_images", "batch_size", "image_size"):
@@ -101,12 +85,8 @@ class RespondOptions(RunOptions, DataOptions):
     @property
     def default_name(self) -> str:
         """Name of the responses where none is given, by the images and what is kept of a map."""
-        if self.dataset is not None:
-            name = f"{self.dataset}-{self.split}" + ("-by-class" if self.by_class else "")
-        elif self.images:
-            name = (self.images[0].stem if len(self.images) == 1 else "") or "images"
-        elif self.noise is not None:
-            name = f"noise-{self.noise}-seed-{self.seed}"
-        else:
+        if self.feature_images:
             name = f"features-{self.feature_images}".replace("/", "-")
+        else:
+            name = self.images_name + ("-by-class" if self.by_class else "")
         return name if self.aggregation is None else f"{name}-{self.aggregation}"

@@ -12,7 +12,6 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
-from torch import nn
 
 from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.words import Variant
@@ -27,16 +26,16 @@ from dvis.kinds.responses.words import (
     ResponseSettings,
     response_words,
 )
-from dvis.models.data import ImageSet, InputTransform, load_images
-from dvis.models.data.fixed_images import FixedImages, images_of_files, noise_images
+from dvis.models.data.fixed_images import FixedImages
 from dvis.models.devices import find_device
-from dvis.models.hooks import LayerOutput, layer_columns
+from dvis.models.hooks import layer_columns
 from dvis.models.model_input import ModelInput, find_input
 from dvis.models.model_reference import model_name
 from dvis.schema import CHANNEL, CHECKPOINT, DEPTH, LAYER, Status, did_you_mean
 from dvis.store.contents import contents
 from dvis.store.group import Group
 from dvis.sweep.plan import Measurement, Plan, Start
+from dvis.sweep.probing import image_set, telling_misfits, told_of
 from dvis.sweep.run_facts import RunFacts, run_of
 from dvis.sweep.runner import Report, carry_out
 
@@ -162,63 +161,30 @@ def _of_images(options: RespondOptions, run: RunFacts) -> Plan:
     facts = run.facts.get(first, {})
     taken = find_input(options, facts, options.model, model, options.image_size)
     transform = taken.transform
-    images = FixedImages.of(_images(options, transform), transform)
+    images = FixedImages.of(image_set(options, transform, options.n_images), transform)
     measurement = ImageResponses(
         images=images,
         aggregation=options.aggregation or "mean",
         by_class=options.by_class,
         batch_size=_batch_size(options),
     )
-    outputs = _outputs(measurement, model, options)
-    image_set = images.images
+    with telling_misfits(options.model, transform):
+        outputs = measurement.outputs(model, options.layers)
+    samples = images.images
     settings = ResponseSettings(
         of=CLASS if options.by_class else IMAGE,
-        labels=image_set.classes if options.by_class else image_set.sample_ids,
-        images={
-            "name": image_set.name,
-            "fingerprint": images.fingerprint,
-            "n_images": len(images),
-            "transform": transform.to_dict(),
-        },
+        labels=samples.classes if options.by_class else samples.sample_ids,
+        images=told_of(images),
         aggregation=measurement.aggregation,
         image_classes=(
-            tuple(image_set.classes[label] for label in image_set.labels)
-            if image_set.classes and not options.by_class
+            tuple(samples.classes[label] for label in samples.labels)
+            if samples.classes and not options.by_class
             else ()
         ),
     )
     name = options.name or options.default_name
     tasks, columns = [measurement.task(outputs)], layer_columns(outputs)
     return planned(options, name, settings, measurement, tasks, columns, model_input=taken)
-
-
-def _outputs(
-    measurement: ImageResponses, model: nn.Module, options: RespondOptions
-) -> dict[str, LayerOutput]:
-    try:
-        return measurement.outputs(model, options.layers)
-    except (RuntimeError, AssertionError) as err:  # torch's, of images that a layer does not fit
-        transform = measurement.images.transform
-        raise ValueError(
-            f"{options.model} takes no images of {transform.channels} channels and "
-            f"{transform.size} x {transform.size} px: {str(err).splitlines()[0]}. Give another "
-            "--input-size or --input-channels"
-        ) from err
-
-
-def _images(options: RespondOptions, transform: InputTransform) -> ImageSet:
-    if options.dataset is not None:
-        return load_images(
-            options.dataset,
-            options.data_path,
-            split=options.split,
-            size=transform.size,
-            n_samples=options.n_images,
-            seed=options.seed,
-        )
-    if options.noise is not None:
-        return noise_images(options.noise, options.seed, transform)
-    return images_of_files(options.images, transform)
 
 
 def _of_features(options: RespondOptions) -> Plan:

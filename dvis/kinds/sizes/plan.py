@@ -61,7 +61,7 @@ def measure_sizes(
     plan = Plan(
         model=options.model,
         words=WORDS,
-        name=options.name or options.probe_name,
+        name=options.name or options.images_name,
         measurement=ReceptiveFields(
             images=probe.images,
             recalibrated=probe.recalibrated,
