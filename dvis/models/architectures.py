@@ -17,8 +17,8 @@ from dvis.models.building import (
     construct,
     construct_empty,
     is_torchvisions,
+    model_names,
     skeleton,
-    torchvision_names,
 )
 from dvis.models.checkpoints import CheckpointError, CheckpointFile, load_checkpoint
 from dvis.models.fitting import Weights, find_weights
@@ -198,11 +198,15 @@ def _way_out(
 
 @functools.lru_cache(maxsize=8)  # a run of a hundred checkpoints of the wrong model asks as often
 def _model_that_fits(shapes: frozenset[tuple[str, torch.Size]], model: str) -> str | None:
-    """Torchvision's model whose weights have these names and shapes, the nearest name first."""
-    names = [name for name in torchvision_names() if not name.startswith("regnet")]  # slow to make
+    """The model with a plain name whose weights have these shapes, the nearest name first."""
+    names = [name for name in model_names() if not name.startswith("regnet")]  # slow to make
     likeness = {n: difflib.SequenceMatcher(None, model, n).ratio() for n in names if n != model}
     for name in sorted(likeness, key=likeness.__getitem__, reverse=True):
-        if shapes == _shapes(skeleton(name, dict(shapes)).state_dict()).items():
+        try:
+            like = skeleton(name, dict(shapes))
+        except (AssertionError, RuntimeError, ValueError):  # of no size that the weights tell
+            continue
+        if shapes == _shapes(like.state_dict()).items():
             return name
     return None
 

@@ -1,9 +1,9 @@
 """Models by name, of random weights or of none.
 
-A name is that of a torchvision classification model, `timm:NAME`, `open_clip:NAME` (its visual
-tower), or `package.module:function` of a factory; from Python it may be a module or a factory
-itself. What a checkpoint's weights tell about the model's shape (classes, image size, auxiliary
-heads) is read off them, so that a name and a file are enough.
+A name is that of a torchvision classification model, `vit_tiny`, `timm:NAME`, `open_clip:NAME`
+(its visual tower), or `package.module:function` of a factory; from Python it may be a module or a
+factory itself. What a checkpoint's weights tell about the model's shape (classes, image size,
+auxiliary heads) is read off them, so that a name and a file are enough.
 """
 
 import hashlib
@@ -23,6 +23,8 @@ from torch import nn
 
 from dvis.models.copying import private_copy
 from dvis.models.model_reference import OPEN_CLIP, TIMM, GivenModel, Model
+from dvis.models.vit_tiny import NAME as VIT_TINY
+from dvis.models.vit_tiny import vit_tiny
 from dvis.models.zoo import construct_open_clip, construct_timm, timm_options
 from dvis.schema import did_you_mean
 
@@ -43,6 +45,11 @@ def torchvision_names() -> list[str]:
     return names
 
 
+def model_names() -> list[str]:
+    """Names of models that need no library's name before them."""
+    return sorted([*torchvision_names(), VIT_TINY])
+
+
 def is_torchvisions(model: Model) -> bool:
     """Whether a model is one of torchvision's by its name."""
     return _library(model) == TORCHVISION and model in torchvision_names()
@@ -56,7 +63,7 @@ def build_model(
     Parameters
     ----------
     model : str or GivenModel
-        Name of a torchvision classification model, `timm:NAME`, `open_clip:NAME`, or
+        Name of a torchvision classification model, `vit_tiny`, `timm:NAME`, `open_clip:NAME`, or
         `package.module:function`: a factory, also from the current folder, which is given
         `num_classes` if it takes that.
     n_classes : int, optional
@@ -165,9 +172,11 @@ def construct(model: Model, options: Mapping[str, Any]) -> nn.Module:
     if library != TORCHVISION:
         with _current_folder_importable():
             return _call_factory(_find_factory(model), model, options.get("num_classes"))
+    if model == VIT_TINY:
+        return vit_tiny(**options)
     if not is_torchvisions(model):
         where = "torchvision; others are timm:NAME, open_clip:NAME and package.module:function"
-        raise ValueError(did_you_mean("model", model, torchvision_names(), where))
+        raise ValueError(did_you_mean("model", model, model_names(), where))
     from torchvision import models
 
     # Both would warn that they will stop to draw their weights by default.

@@ -41,7 +41,8 @@ class TrainingSettings:
     Parameters
     ----------
     model
-        A torchvision model, such as resnet18, or a factory package.module:function.
+        A torchvision model, such as resnet18, vit_tiny, a vision transformer of half a million
+        weights, or a factory package.module:function.
     dataset
         Image set: imagenet1k, folder, cifar10, mnist, emnist, dsprites, digits or shapes.
     data_path

@@ -23,7 +23,7 @@ from dvis.kinds.features.read import FEATURE_READER, parameters_of
 from dvis.kinds.features.tasks import FeatureTask
 from dvis.kinds.features.words import FINGERPRINT, KIND, Variant
 from dvis.models.architectures import load_model
-from dvis.models.building import torchvision_names
+from dvis.models.building import model_names
 from dvis.models.checkpoints import (
     CheckpointError,
     CheckpointFile,
@@ -166,7 +166,7 @@ def _torchvision_model(found: Contents, store: str) -> str:
     """The store's own name for its model, where it is torchvision's: no code is run for another."""
     name = str(found.attrs["model"])
     made_with = {str(e.attrs[MADE_WITH]) for e in found.of(KIND) if MADE_WITH in e.attrs}
-    if name in torchvision_names() and made_with <= {name}:
+    if name in model_names() and made_with <= {name}:
         return name
     names = ", ".join(map(repr, sorted(made_with)))
     raise ValueError(
