@@ -72,7 +72,10 @@ class FittedProbe:
     predicted : ndarray, (sample,) or (sample, output)
         What it says of every sample.
     strength : float
-        C of its penalty: of those that score best on the validation split, the strongest penalty.
+        C of its penalty.
+    loss : float
+        Of the validation split, which was the least of all penalties: the mean log loss, or what
+        R^2 lacks of 1.
     n_steps : int
         Steps of its fit; 0 of one in closed form.
     is_converged : bool
@@ -84,6 +87,7 @@ class FittedProbe:
     scores: Floats
     predicted: NDArray[Any]
     strength: float
+    loss: float
     n_steps: int = 0
     is_converged: bool = True
     n_unconverged: int = 0
@@ -132,12 +136,14 @@ class Standardised:
             fit, is_converged = classifier(
                 self.features[self.splits.train], labels[self.splits.train], strength, max_steps
             )
-            predicted = fit.predict(self.features)
+            shares = fit.predict_proba(self.features)
+            predicted = fit.classes_[shares.argmax(1)]
             found.append(
                 FittedProbe(
                     scores=accuracies(predicted == labels, self.splits),
                     predicted=predicted,
                     strength=strength,
+                    loss=log_loss(shares, fit.classes_, labels, self.splits.validation),
                     n_steps=int(fit.n_iter_.max()),
                     is_converged=is_converged,
                 )
@@ -168,11 +174,7 @@ class Standardised:
         return [
             _best(
                 [
-                    FittedProbe(
-                        scores=determinations(each[variant], values[variant], self.splits),
-                        predicted=each[variant],
-                        strength=strength,
-                    )
+                    _of_numbers(each[variant], values[variant], self.splits, strength)
                     for strength, each in zip(strengths, by_strength, strict=True)
                 ]
             )
@@ -276,11 +278,41 @@ def band_of(draws: Floats) -> tuple[Floats, Floats]:
     return mean, np.stack([mean - reach, mean + reach], -1)
 
 
+def log_loss(
+    shares: Floats, classes: NDArray[np.int64], labels: NDArray[np.int64], places: Places
+) -> float:
+    """Mean log loss of samples at some places, of those whose class a probe has learnt.
+
+    Parameters
+    ----------
+    shares : ndarray, (sample, class)
+        Probability of each class.
+    classes : ndarray, (class,), int64
+        The classes, increasing.
+    labels : ndarray, (sample,), int64
+        Class of each sample.
+    places : ndarray of int64
+        Which samples count.
+    """
+    places = places[np.isin(labels[places], classes)]
+    own = shares[places, np.searchsorted(classes, labels[places])]
+    return float(-np.log(np.maximum(own, np.finfo(float).tiny)).mean()) if len(places) else np.nan
+
+
+def _of_numbers(predicted: Floats, values: Floats, splits: Splits, strength: float) -> FittedProbe:
+    scores = determinations(predicted, values, splits)
+    return FittedProbe(
+        scores=scores, predicted=predicted, strength=strength, loss=float(1 - scores[1])
+    )
+
+
 def _best(probes: Sequence[FittedProbe]) -> FittedProbe:
-    """The probe that scores best on the validation split, the first of equals."""
-    scores = np.array([probe.scores[1] for probe in probes])
-    best = probes[int(np.nanargmax(scores)) if np.isfinite(scores).any() else 0]
-    return FittedProbe(**{**vars(best), "n_unconverged": sum(not each.is_converged for each in probes)})
+    """The probe of the least loss on the validation split, the first of equals."""
+    losses = np.array([probe.loss for probe in probes])
+    best = probes[int(np.nanargmin(losses)) if np.isfinite(losses).any() else 0]
+    return FittedProbe(
+        **{**vars(best), "n_unconverged": sum(not each.is_converged for each in probes)}
+    )
 
 
 def _spread(values: Floats) -> float:
@@ -294,6 +326,6 @@ def _resamples(n_samples: int, n_resamples: int, seed: int) -> Floats:
     if not n_samples:
         return np.full((n_resamples, 0), np.nan)
     generator = np.random.default_rng((seed, n_samples))
-    return generator.multinomial(
-        n_samples, np.full(n_samples, 1 / n_samples), n_resamples
-    ).astype(float)
+    return generator.multinomial(n_samples, np.full(n_samples, 1 / n_samples), n_resamples).astype(
+        float
+    )

@@ -97,7 +97,8 @@ def tells_from(
     )
     level, of_level = _held_against(dataset, above)
     margin = (scores - level).transpose(*scores.dims)
-    reach = (errors * np.sqrt(error**2 + of_level**2)).transpose(*scores.dims)
+    together: xr.DataArray = (error**2 + of_level**2) ** 0.5
+    reach = errors * together.transpose(*scores.dims)
     found: dict[str, Any] = {}
     at = {
         "from": _stays_from(margin),

@@ -24,8 +24,8 @@ def _said_of(block: Block) -> Iterator[tuple[np.ndarray, str]]:
     is_complete = block.status == Status.COMPLETE
     scores, errors = block.values[SCORE], block.values["score_se"]
     yield is_complete & ~np.isfinite(scores[..., _HELD_OUT]), "is complete, but has no score"
-    yield (scores > 1).any(-1), "has a score above 1"
-    yield (errors < 0).any(-1), "has a standard error below 0"
+    yield np.any(scores > 1, -1), "has a score above 1"
+    yield np.any(errors < 0, -1), "has a standard error below 0"
     lower, upper = np.moveaxis(_by_bound(block.values["null_score"]), -1, 0)
     yield (lower > upper).any(-1), "has a null whose lower end is above its upper"
 

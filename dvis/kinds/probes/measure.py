@@ -179,7 +179,11 @@ class LinearProbes:
         """
         found, why = self._probed(self._recalibrated(model), task, n_shuffles=self.n_shuffles)
         fields = {name: [of_part[name] for of_part in found] for name in found[0]}
-        dims = {SCORE: _OF_PARTS, "score_se": _OF_PARTS, "shuffled_score": _OF_PARTS}
+        dims: dict[str, tuple[str, ...]] = {
+            SCORE: _OF_PARTS,
+            "score_se": _OF_PARTS,
+            "shuffled_score": _OF_PARTS,
+        }
         dims["null_score"] = (*_OF_PARTS, BOUND)
         variables = {
             name: (dims.get(name, (UNIT,)), np.array(values, object if _is_text(name) else None))

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from dvis.analysis.linear_probes import MAX_STEPS, STRENGTHS, Splits
+from dvis.analysis.resampling import BOUND
 from dvis.kinds.probes.measure import LinearProbes, ProbeTask, Untrained
 from dvis.kinds.probes.options import ALL, LinearProbeOptions
 from dvis.kinds.probes.pooling import Pooling
@@ -18,7 +19,6 @@ from dvis.models.building import seeded_model
 from dvis.models.checkpoints import CheckpointFile, find_checkpoints, fingerprint
 from dvis.models.devices import find_device
 from dvis.models.hooks import LayerOutput
-from dvis.analysis.resampling import BOUND
 from dvis.schema import DEPTH, LAYER
 from dvis.store.group import Group
 from dvis.sweep.plan import Plan
@@ -151,9 +151,7 @@ def _planned(
     )
 
 
-def _outputs(
-    options: LinearProbeOptions, probe: Probe, pooling: Pooling
-) -> dict[str, LayerOutput]:
+def _outputs(options: LinearProbeOptions, probe: Probe, pooling: Pooling) -> dict[str, LayerOutput]:
     """The layers that are asked for, in the order of execution."""
     is_all = options.layers == (ALL,) and ALL not in probe.outputs
     asked = probe.outputs if is_all else probe.chosen(options.layers)
@@ -179,9 +177,7 @@ def _untrained(
         return None, {}, [said]
     else:
         told = {"seed": str(options.seed)}
-    made = Untrained(
-        model=options.model, checkpoint=checkpoint, shapes=shapes, seed=options.seed
-    )
+    made = Untrained(model=options.model, checkpoint=checkpoint, shapes=shapes, seed=options.seed)
     if checkpoint is not None:
         made.made(probe.module)  # which says where it does not fit
     return made, told, []
@@ -190,9 +186,7 @@ def _untrained(
 class _Known:
     """What a group has that no checkpoint has of its own, and the writing of what is counted."""
 
-    def __init__(
-        self, targets: list[Target], splits: Splits, *, has_untrained: bool
-    ) -> None:
+    def __init__(self, targets: list[Target], splits: Splits, *, has_untrained: bool) -> None:
         self._targets, self._splits = targets, splits
         self._has_untrained = has_untrained
         self._group: Group | None = None

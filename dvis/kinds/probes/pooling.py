@@ -150,9 +150,7 @@ class Pooling:
             return output[:, 0].clone()
         return as_maps(output, channel_dim).mean((-2, -1))
 
-    def _why_not(
-        self, module: nn.Module, layer: str, output: LayerOutput, n_images: int
-    ) -> str:
+    def _why_not(self, module: nn.Module, layer: str, output: LayerOutput, n_images: int) -> str:
         """Why it cannot be read of a layer, or nothing."""
         if self.how == FLATTEN:
             n_bytes = n_images * _ITEM_BYTES * prod(output.shape[1:])
@@ -169,4 +167,3 @@ class Pooling:
                     "transformer that give (batch, token, channel), or --pool mean"
                 )
         return ""
-

@@ -33,8 +33,8 @@ def probes(
 
     Features of a layer are brought to the mean 0 and the spread 1 of the training split. Classes
     are told by multinomial logistic regression, numbers by ridge regression (of those that run in a
-    circle, such as hues, by their sine and cosine), with the penalty that scores best on the
-    validation split. Nothing is learnt from the images that are held out. Scores are accuracies,
+    circle, such as hues, by their sine and cosine), with the penalty of the least log
+    loss, or the highest R^2, on the validation split. Nothing is learnt from the images that are held out. Scores are accuracies,
     or
 
     .. math:: R^2 = 1 - \frac{\sum (y - \hat y)^2}{\sum (y - \bar y)^2}.
