@@ -1,6 +1,6 @@
-"""Linear probes: what can be read off features by a plane, by scikit-learn's own models.
+"""Linear probes: what a plane tells, by scikit-learn's own models.
 
-Features and targets of samples in, scores of three splits of them out, with standard errors. Loads
+Inputs and targets of samples in, scores of three splits of them out, with standard errors. Loads
 scikit-learn, so that only what measures imports it.
 """
 
@@ -95,24 +95,24 @@ class FittedProbe:
 
 @dataclass(frozen=True, eq=False)
 class Standardised:
-    """Features with the mean 0 and the spread 1 of the training split, for probes of them.
+    """Inputs with the mean 0 and the spread 1 of the training split, for probes of them.
 
     Parameters
     ----------
-    features : ndarray, (sample, feature), float64
-        Features of all samples.
+    inputs : ndarray, (sample, input), float64
+        Inputs of all samples.
     splits : Splits
         Which of them are for what.
     """
 
-    features: Floats
+    inputs: Floats
     splits: Splits
 
     @classmethod
-    def of(cls, features: NDArray[Any], splits: Splits) -> Self:
-        """Features as they are, brought to one scale."""
-        features = features.astype(np.float64)
-        return cls(StandardScaler().fit(features[splits.train]).transform(features), splits)
+    def of(cls, inputs: NDArray[Any], splits: Splits) -> Self:
+        """Inputs as they are, brought to one scale."""
+        inputs = inputs.astype(np.float64)
+        return cls(StandardScaler().fit(inputs[splits.train]).transform(inputs), splits)
 
     def told_classes(
         self,
@@ -134,9 +134,9 @@ class Standardised:
         found = []
         for strength in strengths:
             fit, is_converged = classifier(
-                self.features[self.splits.train], labels[self.splits.train], strength, max_steps
+                self.inputs[self.splits.train], labels[self.splits.train], strength, max_steps
             )
-            shares = fit.predict_proba(self.features)
+            shares = fit.predict_proba(self.inputs)
             predicted = fit.classes_[shares.argmax(1)]
             found.append(
                 FittedProbe(
@@ -169,7 +169,7 @@ class Standardised:
         by_strength = []
         for strength in strengths:
             shrunk = (lengths / (lengths**2 + 1 / strength))[:, None] * along
-            predicted = self.features @ (right.T @ shrunk) + means
+            predicted = self.inputs @ (right.T @ shrunk) + means
             by_strength.append(predicted)
         return [
             _best(
@@ -183,34 +183,34 @@ class Standardised:
 
     @cached_property
     def _decomposed(self) -> tuple[Floats, Floats, Floats]:
-        left, lengths, right = np.linalg.svd(self.features[self.splits.train], full_matrices=False)
+        left, lengths, right = np.linalg.svd(self.inputs[self.splits.train], full_matrices=False)
         return left, lengths, right
 
 
 def classifier(
-    features: Any, labels: NDArray[np.int64], strength: float = 1.0, max_steps: int = MAX_STEPS
+    inputs: Any, labels: NDArray[np.int64], strength: float = 1.0, max_steps: int = MAX_STEPS
 ) -> tuple[LogisticRegression, bool]:
-    """A logistic regression of features (sample, feature), and whether it has converged."""
+    """A logistic regression of inputs (sample, input), and whether it has converged."""
     fit = LogisticRegression(C=strength, max_iter=max_steps)
     with warnings.catch_warnings():
         # Which is kept with what is measured; near its optimum a probe tells the same classes.
         warnings.simplefilter("ignore", ConvergenceWarning)
-        fit.fit(features, labels)
+        fit.fit(inputs, labels)
     return fit, bool((fit.n_iter_ < max_steps).all())
 
 
 def reduced(
-    features: NDArray[Any], train: Places, n_components: int, seed: int
+    inputs: NDArray[Any], train: Places, n_components: int, seed: int
 ) -> NDArray[np.float64]:
-    """Principal components of features (sample, feature), where there are more than so many.
+    """Principal components of inputs (sample, input), where there are more than so many.
 
     They are those of the training split.
     """
     n_components = min(n_components, len(train))
-    if features.shape[1] <= n_components:
-        return features.astype(np.float64)
-    fit = PCA(n_components, random_state=seed).fit(features[train])
-    return np.asarray(fit.transform(features), np.float64)
+    if inputs.shape[1] <= n_components:
+        return inputs.astype(np.float64)
+    fit = PCA(n_components, random_state=seed).fit(inputs[train])
+    return np.asarray(fit.transform(inputs), np.float64)
 
 
 def accuracies(is_right: NDArray[np.bool_], splits: Splits) -> Floats:

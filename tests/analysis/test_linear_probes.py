@@ -1,4 +1,4 @@
-"""Linear probes of made-up features: known answers, their null, and scikit-learn by hand."""
+"""Linear probes of made-up inputs: known answers, their null, and scikit-learn by hand."""
 
 import numpy as np
 import pytest
@@ -41,10 +41,10 @@ def test_splits_share_no_sample_and_keep_their_shares() -> None:
 def test_separable_classes_and_exact_numbers_are_told_without_error() -> None:
     rng = np.random.default_rng(0)
     labels = rng.integers(0, 3, 240)
-    features = rng.normal(size=(240, 6)) * 0.1 + 5 * np.eye(3, 6)[labels]
-    prepared = Standardised.of(features, drawn_splits(240))
+    inputs = rng.normal(size=(240, 6)) * 0.1 + 5 * np.eye(3, 6)[labels]
+    prepared = Standardised.of(inputs, drawn_splits(240))
     np.testing.assert_array_equal(prepared.told_classes(labels).scores, 1.0)
-    line = (features @ rng.normal(size=(6, 2)))[None]
+    line = (inputs @ rng.normal(size=(6, 2)))[None]
     (probe,) = prepared.told_numbers(line, strengths=(1.0, 1e8))
     np.testing.assert_allclose(probe.scores, 1.0, atol=1e-10)
     assert (probe.strength, probe.n_steps, probe.is_converged) == (1e8, 0, True)
@@ -54,15 +54,15 @@ def test_noise_is_at_chance_within_its_error() -> None:
     rng = np.random.default_rng(1)
     away = []
     for _ in range(40):
-        labels, features = rng.integers(0, 4, 300), rng.normal(size=(300, 8))
+        labels, inputs = rng.integers(0, 4, 300), rng.normal(size=(300, 8))
         splits = drawn_splits(300)
-        probe = Standardised.of(features, splits).told_classes(labels)
+        probe = Standardised.of(inputs, splits).told_classes(labels)
         error = errors_of_accuracies(probe.predicted == labels, splits)[HELD_OUT]
         away.append((probe.scores[HELD_OUT] - 0.25) / error)
     assert np.mean(np.abs(away) < 1.96) > 0.85
     assert abs(np.mean(away)) < 3 / np.sqrt(40)
     numbers = rng.normal(size=(1, 300, 1))
-    (probe,) = Standardised.of(features, splits).told_numbers(numbers)
+    (probe,) = Standardised.of(inputs, splits).told_numbers(numbers)
     assert -0.1 < probe.scores[HELD_OUT] < 0.05
 
 
@@ -72,8 +72,8 @@ def test_shuffled_control_is_at_chance_in_95_of_100_seeds() -> None:
     for seed in range(100):
         rng = np.random.default_rng(seed)
         labels = np.repeat([0, 1], n_samples // 2)
-        features = rng.normal(size=(n_samples, 4)) + 3 * labels[:, None]  # which are telling
-        prepared = Standardised.of(features, drawn_splits(n_samples, seed))
+        inputs = rng.normal(size=(n_samples, 4)) + 3 * labels[:, None]  # which are telling
+        prepared = Standardised.of(inputs, drawn_splits(n_samples, seed))
         shuffled = Target(name="class", values=labels).shuffled(n_shuffles + 1, seed)
         scores = np.array(
             [prepared.told_classes(each, strengths=(1e-2, 1.0)).scores for each in shuffled]
@@ -92,15 +92,15 @@ def test_shuffled_control_is_at_chance_in_95_of_100_seeds() -> None:
 def test_classes_equal_scikit_learn_by_hand(n_classes: int) -> None:
     rng = np.random.default_rng(n_classes)
     labels = rng.integers(0, n_classes, 300)
-    features = rng.normal(2, 3, (300, 10)) + 2 * rng.normal(size=(n_classes, 10))[labels]
+    inputs = rng.normal(2, 3, (300, 10)) + 2 * rng.normal(size=(n_classes, 10))[labels]
     splits = drawn_splits(300)
-    probe = Standardised.of(features, splits).told_classes(labels)
+    probe = Standardised.of(inputs, splits).told_classes(labels)
     by_hand, losses = [], []
     for strength in STRENGTHS:
         model = make_pipeline(StandardScaler(), LogisticRegression(C=strength, max_iter=500))
-        model.fit(features[splits.train], labels[splits.train])
-        by_hand.append([model.score(features[each], labels[each]) for each in splits])
-        shares = model.predict_proba(features[splits.validation])
+        model.fit(inputs[splits.train], labels[splits.train])
+        by_hand.append([model.score(inputs[each], labels[each]) for each in splits])
+        shares = model.predict_proba(inputs[splits.validation])
         losses.append(log_loss(labels[splits.validation], shares, labels=range(n_classes)))
     best = int(np.argmin(losses))
     assert probe.strength == STRENGTHS[best]
@@ -112,17 +112,17 @@ def test_classes_equal_scikit_learn_by_hand(n_classes: int) -> None:
 
 def test_numbers_equal_scikit_learn_by_hand() -> None:
     rng = np.random.default_rng(5)
-    features = rng.normal(1, 4, (120, 150))  # more than samples to train on
-    values = features[:, :5] @ rng.normal(size=(5, 2)) + rng.normal(0, 9, (120, 2))
+    inputs = rng.normal(1, 4, (120, 150))  # more than samples to train on
+    values = inputs[:, :5] @ rng.normal(size=(5, 2)) + rng.normal(0, 9, (120, 2))
     splits = drawn_splits(120)
-    probe, shuffled = Standardised.of(features, splits).told_numbers(
+    probe, shuffled = Standardised.of(inputs, splits).told_numbers(
         np.stack([values, rng.permutation(values)])
     )
     by_hand = []
     for strength in STRENGTHS:
         model = make_pipeline(StandardScaler(), Ridge(alpha=1 / strength))
-        model.fit(features[splits.train], values[splits.train])
-        predicted = model.predict(features)
+        model.fit(inputs[splits.train], values[splits.train])
+        predicted = model.predict(inputs)
         by_hand.append(
             [
                 r2_score(values[each], predicted[each], multioutput="variance_weighted")
@@ -137,8 +137,8 @@ def test_numbers_equal_scikit_learn_by_hand() -> None:
 
 def test_fits_that_do_not_end_are_counted() -> None:
     rng = np.random.default_rng(0)
-    labels, features = rng.integers(0, 3, 200), rng.normal(size=(200, 20))
-    probe = Standardised.of(features, drawn_splits(200)).told_classes(labels, max_steps=2)
+    labels, inputs = rng.integers(0, 3, 200), rng.normal(size=(200, 20))
+    probe = Standardised.of(inputs, drawn_splits(200)).told_classes(labels, max_steps=2)
     assert not probe.is_converged
     assert probe.n_unconverged >= 1
     assert probe.n_steps == 2
@@ -164,9 +164,9 @@ def test_errors_are_those_of_the_bootstrap() -> None:
 
 def test_reduced_features_are_principal_components_of_the_training_split() -> None:
     rng = np.random.default_rng(0)
-    features, train = rng.normal(size=(60, 40)), np.arange(30)
-    found = reduced(features, train, 7, 0)
-    expected = PCA(7, random_state=0).fit(features[train]).transform(features)
+    inputs, train = rng.normal(size=(60, 40)), np.arange(30)
+    found = reduced(inputs, train, 7, 0)
+    expected = PCA(7, random_state=0).fit(inputs[train]).transform(inputs)
     np.testing.assert_allclose(found, expected, atol=1e-6)
-    np.testing.assert_array_equal(reduced(features[:, :5], train, 7, 0), features[:, :5])
-    assert reduced(features, train[:4], 7, 0).shape == (60, 4)
+    np.testing.assert_array_equal(reduced(inputs[:, :5], train, 7, 0), inputs[:, :5])
+    assert reduced(inputs, train[:4], 7, 0).shape == (60, 4)

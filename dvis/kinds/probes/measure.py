@@ -211,23 +211,23 @@ class LinearProbes:
         """What is known of each part, in the task's order; and why images went through alone."""
         wanted = task.wanted
         outputs = {each: self.outputs[each] for each in dict.fromkeys(name for name, _ in wanted)}
-        of_layers, why = self.pooling.features(
+        of_layers, why = self.pooling.inputs(
             network, outputs, self.images, self.splits.train, self.batch_size
         )
         found = {}
-        for layer, features in of_layers:
+        for layer, inputs in of_layers:
             targets = [target for name, target in wanted if name == layer]
-            for target, of_part in self._of_layer(features, targets, n_shuffles):
+            for target, of_part in self._of_layer(inputs, targets, n_shuffles):
                 if of_part["error"]:
                     of_part["error"] = f"an activation of {layer} {of_part['error']}"
                 found[layer, target] = of_part
         return [found[each] for each in wanted], why
 
     def _of_layer(
-        self, features: np.ndarray, names: Sequence[str], n_shuffles: int
+        self, inputs: np.ndarray, names: Sequence[str], n_shuffles: int
     ) -> Iterator[tuple[str, Fields]]:
-        """What is known of probes of some targets, of one layer's features."""
-        if not np.isfinite(features).all():
+        """What is known of probes of some targets, by what is read of one layer."""
+        if not np.isfinite(inputs).all():
             yield from ((name, _unknown("is not finite: weights are not")) for name in names)
             return
         prepared: dict[bytes, Standardised] = {}
@@ -236,16 +236,16 @@ class LinearProbes:
             key = target.is_known.tobytes()
             if key not in prepared:
                 splits = self.splits.among(target.is_known)
-                prepared[key] = Standardised.of(features, splits)
+                prepared[key] = Standardised.of(inputs, splits)
             yield name, self._of_target(prepared[key], target, n_shuffles)
 
-    def _of_target(self, features: Standardised, target: Target, n_shuffles: int) -> Fields:
+    def _of_target(self, inputs: Standardised, target: Target, n_shuffles: int) -> Fields:
         shuffled = target.shuffled(n_shuffles, self.seed)
         values = np.concatenate([target.values[None], shuffled])
         if target.is_class:
-            probes = [features.told_classes(labels) for labels in values]
+            probes = [inputs.told_classes(labels) for labels in values]
         else:
-            probes = features.told_numbers(np.nan_to_num(values))
+            probes = inputs.told_numbers(np.nan_to_num(values))
         probe, *of_shuffled = probes
         mean, band = band_of(
             np.array([each.scores for each in of_shuffled]).reshape(n_shuffles, len(probe.scores))
@@ -253,7 +253,7 @@ class LinearProbes:
         n_unconverged = sum(each.n_unconverged for each in probes)
         return {
             SCORE: probe.scores,
-            "score_se": self._errors(probe, target, features.splits),
+            "score_se": self._errors(probe, target, inputs.splits),
             "shuffled_score": mean,
             "null_score": band,
             "regularisation": probe.strength,

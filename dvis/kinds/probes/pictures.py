@@ -169,23 +169,6 @@ def accuracy_by_layer(
     return saved(figure, path)
 
 
-def draw_over_training(
-    dataset: xr.Dataset, *, layer: Any, channel: Any, target: Any = None, **options: Any
-) -> None:
-    """Draw what `dvis plot` asks for over training."""
-    _refuse("channel", channel)
-    accuracy_over_training(dataset, target or None, layer, **options)
-
-
-def draw_by_layer(
-    dataset: xr.Dataset, *, layer: Any, channel: Any, target: Any = None, **options: Any
-) -> None:
-    """Draw what `dvis plot` asks for by depth."""
-    _refuse("channel", channel)
-    _refuse("layer", layer)
-    accuracy_by_layer(dataset, target or None, **options)
-
-
 def held_out(dataset: xr.Dataset, target: Any, layer: Any) -> xr.Dataset:
     """Scores of the images held out, in memory, of some targets and layers, NaN where none count.
 
@@ -292,8 +275,3 @@ def _require(what: str, asked: Sequence[Any], there: Sequence[str], dataset: xr.
     for each in asked:
         if each not in there:
             raise ValueError(did_you_mean(what, str(each), there, origin_of(dataset)))
-
-
-def _refuse(what: str, given: Any) -> None:
-    if given is not None:
-        raise ValueError(f"this picture takes no --{what}; leave it out")

@@ -103,7 +103,7 @@ def _planned(
     layers, names = tuple(outputs), tuple(target.name for target in targets)
     known = _Known(targets, splits, has_untrained=untrained is not None)
     n_train = len(splits.train)
-    n_features = {each: pooling.n_features(output, n_train) for each, output in outputs.items()}
+    n_inputs = {each: pooling.n_inputs(output, n_train) for each, output in outputs.items()}
     return Plan(
         model=options.model,
         words=WORDS,
@@ -138,7 +138,7 @@ def _planned(
         labels={LAYER: layers, TARGET: names, SPLIT: SPLITS, BOUND: BOUNDS},
         columns={
             DEPTH: {layer: output.depth for layer, output in outputs.items()},
-            "n_features": n_features,
+            "n_inputs": n_inputs,
             "metric": {target.name: target.metric for target in targets},
             "n_classes": {target.name: target.n_classes for target in targets},
             "chance": {target.name: target.chance for target in targets},

@@ -1,6 +1,6 @@
 """What of a layer's output a probe reads: its mean over places, the class token, or all of it.
 
-A model's layers and images in, features (sample, feature) of each layer out, by one forward pass;
+A model's layers and images in, numbers (sample, input) of each layer out, by one forward pass;
 by several where layers whose outputs are kept whole would not fit into memory together.
 """
 
@@ -64,13 +64,13 @@ class Pooling:
             raise ValueError(self._why_not(module, *next(iter(outputs.items())), n_images))
         return found
 
-    def n_features(self, output: LayerOutput, n_train: int) -> int:
+    def n_inputs(self, output: LayerOutput, n_train: int) -> int:
         """Numbers that a probe of a layer reads."""
         if self.how != FLATTEN:
             return output.n_channels
         return min(prod(output.shape[1:]), self.n_components, n_train)
 
-    def features(
+    def inputs(
         self,
         network: nn.Module,
         outputs: Mapping[str, LayerOutput],
@@ -78,7 +78,7 @@ class Pooling:
         train: np.ndarray,
         batch_size: int,
     ) -> tuple[Iterator[tuple[str, np.ndarray]], str]:
-        """Layers with their features (sample, feature); and why images went through alone."""
+        """Layers with what is read of them, (sample, input); and why images went through alone."""
         image = images.batch(0, 1, next(network.parameters()))
         why = why_alone(network, {name: each.n_calls for name, each in outputs.items()}, image)
 
@@ -92,7 +92,7 @@ class Pooling:
         return found(), why
 
     def pixels(self, images: FixedImages, train: np.ndarray, batch_size: int) -> np.ndarray:
-        """Principal components of images, (sample, feature), of 32 x 32 pixels at most."""
+        """Principal components of images, (sample, input), of 32 x 32 pixels at most."""
         side = min(images.transform.size, _PIXEL_SIDE)
         parts = []
         for first in range(0, len(images), batch_size):
@@ -143,7 +143,7 @@ class Pooling:
         return kept
 
     def _pooled(self, output: Tensor, channel_dim: int) -> Tensor:
-        """What is read of an output, (sample, feature), in memory of its own."""
+        """What is read of an output, (sample, input), in memory of its own."""
         if self.how == FLATTEN:
             return output.flatten(1).clone()
         if self.how == CLS and output.ndim == 3:
@@ -160,10 +160,10 @@ class Pooling:
                     f"{n_bytes / 1e9:.1f} GB of {n_images} images; give fewer --n-images, or "
                     "--pool mean"
                 )
-        if self.how == CLS and len(output.shape) > 2:
-            if len(output.shape) != 3 or not prefix_tokens(module):
-                return (
-                    f"{layer} of {type(module).__name__} has no class token; take layers of a "
-                    "transformer that give (batch, token, channel), or --pool mean"
-                )
+        n_dims = len(output.shape)
+        if self.how == CLS and n_dims > 2 and (n_dims != 3 or not prefix_tokens(module)):
+            return (
+                f"{layer} of {type(module).__name__} has no class token; take layers of a "
+                "transformer that give (batch, token, channel), or --pool mean"
+            )
         return ""

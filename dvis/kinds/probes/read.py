@@ -31,11 +31,11 @@ def probes(
 ) -> xr.Dataset:
     r"""What linear probes read off layers, lazy, in training order.
 
-    Features of a layer are brought to the mean 0 and the spread 1 of the training split. Classes
+    What is read of a layer is brought to the mean 0 and the spread 1 of the training split. Classes
     are told by multinomial logistic regression, numbers by ridge regression (of those that run in a
-    circle, such as hues, by their sine and cosine), with the penalty of the least log
-    loss, or the highest R^2, on the validation split. Nothing is learnt from the images that are held out. Scores are accuracies,
-    or
+    circle, such as hues, their sine and cosine), with the penalty of the least log loss, or the
+    highest R^2, on the validation split. Nothing is learnt from the images that are held out.
+    Scores are accuracies, or
 
     .. math:: R^2 = 1 - \frac{\sum (y - \hat y)^2}{\sum (y - \bar y)^2}.
 
@@ -73,7 +73,7 @@ def probes(
           layer, target);
         - `status` (checkpoint, layer, target), uint8, as `dvis.open` has it;
         - coordinates `metric`, `n_classes` and `chance` (target), the score of guessing each class
-          alike; `n_features` (layer); numbers of the training and coordinates as `dvis.open` has
+          alike; `n_inputs` (layer); numbers of the training and coordinates as `dvis.open` has
           them.
 
     Raises

@@ -67,7 +67,7 @@ WORDS = Words(
     arrays={
         **CHECKPOINT_COORDINATES,
         **{name: COORDINATES[name] for name in (LAYER, DEPTH)},
-        "n_features": _of((LAYER,), "int32", 0, "numbers that a probe of the layer reads"),
+        "n_inputs": _of((LAYER,), "int32", 0, "numbers that a probe of the layer reads"),
         TARGET: _of((TARGET,), TEXT, "", "what is read off"),
         "metric": _of((TARGET,), TEXT, "", "what the score is"),
         "n_classes": _of((TARGET,), "int32", 0, "classes, 0 of a number"),
@@ -98,7 +98,7 @@ WORDS = Words(
     },
     coordinates=(
         *("epoch", "phase", "batch", "step", "time"),
-        *(DEPTH, "n_features", "metric", "n_classes", "chance"),
+        *(DEPTH, "n_inputs", "metric", "n_classes", "chance"),
     ),
     noun="probes",
     said={

@@ -53,7 +53,7 @@ def test_fewer_than_two_classes_or_too_few_samples_are_refused() -> None:
     with pytest.raises(ValueError, match="fewer than two values"):
         Target(name="a", values=np.ones((40, 1))).require_learnable(splits)
     few = Target(name="a", values=np.where(np.arange(40) < 3, 1, -1))
-    with pytest.raises(ValueError, match="'a' is known of 3 images.*give more --n-images"):
+    with pytest.raises(ValueError, match=r"'a' is known of 3 images.*give more --n-images"):
         few.require_learnable(splits.among(few.is_known))
 
 
@@ -102,5 +102,5 @@ def test_files_that_are_no_labels(text: str, said: str, shapes: ImageSet, tmp_pa
     (tmp_path / "labels.csv").write_text(text)
     with pytest.raises(ValueError, match=said):
         LabelFile.read(tmp_path / "labels.csv", shapes, is_part=True)
-    with pytest.raises(FileNotFoundError, match="No labels at .*nothing.csv"):
+    with pytest.raises(FileNotFoundError, match=r"No labels at .*nothing.csv"):
         LabelFile.read(tmp_path / "nothing.csv", shapes, is_part=True)

@@ -44,7 +44,7 @@ def test_every_score_has_what_it_is_held_against(measured: Path) -> None:
     assert found.metric.values.tolist() == ["accuracy", "r2"]
     assert found.chance.values.tolist() == [0.25, 0.0]
     assert found.n.values.tolist() == [[30, 12, 18]] * 2
-    assert found.n_features.values.tolist() == [8, 16]
+    assert found.n_inputs.values.tolist() == [8, 16]
     assert bool((found.status == dvis.Status.COMPLETE).all())
     assert bool((found.is_converged == 1).all())
     for name in (
@@ -69,12 +69,12 @@ def test_scores_are_those_of_features_and_fits_by_hand(measured: Path) -> None:
     labels = shapes.factors["background"]
     network, given = seeded_net(0), images.batch(0, 60, torch.zeros(()))
     with torch.no_grad():
-        features = network.bn1(network.conv1(given)).mean((2, 3)).double().numpy()
+        inputs = network.bn1(network.conv1(given)).mean((2, 3)).double().numpy()
     at = found.isel(checkpoint=0).sel(layer="bn1", target="background")
     fit = LogisticRegression(C=at.regularisation.item(), max_iter=500)
     model = make_pipeline(StandardScaler(), fit)
-    model.fit(features[splits.train], labels[splits.train])
-    by_hand = [model.score(features[each], labels[each]) for each in splits]
+    model.fit(inputs[splits.train], labels[splits.train])
+    by_hand = [model.score(inputs[each], labels[each]) for each in splits]
     np.testing.assert_allclose(at.score, by_hand, atol=1e-6)
     counts = np.bincount(labels[splits.train])
     is_commonest = labels[splits.held_out] == counts.argmax()
@@ -155,14 +155,14 @@ def test_class_tokens_of_a_transformer_and_whole_outputs(tmp_path: Path) -> None
         transform = InputTransform(size=16, mean=tuple(told["mean"]), std=tuple(told["std"]))
         model(FixedImages.of(shapes, transform).batch(0, 50, torch.zeros(())))
     handle.remove()
-    features, labels = seen[0][:, 0].double().numpy(), shapes.factors["background"]
+    inputs, labels = seen[0][:, 0].double().numpy(), shapes.factors["background"]
     splits = Splits.drawn(50, validation=0.2, held_out=0.3, seed=0)
     at = found.isel(checkpoint=0, target=0).sel(layer=block)
     pipe = make_pipeline(
         StandardScaler(), LogisticRegression(C=at.regularisation.item(), max_iter=500)
     )
-    pipe.fit(features[splits.train], labels[splits.train])
-    by_hand = [pipe.score(features[each], labels[each]) for each in splits]
+    pipe.fit(inputs[splits.train], labels[splits.train])
+    by_hand = [pipe.score(inputs[each], labels[each]) for each in splits]
     np.testing.assert_allclose(at.score, by_hand, atol=1e-6)
     with pytest.raises(ValueError, match="conv_proj of VisionTransformer has no class token"):
         measure.probes(model, layers="conv_proj", pool="cls", **given)
@@ -172,7 +172,7 @@ def test_class_tokens_of_a_transformer_and_whole_outputs(tmp_path: Path) -> None
     assert "conv_proj" not in layers
     measure.probes(model, layers=["conv_proj", block], pool="flatten:9", **given)
     whole = dvis.probes(tmp_path / "s.zarr", name="shapes-val-flatten-9")
-    assert whole.n_features.values.tolist() == [9, 9]
+    assert whole.n_inputs.values.tolist() == [9, 9]
     assert whole.score.notnull().all()
 
 
@@ -204,7 +204,7 @@ def test_a_model_is_left_alone(tmp_path: Path) -> None:
 def test_errors_say_what_to_do(tmp_path: Path) -> None:
     with pytest.raises(KeyError, match=r"No target 'colr' in shapes/val.*Did you mean 'colour'"):
         train_probes(probe_options(tmp_path, targets=("colr",)))
-    with pytest.raises(ValueError, match="noise has no labels.*--labels FILE.csv"):
+    with pytest.raises(ValueError, match=r"noise has no labels.*--labels FILE.csv"):
         train_probes(probe_options(tmp_path, dataset=None, n_images=None, noise=30))
     with pytest.raises(KeyError, match="Did you mean 'conv2'"):
         train_probes(probe_options(tmp_path, layers=("conv22",)))
@@ -233,7 +233,7 @@ def test_tells_from_has_bounds() -> None:
     never = made_up_probes(scores, error=0.05, upper=0.95).dvis.tells_from()
     assert never.state.values.ravel().tolist() == ["never", "never"]
     assert never.from_step.isnull().all()
-    with pytest.raises(ValueError, match="No baseline 'pixel'.*Did you mean 'pixels'"):
+    with pytest.raises(ValueError, match=r"No baseline 'pixel'.*Did you mean 'pixels'"):
         made.dvis.tells_from(above="pixel")
 
 

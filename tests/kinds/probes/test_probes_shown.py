@@ -77,9 +77,9 @@ def test_pictures_of_some_and_errors(store: Path) -> None:
     figure = found.dvis.accuracy_over_training("background", layer="conv2", x="step")
     assert figure.legends[0].get_texts()[0].get_text() == "conv2"
     plt.close(figure)
-    with pytest.raises(ValueError, match="No target 'positon_x'.*Did you mean 'position_x'"):
+    with pytest.raises(ValueError, match=r"No target 'positon_x'.*Did you mean 'position_x'"):
         found.dvis.accuracy_over_training("positon_x")
-    with pytest.raises(ValueError, match="No layer 'conv3'.*Did you mean 'conv"):
+    with pytest.raises(ValueError, match=r"No layer 'conv3'.*Did you mean 'conv"):
         found.dvis.accuracy_over_training(layer="conv3")
     with pytest.raises(ValueError, match="No checkpoint 'last'"):
         found.dvis.accuracy_by_layer(checkpoint="last")
