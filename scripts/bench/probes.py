@@ -15,6 +15,7 @@ import time
 from collections import OrderedDict
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import torch
@@ -32,9 +33,10 @@ from dvis.kinds.probes.options import LinearProbeOptions
 from dvis.kinds.probes.plan import train_probes
 from dvis.kinds.probes.targets import Target, targets_of
 from dvis.models.architectures import load_model
-from dvis.models.checkpoints import find_checkpoints
-from dvis.models.data import ImageSet, load_images
+from dvis.models.checkpoints import find_checkpoints, load_checkpoint
+from dvis.models.data import ImageSet, InputTransform, load_images
 from dvis.models.data.fixed_images import FixedImages
+from dvis.models.recalibration import Recalibrated
 from dvis.models.training import train
 from dvis.models.training_settings import TrainingSettings
 
@@ -93,10 +95,13 @@ def main(settings: Settings) -> None:
                 out=run,
             )
         )
+        files = [file.path for file in find_checkpoints([run])]
+        places = np.linspace(0, len(files) - 1, settings.n_checkpoints).round().astype(int)
+        some = tuple(files[place] for place in np.unique(places))
         layers = (*(f"relu{number}" for number in range(len(WIDTHS))), "fc")
         options = LinearProbeOptions(
             model=MODEL,
-            checkpoint_path=(run,),
+            checkpoint_path=some,
             layers=layers,
             targets=TARGETS,
             dataset="shapes",
@@ -109,7 +114,7 @@ def main(settings: Settings) -> None:
         report = train_probes(options)
         ours = time.perf_counter() - begun
         found = dvis.probes(options.store_of("network")).load()
-        plain, scores = _plain_loop(settings, options, run, found.attrs["batch_norm"])
+        plain, scores = _plain_loop(settings, options, found.attrs["batch_norm"])
     n_checkpoints = found.sizes["checkpoint"]
     of_plain = found.score.isel(checkpoint=slice(settings.n_plain)).transpose(
         "checkpoint", "layer", "target", "split"
@@ -137,19 +142,18 @@ def main(settings: Settings) -> None:
 
 
 def _plain_loop(
-    settings: Settings, options: LinearProbeOptions, run: Path, batch_norm: str
+    settings: Settings, options: LinearProbeOptions, batch_norm: Any
 ) -> tuple[float, np.ndarray]:
     """Seconds of the fits of some checkpoints, and their scores."""
-    from dvis.models.recalibration import Recalibrated
-
     shapes = load_images("shapes", split="val", size=SIZE, n_samples=settings.n_images)
     splits = Splits.drawn(
         len(shapes), validation=options.validation, held_out=options.held_out, seed=options.seed
     )
     targets = targets_of(shapes, TARGETS, {})
-    recalibrated = Recalibrated(_taken(shapes, run), batch_norm)  # type: ignore[arg-type]
+    checkpoints = find_checkpoints(options.checkpoint_path)
+    recalibrated = Recalibrated(_taken(shapes, checkpoints[0].path), batch_norm)
     spent, scores = 0.0, []
-    for checkpoint in find_checkpoints([run])[: settings.n_plain]:
+    for checkpoint in checkpoints[: settings.n_plain]:
         model = recalibrated(load_model(MODEL, checkpoint))
         for inputs in _read(model, options.layers, recalibrated.images).values():
             begun = time.perf_counter()
@@ -159,12 +163,9 @@ def _plain_loop(
     return spent, np.reshape(scores, shape)
 
 
-def _taken(shapes: ImageSet, run: Path) -> FixedImages:
-    """The images as the checkpoints say that the model takes them."""
-    from dvis.models.checkpoints import load_checkpoint
-    from dvis.models.data import InputTransform
-
-    told = load_checkpoint(next(iter(find_checkpoints([run]))).path).facts["input"]
+def _taken(shapes: ImageSet, checkpoint: Path) -> FixedImages:
+    """The images as a checkpoint says that the model takes them."""
+    told = load_checkpoint(checkpoint).facts["input"]
     transform = InputTransform(size=told["size"], mean=tuple(told["mean"]), std=tuple(told["std"]))
     return FixedImages.of(shapes, transform)
 

@@ -46,6 +46,10 @@ def tells_from(
     with the standard error :math:`e_t`, of the difference where the baseline has one too.
     Checkpoints without a score are passed over. It is computed at once.
 
+    Of layers that hold nothing but noise, 1.5 % of accuracies and 0.5 % of R^2 are above those of
+    shuffled targets at the last checkpoint (400 simulations with five shuffles). An untrained layer
+    tells much already: `above="untrained"` is the question of what training adds.
+
     Parameters
     ----------
     dataset : Dataset

@@ -95,7 +95,7 @@ def accuracy_over_training(
             if np.isfinite(untrained):
                 axes.axhline(untrained, color=color, lw=0.9, linestyle="--")
         _draw_lines_of_all(axes, of_target)
-    grid[0].set_xlabel(axis.label, fontsize=8)
+    grid[-1].set_xlabel(axis.label, fontsize=8)
     _legend(figure, grid[0], shown, {"color": "0.3", "linestyle": "--", "lw": 0.9})
     _headline(figure, "What layers tell over training", dataset, shown, axis.note)
     return saved(figure, path)

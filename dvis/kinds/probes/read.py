@@ -90,7 +90,12 @@ def probes(
     Notes
     -----
     That a probe reads something off a layer does not say that the network uses it. Standard errors
-    are over images, not over training runs or splits.
+    are over images, not over training runs or splits. Targets are shuffled in the same way at every
+    layer and checkpoint, so that nulls of neighbours are alike.
+
+    Trajectories of scores are as any others: `ds.sel(split="held-out").dvis.births(baseline=
+    "first")`; `ds.sel(split="held-out", target="shape").dvis.change_points()`, whose noise is
+    `score_se`; `ds.dvis.tells_from()` has bounds.
 
     References
     ----------

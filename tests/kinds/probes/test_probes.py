@@ -248,6 +248,9 @@ def test_births_and_change_points_work_on_scores(measured: Path) -> None:
     assert changes.step.isel(change=0).item() == 80
     assert changes.noise.item() == pytest.approx(0.05)
     assert made.dvis.births().birth_step.item() == 80
+    one = held_out.sel(target="background")
+    compared = one.dvis.compare(one.assign(score=one.score + 0.1), variables=["score"])
+    np.testing.assert_allclose(compared.score_difference, 0.1)
 
 
 class Coded(nn.Module):
