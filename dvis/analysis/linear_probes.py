@@ -125,16 +125,20 @@ class Standardised:
         Parameters
         ----------
         labels : ndarray, (sample,), int64
-            Class of each sample; two or more in the training split.
+            Class of each sample. Where the training split has a single one, as shuffles of rare
+            classes may, that is what is said of all.
         strengths : sequence of float
             C of the penalties that are tried.
         max_steps : int
             Steps of L-BFGS at most.
         """
+        of_train = labels[self.splits.train]
+        if (of_train == of_train[0]).all():
+            return _constant(labels, of_train[0], self.splits, strengths[0])
         found = []
         for strength in strengths:
             fit, is_converged = classifier(
-                self.inputs[self.splits.train], labels[self.splits.train], strength, max_steps
+                self.inputs[self.splits.train], of_train, strength, max_steps
             )
             shares = fit.predict_proba(self.inputs)
             predicted = fit.classes_[shares.argmax(1)]
@@ -300,6 +304,17 @@ def log_loss(
     places = places[np.isin(labels[places], classes)]
     own = shares[places, np.searchsorted(classes, labels[places])]
     return float(-np.log(np.maximum(own, np.finfo(float).tiny)).mean()) if len(places) else np.nan
+
+
+def _constant(
+    labels: NDArray[np.int64], label: int, splits: Splits, strength: float
+) -> FittedProbe:
+    return FittedProbe(
+        scores=accuracies(labels == label, splits),
+        predicted=np.full_like(labels, label),
+        strength=strength,
+        loss=np.nan,
+    )
 
 
 def _of_numbers(predicted: Floats, values: Floats, splits: Splits, strength: float) -> FittedProbe:

@@ -144,6 +144,21 @@ def test_fits_that_do_not_end_are_counted() -> None:
     assert probe.n_steps == 2
 
 
+def test_shuffles_of_a_rare_class_may_leave_none_to_learn() -> None:
+    rng = np.random.default_rng(0)
+    labels, inputs = (np.arange(100) == 7).astype(int), rng.normal(size=(100, 3))
+    splits = drawn_splits(100)
+    prepared = Standardised.of(inputs, splits)
+    shuffled = Target(name="rare", values=labels).shuffled(20, 0)
+    alone = [each for each in shuffled if not each[splits.train].any()]
+    assert 0 < len(alone) < 20
+    for each in shuffled:
+        probe = prepared.told_classes(each)
+        if not each[splits.train].any():
+            assert (probe.predicted == 0).all()
+            assert probe.scores[0] == 1
+
+
 def test_errors_are_those_of_the_bootstrap() -> None:
     rng = np.random.default_rng(3)
     splits = drawn_splits(1000)

@@ -8,6 +8,7 @@ import pytest
 from dvis.analysis.linear_probes import Splits
 from dvis.kinds.probes.targets import LabelFile, Target, targets_of
 from dvis.models.data import ImageSet, load_images
+from dvis.models.data.dsprites import FILE_NAME
 
 
 @pytest.fixture(scope="module")
@@ -32,6 +33,26 @@ def test_a_hue_is_a_circle(shapes: ImageSet) -> None:
     np.testing.assert_allclose((hue.values**2).sum(1), 1)
     turned = np.arctan2(hue.values[:, 0], hue.values[:, 1]) / (2 * np.pi) % 1
     np.testing.assert_allclose(turned, shapes.factors["colour"], atol=1e-12)
+
+
+def test_factors_of_dsprites_by_their_names(tmp_path: Path) -> None:
+    rng = np.random.default_rng(0)
+    classes = np.stack([np.zeros(90, int), *rng.integers(0, 3, (5, 90))], 1)
+    values = classes / 3 + 0.1
+    file = tmp_path / FILE_NAME
+    images = rng.integers(0, 2, (90, 64, 64), np.uint8)
+    np.savez(file, imgs=images, latents_values=values, latents_classes=classes)
+    sprites = load_images("dsprites", file, split="train")
+    names = ["label", "shape", "scale", "orientation", "position_x", "posY"]
+    found = {target.name: target for target in targets_of(sprites, names, {})}
+    places = np.array([int(each) for each in sprites.sample_ids])
+    np.testing.assert_array_equal(found["shape"].values, classes[places, 1])
+    np.testing.assert_array_equal(found["position_x"].values[:, 0], values[places, 4])
+    np.testing.assert_allclose(found["orientation"].values[:, 0], np.sin(values[places, 3]))
+    assert [found[name].n_classes for name in names] == [3, 3, 0, 0, 0, 0]
+    (colour,) = targets_of(sprites, ["color"], {})
+    with pytest.raises(ValueError, match="fewer than two values"):
+        colour.require_learnable(Splits.drawn(80, validation=0.2, held_out=0.3, seed=0))
 
 
 def test_shuffles_exchange_what_is_known_alone() -> None:
