@@ -71,6 +71,11 @@ class FittedProbe:
         Accuracy, or R^2; NaN of a split without samples, or whose values are all the same.
     predicted : ndarray, (sample,) or (sample, output)
         What it says of every sample.
+    weights : ndarray, (output, input)
+        Of the standardised inputs: log odds of each class that it has learnt, in their order, but
+        for what all share; or numbers.
+    intercept : ndarray, (output,)
+        What is added.
     strength : float
         C of its penalty.
     loss : float
@@ -86,6 +91,8 @@ class FittedProbe:
 
     scores: Floats
     predicted: NDArray[Any]
+    weights: Floats
+    intercept: Floats
     strength: float
     loss: float
     n_steps: int = 0
@@ -103,16 +110,26 @@ class Standardised:
         Inputs of all samples.
     splits : Splits
         Which of them are for what.
+    mean, scale : ndarray, (input,)
+        What was taken away, and by what they were divided.
     """
 
     inputs: Floats
     splits: Splits
+    mean: Floats
+    scale: Floats
 
     @classmethod
     def of(cls, inputs: NDArray[Any], splits: Splits) -> Self:
         """Inputs as they are, brought to one scale."""
         inputs = inputs.astype(np.float64)
-        return cls(StandardScaler().fit(inputs[splits.train]).transform(inputs), splits)
+        scaler = StandardScaler().fit(inputs[splits.train])
+        return cls(scaler.transform(inputs), splits, scaler.mean_, scaler.scale_)
+
+    def of_inputs(self, probe: FittedProbe) -> tuple[Floats, Floats]:
+        """Weights (output, input) and intercept of a probe, of inputs as they were."""
+        weights = probe.weights / self.scale
+        return weights, probe.intercept - weights @ self.mean
 
     def told_classes(
         self,
@@ -134,7 +151,7 @@ class Standardised:
         """
         of_train = labels[self.splits.train]
         if (of_train == of_train[0]).all():
-            return _constant(labels, of_train[0], self.splits, strengths[0])
+            return self._constant(labels, of_train[0], strengths[0])
         found = []
         for strength in strengths:
             fit, is_converged = classifier(
@@ -146,6 +163,8 @@ class Standardised:
                 FittedProbe(
                     scores=accuracies(predicted == labels, self.splits),
                     predicted=predicted,
+                    weights=_by_class(fit.coef_),
+                    intercept=_by_class(fit.intercept_),
                     strength=strength,
                     loss=log_loss(shares, fit.classes_, labels, self.splits.validation),
                     n_steps=int(fit.n_iter_.max()),
@@ -170,20 +189,35 @@ class Standardised:
         left, lengths, right = self._decomposed
         means = values[:, train].mean(1, keepdims=True)
         along = left.T @ (values[:, train] - means)
-        by_strength = []
+        found: list[list[FittedProbe]] = [[] for _ in values]
         for strength in strengths:
             shrunk = (lengths / (lengths**2 + 1 / strength))[:, None] * along
-            predicted = self.inputs @ (right.T @ shrunk) + means
-            by_strength.append(predicted)
-        return [
-            _best(
-                [
-                    _of_numbers(each[variant], values[variant], self.splits, strength)
-                    for strength, each in zip(strengths, by_strength, strict=True)
-                ]
-            )
-            for variant in range(len(values))
-        ]
+            weights = right.T @ shrunk
+            predicted = self.inputs @ weights + means
+            for variant, of_variant in enumerate(found):
+                scores = determinations(predicted[variant], values[variant], self.splits)
+                of_variant.append(
+                    FittedProbe(
+                        scores=scores,
+                        predicted=predicted[variant],
+                        weights=weights[variant].T,
+                        intercept=means[variant, 0],
+                        strength=strength,
+                        loss=float(1 - scores[1]),
+                    )
+                )
+        return [_best(of_variant) for of_variant in found]
+
+    def _constant(self, labels: NDArray[np.int64], label: int, strength: float) -> FittedProbe:
+        """A probe that says the same class of all."""
+        return FittedProbe(
+            scores=accuracies(labels == label, self.splits),
+            predicted=np.full_like(labels, label),
+            weights=np.zeros((1, self.inputs.shape[1])),
+            intercept=np.zeros(1),
+            strength=strength,
+            loss=np.nan,
+        )
 
     @cached_property
     def _decomposed(self) -> tuple[Floats, Floats, Floats]:
@@ -306,22 +340,9 @@ def log_loss(
     return float(-np.log(np.maximum(own, np.finfo(float).tiny)).mean()) if len(places) else np.nan
 
 
-def _constant(
-    labels: NDArray[np.int64], label: int, splits: Splits, strength: float
-) -> FittedProbe:
-    return FittedProbe(
-        scores=accuracies(labels == label, splits),
-        predicted=np.full_like(labels, label),
-        strength=strength,
-        loss=np.nan,
-    )
-
-
-def _of_numbers(predicted: Floats, values: Floats, splits: Splits, strength: float) -> FittedProbe:
-    scores = determinations(predicted, values, splits)
-    return FittedProbe(
-        scores=scores, predicted=predicted, strength=strength, loss=float(1 - scores[1])
-    )
+def _by_class(of_fit: Floats) -> Floats:
+    """Coefficients by class; of two classes, half of their difference each."""
+    return of_fit if len(of_fit) > 1 else np.concatenate([-of_fit, of_fit]) / 2
 
 
 def _best(probes: Sequence[FittedProbe]) -> FittedProbe:

@@ -6,11 +6,11 @@ from dvis.kinds.probes.command import probe
 from dvis.kinds.probes.parts import probe_parts
 from dvis.kinds.probes.plot_command import PICTURES
 from dvis.kinds.probes.read import PROBE_READER
-from dvis.kinds.probes.words import WORDS
+from dvis.kinds.probes.words import probe_words
 
 PROBES = Kind(
     reader=PROBE_READER,
-    words=lambda _attrs: WORDS,
+    words=probe_words,
     faults=probe_faults,
     parts=probe_parts,
     commands={"probe": plainly(probe)},

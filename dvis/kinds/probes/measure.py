@@ -23,7 +23,7 @@ from dvis.analysis.linear_probes import (
 from dvis.analysis.resampling import BOUND
 from dvis.kinds.probes.pooling import Pooling
 from dvis.kinds.probes.targets import Target
-from dvis.kinds.probes.words import SCORE, SPLIT, TARGET
+from dvis.kinds.probes.words import INPUT, OUTPUT, SCORE, SPLIT, TARGET
 from dvis.models.architectures import load_model
 from dvis.models.building import Shapes, seeded_model
 from dvis.models.checkpoints import CheckpointFile
@@ -130,6 +130,8 @@ class LinearProbes:
         Images in one forward pass.
     n_shuffles : int
         Probes of shuffled targets.
+    keeps_weights : bool
+        Whether weights of probes are handed back.
     seed : int
         Of shuffles and bootstrap samples.
     """
@@ -146,6 +148,7 @@ class LinearProbes:
         untrained: Untrained | None = None,
         batch_size: int = 32,
         n_shuffles: int = 5,
+        keeps_weights: bool = False,
         seed: int = 0,
     ) -> None:
         self.images, self.splits = images, splits
@@ -153,6 +156,7 @@ class LinearProbes:
         self.outputs, self.pooling = dict(outputs), pooling
         self.untrained = untrained
         self.batch_size, self.n_shuffles, self.seed = batch_size, n_shuffles, seed
+        self.keeps_weights = keeps_weights
         self._recalibrated = recalibrated
         self._known: dict[ProbeTask, Fields] = {}
 
@@ -178,6 +182,7 @@ class LinearProbes:
             target of each part.
         """
         found, why = self._probed(self._recalibrated(model), task, n_shuffles=self.n_shuffles)
+        weights = [of_part.pop("weights") for of_part in found]
         fields = {name: [of_part[name] for of_part in found] for name in found[0]}
         dims: dict[str, tuple[str, ...]] = {
             SCORE: _OF_PARTS,
@@ -189,6 +194,8 @@ class LinearProbes:
             name: (dims.get(name, (UNIT,)), np.array(values, object if _is_text(name) else None))
             for name, values in fields.items()
         }
+        if self.keeps_weights:
+            variables |= _padded(weights)
         if start is None or not start.all():
             for name, values in self._held_against(model, task).items():
                 variables[name] = (_OF_PARTS, values)
@@ -260,6 +267,7 @@ class LinearProbes:
             "n_steps": probe.n_steps,
             "is_converged": int(probe.is_converged),
             "n_unconverged": n_unconverged,
+            "weights": _weights(inputs, probe, target) if self.keeps_weights else None,
             "error": "",
             "note": "" if probe.is_converged else f"the fit had not ended in {probe.n_steps} steps",
         }
@@ -291,6 +299,28 @@ class LinearProbes:
         return self._known[task]
 
 
+def _weights(inputs: Standardised, probe: FittedProbe, target: Target) -> np.ndarray:
+    """Weights of what is read and, in the last column, intercepts, (output, input + 1)."""
+    weights, intercept = inputs.of_inputs(probe)
+    rows = np.unique(target.values[inputs.splits.train]) if target.is_class else slice(None)
+    found = np.full((target.n_outputs, weights.shape[1] + 1), np.nan)
+    found[rows] = np.column_stack([weights, intercept])
+    return found
+
+
+def _padded(of_parts: Sequence[np.ndarray | None]) -> Fields:
+    """Weights and intercepts of parts, NaN where a part has no such output or input."""
+    known = [each for each in of_parts if each is not None]
+    n_outputs, n_columns = (max((each.shape[i] for each in known), default=1) for i in (0, 1))
+    weights = np.full((len(of_parts), n_outputs, n_columns - 1), np.nan, np.float32)
+    intercepts = np.full((len(of_parts), n_outputs), np.nan, np.float32)
+    for part, each in enumerate(of_parts):
+        if each is not None:
+            weights[part, : len(each), : each.shape[1] - 1] = each[:, :-1]
+            intercepts[part, : len(each)] = each[:, -1]
+    return {"weights": ((UNIT, OUTPUT, INPUT), weights), "intercept": ((UNIT, OUTPUT), intercepts)}
+
+
 def _is_text(name: str) -> bool:
     return name in ("error", "note")
 
@@ -307,6 +337,7 @@ def _unknown(error: str) -> Fields:
         "n_steps": -1,
         "is_converged": -1,
         "n_unconverged": -1,
+        "weights": None,
         "error": error,
         "note": "",
     }

@@ -47,6 +47,8 @@ class LinearProbeOptions(ProbeRunOptions):
     untrained
         A checkpoint of the network untrained (default: weights drawn with the seed, where the model
         can be made by its name).
+    keep_weights
+        Keep the probes' weights, of channels as they are; not of what is flattened.
     name
         Name of the probes in the store (default: from the images).
     """
@@ -62,6 +64,7 @@ class LinearProbeOptions(ProbeRunOptions):
     validation: float = 0.2
     n_shuffles: int = 5
     untrained: Path | None = None
+    keep_weights: bool = False
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -69,6 +72,11 @@ class LinearProbeOptions(ProbeRunOptions):
             raise ValueError("no layers given; give some, such as layer1 layer4, or all")
         if not _POOL.fullmatch(self.pool):
             raise ValueError(f"pool is {self.pool!r}; give mean, cls, flatten or flatten:64")
+        if self.keep_weights and self.how == "flatten":
+            raise ValueError(
+                "weights of what is flattened are of principal components, which are not kept; "
+                "give --pool mean or cls, or leave keep_weights out"
+            )
         for name in ("held_out", "validation"):
             if not 0 < getattr(self, name) < 1:
                 raise ValueError(f"{name} is {getattr(self, name)}; it is a share between 0 and 1")

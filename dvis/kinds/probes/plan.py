@@ -4,6 +4,7 @@ A model's name, its checkpoints and images in; the group `{run}/probes/{name}` g
 is skipped, so that a run that was stopped goes on.
 """
 
+from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -14,7 +15,16 @@ from dvis.kinds.probes.measure import LinearProbes, ProbeTask, Untrained
 from dvis.kinds.probes.options import ALL, LinearProbeOptions
 from dvis.kinds.probes.pooling import Pooling
 from dvis.kinds.probes.targets import LabelFile, Target, targets_of
-from dvis.kinds.probes.words import BOUNDS, SPLIT, SPLITS, TARGET, WORDS
+from dvis.kinds.probes.words import (
+    BOUNDS,
+    INPUT,
+    OUTPUT,
+    SPLIT,
+    SPLITS,
+    TARGET,
+    WEIGHTS_KEPT,
+    probe_words,
+)
 from dvis.models.building import seeded_model
 from dvis.models.checkpoints import CheckpointFile, find_checkpoints, fingerprint
 from dvis.models.devices import find_device
@@ -103,10 +113,11 @@ def _planned(
     layers, names = tuple(outputs), tuple(target.name for target in targets)
     known = _Known(targets, splits, has_untrained=untrained is not None)
     n_train = len(splits.train)
+    kept = {WEIGHTS_KEPT: options.keep_weights}
     n_inputs = {each: pooling.n_inputs(output, n_train) for each, output in outputs.items()}
     return Plan(
         model=options.model,
-        words=WORDS,
+        words=probe_words(kept),
         name=options.called,
         measurement=LinearProbes(
             images=probe.images,
@@ -118,6 +129,7 @@ def _planned(
             untrained=untrained,
             batch_size=probe.batch_size,
             n_shuffles=options.n_shuffles,
+            keeps_weights=options.keep_weights,
             seed=options.seed,
         ),
         tasks=[ProbeTask(layers, names, tuple(range(len(layers) * len(names))))],
@@ -134,8 +146,12 @@ def _planned(
             "strengths": list(STRENGTHS),
             "max_steps": MAX_STEPS,
             "seed": options.seed,
+            **kept,
         },
-        labels={LAYER: layers, TARGET: names, SPLIT: SPLITS, BOUND: BOUNDS},
+        labels={
+            **{LAYER: layers, TARGET: names, SPLIT: SPLITS, BOUND: BOUNDS},
+            **(_labels_of_weights(targets, n_inputs) if options.keep_weights else {}),
+        },
         columns={
             DEPTH: {layer: output.depth for layer, output in outputs.items()},
             "n_inputs": n_inputs,
@@ -144,11 +160,17 @@ def _planned(
             "chance": {target.name: target.chance for target in targets},
         },
         start=known.flags,
+        noted=known.classes,
         before=known.see,
         unit="probe",
         model_input=probe.model_input,
         notes=(*probe.notes, *notes, *(() if labels is None else labels.notes)),
     )
+
+
+def _labels_of_weights(targets: list[Target], n_inputs: Mapping[str, int]) -> dict[str, range]:
+    n_outputs = max(target.n_outputs for target in targets)
+    return {OUTPUT: range(n_outputs), INPUT: range(max(n_inputs.values()))}
 
 
 def _outputs(options: LinearProbeOptions, probe: Probe, pooling: Pooling) -> dict[str, LayerOutput]:
@@ -199,6 +221,11 @@ class _Known:
             row = group.rows[TARGET][target.name]
             group.array("n")[row] = np.array([len(places) for places in splits], np.int32)
             group.array("majority_score")[row] = target.majority(splits)
+
+    def classes(self, group: Group) -> dict[str, Any]:
+        """Names of the classes of targets, for a group to keep."""
+        own = {target.name: list(target.classes) for target in self._targets}
+        return {"classes": {**group.attrs.get("classes", {}), **own}}
 
     def flags(self, _before: str | None, _label: str, task: ProbeTask) -> np.ndarray:
         """Whether scores of the network untrained, and of pixels, are there for a task."""

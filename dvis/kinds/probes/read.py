@@ -71,10 +71,13 @@ def probes(
         - `regularisation`, the C of the penalty (a ridge has alpha = 1 / C), `is_converged`,
           `n_steps`, and `n_unconverged`, of all fits behind a score, its null included (checkpoint,
           layer, target);
+        - where `--keep-weights` was asked for, `weights` (checkpoint, layer, target, output, input)
+          and `intercept` (checkpoint, layer, target, output), float32, of channels as they are:
+          `output` is the number of a class, of which the largest is told, or of a number;
         - `status` (checkpoint, layer, target), uint8, as `dvis.open` has it;
         - coordinates `metric`, `n_classes` and `chance` (target), the score of guessing each class
           alike; `n_inputs` (layer); numbers of the training and coordinates as `dvis.open` has
-          them.
+          them. `attrs["classes"]` names the classes of each target.
 
     Raises
     ------

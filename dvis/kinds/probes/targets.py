@@ -5,7 +5,7 @@ An image set and names in, a target for each name out: classes or numbers of its
 
 import csv
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
 
@@ -39,10 +39,13 @@ class Target:
     values : ndarray, (sample,) int64 or (sample, output) float64
         Class of each sample, -1 where it is not known; or its numbers: of a circle its sine and
         cosine.
+    classes : tuple of str
+        Names of the classes, by their numbers.
     """
 
     name: str
     values: np.ndarray
+    classes: tuple[str, ...] = ()
 
     @property
     def is_class(self) -> bool:
@@ -64,6 +67,11 @@ class Target:
     def n_classes(self) -> int:
         """Classes that samples have; 0 of numbers."""
         return len(np.unique(self.values[self.is_known])) if self.is_class else 0
+
+    @property
+    def n_outputs(self) -> int:
+        """Classes that there might be, or numbers."""
+        return int(self.values.max()) + 1 if self.is_class else self.values.shape[1]
 
     @property
     def chance(self) -> float:
@@ -114,7 +122,7 @@ class Target:
 
 
 def targets_of(
-    images: ImageSet, names: Sequence[str], labelled: Mapping[str, np.ndarray]
+    images: ImageSet, names: Sequence[str], labelled: Mapping[str, Target]
 ) -> list[Target]:
     """Targets by their names; by default the columns of labels, or the class.
 
@@ -124,8 +132,8 @@ def targets_of(
         The samples.
     names : sequence of str
         What is asked for.
-    labelled : mapping of str to ndarray, (sample,) int64
-        Classes by the columns of a file, -1 where it has none.
+    labelled : mapping of str to Target
+        Those of the columns of a file.
 
     Raises
     ------
@@ -146,23 +154,26 @@ def targets_of(
         known = next((n for n in (name, *_ALIASES.get(name, ())) if n in there), None)
         if known is None:
             raise KeyError(did_you_mean("target", name, there, images.name))
-        found.append(Target(name=name, values=there[known]))
+        found.append(replace(there[known], name=name))
     return found
 
 
-def _of_set(images: ImageSet) -> dict[str, np.ndarray]:
-    """Values of the class and of the factors of a set, by name."""
+def _of_set(images: ImageSet) -> dict[str, Target]:
+    """The class and the factors of a set, by name."""
     found = {}
     if len(images.classes):
-        found[LABEL] = images.labels.astype(np.int64)
+        values = images.labels.astype(np.int64)
+        found[LABEL] = Target(name=LABEL, values=values, classes=images.classes)
     for name, values in images.factors.items():
-        if name in images.categories:
-            found[name] = values.astype(np.int64)
+        classes = images.categories.get(name, ())
+        if classes:
+            values = values.astype(np.int64)
         elif name in images.periods:
             angles = 2 * np.pi * values.astype(float) / images.periods[name]
-            found[name] = np.stack([np.sin(angles), np.cos(angles)], 1)
+            values = np.stack([np.sin(angles), np.cos(angles)], 1)
         else:
-            found[name] = values.astype(float)[:, None]
+            values = values.astype(float)[:, None]
+        found[name] = Target(name=name, values=values, classes=classes)
     return found
 
 
@@ -172,7 +183,7 @@ class LabelFile:
 
     Attributes
     ----------
-    columns : mapping of str to ndarray, (sample,) int64
+    columns : mapping of str to Target
         Classes of the samples, in the order of their names; -1 where there is none.
     fingerprint : str
         What tells the file's content from others.
@@ -180,7 +191,7 @@ class LabelFile:
         What is to be said of it.
     """
 
-    columns: Mapping[str, np.ndarray]
+    columns: Mapping[str, Target]
     fingerprint: str
     notes: list[str]
 
@@ -217,7 +228,8 @@ class LabelFile:
             known = {each: of[place] for each, of in texts.items() if of[place] != ""}
             classes = {text: number for number, text in enumerate(sorted(set(known.values())))}
             of_samples = [classes.get(known.get(each, ""), _UNKNOWN) for each in images.sample_ids]
-            columns[name] = np.array(of_samples, np.int64)
+            values = np.array(of_samples, np.int64)
+            columns[name] = Target(name=name, values=values, classes=tuple(classes))
         content = blake2b(path.read_bytes(), digest_size=16).hexdigest()
         return cls(columns=columns, fingerprint=content, notes=notes)
 

@@ -3,11 +3,13 @@
 {run}/probes/{name}/    score, score_se, shuffled_score (checkpoint, layer, target, split)
                         null_score (checkpoint, layer, target, split, bound)
                         regularisation, n_steps, is_converged, status (checkpoint, layer, target)
+                        weights (checkpoint, layer, target, output, input) and intercept, where kept
                         untrained_score, untrained_score_se (layer, target, split)
                         pixel_score, pixel_score_se, majority_score, n (target, split)
 """
 
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -31,6 +33,8 @@ from dvis.schema import (
 KIND: Final = "probes"
 SCORE: Final = "score"
 TARGET, SPLIT = "target", "split"
+OUTPUT, INPUT = "output", "input"  # of kept weights: a class or a number, and what is read
+WEIGHTS_KEPT: Final = "weights_kept"  # attribute of a group
 TRAIN, VALIDATION, HELD_OUT = SPLITS = ("train", "validation", "held-out")
 BOUNDS = ("lower", "upper")
 PART_DIMS = (CHECKPOINT, LAYER, TARGET)
@@ -49,6 +53,7 @@ _CHUNKS: Mapping[str, int] = {
     BOUND: len(BOUNDS),
 }
 _LABEL_CHUNK = 4096
+_WEIGHTS_CHUNK = (64, 1024)
 
 
 def _of(dims: tuple[str, ...], dtype: Any, fill: Any, long_name: str, **attrs: Any) -> VariableSpec:
@@ -60,6 +65,28 @@ def _of(dims: tuple[str, ...], dtype: Any, fill: Any, long_name: str, **attrs: A
 
 def _score(dims: tuple[str, ...], long_name: str) -> VariableSpec:
     return _of(dims, "float64", np.nan, long_name, units="1")
+
+
+def probe_words(attrs: Mapping[str, Any]) -> Words:
+    """Words of a group by its attributes: with weights, where they are kept."""
+    if not attrs.get(WEIGHTS_KEPT):
+        return WORDS
+    dims = (*PART_DIMS, OUTPUT, INPUT)
+    kept = {
+        OUTPUT: _of((OUTPUT,), "int32", -1, "class, or number"),
+        INPUT: _of((INPUT,), "int32", -1, "number that is read of a layer"),
+        "weights": spec(
+            dims,
+            "float32",
+            np.nan,
+            "weight of what is read",
+            layout={"chunks": (1, 1, 1, *_WEIGHTS_CHUNK)},
+        ),
+        "intercept": spec(
+            dims[:-1], "float32", np.nan, "intercept", layout={"chunks": (16, 8, 8, 64)}
+        ),
+    }
+    return replace(WORDS, arrays={**WORDS.arrays, **kept})
 
 
 WORDS = Words(

@@ -87,10 +87,11 @@ def test_labels_of_a_file(shapes: ImageSet, tmp_path: Path) -> None:
     path.write_text("\n".join([*lines, "40,,k0"]))
     found = LabelFile.read(path, shapes, is_part=False)
     assert found.notes == ["labels.csv has no label of 9 images, left out"]
-    striped, kind = (found.columns[name] for name in ("striped", "kind"))
+    striped, kind = (found.columns[name].values for name in ("striped", "kind"))
     np.testing.assert_array_equal(striped[:40], np.arange(40) % 2)
     np.testing.assert_array_equal(kind[:41], np.arange(41) % 3 * (np.arange(41) < 40))
     np.testing.assert_array_equal(striped[40:], -1)
+    assert found.columns["kind"].classes == ("k0", "k1", "k2")
     assert [target.name for target in targets_of(shapes, (), found.columns)] == ["striped", "kind"]
     (both, _) = targets_of(shapes, ("striped", "label"), found.columns)
     assert both.is_known.sum() == 40
@@ -101,7 +102,7 @@ def test_ids_that_do_not_match_are_named(shapes: ImageSet, tmp_path: Path) -> No
     path.write_text("sample,striped\n1,yes\n4x,no\n")
     with pytest.raises(ValueError, match=r"1 of 2 ids are no samples of shapes/val: 4x\. Its 50"):
         LabelFile.read(path, shapes, is_part=False)
-    assert LabelFile.read(path, shapes, is_part=True).columns["striped"][1] == 1
+    assert LabelFile.read(path, shapes, is_part=True).columns["striped"].values[1] == 1
     path.write_text("sample,striped\n001,yes\n002,no\n")
     with pytest.raises(ValueError, match="2 of 2 ids are no samples"):
         LabelFile.read(path, shapes, is_part=True)

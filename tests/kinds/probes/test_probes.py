@@ -82,6 +82,44 @@ def test_scores_are_those_of_features_and_fits_by_hand(measured: Path) -> None:
     assert majority.item() == pytest.approx(is_commonest.mean())
 
 
+def test_kept_weights_say_what_the_probe_says(measured: Path) -> None:
+    options = probe_options(measured, name="weights", keep_weights=True, batch_norm="running")
+    train_probes(replace(options, layers=("bn1",)))
+    train_probes(options)  # of more channels
+    found = dvis.probes(measured / "net.zarr", name="weights").load()
+    assert dvis.check_store(measured / "net.zarr") == []
+    assert nested(found.attrs["classes"])["background"][:2] == ["plain", "gradient"]
+    assert (found.sizes["output"], found.sizes["input"]) == (4, 16)
+    shapes = load_images("shapes", split="val", size=16, n_samples=60)
+    images = FixedImages.of(shapes, InputTransform(size=16, mean=(0.5,) * 3, std=(0.25,) * 3))
+    splits = Splits.drawn(60, validation=0.2, held_out=0.3, seed=0)
+    network = seeded_net(0)
+    with torch.no_grad():
+        hidden = network.bn1(network.conv1(images.batch(0, 60, torch.zeros(()))))
+        wide = network.conv2(torch.relu(hidden))
+    for layer, output in (("bn1", hidden), ("conv2", wide)):
+        inputs = output.mean((2, 3)).double().numpy()
+        at = found.isel(checkpoint=0, input=slice(inputs.shape[1])).sel(layer=layer)
+        said = {
+            target: inputs @ at.weights.sel(target=target).values.T
+            + at.intercept.sel(target=target).values
+            for target in found.target.values
+        }
+        is_right = said["background"].argmax(1) == shapes.factors["background"]
+        score = is_right[splits.held_out].mean()
+        assert at.score.sel(target="background", split="held-out").item() == pytest.approx(score)
+        size, told = (each[splits.held_out] for each in (shapes.factors["size"], said["size"]))
+        determined = 1 - ((size - told[:, 0]) ** 2).sum() / ((size - size.mean()) ** 2).sum()
+        assert at.score.sel(target="size", split="held-out").item() == pytest.approx(
+            determined, abs=1e-4
+        )
+    assert found.weights.sel(layer="bn1").isel(input=slice(8, None)).isnull().all()
+    with pytest.raises(ValueError, match=r"settings: weights_kept.*Give another --name"):
+        train_probes(replace(options, keep_weights=False))
+    with pytest.raises(ValueError, match="of principal components, which are not kept"):
+        replace(options, pool="flatten")
+
+
 def test_untrained_is_the_drawn_network_or_the_checkpoint_that_is_given(
     measured: Path, tmp_path: Path
 ) -> None:
