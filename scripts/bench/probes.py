@@ -6,7 +6,7 @@ it is held against is a plain loop of scikit-learn in one process, which fits th
 the same penalties and shuffles, on the same numbers read of the layers: of some checkpoints, and
 taken to be as quick at the others. Its forward passes and bootstrap samples are not counted.
 
-    python scripts/bench/probes.py                        # about four minutes
+    python scripts/bench/probes.py                        # about two minutes
     python scripts/bench/probes.py --n-checkpoints 4      # one
 """
 

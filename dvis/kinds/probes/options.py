@@ -54,7 +54,6 @@ class LinearProbeOptions(ProbeRunOptions):
     """
 
     images_unasked: ClassVar[int | None] = 2000
-    fewest_images: ClassVar[int] = 10
 
     targets: tuple[str, ...] = ()
     labels: Path | None = None

@@ -246,6 +246,8 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         train_probes(probe_options(tmp_path, dataset=None, n_images=None, noise=30))
     with pytest.raises(KeyError, match="Did you mean 'conv2'"):
         train_probes(probe_options(tmp_path, layers=("conv22",)))
+    with pytest.raises(ValueError, match="is known of 6 images: 3 to train on, 1 for validation"):
+        train_probes(probe_options(tmp_path, n_images=6))
     with pytest.raises(ValueError, match="pool is 'max'; give mean, cls, flatten or flatten:64"):
         probe_options(tmp_path, pool="max")
     with pytest.raises(ValueError, match="no layers given"):
