@@ -16,6 +16,7 @@ from dvis.kinds.features.tree.ingest import ingest_tree
 from dvis.kinds.influence.analysis.sizes import sizes_and_births
 from dvis.kinds.influence.read import influence
 from dvis.kinds.llc.read import llc, llc_names, llc_traces
+from dvis.kinds.probes.read import probes
 from dvis.kinds.responses.read import response_names, responses
 from dvis.kinds.saes.read import latents, saes
 from dvis.kinds.saes.search import search_latents
@@ -53,6 +54,7 @@ __all__ = [
     "note",
     "notes",
     "open",
+    "probes",
     "response_names",
     "responses",
     "runs",

@@ -14,6 +14,7 @@ from dvis.kinds.features.methods import FeatureMethods
 from dvis.kinds.influence.methods import InfluenceMethods
 from dvis.kinds.llc.methods import LLCMethods
 from dvis.kinds.methods import method_of
+from dvis.kinds.probes.methods import ProbeMethods
 from dvis.kinds.responses.methods import ResponseMethods
 from dvis.kinds.saes.methods import SaeMethods
 
@@ -28,6 +29,7 @@ class DvisAccessor(
     InfluenceMethods,
     EdgesMethods,
     ChimeraMethods,
+    ProbeMethods,
 ):
     """Methods for a Dataset that `dvis.open` gave; each says on what it works when it is called."""
 

@@ -20,6 +20,7 @@ from dvis.kinds.influence import pictures as influence_pictures
 from dvis.kinds.llc import pictures as llc_pictures
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.words import CALIBRATION
+from dvis.kinds.probes import pictures as probe_pictures
 from dvis.kinds.responses import pictures as response_pictures
 from dvis.kinds.responses.read import response_names, responses
 from dvis.kinds.saes import pictures as sae_pictures
@@ -88,6 +89,7 @@ def gallery(
     draw_top_images(store, dataset, path)
     draw_saes(store, dataset.attrs["run"], path)
     draw_circuits(store, dataset.attrs["run"], x, path)
+    draw_probes(store, dataset.attrs["run"], x, path)
 
 
 def draw_top_images(store: Path, dataset: xr.Dataset, path: Callable[[str], Path]) -> None:
@@ -166,6 +168,15 @@ def draw_circuits(store: Path, run: str, x: plots.XAxis, path: Callable[[str], P
     for entry in dvis.contents(store).of("chimera", run):
         chimeras = dvis.chimera(store, run, entry.name)
         chimera_pictures.chimera_curves(chimeras, x=x, path=path(f"chimera_{entry.name}"))
+
+
+def draw_probes(store: Path, run: str, x: plots.XAxis, path: Callable[[str], Path]) -> None:
+    """Draw what layers tell, over training and by depth."""
+    for entry in dvis.contents(store).of("probes", run):
+        found = dvis.probes(store, run, entry.name)
+        drawn = path(f"accuracy_over_training_{entry.name}")
+        probe_pictures.accuracy_over_training(found, x=x, path=drawn)
+        probe_pictures.accuracy_by_layer(found, path=path(f"accuracy_by_layer_{entry.name}"))
 
 
 def draw_llc(traces: xr.Dataset, x: plots.XAxis, path: Callable[[str], Path], name: str) -> None:

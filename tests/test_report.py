@@ -13,6 +13,7 @@ from recorded_stores import write_store
 from tiny_activations import options_of
 from tiny_chimeras import chimera_options, size_options
 from tiny_models import write_checkpoints
+from tiny_probes import probe_options
 
 import dvis
 from dvis.cli import main
@@ -20,6 +21,7 @@ from dvis.kinds.activations.plan import keep_activations
 from dvis.kinds.chimera.plan import make_chimeras
 from dvis.kinds.edges.options import EdgesOptions
 from dvis.kinds.edges.plan import measure_edges
+from dvis.kinds.probes.plan import train_probes
 from dvis.kinds.registry import KINDS
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.exchange import write_saelens
@@ -95,6 +97,10 @@ ALONE: dict[str, tuple[Callable[[Path], object], str]] = {
     "sizes": (
         lambda store: measure_sizes(size_options(store.parent, store=store)),
         "sizes of checkpoints: shapes-val, 3 checkpoints, 84 complete",
+    ),
+    "probes": (
+        lambda store: train_probes(probe_options(store.parent, store=store, n_shuffles=0)),
+        "probes of checkpoints: shapes-val, 3 checkpoints, 12 complete",
     ),
 }
 

@@ -34,7 +34,8 @@ class PlotOptions:
         influence circuit-film, a unit's strongest inputs over training, circuit, what a unit is
         built of, edge-heatmap, when its inputs come up, influence-matrix, of a layer on another,
         and event-alignment, inputs around births; chimera, how networks answer whose lower or upper
-        layers are early.
+        layers are early; accuracy-over-training and accuracy-by-layer, what linear probes read off
+        layers.
     source
         A store's folder or URL, or a model's jpg/json folder, which is imported first.
     out
@@ -57,9 +58,11 @@ class PlotOptions:
         Latent of an autoencoder.
     score
         By which score of its tokens a latent's images are sorted, such as max.
+    target
+        What probes read off (default: all).
     checkpoint
-        Checkpoint of a grid, of top images, of autoencoders, or of a circuit (default: the last,
-        or several).
+        Checkpoint of a grid, of top images, of autoencoders, of a circuit, or of probes (default:
+        the last, or several).
     layer_from
         Layer whose influence is drawn (default: the nearest before).
     k
@@ -89,6 +92,7 @@ class PlotOptions:
     name: Annotated[str | None, tyro.conf.arg(aliases=["--responses"])] = None
     latent: int | None = None
     score: str | None = None
+    target: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TARGET ...")] = ()
     checkpoint: str | None = None
     layer_from: str | None = None
     k: int | None = None

@@ -17,6 +17,7 @@ _FOLDERS = (
     "edges",
     "chimera",
     "sizes",
+    "probes",
 )
 KINDS: dict[str, Kind] = {
     name: getattr(import_module(f"dvis.kinds.{name}.kind"), name.upper()) for name in _FOLDERS

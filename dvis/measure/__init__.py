@@ -19,6 +19,7 @@ from dvis.measure.models import (
     responses,
     sizes,
 )
+from dvis.measure.readouts import probes
 
 __all__ = [
     "activations",
@@ -30,6 +31,7 @@ __all__ = [
     "kernels",
     "layers",
     "llc",
+    "probes",
     "responses",
     "saes",
     "sizes",

@@ -90,6 +90,40 @@ def skeleton(model: Model, shapes: Shapes, plain: nn.Module | None = None) -> nn
 
     `plain` is one without options, which is given back where it has that shape.
     """
+    options = _options_of_shapes(model, shapes)
+    module = construct_empty(model, options) if options or plain is None else plain
+    told = _told_by_weights(model, module, shapes)
+    return construct_empty(model, options | told) if told else module
+
+
+def seeded_model(model: Model, shapes: Shapes, seed: int) -> nn.Module | None:
+    """A model with weights drawn by a seed, of the shape that some weights' shapes tell.
+
+    It is in eval mode; None where nothing draws weights: of a module that is given as it is, or a
+    factory that returns the same ones whatever the seed.
+    """
+    if isinstance(model, GivenModel) and isinstance(model.source, nn.Module):
+        return None
+    drawn, other = (_drawn(model, shapes, each) for each in (seed, seed + 1))
+    if all(torch.equal(a, b) for a, b in zip(drawn.parameters(), other.parameters(), strict=True)):
+        return None
+    return drawn.eval()
+
+
+def _drawn(model: Model, shapes: Shapes, seed: int) -> nn.Module:
+    options = _options_of_shapes(model, shapes)
+    with torch.random.fork_rng(devices=[]):
+        torch.manual_seed(seed)
+        module = construct(model, options)
+        told = _told_by_weights(model, module, shapes)
+        if not told:
+            return module
+        torch.manual_seed(seed)
+        return construct(model, options | told)
+
+
+def _options_of_shapes(model: Model, shapes: Shapes) -> dict[str, Any]:
+    """Options that weights' shapes tell before there is a model."""
     options: dict[str, Any] = {}
     if model in _AUXILIARY:
         options["aux_logits"] = any(name.startswith(_AUXILIARY[model]) for name in shapes)
@@ -99,9 +133,7 @@ def skeleton(model: Model, shapes: Shapes, plain: nn.Module | None = None) -> nn
     ):
         n_patches = shapes["encoder.pos_embedding"][1] - 1  # one token is the class's
         options["image_size"] = math.isqrt(n_patches) * shapes["conv_proj.weight"][-1]
-    module = construct_empty(model, options) if options or plain is None else plain
-    told = _told_by_weights(model, module, shapes)
-    return construct_empty(model, options | told) if told else module
+    return options
 
 
 def _told_by_weights(model: Model, module: nn.Module, shapes: Shapes) -> dict[str, Any]:

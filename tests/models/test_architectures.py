@@ -12,9 +12,9 @@ from test_checkpoints import overwrite, save
 from torch import Tensor, nn
 
 from dvis.models.architectures import load_model
-from dvis.models.building import build_model
+from dvis.models.building import build_model, seeded_model
 from dvis.models.checkpoints import CheckpointError, find_checkpoints
-from dvis.models.model_reference import model_name
+from dvis.models.model_reference import GivenModel, model_name
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -296,3 +296,29 @@ def test_pretrained_weights_that_are_there_are_taken(hub: Path) -> None:
     loaded = load_model("googlenet", None)
     assert torch.equal(loaded.get_parameter("fc.weight"), model.get_parameter("fc.weight"))
     assert loaded.transform_input is True  # as torchvision's own
+
+
+def test_seeded_models_are_drawn_in_the_shape_of_weights() -> None:
+    shapes = {n: t.shape for n, t in random_model("squeezenet1_1", 3).state_dict().items()}
+    first, again, other = (seeded_model("squeezenet1_1", shapes, seed) for seed in (4, 4, 5))
+    assert first is not None
+    assert again is not None
+    assert other is not None
+    assert {n: t.shape for n, t in first.state_dict().items()} == shapes
+    assert not first.training
+    for one, same, another in zip(
+        first.parameters(), again.parameters(), other.parameters(), strict=True
+    ):
+        assert torch.equal(one, same)
+        assert not one.std() or not torch.equal(one, another)
+    before = torch.random.get_rng_state()
+    seeded_model("squeezenet1_1", shapes, 4)
+    assert torch.equal(torch.random.get_rng_state(), before)
+
+
+def test_what_draws_no_weights_has_no_seeded_model() -> None:
+    model = nn.Linear(3, 2)
+    shapes = {name: tensor.shape for name, tensor in model.state_dict().items()}
+    assert seeded_model(GivenModel.of(model), shapes, 0) is None
+    assert seeded_model(GivenModel.of(lambda: model, "same"), shapes, 0) is None
+    assert seeded_model(GivenModel.of(lambda: nn.Linear(3, 2), "drawn"), shapes, 0) is not None

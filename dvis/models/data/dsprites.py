@@ -105,6 +105,8 @@ def dsprites_images(
         labels=labels[positions],
         pictures=pictures,
         factors={**factors, "shape": labels[positions]},
+        categories={"shape": _CLASSES},
+        periods={"orientation": 2 * np.pi},
     )
 
 

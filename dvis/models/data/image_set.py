@@ -73,6 +73,10 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
         The pictures before the transform.
     factors : mapping of str to ndarray, (sample,)
         Latent factors by name, where the set has them.
+    categories : mapping of str to tuple of str
+        Names of the values of those factors that are classes, in their order.
+    periods : mapping of str to float
+        Of factors that run in a circle, such as hues, by how much until they are the same again.
     augmentation : Augmentation
         What training may do to the images; no part of the set itself (see `augmented`).
     """
@@ -84,6 +88,8 @@ class ImageSet(Dataset[tuple[torch.Tensor, int]]):
     labels: np.ndarray
     pictures: Pictures
     factors: Mapping[str, np.ndarray] = field(default_factory=dict)
+    categories: Mapping[str, tuple[str, ...]] = field(default_factory=dict)
+    periods: Mapping[str, float] = field(default_factory=dict)
     augmentation: Augmentation = Augmentation()
 
     def __len__(self) -> int:

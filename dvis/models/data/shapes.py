@@ -83,6 +83,8 @@ def shapes_images(
         labels=scenes["shape"],
         pictures=DrawnPictures(scenes, np.arange(n_samples), size, (seed, _SPLIT_SEED[split])),
         factors=scenes,
+        categories={"shape": SHAPES, "background": BACKGROUNDS},
+        periods={"colour": 1.0, "background_colour": 1.0, "rotation": 360.0},
     )
 
 

@@ -3,7 +3,6 @@
 An autoencoder and samples of two splits in, accuracies on the second of probes of the first out.
 """
 
-import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, Self
@@ -12,12 +11,11 @@ import numpy as np
 import xarray as xr
 from numpy.typing import NDArray
 from scipy import sparse
-from sklearn.exceptions import ConvergenceWarning
-from sklearn.linear_model import LogisticRegression
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
 from dvis.analysis.control import EXCHANGEABLE
+from dvis.analysis.linear_probes import classifier
 from dvis.kinds.saes.dims import CLASS, SHUFFLE, quantity
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.class_statistics import aurocs
@@ -212,13 +210,9 @@ def _accuracies(train: _Means, held_out: _Means) -> dict[str, float]:
 
 def _trained(values: Floats | sparse.csr_array, labels: NDArray[np.int64]) -> Pipeline:
     is_dense = not sparse.issparse(values)  # with their mean taken away codes would all be stored
-    probe = make_pipeline(
-        StandardScaler(with_mean=is_dense), LogisticRegression(C=1.0, max_iter=_MAX_STEPS)
-    )
-    with warnings.catch_warnings():
-        # So near its optimum a probe tells the same classes, and users cannot act on it.
-        warnings.simplefilter("ignore", ConvergenceWarning)
-        return probe.fit(values, labels)
+    scaler = StandardScaler(with_mean=is_dense).fit(values)
+    fit, _ = classifier(scaler.transform(values), labels, max_steps=_MAX_STEPS)
+    return make_pipeline(scaler, fit)
 
 
 def _single_latents(
