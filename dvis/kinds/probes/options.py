@@ -103,5 +103,5 @@ class LinearProbeOptions(ProbeRunOptions):
     @property
     def called(self) -> str:
         """Name of the group."""
-        own = self.probe_name if self.pool == "mean" else f"{self.probe_name}-{self.pool}"
+        own = self.images_name if self.pool == "mean" else f"{self.images_name}-{self.pool}"
         return self.name or own.replace(":", "-")
