@@ -38,6 +38,9 @@ demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 		--layers $(LAYERS) --feature-images all --store $(STORE)
 	$(BIN)/python scripts/respond.py --model resnet18 --checkpoint-path $(RUN) \
 		--layers $(LAYERS) --dataset shapes --n-images 200 --name shapes --store $(STORE)
+	$(BIN)/python scripts/probe.py --model resnet18 --checkpoint-path $(RUN) \
+		--layers $(LAYERS) --dataset shapes --n-images 600 --targets shape colour size --n-shuffles 3 \
+		--name shapes --store $(STORE)
 	$(BIN)/python scripts/activations.py --model resnet18 --checkpoint-path $(RUN) --checkpoints $(SOME) \
 		--layers $(SAE_LAYER) --dataset shapes --keep values top:16 --name shapes --store $(STORE)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/sae.py train $(STORE) --layer $(SAE_LAYER) --checkpoints all --k 8 --expansion 1 \
