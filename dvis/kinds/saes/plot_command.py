@@ -11,7 +11,7 @@ from dvis.kinds.saes import pictures
 from dvis.kinds.saes.pictures.chosen import OneOrSeveral, layer_of
 from dvis.kinds.saes.pictures.latent import MAX_IMAGES
 from dvis.kinds.saes.read import SAE_READER, name_in_layer, name_of
-from dvis.kinds.saes.words import KIND, is_evaluation, pictured_as
+from dvis.kinds.saes.words import KIND, is_autoencoders, is_evaluation, pictured_as
 from dvis.store.contents import Contents, Entry
 from dvis.store.reader import store_of
 
@@ -88,11 +88,11 @@ def _with_others(dataset: xr.Dataset, name: str | None) -> OneOrSeveral:
     if name is not None:
         return dataset
     store, found = store_of(dataset, "what dvis.saes or dvis.latents gave")
-    kind = is_evaluation(dataset.attrs)
+    is_meant = is_evaluation if is_evaluation(dataset.attrs) else is_autoencoders
     entries = [
         entry
         for entry in found.of(KIND, str(dataset.attrs["run"]))
-        if entry.attrs.get("layer") == layer_of(dataset) and is_evaluation(entry.attrs) == kind
+        if entry.attrs.get("layer") == layer_of(dataset) and is_meant(entry.attrs)
     ]
     opened = [SAE_READER.open_entry(store, found, entry) for entry in entries]
     return {name_in_layer(each): each for each in opened}
@@ -104,7 +104,8 @@ def _chosen(
     """Which group is opened, of what the store holds and the options of `dvis plot`."""
 
     def name_if_meant(entry: Entry) -> str | None:
-        return name_of(entry) if is_evaluation(entry.attrs) == is_evaluated else None
+        is_meant = is_evaluation if is_evaluated else is_autoencoders
+        return name_of(entry) if is_meant(entry.attrs) else None
 
     def chosen(found: Contents, options: Any) -> tuple[str | None, str | None]:
         layer, name = one_layer(options), options.name
