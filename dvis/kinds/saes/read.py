@@ -188,9 +188,9 @@ def tracks(
           `dvis sae evaluate` found;
         - `birth`, `death` (track), text: the first checkpoint at which it is there, "" where it was
           there from the first on; and the one at which it is no more, "" where it stays;
-        - `null_similarity`, `null_cosine`, `null_drift` (checkpoint, track), where there is a second
-          seed: of the track's latent with its match in an autoencoder that differs by its seed
-          alone. A drift that does not exceed `null_drift` is no finding;
+        - `null_similarity`, `null_cosine`, `null_drift` (checkpoint, track), where there is a
+          second seed: of the track's latent with its match in an autoencoder that differs by its
+          seed alone. A drift that does not exceed `null_drift` is no finding;
         - of crosscoders `strength` (checkpoint, track), the length of the row that reconstructs a
           checkpoint best with the code as it is, and `null_strength`, with codes of other rows; and
           their weights;

@@ -57,9 +57,10 @@ CROSS_WEIGHTS = ("encoder", "decoder", "decoder_bias", "encoder_bias", "code_thr
 def track_words(*, n_tracks: int = 1, n_codes: int = 1, n_channels: int = 1) -> Words:
     """Words of a group, with chunks for so many tracks, and codes and channels of a crosscoder."""
     of_tracks, nan, dims = {"chunks": (1, n_tracks)}, np.nan, (CHECKPOINT, TRACK)
+    seeds: dict[str, Any] = {EXCHANGEABLE: _SEEDS}
     optional = {
         **{
-            name: spec(dims, "float64", nan, what, layout=of_tracks, **{EXCHANGEABLE: _SEEDS})
+            name: spec(dims, "float64", nan, what, layout=of_tracks, **seeds)
             for name, what in NULLS.items()
         },
         **{n: spec(dims, "float64", nan, what, layout=of_tracks) for n, what in STRENGTHS.items()},

@@ -6,6 +6,7 @@ Rows of each checkpoint in; weights that are trained on all of them, and tracks,
 import warnings
 from collections.abc import Sequence
 from dataclasses import dataclass, replace
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -34,7 +35,7 @@ from dvis.kinds.saes.track_words import STRENGTHS, TRACK
 from dvis.schema import CHECKPOINT
 
 THERE = 0.25  # of its highest frequency, from which a latent of a shared autoencoder is there
-PRESENT = 0.5  # of its highest strength, from which a code of a crosscoder is there
+PRESENT = 0.3  # of its highest strength, from which a code of a crosscoder is there
 Floats = NDArray[np.float64]
 
 
@@ -117,12 +118,13 @@ def train_cross(
     Lindsey et al. (2024), Sparse crosscoders for cross-layer features and model diffing,
     transformer-circuits.pub. Bayazit et al. (2025), Crosscoding through time, arXiv:2509.05291.
     Ge et al. (2025), Evolution of concepts in language model pre-training, arXiv:2509.17196.
-    Minder et al. (2025), Overcoming sparsity artifacts in crosscoders, arXiv:2504.02922 (BatchTopK).
+    Minder et al. (2025), Overcoming sparsity artifacts in crosscoders to interpret chat-tuning,
+    arXiv:2504.02922 (BatchTopK).
     """
     if options.kind not in ("batchtopk", "topk"):
         raise ValueError(
-            f"a crosscoder of kind {options.kind} shrinks what is weak, which invents births; track "
-            "autoencoders of kind batchtopk or topk"
+            f"a crosscoder of kind {options.kind} shrinks what is weak, which invents births; "
+            "track autoencoders of kind batchtopk or topk"
         )
     units = tuple(Units.of(each) for each in rows)
     scaled = [ScaledRows(each, of) for each, of in zip(rows, units, strict=True)]
@@ -157,7 +159,7 @@ def shared_tracks(pooled: Pooled, rows: Sequence[Rows], *, level: float = LEVEL)
     coders = [Coder(autoencoder=one, rows=each) for each in scaled]
     beside = [Coder(autoencoder=seconds[0], rows=each) if seconds else None for each in scaled]
     found = [first_links(coders[0])]
-    for before, here in zip(coders[:-1], coders[1:], strict=True):
+    for before, here in pairwise(coders):
         found.append(links(here, before, found[-1], "shared", level))
     nulls = [null_of(*pair) for pair in zip(coders, beside, strict=True)]
     return tracks_of(steps_of_shared(found, nulls), lambda _place: one.decoder, "shared")
@@ -178,7 +180,7 @@ def steps_of_shared(
 def cross_tracks(pooled: Pooled, rows: Sequence[Rows], *, seed: int = 0) -> xr.Dataset:
     """Tracks of a crosscoder's codes: where the decoder of each is long.
 
-    A code is there where its strength is half of its highest.
+    A code is there where its strength is three tenths of its highest.
 
     Parameters
     ----------
@@ -257,8 +259,9 @@ def strength_of(
 
     References
     ----------
-    Minder et al. (2025), Overcoming sparsity artifacts in crosscoders, arXiv:2504.02922 (latent
-    scaling; there one factor a model along the decoder of the other, here the whole row).
+    Minder et al. (2025), Overcoming sparsity artifacts in crosscoders to interpret chat-tuning,
+    arXiv:2504.02922 (latent scaling; there one factor a model along the decoder of the other, here
+    the whole row).
     """
     width, rng = one.n_latents, np.random.default_rng(seed)
     squares, n_fired = np.zeros(width), np.zeros(width, np.int64)

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -95,11 +96,12 @@ def tracked(
             "give those of more checkpoints"
         )
     steps = [first_links(coders[0])]
-    for before, here in zip(coders[:-1], coders[1:], strict=True):
+    for before, here in pairwise(coders):
         steps.append(links(here, before, steps[-1], method, level))
     beside = [*seconds, *[None] * (len(coders) - len(seconds))]
+    nulls = [null_of(here, second) for here, second in zip(coders, beside, strict=True)]
     return tracks_of(
-        [Step.of(each, null_of(*pair)) for each, *pair in zip(steps, coders, beside, strict=True)],
+        [Step.of(*each) for each in zip(steps, nulls, strict=True)],
         lambda place: coders[place].autoencoder.decoder,
         method,
     )
