@@ -4,7 +4,7 @@ Options in; autoencoders and rows at each checkpoint out. Nothing here writes.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, fields
+from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any, Self
 
@@ -54,6 +54,7 @@ class Source:
     labels: tuple[str, ...]
     split: Split
     attrs: Mapping[str, Any]
+    _rows: dict[tuple[str, Split, int], ActivationRows] = field(default_factory=dict)
 
     @classmethod
     def of(cls, options: TrackOptions) -> Self:
@@ -118,16 +119,19 @@ class Source:
 
     def rows(self, label: str, split: Split | None = None, batch_size: int = 1) -> ActivationRows:
         """Rows of a checkpoint; samples of a split, which come in their order or in batches."""
-        name = self.attrs.get("activations")
-        return ActivationRows.open(
-            self.store,
-            self.layer,
-            label,
-            name=None if name is None else str(name),
-            run=self.run,
-            split=split or self.split,
-            batch_size=batch_size,
-        )
+        key = label, split or self.split, batch_size
+        if key not in self._rows:
+            name = self.attrs.get("activations")
+            self._rows[key] = ActivationRows.open(
+                self.store,
+                self.layer,
+                label,
+                name=None if name is None else str(name),
+                run=self.run,
+                split=split or self.split,
+                batch_size=batch_size,
+            )
+        return self._rows[key]
 
     def autoencoder(self, label: str) -> Autoencoder:
         """That of a checkpoint."""
@@ -201,6 +205,7 @@ class Source:
             labels=self.labels,
             split=self.split,
             attrs=entry.attrs,
+            _rows=self._rows,
         )
 
     @property

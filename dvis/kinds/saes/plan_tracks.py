@@ -242,10 +242,11 @@ def _keep(group: Group, source: Source, model: str, found: xr.Dataset, second: s
             group.grow([parse_checkpoint(label) for label in source.labels], dims)
             group.write_column("step", known_steps(source.trained))
         made_of = [weights_told(source.autoencoder(label)) for label in source.labels]
-        group.note(**{SECOND: second})
         texts = {name: (TRACK, found[name].values.astype(TEXT)) for name in ("birth", "death")}
         weights = {f"{SOURCE}/weights": (CHECKPOINT, np.array(made_of, np.uint64))}
         group.commit(found.assign({**texts, **weights}).transpose(CHECKPOINT, ...))
+        with restructuring(path):  # after all else: without it they are found again
+            group.note(**{SECOND: second})
 
 
 def _add_selectivity(group: Group, source: Source, model: str, options: TrackOptions) -> None:

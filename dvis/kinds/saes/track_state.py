@@ -38,6 +38,6 @@ def remembered(folder: Path, name: str, find: Callable[[], Arrays]) -> Arrays:
         return load(path.read_bytes())
     except (FileNotFoundError, SafetensorError):
         found = find()
-    whole = {each: np.ascontiguousarray(values) for each, values in found.items()}
+    whole = {each: np.array(values, order="C") for each, values in found.items()}
     write_atomically(path, save(whole), root=folder)
     return found
