@@ -29,7 +29,7 @@ from dvis.kinds.saes.plan_evaluation import weights_told
 from dvis.kinds.saes.plan_track_source import Source
 from dvis.kinds.saes.plan_track_steps import linked, nulls_of
 from dvis.kinds.saes.store_options import TrackOptions, rows_of
-from dvis.kinds.saes.track_words import CODE
+from dvis.kinds.saes.track_words import CODE, shared_name
 from dvis.kinds.saes.words import KIND, LOG_STEP, POOLED, group_name, sae_words
 from dvis.names import parse_checkpoint
 from dvis.schema import CHANNEL, CHECKPOINT, SOURCE
@@ -172,8 +172,3 @@ class PooledPlan:
                         }
                     )
                 )
-
-
-def shared_name(name: str) -> str:
-    """What the autoencoder for all checkpoints of some is called."""
-    return f"{name}.shared"

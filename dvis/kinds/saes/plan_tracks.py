@@ -19,7 +19,7 @@ from dvis.kinds.saes.measure.tracking import CANNOT_TELL, EXCHANGED, with_ends
 from dvis.kinds.saes.options import SaeRecipe
 from dvis.kinds.saes.plan import forget_state, known_steps, states_beside, train_saes
 from dvis.kinds.saes.plan_evaluation import weights_told
-from dvis.kinds.saes.plan_pooled import PooledPlan, shared_name
+from dvis.kinds.saes.plan_pooled import PooledPlan
 from dvis.kinds.saes.plan_track_selectivity import selectivity_of
 from dvis.kinds.saes.plan_track_source import Source
 from dvis.kinds.saes.plan_track_steps import tracks_of_source
@@ -32,6 +32,7 @@ from dvis.kinds.saes.track_words import (
     SELECTIVITY,
     STRENGTHS,
     TRACK,
+    shared_name,
     track_words,
     tracks_name,
 )

@@ -113,3 +113,8 @@ def _cross_weights(n_codes: int, n_channels: int) -> dict[str, VariableSpec]:
 def tracks_name(layer: str, name: str, method: str) -> str:
     """What the group of tracks of a layer's autoencoders of a name is called."""
     return f"{group_name(layer, name)}.{method}-tracks"
+
+
+def shared_name(name: str) -> str:
+    """What the autoencoder for all checkpoints of some is called."""
+    return f"{name}.shared"
