@@ -192,7 +192,8 @@ def _parts(n_rows: int, n_columns: int) -> "tuple[Figure, Any, list[Axes]]":
 
     width, height = _CELL_INCHES * n_columns + 1.0, max(4.2, 1.25 * _CELL_INCHES * n_rows + 0.8)
     figure = plt.figure(figsize=(width + _PANEL_INCHES, height), layout="constrained")
-    left, right = figure.subfigures(1, 2, width_ratios=(width, _PANEL_INCHES))
+    halves: Any = figure.subfigures(1, 2, width_ratios=(width, _PANEL_INCHES))
+    left, right = halves
     cells = left.subplots(n_rows, n_columns, squeeze=False)
     return figure, cells, list(right.subplots(len(_CURVES), 1, sharex=True))
 

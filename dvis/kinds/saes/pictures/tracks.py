@@ -140,7 +140,7 @@ def _draw_ends(axes: "Axes", there: xr.Dataset) -> None:
     labels = [str(label) for label in there[CHECKPOINT].values]
     marks = (("birth", _BIRTH, "^", 1), ("death", _DEATH, "v", -1))
     for name, color, mark, sign in marks:
-        at = there[name].values.astype(str)
+        at = np.array(there[name].values.tolist(), str)
         counts = np.array([(at == label).sum() for label in labels])
         axes.bar(np.arange(len(labels)), sign * counts, 0.5, color=color, label=f"{mark} {name}s")
     axes.axhline(0, color="0.4", lw=0.6)
