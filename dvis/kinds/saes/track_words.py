@@ -40,7 +40,7 @@ OF_TRACK = {
     "frequency": "share of rows in which the latent fires",
     "decoder_norm": "length of the decoder's row",
 }
-_SEEDS = "seeds of the autoencoder at one checkpoint"
+SEEDS = "seeds of the autoencoder at one checkpoint"
 NULLS = {
     "null_similarity": "correlation of codes with those of the match in a second seed",
     "null_cosine": "cosine of the decoder with that of the match in a second seed",
@@ -57,7 +57,7 @@ CROSS_WEIGHTS = ("encoder", "decoder", "decoder_bias", "encoder_bias", "code_thr
 def track_words(*, n_tracks: int = 1, n_codes: int = 1, n_channels: int = 1) -> Words:
     """Words of a group, with chunks for so many tracks, and codes and channels of a crosscoder."""
     of_tracks, nan, dims = {"chunks": (1, n_tracks)}, np.nan, (CHECKPOINT, TRACK)
-    seeds: dict[str, Any] = {EXCHANGEABLE: _SEEDS}
+    seeds: dict[str, Any] = {EXCHANGEABLE: SEEDS}
     optional = {
         **{
             name: spec(dims, "float64", nan, what, layout=of_tracks, **seeds)

@@ -83,7 +83,9 @@ def sae_tracks(
     exchanged = str(there["null_drift"].attrs.get(EXCHANGEABLE, "")) if has_null else ""
     notes = (
         f"by {tracks.attrs[METHOD]}, which cannot tell {tracks.attrs.get('cannot_tell', '')}",
-        null_note(exchanged, "half") if has_null else "no second seed stands beside the drift",
+        null_note(exchanged, "lower three quarters")
+        if has_null
+        else "no second seed stands beside the drift",
         origin_of(tracks),
     )
     headline(figure, title, *notes)
@@ -153,8 +155,8 @@ def _draw_drift(axes: "Axes", there: xr.Dataset) -> None:
     """Drift from where tracks begin, beside how far two seeds are apart."""
     places = np.arange(there.sizes[CHECKPOINT])
     if "null_drift" in there:
-        low, _, high = _quarters(there["null_drift"])
-        draw_null(axes, places, low, high)
+        high = _quarters(there["null_drift"])[2]
+        draw_null(axes, places, np.where(np.isfinite(high), 0.0, np.nan), high)
     low, middle, high = _quarters(there["drift"])
     axes.fill_between(places, low, high, color=UNIT_COLORS[0], alpha=0.25, lw=0)
     axes.plot(places, middle, color=UNIT_COLORS[0], lw=1.4, marker=".")
