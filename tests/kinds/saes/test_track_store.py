@@ -43,6 +43,22 @@ def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return store
 
 
+@pytest.fixture(scope="module")
+def tracked(measured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with tracks by all methods, beside second seeds."""
+    store = Path(shutil.copytree(measured, tmp_path_factory.mktemp("tracked") / "net.zarr"))
+    for method in METHODS:
+        report = track_saes(options_for(store, method, controls=True))
+        assert report.n_measured == N_CHECKPOINTS
+    return store
+
+
+@pytest.fixture
+def own(tracked: Path, tmp_path: Path) -> Path:
+    """A copy of it to change."""
+    return Path(shutil.copytree(tracked, tmp_path / "tracked.zarr"))
+
+
 @pytest.fixture
 def store(measured: Path, tmp_path: Path) -> Path:
     return Path(shutil.copytree(measured, tmp_path / "net.zarr"))
@@ -55,10 +71,9 @@ def options_for(store: Path, method: Any = "warm", **changes: Any) -> TrackOptio
 
 
 @pytest.mark.parametrize("method", METHODS)
-def test_a_method_gives_the_one_form(store: Path, method: Any) -> None:
-    options = options_for(store, method, controls=True)
-    assert track_saes(options).n_measured == N_CHECKPOINTS
-    found = dvis.tracks(store, LAYER, options.name).load()
+def test_a_method_gives_the_one_form(tracked: Path, method: Any) -> None:
+    options = options_for(tracked, method, controls=True)
+    found = dvis.tracks(tracked, LAYER, options.name, method=method).load()
     assert found.attrs["method"] == method
     assert found.attrs["exchangeable"]
     assert found.attrs["cannot_tell"]
@@ -80,14 +95,18 @@ def test_a_method_gives_the_one_form(store: Path, method: Any) -> None:
         assert found.death.values[track] == after
     assert np.isfinite(found.null_similarity.values).any()
     np.testing.assert_allclose(found.null_drift, 1 - found.null_cosine)
-    assert dvis.check_store(store) == []
-    assert track_saes(options).n_measured == 0
-    assert not list(store.parent.glob(".net.zarr.training/*"))
 
 
-def test_drift_and_norm_are_those_of_the_decoders(store: Path) -> None:
-    track_saes(options_for(store))
-    found, trained = dvis.tracks(store, LAYER).load(), dvis.saes(store, LAYER, "warm").load()
+def test_what_is_tracked_is_sound_and_not_tracked_again(tracked: Path) -> None:
+    assert dvis.check_store(tracked) == []
+    assert not (tracked.parent / ".net.zarr.training").exists()
+    for method in ("warm", "cross"):
+        assert track_saes(options_for(tracked, method, controls=True)).n_measured == 0
+
+
+def test_drift_and_norm_are_those_of_the_decoders(tracked: Path) -> None:
+    found = dvis.tracks(tracked, LAYER, "warm").load()
+    trained = dvis.saes(tracked, LAYER, "warm").load()
     decoder = trained.decoder.values
     stays = np.flatnonzero((found.latent.values >= 0).all(0))
     assert len(stays)
@@ -129,40 +148,42 @@ def test_a_second_seed_that_is_there_stands_beside(store: Path) -> None:
     assert np.isfinite(found.null_drift.values).any()
 
 
-def test_controls_train_a_second_seed_as_the_first(store: Path) -> None:
-    track_saes(options_for(store, controls=True))
+def test_controls_train_a_second_seed_as_the_first(tracked: Path) -> None:
+    store = tracked
     first, second = (dvis.saes(store, LAYER, name) for name in ("warm", "warm-seed1"))
     assert second.began_from.values.tolist() == first.began_from.values.tolist()
     alike = {key for key in first.attrs if first.attrs[key] == second.attrs.get(key)}
     assert set(first.attrs) - alike == {"seed", "name"}
 
 
-def test_selectivity_is_there_once_they_are_evaluated(store: Path) -> None:
-    track_saes(options_for(store))
-    assert "selectivity" not in dvis.tracks(store, LAYER)
-    evaluate_saes(EvaluateOptions(store=store, layer=LAYER, name="warm", split="all", n_top=2))
-    assert track_saes(options_for(store)).n_measured == 0
-    found = dvis.tracks(store, LAYER).load()
-    wanted = dvis.latents(store, LAYER, "warm").selectivity.load()
+def test_selectivity_is_there_once_they_are_evaluated(own: Path) -> None:
+    assert "selectivity" not in dvis.tracks(own, LAYER, "warm")
+    evaluate_saes(EvaluateOptions(store=own, layer=LAYER, name="warm", split="all", n_top=2))
+    assert track_saes(options_for(own)).n_measured == 0
+    found = dvis.tracks(own, LAYER, "warm").load()
+    wanted = dvis.latents(own, LAYER, "warm").selectivity.load()
     is_there = found.latent.values >= 0
     for place, track in np.argwhere(is_there):
         value = wanted.values[place, found.latent.values[place, track]]
         np.testing.assert_equal(found.selectivity.values[place, track], value)
-    assert dvis.check_store(store) == []
+    assert dvis.check_store(own) == []
 
 
-def test_a_shared_autoencoder_is_one_of_each_checkpoint(store: Path) -> None:
-    track_saes(options_for(store, "shared"))
+@pytest.mark.slow
+def test_a_shared_autoencoder_is_one_of_each_checkpoint(own: Path) -> None:
     name = "cold.shared"
-    evaluate_saes(EvaluateOptions(store=store, layer=LAYER, name=name, split="all", n_top=2))
-    track_saes(options_for(store, "shared"))
-    found, latents = dvis.tracks(store, LAYER).load(), dvis.latents(store, LAYER, name)
+    evaluate_saes(EvaluateOptions(store=own, layer=LAYER, name=name, split="all", n_top=2))
+    track_saes(options_for(own, "shared"))
+    found, latents = (
+        dvis.tracks(own, LAYER, "cold", method="shared").load(),
+        dvis.latents(own, LAYER, name),
+    )
     is_there = found.latent.values >= 0
     for place, track in np.argwhere(is_there):
         latent = found.latent.values[place, track]
         assert found.frequency.values[place, track] == latents.frequency.values[place, latent]
     assert np.isfinite(found.selectivity.values[is_there]).any()
-    dvis.latent_units(store, LAYER, name).dvis.births()  # its latents keep their numbers
+    dvis.latent_units(own, LAYER, name).dvis.births()  # its latents keep their numbers
 
 
 def test_a_crosscoder_keeps_its_weights(store: Path) -> None:
@@ -242,17 +263,15 @@ def test_other_options_are_kept_unless_overwritten(store: Path) -> None:
     assert dvis.tracks(store, LAYER).attrs["level"] == 0.2
 
 
-def test_of_several_methods_one_is_named(store: Path) -> None:
-    for method in ("match", "cross"):
-        track_saes(options_for(store, method))
-    with pytest.raises(ValueError, match=r"Which method.*are by (match, cross|cross, match)"):
-        dvis.tracks(store, LAYER, "cold")
-    assert dvis.tracks(store, LAYER, "cold", method="match").attrs["method"] == "match"
+def test_of_several_methods_one_is_named(tracked: Path) -> None:
+    with pytest.raises(ValueError, match=r"Which method.*are by cross, match, shared"):
+        dvis.tracks(tracked, LAYER, "cold")
+    assert dvis.tracks(tracked, LAYER, "cold", method="match").attrs["method"] == "match"
     with pytest.raises(KeyError, match="No method 'warm'"):
-        dvis.tracks(store, LAYER, "cold", method="warm")
+        dvis.tracks(tracked, LAYER, "cold", method="warm")
 
 
-@pytest.mark.parametrize("method", ["match", "shared"])
+@pytest.mark.parametrize("method", ["match", pytest.param("shared", marks=pytest.mark.slow)])
 def test_killed_and_tracked_again_is_an_unbroken_run(
     store: Path, measured: Path, tmp_path: Path, method: Any
 ) -> None:
@@ -264,7 +283,7 @@ def test_killed_and_tracked_again_is_an_unbroken_run(
     while dies_writing(track_saes, options, n_written):
         with suppress(dvis.SchemaError):
             assert not (dvis.tracks(store, LAYER).status.values == 1).any()
-        n_written += 7
+        n_written += 9
     assert n_written
     found = dvis.tracks(store, LAYER).load()
     xr.testing.assert_equal(found, wanted)

@@ -50,6 +50,7 @@ class Planted:
 
     def warm(self, options: SaeOptions, n_first: int, n_steps: int) -> list[Autoencoder]:
         (first,) = train(self.rows[0], [options], PassOptions(n_steps=n_first))
+        options = replace(options, dead_window=min(options.rows_until_dead(0), 15_360))
         found = [first.autoencoder]
         for rows in self.rows[1:]:
             steps = PassOptions(n_steps=n_steps)
@@ -62,7 +63,7 @@ class Planted:
 
 
 def options_for(n_latents: int = 96, **changes: Any) -> SaeOptions:
-    given: dict[str, Any] = {"learning_rate": 3e-3, "resample": True, "dead_window": 15_360}
+    given: dict[str, Any] = {"learning_rate": 3e-3, "resample": True, "dead_window": 25_600}
     return SaeOptions(**{"k": 3, "n_latents": n_latents, **given, **changes})
 
 
@@ -166,7 +167,7 @@ def test_unrelated_latents_are_linked_as_often_as_the_level_says(method: Any) ->
         },
     )
     n_linked = n_there = 0
-    for seed in range(60):
+    for seed in range(40):
         order = np.random.default_rng(seed).permutation(len(planted.x[1]))
         rows = [ArrayRows(planted.x[0][:3000]), ArrayRows(planted.x[1][order[:3000]])]
         coders = [Coder(autoencoder=a, rows=r) for a, r in zip(found, rows, strict=True)]
@@ -198,12 +199,14 @@ def small() -> Planted:
 
 @pytest.fixture(scope="module")
 def small_cold(small: Planted) -> list[Autoencoder]:
-    return small.cold(options_for(24, k=2, dead_window=7_680), 500)
+    return small.cold(options_for(24, k=2, dead_window=7_680), 400)
 
 
 def test_trained_apart_and_matched(small: Planted, small_cold: list[Autoencoder]) -> None:
-    second = small.cold(options_for(24, k=2, dead_window=7_680, seed=5), 500)
-    tracks = tracked(small.coders(small_cold), "match", seconds=small.coders(second))
+    options = options_for(24, k=2, dead_window=7_680, seed=5)
+    (second,) = train(small.rows[-1], [options], PassOptions(n_steps=400))
+    last = Coder(autoencoder=second.autoencoder, rows=small.held_out[-1])
+    tracks = tracked(small.coders(small_cold), "match", seconds=[None, None, last])
     atom = small.atom(tracks, [one.decoder for one in small_cold])
     for n_right, n in right_links(atom, small.alive):
         assert n >= 10
@@ -213,7 +216,7 @@ def test_trained_apart_and_matched(small: Planted, small_cold: list[Autoencoder]
 
 
 def test_trained_from_the_checkpoint_before(small: Planted) -> None:
-    found = small.warm(options_for(24, k=2, dead_window=7_680), 500, 200)
+    found = small.warm(options_for(24, k=2, dead_window=7_680), 400, 150)
     tracks = tracked(small.coders(found), "warm")
     atom = small.atom(tracks, [one.decoder for one in found])
     for n_right, n in right_links(atom, small.alive):
@@ -223,7 +226,7 @@ def test_trained_from_the_checkpoint_before(small: Planted) -> None:
 
 def test_one_autoencoder_for_all(small: Planted) -> None:
     pooled = train_shared(
-        small.rows, options_for(24, k=2), PassOptions(n_steps=400), with_second=True
+        small.rows, options_for(24, k=2), PassOptions(n_steps=250), with_second=True
     )
     tracks = shared_tracks(pooled, small.held_out)
     atom = small.atom(tracks, [pooled.autoencoders[0].decoder] * 3)
@@ -235,7 +238,7 @@ def test_one_autoencoder_for_all(small: Planted) -> None:
 
 
 def test_one_code_for_all(small: Planted) -> None:
-    pooled = train_cross(small.rows, options_for(24, k=3), PassOptions(n_steps=500))
+    pooled = train_cross(small.rows, options_for(24, k=3), PassOptions(n_steps=400))
     tracks = cross_tracks(pooled, small.held_out)
     atom = small.atom(tracks, [one.decoder for one in apart(pooled.autoencoders[0], 3)])
     for n_right, n in right_links(atom, small.alive):
@@ -251,7 +254,7 @@ def test_nothing_is_born_in_a_copy_that_only_grows(small: Planted, gain: float) 
     """Gains of all channels at once are neither births nor deaths."""
     copies = [ArrayRows(small.x[0][:8_000] * gain**n, batch_size=512) for n in range(3)]
     held_out = [ArrayRows(small.x[0][8_000:] * gain**n) for n in range(3)]
-    options, steps = options_for(24, k=2), PassOptions(n_steps=200)
+    options, steps = options_for(24, k=2), PassOptions(n_steps=100)
     for train_pooled, look in ((train_shared, shared_tracks), (train_cross, cross_tracks)):
         tracks = look(train_pooled(copies, options, steps), held_out)
         assert set(tracks.birth.values) == set(tracks.death.values) == {""}
@@ -298,7 +301,7 @@ def test_as_many_are_found_and_linked_as_a_plain_implementation_does(large: Plan
         best_cosines(one.decoder, atoms[list(alive)]).mean()
         for one, atoms, alive in zip(found, large.atoms, GROWING, strict=True)
     ]
-    assert min(best) > 0.96
+    assert min(best) > 0.955  # by it 0.975, less the tolerance of other reference values
     assert np.nanmedian(tracks.null_similarity) > 0.99
 
 

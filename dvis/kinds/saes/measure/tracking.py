@@ -90,7 +90,8 @@ def tracked(
     (cosine 0.97 a checkpoint), autoencoders that were trained apart and matched had 0 false births
     among 56, and those of a warm start 0 to 2 among 54 to 64: births of a direction that an earlier
     latent was already. A shared autoencoder had 0 among 56, crosscoders 3 to 16 among 48 to 105.
-    Directions that have nothing in common are linked in a share `level` of latents.
+    Of directions that have nothing in common fewer are linked than `level` says: at 0.05 a share of
+    0.03 of those with the same number, and none of 2,400 that were matched.
     """
     if len(coders) < 2:
         raise ValueError(
