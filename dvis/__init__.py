@@ -18,7 +18,7 @@ from dvis.kinds.influence.read import influence
 from dvis.kinds.llc.read import llc, llc_names, llc_traces
 from dvis.kinds.probes.read import probes
 from dvis.kinds.responses.read import response_names, responses
-from dvis.kinds.saes.read import latents, saes
+from dvis.kinds.saes.read import latents, saes, tracks
 from dvis.kinds.saes.search import search_latents
 from dvis.kinds.saes.units import latent_units
 from dvis.kinds.sizes.read import sizes
@@ -64,6 +64,7 @@ __all__ = [
     "set_steps",
     "sizes",
     "sizes_and_births",
+    "tracks",
     "tree",
     "variants",
 ]

@@ -30,7 +30,8 @@ class PlotOptions:
         all checkpoints drive it at all checkpoints; top-images, those of an image set that drive
         channels most, and top-image-timeline, a channel's over training; of sparse autoencoders
         sae-frontier, what they explain by how few latents, sae-training, their logs,
-        latent-frequencies, how often latents fire, and latent-sheet, all of one latent; of
+        latent-frequencies, how often latents fire, latent-sheet, all of one latent, sae-tracks,
+        latents over checkpoints, and track-film, the images of one; of
         influence circuit-film, a unit's strongest inputs over training, circuit, what a unit is
         built of, edge-heatmap, when its inputs come up, influence-matrix, of a layer on another,
         and event-alignment, inputs around births; chimera, how networks answer whose lower or upper
@@ -79,6 +80,12 @@ class PlotOptions:
         Linear or logarithmic values of curves.
     max_images
         How many images to show at most.
+    method
+        By which method latents were tracked, where there are several: warm, match, shared, cross.
+    track
+        Track of latents (default: the one of most checkpoints that fires most).
+    max_tracks
+        How many tracks are shown by themselves at most.
     """
 
     kind: Positional[str]
@@ -102,6 +109,9 @@ class PlotOptions:
     xscale: plots.Scale = "auto"
     yscale: plots.Scale = "auto"
     max_images: int | None = None
+    method: str | None = None
+    track: int | None = None
+    max_tracks: int | None = None
 
     @property
     def given(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@
 Options are those of the command, by their names and flat. Torch is loaded when one is called.
 """
 
-from dvis.measure.autoencoders import evaluate_saes, saes
+from dvis.measure.autoencoders import evaluate_saes, saes, track_saes
 from dvis.measure.circuits import edges, kernels
 from dvis.measure.models import (
     activations,
@@ -35,4 +35,5 @@ __all__ = [
     "responses",
     "saes",
     "sizes",
+    "track_saes",
 ]

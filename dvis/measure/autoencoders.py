@@ -3,7 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from dvis.kinds.saes.store_options import EvaluateOptions, TrainOptions
+from dvis.kinds.saes.store_options import EvaluateOptions, TrackOptions, TrainOptions
 from dvis.measure.given import AnyModel, Checkpoints, as_fields, asked_options, check_names
 from dvis.models.torch_guard import needing_torch
 
@@ -42,6 +42,37 @@ def saes(store: str | Path, layer: str, *, progress: bool = False, **options: An
     check_names(options, TrainOptions)
     given = as_fields(TrainOptions, options)
     return train_saes(TrainOptions(store=Path(store), layer=layer, **given), progress=progress)
+
+
+def track_saes(
+    store: str | Path, layer: str, *, progress: bool = False, **options: Any
+) -> "Report":
+    """Track the latents of a store's sparse autoencoders over checkpoints, for `dvis.tracks`.
+
+    Parameters
+    ----------
+    store, layer, progress
+        As `saes` takes them.
+    **options
+        Those of `dvis sae track`: `name`, `method`, `checkpoints`, `split`, `controls`, ...
+
+    Returns
+    -------
+    Report
+        At how many checkpoints they were tracked, and how many tracks there are.
+
+    Raises
+    ------
+    KeyError
+        When there is no such option.
+    FileNotFoundError, ValueError, DiskFullError
+        As `dvis.kinds.saes.plan_tracks.track_saes` raises them.
+    """
+    with needing_torch("measure.track_saes"):
+        from dvis.kinds.saes.plan_tracks import track_saes as track
+    check_names(options, TrackOptions)
+    given = as_fields(TrackOptions, options)
+    return track(TrackOptions(store=Path(store), layer=layer, **given), progress=progress)
 
 
 def evaluate_saes(

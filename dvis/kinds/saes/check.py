@@ -8,7 +8,7 @@ from dataclasses import replace
 
 import numpy as np
 
-from dvis.kinds.saes.words import LOGGED, WEIGHTS, evaluation_words, is_evaluation
+from dvis.kinds.saes.words import LOGGED, WEIGHTS, evaluation_words, is_evaluation, is_tracks
 from dvis.schema import Status
 from dvis.store.faults import Block, Fault, lacks_values, part_faults
 from dvis.store.group import Group
@@ -17,6 +17,7 @@ from dvis.store.group import Group
 def sae_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
     """Faults of a group of autoencoders beyond its schema and labels."""
     says = _said_of_evaluation if is_evaluation(group.attrs) else _said_of
+    says = _said_of_tracks if is_tracks(group.attrs) else says
     yield from part_faults(group, place, progress, says=says)
 
 
@@ -24,6 +25,14 @@ def _said_of_evaluation(block: Block) -> Iterator[tuple[np.ndarray, str]]:
     asked_for = {name for name, each in evaluation_words().arrays.items() if each.is_optional}
     always = {name: values for name, values in block.values.items() if name not in asked_for}
     yield from lacks_values(evaluation_words().marks[0], replace(block, values=always))
+
+
+def _said_of_tracks(block: Block) -> Iterator[tuple[np.ndarray, str]]:
+    is_complete = block.status == Status.COMPLETE
+    is_there = block.values["latent"] >= 0
+    for name in ("drift", "frequency"):
+        is_whole = (np.isfinite(block.values[name]) | ~is_there).all(-1)
+        yield is_complete & ~is_whole, f"is complete, but not all tracks that are there have {name}"
 
 
 def _said_of(block: Block) -> Iterator[tuple[np.ndarray, str]]:

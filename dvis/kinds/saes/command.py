@@ -1,4 +1,4 @@
-"""The command `sae` and its subcommands: train, evaluate, search, export, import."""
+"""The command `sae` and its subcommands: train, evaluate, track, search, export, import."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -10,7 +10,7 @@ import xarray as xr
 from tyro.conf import OmitSubcommandPrefixes, Positional
 
 from dvis.kinds.saes.search import By, search_latents
-from dvis.kinds.saes.store_options import EvaluateOptions, TrainOptions
+from dvis.kinds.saes.store_options import EvaluateOptions, TrackOptions, TrainOptions
 from dvis.models.torch_guard import needing_torch
 from dvis.schema import counted
 
@@ -121,6 +121,7 @@ class SearchOptions:
 Command = (
     Annotated[TrainOptions, tyro.conf.subcommand("train")]
     | Annotated[EvaluateOptions, tyro.conf.subcommand("evaluate")]
+    | Annotated[TrackOptions, tyro.conf.subcommand("track")]
     | Annotated[SearchOptions, tyro.conf.subcommand("search")]
     | Annotated[ExportOptions, tyro.conf.subcommand("export")]
     | Annotated[ImportOptions, tyro.conf.subcommand("import")]
@@ -128,7 +129,7 @@ Command = (
 
 
 def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="")]) -> int:
-    """Sparse autoencoders of activations that a store keeps: train, evaluate, search, exchange.
+    """Sparse autoencoders of activations in a store: train, evaluate, track, search, exchange.
 
     Parameters
     ----------
@@ -143,6 +144,7 @@ def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
         from dvis.kinds.saes.measure.stored import export_sae, import_sae
         from dvis.kinds.saes.plan import train_saes
         from dvis.kinds.saes.plan_evaluation import evaluate_saes
+        from dvis.kinds.saes.plan_tracks import track_saes
 
     if isinstance(command, ExportOptions):
         print(export_sae(**vars(command)))
@@ -153,6 +155,8 @@ def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
         return 0
     if isinstance(command, EvaluateOptions):
         report = evaluate_saes(command, progress=True)
+    elif isinstance(command, TrackOptions):
+        report = track_saes(command, progress=True)
     else:
         report = train_saes(command, progress=True)
     for line in report.lines():

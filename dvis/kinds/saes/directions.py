@@ -12,7 +12,7 @@ import xarray as xr
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.lineage import why_unmatched
 from dvis.kinds.saes.read import SAE_READER, name_of
-from dvis.kinds.saes.words import KIND, evaluation_name, is_evaluation
+from dvis.kinds.saes.words import KIND, evaluation_name, is_autoencoders
 from dvis.models.directions import Directions, ReadOut
 from dvis.schema import AUTOENCODER, CHECKPOINT, SOURCE, UNMATCHED, SchemaError, Status, counted
 from dvis.schema import UNIT as OF_UNIT
@@ -184,7 +184,7 @@ def _entries(found: Contents, name: str, layers: Sequence[str], run: str | None)
     """Groups of autoencoders of a name, of the layers that are asked for or all that have some."""
 
     def called(entry: Entry) -> str | None:
-        return None if is_evaluation(entry.attrs) else name_of(entry)
+        return name_of(entry) if is_autoencoders(entry.attrs) else None
 
     if not layers and found.of(KIND):
         of_run = found.default_run(KIND) if run is None else run

@@ -8,7 +8,7 @@ from itertools import pairwise
 import numpy as np
 import xarray as xr
 
-from dvis.kinds.saes.words import BEGAN_FROM
+from dvis.kinds.saes.words import BEGAN_FROM, POOLED
 from dvis.schema import CHECKPOINT, Status
 
 _N_SHOWN = 5
@@ -30,6 +30,8 @@ def why_unmatched(trained: xr.Dataset, name: str) -> str:
     name : str
         What the autoencoders are called.
     """
+    if POOLED in trained.attrs:
+        return ""
     if not trained.attrs.get("warm_start", False):
         return f"the autoencoders {name} were trained anew at each checkpoint, so that {_MENDED}"
     apart = begun_apart(trained)

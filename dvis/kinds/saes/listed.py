@@ -19,7 +19,7 @@ from dvis.kinds.saes.lineage import begun_apart
 from dvis.kinds.saes.nearest import Directions
 from dvis.kinds.saes.parts import TITLES, parts_of
 from dvis.kinds.saes.read import SAE_READER, activations_made_of, name_of
-from dvis.kinds.saes.words import KIND, is_evaluation, pictured_as
+from dvis.kinds.saes.words import KIND, is_autoencoders, is_evaluation, pictured_as
 from dvis.kinds.shown import checkpoint_documents
 from dvis.schema import CHECKPOINT, SchemaError, Status, counted
 from dvis.store.contents import Entry
@@ -34,7 +34,7 @@ def listed_latents(asked: Asked) -> Iterator["Latents"]:
     entries = asked.contents.of(KIND, asked.run)
     evaluations = {_key(each): each for each in entries if is_evaluation(each.attrs)}
     for entry in entries:
-        if not is_evaluation(entry.attrs):
+        if is_autoencoders(entry.attrs):
             yield Latents(asked, entry, evaluations.get(_key(entry)))
 
 

@@ -11,3 +11,5 @@ class SaeMethods:
     sae_training = method_of(pictures.sae_training)
     latent_frequencies = method_of(pictures.latent_frequencies)
     latent_sheet = method_of(pictures.latent_sheet)
+    sae_tracks = method_of(pictures.sae_tracks)
+    track_film = method_of(pictures.track_film)

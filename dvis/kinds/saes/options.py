@@ -9,6 +9,7 @@ SaeKind = Literal["batchtopk", "topk", "relu", "jumprelu"]
 Select = Literal["exact", "sampled"]
 Frozen = Literal["nothing", "encoder", "decoder"]
 Score = Literal["max", "mean", "sum", "cls"]
+TrackMethod = Literal["warm", "match", "shared", "cross"]
 
 MATRYOSHKA_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 _REFERENCE_RATE, _REFERENCE_WIDTH = 2e-4, 16384  # arXiv 2406.04093, section 3

@@ -80,7 +80,7 @@ def evaluate_saes(options: EvaluateOptions, *, progress: bool = False) -> Report
                 one = autoencoder_at(trained, label)
                 rows = _rows(path, trained, label, options)
                 group = group or _opened(path, trained, name, one, rows, labels, options, asked)
-                weights = _weights(one)
+                weights = weights_told(one)
                 is_new = not _is_there(group, label, weights)
                 if is_new:
                     _forget(group, label)
@@ -251,7 +251,7 @@ def _opened(
     return group
 
 
-def _weights(one: Autoencoder) -> int:
+def weights_told(one: Autoencoder) -> int:
     """What tells an autoencoder's weights from others."""
     return crc32(one.decoder.tobytes(), crc32(one.encoder.tobytes())) or 1
 

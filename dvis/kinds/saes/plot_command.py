@@ -9,9 +9,11 @@ import xarray as xr
 from dvis.kinds.picture import Picture, one_layer
 from dvis.kinds.saes import pictures
 from dvis.kinds.saes.pictures.chosen import OneOrSeveral, layer_of
+from dvis.kinds.saes.pictures.film import MAX_IMAGES as MAX_FILM_IMAGES
 from dvis.kinds.saes.pictures.latent import MAX_IMAGES
-from dvis.kinds.saes.read import SAE_READER, name_in_layer, name_of
-from dvis.kinds.saes.words import KIND, is_evaluation, pictured_as
+from dvis.kinds.saes.pictures.tracks import MAX_TRACKS
+from dvis.kinds.saes.read import SAE_READER, chosen_tracks, name_in_layer, name_of
+from dvis.kinds.saes.words import KIND, is_autoencoders, is_evaluation, pictured_as
 from dvis.store.contents import Contents, Entry
 from dvis.store.reader import store_of
 
@@ -78,6 +80,32 @@ def _latent(
     )
 
 
+def _tracks(
+    dataset: xr.Dataset, *, layer: Any, channel: Any, max_tracks: int = MAX_TRACKS, path: Path
+) -> None:
+    _refuse_channel(channel)
+    pictures.sae_tracks(dataset, max_tracks=max_tracks, path=path)
+
+
+def _film(
+    dataset: xr.Dataset,
+    *,
+    layer: Any,
+    channel: Any,
+    track: int | None = None,
+    max_images: int = MAX_FILM_IMAGES,
+    path: Path,
+) -> None:
+    _refuse_channel(channel)
+    pictures.track_film(dataset, track, max_images=max_images, path=path)
+
+
+def _tracked(found: Contents, options: Any) -> tuple[str | None, str | None]:
+    """Which group of tracks is opened, of what the store holds and the options of `dvis plot`."""
+    entry = chosen_tracks(found, one_layer(options), options.name, options.run, options.method)
+    return entry.run, entry.name
+
+
 def _refuse_channel(channel: Any) -> None:
     if channel is not None:
         raise ValueError("autoencoders have latents, not channels: leave --channel out")
@@ -88,11 +116,11 @@ def _with_others(dataset: xr.Dataset, name: str | None) -> OneOrSeveral:
     if name is not None:
         return dataset
     store, found = store_of(dataset, "what dvis.saes or dvis.latents gave")
-    kind = is_evaluation(dataset.attrs)
+    is_meant = is_evaluation if is_evaluation(dataset.attrs) else is_autoencoders
     entries = [
         entry
         for entry in found.of(KIND, str(dataset.attrs["run"]))
-        if entry.attrs.get("layer") == layer_of(dataset) and is_evaluation(entry.attrs) == kind
+        if entry.attrs.get("layer") == layer_of(dataset) and is_meant(entry.attrs)
     ]
     opened = [SAE_READER.open_entry(store, found, entry) for entry in entries]
     return {name_in_layer(each): each for each in opened}
@@ -104,7 +132,8 @@ def _chosen(
     """Which group is opened, of what the store holds and the options of `dvis plot`."""
 
     def name_if_meant(entry: Entry) -> str | None:
-        return name_of(entry) if is_evaluation(entry.attrs) == is_evaluated else None
+        is_meant = is_evaluation if is_evaluated else is_autoencoders
+        return name_of(entry) if is_meant(entry.attrs) else None
 
     def chosen(found: Contents, options: Any) -> tuple[str | None, str | None]:
         layer, name = one_layer(options), options.name
@@ -143,5 +172,11 @@ PICTURES = {
         opens=("name", "variant"),
         chosen=_chosen(is_evaluated=True, is_of_all=False),
         beside=lambda dataset: pictured_as(name_in_layer(dataset)),
+    ),
+    "sae-tracks": Picture(
+        draw=_tracks, options=("max_tracks",), opens=("name", "method"), chosen=_tracked
+    ),
+    "track-film": Picture(
+        draw=_film, options=("track", "max_images"), opens=("name", "method"), chosen=_tracked
     ),
 }

@@ -9,7 +9,17 @@ from typing import Any
 import xarray as xr
 
 from dvis.kinds.activations.read import entry_of
-from dvis.kinds.saes.words import KIND, group_name, is_evaluation
+from dvis.kinds.saes.options import TrackMethod
+from dvis.kinds.saes.track_words import METHOD
+from dvis.kinds.saes.words import (
+    KIND,
+    TRACKED,
+    group_name,
+    is_autoencoders,
+    is_evaluation,
+    is_tracks,
+)
+from dvis.schema import did_you_mean
 from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resolve
 from dvis.store.reader import Reader
 from dvis.store.unit_notes import with_latent_notes
@@ -144,6 +154,103 @@ def latents(
     return _opened(path_or_url, layer, name, run, chunks, storage_options, is_evaluated=True)
 
 
+def tracks(
+    path_or_url: StoreLike,
+    layer: str,
+    name: str | None = None,
+    run: str | None = None,
+    *,
+    method: TrackMethod | None = None,
+    chunks: Any = None,
+    storage_options: dict[str, Any] | None = None,
+) -> xr.Dataset:
+    """Tracks of a layer's latents over checkpoints, as `dvis sae track` found them.
+
+    Parameters
+    ----------
+    path_or_url, layer, name, run, chunks, storage_options
+        As `saes` takes them.
+    method : {"warm", "match", "shared", "cross"}, optional
+        By which method; needed where they were tracked by several.
+
+    Returns
+    -------
+    Dataset
+        In training order, with
+
+        - `latent` (checkpoint, track), int32: which latent of the checkpoint's autoencoder the
+          track is, -1 where it is not there; of a crosscoder's code, its number;
+        - `similarity` and `cosine` (checkpoint, track), float64: correlation of its codes on the
+          same samples, and cosine of its decoder, with those at the checkpoint before; NaN where it
+          begins. A link was made where `similarity` exceeds `least_similarity` (checkpoint);
+        - `drift`: 1 - cosine of its decoder with that at the track's first checkpoint;
+        - `frequency`, share of rows in which it fires, `decoder_norm`, and `selectivity`, of what
+          `dvis sae evaluate` found;
+        - `birth`, `death` (track), text: the first checkpoint at which it is there, "" where it was
+          there from the first on; and the one at which it is no more, "" where it stays;
+        - `null_similarity`, `null_cosine`, `null_drift` (checkpoint, track), where there is a
+          second seed: of the track's latent with its match in an autoencoder that differs by its
+          seed alone. A drift that does not exceed `null_drift` is no finding;
+        - of crosscoders `strength` (checkpoint, track), the length of the row that reconstructs a
+          checkpoint best with the code as it is, and `null_strength`, with codes of other rows; and
+          their weights;
+        - `n_latents` and `status` (checkpoint).
+
+        Its attributes say the `method`, what is `exchangeable` in its threshold, and what it
+        `cannot_tell`.
+
+    Raises
+    ------
+    FileNotFoundError, ImportError
+        As `dvis.open` does.
+    KeyError
+        When there is no such run, layer, name or method.
+    ValueError
+        When there are several names or methods and none is named.
+    SchemaError
+        When the store has no tracks, or what is there is no dvis store.
+    """
+    store = resolve(path_or_url, storage_options)
+    found = read_contents(store, str(path_or_url))
+    entry = chosen_tracks(found, layer, name, run, method)
+    return SAE_READER.open_entry(store, found, entry, chunks)
+
+
+def chosen_tracks(
+    found: Contents, layer: str | None, name: str | None, run: str | None, method: str | None
+) -> Entry:
+    """The group of tracks that is asked for, or the only one.
+
+    Raises
+    ------
+    KeyError, ValueError, SchemaError
+        As `tracks` does.
+    """
+
+    def chosen(of_method: str | None) -> Entry:
+        def named(entry: Entry) -> str | None:
+            is_meant = is_tracks(entry.attrs) and of_method in (None, entry.attrs[METHOD])
+            return name_of(entry) if is_meant else None
+
+        return SAE_READER.choose_of_layer(
+            found, layer, name, run, named, instead="none is tracked yet; run `dvis sae track`"
+        )
+
+    one = chosen(None)
+    several = [
+        str(entry.attrs[METHOD])
+        for entry in found.of(KIND, one.run)
+        if is_tracks(entry.attrs)
+        and (entry.attrs["layer"], name_of(entry)) == (one.attrs["layer"], name_of(one))
+    ]
+    where = f"the tracks of {one.attrs['layer']}, {name_of(one)}"
+    if method is None and len(several) > 1:
+        raise ValueError(f"Which method? {where}, are by {', '.join(several)}")
+    if method not in (None, *several):
+        raise KeyError(did_you_mean(METHOD, str(method), several, where))
+    return chosen(method)
+
+
 def _opened(
     path_or_url: StoreLike,
     layer: str,
@@ -156,12 +263,13 @@ def _opened(
 ) -> xr.Dataset:
     store = resolve(path_or_url, storage_options)
     found = read_contents(store, str(path_or_url))
+    is_meant = is_evaluation if is_evaluated else is_autoencoders
     entry = SAE_READER.choose_of_layer(
         found,
         layer,
         name,
         run,
-        lambda each: name_of(each) if is_evaluation(each.attrs) == is_evaluated else None,
+        lambda each: name_of(each) if is_meant(each.attrs) else None,
         instead="none is evaluated yet; run `dvis sae evaluate`"
         if is_evaluated
         else "none is there",
@@ -170,7 +278,9 @@ def _opened(
 
 
 def name_of(entry: Entry) -> str:
-    """What autoencoders, or an evaluation of them, are called within their layer."""
+    """What autoencoders, or what was found of them, are called within their layer."""
+    if is_tracks(entry.attrs):
+        return str(entry.attrs[TRACKED])
     if is_evaluation(entry.attrs):
         return str(entry.attrs["evaluated"])
     return entry.name.removeprefix(group_name(str(entry.attrs.get("layer")), ""))
@@ -178,6 +288,8 @@ def name_of(entry: Entry) -> str:
 
 def name_in_layer(dataset: xr.Dataset) -> str:
     """What opened autoencoders, or what was found of them, are called within their layer."""
+    if is_tracks(dataset.attrs):
+        return str(dataset.attrs[TRACKED])
     if is_evaluation(dataset.attrs):
         return str(dataset.attrs["evaluated"])
     name, layer = dataset.attrs.get("name", "autoencoders"), dataset.attrs.get("layer", "layer")

@@ -5,14 +5,22 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, fields
 from itertools import product
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, get_args
 
 import tyro
 from tyro.conf import Positional
 
 from dvis.kinds.activations.words import Split
-from dvis.kinds.saes.options import SaeOptions, SaeRecipe, Score, at_least, steps_of
+from dvis.kinds.saes.options import (
+    SaeOptions,
+    SaeRecipe,
+    Score,
+    TrackMethod,
+    at_least,
+    steps_of,
+)
 from dvis.models.model_reference import Model
+from dvis.schema import did_you_mean
 
 _ROWS = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[kMG]?)")
 BATCH_SIZE = 4096
@@ -206,6 +214,92 @@ class EvaluateOptions:
                 raise ValueError(f"{name} is given without a model; give --model too")
         if not self.scores or not self.checkpoints:
             raise ValueError("no scores or no checkpoints given; give one or more of both")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrackOptions:
+    """Which latents are one over checkpoints, by which method, and how well two seeds agree.
+
+    Parameters
+    ----------
+    store
+        A store's folder, with autoencoders of the layer and the activations that they are of.
+    layer
+        Whose activations they are of.
+    name
+        Their name, where the layer has several.
+    run
+        Their run (default: the store's).
+    method
+        warm: latents keep their numbers, as of `dvis sae train --warm-start`; match: autoencoders
+        that were trained apart, latents matched by the correlation of their codes; shared: one
+        autoencoder for all checkpoints; cross: a crosscoder, one code for a row at all checkpoints.
+        The last two are trained now, on as many rows of each checkpoint as the autoencoders were.
+    checkpoints
+        Which checkpoints, two or more: labels, or all.
+    split
+        On which samples latents are held against each other: held_out, one in ten, which training
+        never saw; train; or all.
+    level
+        Share of pairs of different latents that the threshold of a link lets pass.
+    controls
+        Where there is none, train a second seed alike, beside which tracks stand.
+    second
+        Name of the second seed (default: the one that was trained alike, if there is one).
+    k
+        Active latents a row of shared and cross (default: as many as theirs). A code of cross is
+        one for all checkpoints, so that a row may need more.
+    expansion
+        Latents of shared and cross for each channel (default: as many latents as theirs).
+    tokens
+        Rows to train shared and cross on, such as 50M.
+    overwrite
+        Track again what was tracked of other autoencoders, checkpoints or samples.
+    """
+
+    store: Positional[Path]
+    layer: str
+    name: str | None = None
+    run: str | None = None
+    method: TrackMethod = "warm"
+    checkpoints: Annotated[tuple[str, ...], tyro.conf.arg(aliases=["--checkpoint"])] = ("all",)
+    split: Split = "held_out"
+    level: float = 0.05
+    controls: bool = False
+    second: str | None = None
+    k: int | None = None
+    expansion: float | None = None
+    tokens: str | None = None
+    overwrite: bool = False
+
+    def __post_init__(self) -> None:
+        if self.method not in get_args(TrackMethod):
+            raise ValueError(did_you_mean("method", self.method, get_args(TrackMethod), "tracking"))
+        if not 0 < self.level < 1:
+            raise ValueError(f"level is {self.level}; give a share above 0 and below 1")
+        if not self.checkpoints:
+            raise ValueError("no checkpoints given; give two or more, or all")
+        at_least("k", self.k, 1)
+        if self.expansion is not None and not self.expansion > 0:
+            raise ValueError(f"expansion is {self.expansion}; give a number above 0")
+        if self.tokens is not None:
+            rows_of(self.tokens)
+        if not self.is_trained:
+            for name in ("k", "expansion", "tokens"):
+                if getattr(self, name) is not None:
+                    raise ValueError(
+                        f"{name} is of --method shared or cross, which train; {self.method} tracks "
+                        "autoencoders as they are"
+                    )
+        elif self.second is not None:
+            raise ValueError(
+                f"second is of --method warm or match; {self.method} trains its own with --controls"
+            )
+
+    @property
+    def is_trained(self) -> bool:
+        """Whether the method trains a dictionary for all checkpoints."""
+        return self.method in ("shared", "cross")
 
 
 def rows_of(text: str) -> int:

@@ -4,6 +4,8 @@
 threshold (checkpoint, latent); decoder_bias (checkpoint, channel); fvu, l0, ... (checkpoint,
 log_step); scale, status (checkpoint); began_from (checkpoint) of those trained by a warm start
 
+{run}/saes/{layer}/{name}.{method}-tracks/    see `track_words`
+
 {run}/saes/{layer}/{name}.evaluation/    ev, l0, ... (checkpoint); frequency, selectivity, ...
 (checkpoint, latent); top_sample, top_value (checkpoint, score, latent, rank), top_map (and token);
 class_mean, ... (checkpoint, latent, class); null_... (checkpoint, shuffle, latent); status;
@@ -40,6 +42,8 @@ KIND = "saes"
 LOG_STEP: Final = "log_step"
 DENSE, OFTEN = 0.1, 0.01  # shares of rows in which a latent fires that count as dense, and often
 BEGAN_FROM: Final = "began_from"
+TRACKED: Final = "tracked"  # attribute of tracks: of which autoencoders they are
+POOLED: Final = "pooled"  # attribute of one autoencoder for all checkpoints
 WEIGHTS = ("encoder", "decoder", "encoder_bias", "decoder_bias", "threshold")
 LOGGED = {
     "fvu": "share of the variance that is not reconstructed",
@@ -111,16 +115,19 @@ _LOG_CHUNK = 1024
 _CLASS_ITEMS = 2**18  # of float64: 2 MB
 
 
-def words_of(attrs: Mapping[str, Any]) -> Words:
-    """Words of the group with these attributes; without arrays where they say no layer."""
-    if not isinstance(attrs.get("layer"), str):
-        return Words(kind=KIND, arrays={})
-    return evaluation_words() if is_evaluation(attrs) else sae_words()
-
-
 def is_evaluation(attrs: Mapping[str, Any]) -> bool:
     """Whether a group holds what was found of autoencoders, not the autoencoders."""
     return "evaluated" in attrs
+
+
+def is_tracks(attrs: Mapping[str, Any]) -> bool:
+    """Whether a group holds tracks of latents over checkpoints."""
+    return TRACKED in attrs
+
+
+def is_autoencoders(attrs: Mapping[str, Any]) -> bool:
+    """Whether a group holds autoencoders themselves."""
+    return not is_evaluation(attrs) and not is_tracks(attrs)
 
 
 def sae_words(*, n_latents: int = 1, n_channels: int = 1) -> Words:
