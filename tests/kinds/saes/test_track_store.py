@@ -137,6 +137,7 @@ def test_a_copy_that_does_not_change_matches_fully(store: Path) -> None:
     np.testing.assert_allclose(found.drift, 0, atol=1e-6)
 
 
+@pytest.mark.slow
 def test_a_second_seed_that_is_there_stands_beside(store: Path) -> None:
     without = track_saes(options_for(store, "match"))
     assert "no drift is a finding" in " ".join(without.notes)
@@ -156,6 +157,7 @@ def test_controls_train_a_second_seed_as_the_first(tracked: Path) -> None:
     assert set(first.attrs) - alike == {"seed", "name"}
 
 
+@pytest.mark.slow
 def test_selectivity_is_there_once_they_are_evaluated(own: Path) -> None:
     assert "selectivity" not in dvis.tracks(own, LAYER, "warm")
     evaluate_saes(EvaluateOptions(store=own, layer=LAYER, name="warm", split="all", n_top=2))
