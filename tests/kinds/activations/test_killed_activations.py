@@ -49,7 +49,7 @@ def assert_same(options: ActivationOptions, unbroken: ActivationOptions) -> None
     assert dvis.check_store(store_of(options)) == []
 
 
-@pytest.mark.parametrize("n_written", [0, 2, 9, *map(slowly, (1, 40))])
+@pytest.mark.parametrize("n_written", [2, 9, *map(slowly, (0, 1, 40))])
 def test_killed_at_a_write_and_resumed_equals_an_unbroken_run(
     options: ActivationOptions, unbroken: ActivationOptions, n_written: int
 ) -> None:
