@@ -25,7 +25,7 @@ from dvis.schema import TEXT, group_path
 from dvis.store.writer import restructuring
 
 # Of examples that take two seconds.
-FEWER = settings(max_examples=settings.default.max_examples // 2)
+FEWER = settings(max_examples=settings.default.max_examples // 3)
 JPGS = [jpg_of(i) for i in range(6)] + [jpg_of(6, size=24), jpg_of(7, mode="L")]
 
 name_letters = st.characters(
