@@ -3,6 +3,7 @@
 import os
 import shutil
 import signal
+import sys
 from collections.abc import Iterator
 from multiprocessing import forkserver
 from pathlib import Path
@@ -97,9 +98,8 @@ def one_thread() -> Iterator[None]:
 @pytest.fixture(autouse=True)
 def closed_figures() -> object:
     yield
-    import matplotlib.pyplot as plt
-
-    plt.close("all")
+    if plt := sys.modules.get("matplotlib.pyplot"):
+        plt.close("all")
 
 
 @pytest.fixture

@@ -11,6 +11,7 @@ import xarray as xr
 from made_up_chains import write_all
 from made_up_responses import RUN, write_responses
 from recorded_stores import write_store
+from slowly import slowly
 from trees import write_tree
 
 import dvis
@@ -58,7 +59,10 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.mark.parametrize("form", FORMATS)
 @pytest.mark.parametrize(
     "chunks",
-    [None, {}, "auto", {"checkpoint": 1}, {"checkpoint": 7}, {"channel": 1, "layer": 2}, -1],
+    [
+        *(None, {}, {"checkpoint": 7}),
+        *map(slowly, ("auto", {"checkpoint": 1}, {"channel": 1, "layer": 2}, -1)),
+    ],
     ids=str,
 )
 def test_features_are_the_same_abroad(store: Path, chunks: Any, form: str, tmp_path: Path) -> None:

@@ -71,10 +71,11 @@ def test_a_damaged_image_of_a_failed_unit_is_not_read(own_store: Path, give: Ope
     data[len(data) // 4] ^= 255  # a byte of some picture
     block.write_bytes(bytes(data))
     ds = give(own_store)
+    there = opened(own_store)
     faulty = [
         (row, channel)
         for row, channel in np.argwhere(ds.status[:, 0].values == Status.COMPLETE).tolist()
-        if not _is_readable(opened(own_store).image[row, 0, channel])
+        if not _is_readable(there.image[row, 0, channel])
     ]
     assert len(faulty) == 1
     (row, channel) = faulty[0]

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from slowly import slowly
 from test_checkpoints import overwrite, save
 from torch import Tensor, nn
 
@@ -41,18 +42,18 @@ def outputs(module: nn.Module, size: int) -> Tensor:
     ("model", "size"),
     [
         ("resnet18", 32),
-        ("resnet50", 32),
+        slowly("resnet50", 32),
         ("inception_v3", 80),
         ("googlenet", 32),
-        ("vgg11_bn", 32),
-        ("mobilenet_v2", 32),
+        slowly("vgg11_bn", 32),
+        slowly("mobilenet_v2", 32),
         ("mobilenet_v3_small", 32),
         ("mnasnet0_5", 32),
-        ("convnext_tiny", 32),
-        ("vit_b_32", 64),
-        ("swin_t", 32),
+        slowly("convnext_tiny", 32),
+        slowly("vit_b_32", 64),
+        slowly("swin_t", 32),
         ("squeezenet1_1", 32),
-        ("densenet121", 32),
+        slowly("densenet121", 32),
         ("efficientnet_b0", 32),
         ("regnet_y_400mf", 32),
     ],

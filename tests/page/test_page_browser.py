@@ -19,6 +19,7 @@ from colour_trees import (
     encoded,
     write_checkpoint,
 )
+from slowly import slowly
 
 import dvis
 
@@ -279,6 +280,7 @@ def test_of_many_channels_only_those_in_sight_are_in_the_page(page: Page) -> Non
     )
 
 
+@pytest.mark.parametrize("page", [slowly("live"), "static"], indirect=True)
 @pytest.mark.parametrize("view", ["overview", "layer", "unit", "compare"])
 def test_nothing_is_wider_than_the_window(page: Page, view: str) -> None:
     browser = page.open(VIEWS[view])

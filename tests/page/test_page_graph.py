@@ -8,6 +8,7 @@ import pytest
 from colour_trees import ODD, encoded
 from made_up_influence import LABELS, made_up_influence, write_influence
 from recorded_stores import write_store
+from slowly import slowly
 
 pytest.importorskip("selenium", reason="needs selenium: pip install selenium")
 pytest.importorskip("starlette", reason="needs the extra `page`")
@@ -102,6 +103,7 @@ def test_the_slider_changes_widths_and_moves_nothing(graph_page: Page) -> None:
     assert browser.errors() == []
 
 
+@pytest.mark.parametrize("graph_page", [slowly("live"), "static"], indirect=True)
 def test_pins_checkpoint_and_count_come_back_with_the_address(graph_page: Page) -> None:
     browser = graph_page.open(UNIT)
     browser.wait("return document.querySelector('.graph-edge')")
@@ -149,6 +151,7 @@ def test_labels_are_text_and_links_lead_to_units(graph_page: Page) -> None:
     assert browser.errors() == []
 
 
+@pytest.mark.parametrize("graph_page", [slowly("live"), "static"], indirect=True)
 def test_narrow_pages_scroll_the_graph_alone(graph_page: Page) -> None:
     browser = graph_page.open(UNIT)
     browser.resize(390)

@@ -4,12 +4,17 @@ import time
 
 import pytest
 from colour_trees import LABELS, ODD, encoded
+from slowly import slowly
 
 pytest.importorskip("selenium", reason="needs selenium: pip install selenium")
 pytest.importorskip("starlette", reason="needs the extra `page`")
 from browser import MISSING, WAIT_S, Page, show, shown_channels, text
 
-pytestmark = pytest.mark.skipif(bool(MISSING), reason=MISSING)
+# The ways are those of one script, wherever its numbers come from; test_page_browser looks at both.
+pytestmark = [
+    pytest.mark.skipif(bool(MISSING), reason=MISSING),
+    pytest.mark.parametrize("page", [slowly("live"), "static"], indirect=True),
+]
 
 
 def test_keyboard(page: Page) -> None:

@@ -13,6 +13,7 @@ from made_up_chains import prepare, record_all, recording
 from made_up_responses import GROUP as RESPONSES_GROUP
 from made_up_responses import write_responses
 from recorded_stores import Task, record, recording_features, write_store
+from slowly import slowly
 from trees import CHECKPOINTS, write_tree
 
 import dvis
@@ -65,6 +66,15 @@ KINDS: dict[str, tuple[Callable[[Path], None], str, str]] = {
 }
 
 
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a store of each kind, to copy."""
+    folder = tmp_path_factory.mktemp("written")
+    for kind, (write, _, _) in KINDS.items():
+        write(folder / kind)
+    return folder
+
+
 def replace_by_link(path: Path, home: Path) -> None:
     """Put what lies at a path into a folder outside of the store, and a link in its place."""
     target = home / "moved"
@@ -81,11 +91,10 @@ def damage(path: Path) -> None:
 @pytest.mark.parametrize("place", ["group", "array", "chunks", "chunk", "zarr.json", "run", "root"])
 @pytest.mark.parametrize("kind", KINDS)
 def test_check_names_links_and_fixes_nothing(
-    kind: str, place: str, tmp_path: Path, home: Path
+    kind: str, place: str, written: Path, tmp_path: Path, home: Path
 ) -> None:
-    write, group, array = KINDS[kind]
-    store = tmp_path / "s.zarr"
-    write(store)
+    _, group, array = KINDS[kind]
+    store = Path(shutil.copytree(written / kind, tmp_path / "s.zarr"))
     damage(store / group / array)
     chunks = store / group / array / "c"
     replace_by_link(
@@ -282,7 +291,9 @@ def test_a_group_with_an_absolute_path_is_one_inside_the_store(
     assert all(block.images and block.path.is_relative_to(inside) for block in blocks)
 
 
-@pytest.mark.parametrize("link", ["index.html", "data", "pictures/x", "assets/page.js"])
+@pytest.mark.parametrize(
+    "link", ["index.html", "data", *map(slowly, ("pictures/x", "assets/page.js"))]
+)
 def test_a_page_is_put_in_the_place_of_one_with_links(
     link: str, tmp_path: Path, home: Path
 ) -> None:

@@ -57,6 +57,7 @@ def test_a_sweep_runs_as_slurm_jobs_also_after_one_is_cancelled(tmp_path: Path) 
         model="tiny_models:net",
         checkpoint_path=(tmp_path / "run",),
         layers=("conv1", "conv2"),
+        channels=(0, 1, 2, 3),
         store=tmp_path / "slurm.zarr",
         settings=settings,
     )
@@ -73,12 +74,12 @@ def test_a_sweep_runs_as_slurm_jobs_also_after_one_is_cancelled(tmp_path: Path) 
     ):
         cluster.scale(jobs=2)
         client.wait_for_workers(2, timeout=120)
-        assert visualize(options, client=client).n_measured == 72
+        assert visualize(options, client=client).n_measured == 24
         cluster.scale(jobs=1)
         while len(client.scheduler_info()["workers"]) > 1:
             time.sleep(0.1)
         more = replace(options, store=tmp_path / "one_job.zarr")
-        assert visualize(more, client=client).n_measured == 72
+        assert visualize(more, client=client).n_measured == 24
     here = replace(options, store=tmp_path / "here.zarr", workers=0)
     visualize(here)
     expected = dvis.open(here.store)

@@ -111,15 +111,14 @@ def test_weights_are_loaded_once_per_checkpoint_and_worker(
         options,
         model="tiny_models:counted_net",
         workers=None,
-        channels=(),
         batch_size=1,
         cross_check=False,  # which goes over the checkpoints once more
     )
     with_one = replace(counted, workers=0, store=tmp_path / "one.zarr")
-    assert visualize(with_one).n_measured == 72
+    assert visualize(with_one).n_measured == 24
     assert len(log.read_text().split()) == 1 + 3  # the first is that of who submits
     log.unlink()
-    assert visualize(counted).n_measured == 72
+    assert visualize(counted).n_measured == 24
     loads = log.read_text().split()
     assert len(set(loads)) >= 2
     assert max(loads.count(worker) for worker in set(loads)) <= 3
@@ -218,7 +217,7 @@ def test_where_images_begin_is_an_option_like_others(
 
 
 def test_several_images_and_neurons_are_variants(options: VisualizeOptions) -> None:
-    visualize(replace(options, number_of_images=2, neurons="3,4;0,1"))
+    visualize(replace(options, channels=(0,), number_of_images=2, neurons="3,4;0,1"))
     assert dvis.variants(options.store) == [
         "neuron_0_1-0", "neuron_0_1-1", "neuron_3_4-0", "neuron_3_4-1",
     ]  # fmt: skip

@@ -1,5 +1,6 @@
 """Activations of an image set: what plain passes give, labelled, in files that are arrays."""
 
+import shutil
 from dataclasses import replace
 from pathlib import Path
 
@@ -8,6 +9,7 @@ import pytest
 import torch
 import xarray as xr
 from PIL import Image
+from slowly import slowly
 from tiny_activations import (
     LAYERS,
     N_IMAGES,
@@ -43,6 +45,23 @@ def options(tmp_path: Path) -> ActivationOptions:
     return options_of(tmp_path)
 
 
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> ActivationOptions:
+    """Activations that are kept, to read."""
+    options = options_of(tmp_path_factory.mktemp("kept"))
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        small_blocks(monkeypatch)
+        keep_activations(options)
+    return options
+
+
+@pytest.fixture
+def own(kept: ActivationOptions, tmp_path: Path) -> ActivationOptions:
+    """A copy of these and of their checkpoints, to change."""
+    shutil.copytree(store_of(kept).parent, tmp_path, dirs_exist_ok=True)
+    return options_of(tmp_path)
+
+
 @pytest.mark.parametrize("dtype", ["float16", "float32"])
 def test_values_are_those_of_a_plain_pass(options: ActivationOptions, dtype: str) -> None:
     report = keep_activations(replace(options, dtype=dtype))
@@ -72,10 +91,9 @@ def test_tokens_of_a_map_are_row_by_row(options: ActivationOptions) -> None:
     assert not dataset["is_special"].any()
 
 
-def test_moments_are_those_of_the_values(options: ActivationOptions) -> None:
-    keep_activations(options)
+def test_moments_are_those_of_the_values(kept: ActivationOptions) -> None:
     for layer in LAYERS:
-        dataset = loaded(options, layer)
+        dataset = loaded(kept, layer)
         values = dataset["values"].astype(np.float64)
         over = ("sample", "token")
         np.testing.assert_allclose(dataset["mean"], values.mean(over), rtol=1e-9, atol=1e-12)
@@ -83,17 +101,15 @@ def test_moments_are_those_of_the_values(options: ActivationOptions) -> None:
         assert int(dataset["count"].sum("block")[0]) == values[0, ..., 0].size
 
 
-def test_moments_are_lazy_and_select(options: ActivationOptions) -> None:
-    keep_activations(options)
-    dataset = dvis.activations(store_of(options), "conv1")
+def test_moments_are_lazy_and_select(kept: ActivationOptions) -> None:
+    dataset = dvis.activations(store_of(kept), "conv1")
     one = dataset["mean"].isel(checkpoint=1, channel=[3, 1])
-    np.testing.assert_array_equal(one, loaded(options, "conv1")["mean"].values[1, [3, 1]])
+    np.testing.assert_array_equal(one, loaded(kept, "conv1")["mean"].values[1, [3, 1]])
 
 
-def test_a_chunk_file_is_the_array(options: ActivationOptions) -> None:
-    keep_activations(options)
-    folder = store_of(options) / "checkpoints/activations/shapes-val/conv2/values"
-    values = loaded(options, "conv2")["values"].values
+def test_a_chunk_file_is_the_array(kept: ActivationOptions) -> None:
+    folder = store_of(kept) / "checkpoints/activations/shapes-val/conv2/values"
+    values = loaded(kept, "conv2")["values"].values
     for block in range(3):
         path = folder / f"c/1/{block}/0/0"
         mapped = np.memmap(path, "<f2", mode="r").reshape(8, 64, 16)
@@ -102,29 +118,27 @@ def test_a_chunk_file_is_the_array(options: ActivationOptions) -> None:
         assert np.isnan(mapped[n_samples:]).all()
 
 
-@pytest.mark.parametrize("workers", [1, 2])
+@pytest.mark.parametrize("workers", [slowly(1), 2])
 def test_bytes_are_the_same_with_workers(
-    options: ActivationOptions, tmp_path: Path, workers: int
+    kept: ActivationOptions, tmp_path: Path, workers: int
 ) -> None:
-    keep_activations(options)
-    parallel = replace(options, store=tmp_path / "parallel.zarr", workers=workers)
+    parallel = replace(kept, store=tmp_path / "parallel.zarr", workers=workers)
     keep_activations(parallel)
-    assert len(value_files(store_of(options))) == 2 * 3 * 3
-    assert value_files(store_of(parallel)) == value_files(store_of(options))
+    assert len(value_files(store_of(kept))) == 2 * 3 * 3
+    assert value_files(store_of(parallel)) == value_files(store_of(kept))
     for layer in LAYERS:
         xr.testing.assert_identical(
-            loaded(parallel, layer).drop_attrs(), loaded(options, layer).drop_attrs()
+            loaded(parallel, layer).drop_attrs(), loaded(kept, layer).drop_attrs()
         )
 
 
 def test_bytes_are_the_same_where_workers_hand_values_back(
-    options: ActivationOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+    kept: ActivationOptions, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    keep_activations(options)
     monkeypatch.setattr("dvis.kinds.activations.value_files.is_held_by", lambda *_: False)
-    handed = replace(options, store=tmp_path / "handed.zarr")
+    handed = replace(kept, store=tmp_path / "handed.zarr")
     keep_activations(handed)
-    assert value_files(store_of(handed)) == value_files(store_of(options))
+    assert value_files(store_of(handed)) == value_files(store_of(kept))
 
 
 def test_a_second_call_adds_layers_and_checkpoints_alone(
@@ -159,10 +173,9 @@ def test_blocks_of_other_weights_are_not_mixed(options: ActivationOptions, tmp_p
     np.testing.assert_array_equal(again[0], before["values"].values[0])
 
 
-def test_samples_are_kept_once_for_all(options: ActivationOptions) -> None:
-    keep_activations(options)
-    attrs = loaded(options, "fc").attrs
-    samples = open_dataset(store_of(options), attrs["dataset"])
+def test_samples_are_kept_once_for_all(kept: ActivationOptions) -> None:
+    attrs = loaded(kept, "fc").attrs
+    samples = open_dataset(store_of(kept), attrs["dataset"])
     images = load_images("shapes", split="val", size=16, n_samples=N_IMAGES)
     assert samples["sample"].values.tolist() == list(images.sample_ids)
     np.testing.assert_array_equal(samples["label"], images.labels)
@@ -171,7 +184,7 @@ def test_samples_are_kept_once_for_all(options: ActivationOptions) -> None:
     assert samples.attrs["fingerprint"] == images.fingerprint == attrs["fingerprint"]
     assert len(np.unique(samples["content"])) == N_IMAGES
     assert (samples["height"] == 16).all()
-    contents = dvis.contents(store_of(options))
+    contents = dvis.contents(store_of(kept))
     assert contents.runs("activations") == ["checkpoints"]
     assert {entry.kind for entry in contents.entries} == {"activations"}
 
@@ -183,10 +196,9 @@ def test_a_tenth_is_held_out_whatever_the_order() -> None:
     np.testing.assert_array_equal(are_held_out(ids[::-1])[::-1], held)
 
 
-def test_another_set_under_the_name_is_refused(options: ActivationOptions) -> None:
-    keep_activations(options)
+def test_another_set_under_the_name_is_refused(own: ActivationOptions) -> None:
     with pytest.raises(ValueError, match=r"fingerprint .* there, .* asked for.*another --name"):
-        keep_activations(replace(options, n_images=N_IMAGES - 1))
+        keep_activations(replace(own, n_images=N_IMAGES - 1))
 
 
 def test_the_mean_over_tokens(options: ActivationOptions) -> None:
@@ -280,10 +292,9 @@ def test_duplicates_are_said_and_kept(options: ActivationOptions, tmp_path: Path
     )
 
 
-def test_check_finds_missing_short_and_broken_blocks(options: ActivationOptions) -> None:
-    keep_activations(options)
-    assert dvis.check_store(store_of(options)) == []
-    folder = store_of(options) / "checkpoints/activations/shapes-val"
+def test_check_finds_missing_short_and_broken_blocks(own: ActivationOptions) -> None:
+    assert dvis.check_store(store_of(own)) == []
+    folder = store_of(own) / "checkpoints/activations/shapes-val"
     (folder / "conv1/values/c/0/1/0/0").unlink()
     short = folder / "conv2/values/c/1/2/0/0"
     short.write_bytes(short.read_bytes()[:-2])
@@ -291,46 +302,44 @@ def test_check_finds_missing_short_and_broken_blocks(options: ActivationOptions)
     values = np.frombuffer(broken.read_bytes(), "<f2").copy()
     values[5 * 4 + 1] = np.nan
     broken.write_bytes(values.tobytes())
-    faults = {str(fault) for fault in dvis.check_store(store_of(options))}
+    faults = {str(fault) for fault in dvis.check_store(store_of(own))}
     assert len(faults) == 3
     assert any("block 1" in f and "is not there" in f for f in faults)
     assert any("block 2" in f and "should have 16,384" in f for f in faults)
     assert any("block 0" in f and "sample 5 of the block" in f for f in faults)
-    dvis.check_store(store_of(options), fix=True)
-    assert dvis.check_store(store_of(options)) == []
+    dvis.check_store(store_of(own), fix=True)
+    assert dvis.check_store(store_of(own)) == []
     with pytest.raises(ValueError, match="not there"):
-        loaded(options, "conv1")
-    assert keep_activations(options).n_measured == 3
-    assert dvis.check_store(store_of(options)) == []
-    loaded(options, "fc")
+        loaded(own, "conv1")
+    assert keep_activations(own).n_measured == 3
+    assert dvis.check_store(store_of(own)) == []
+    loaded(own, "fc")
 
 
-def test_a_forgotten_checkpoint_takes_its_files_along(options: ActivationOptions) -> None:
-    keep_activations(options)
-    before = loaded(options, "conv1")
+def test_a_forgotten_checkpoint_takes_its_files_along(own: ActivationOptions) -> None:
+    before = loaded(own, "conv1")
     label = str(before["checkpoint"].values[0])
-    said = list(forget_checkpoints(store_of(options), [label]))
+    said = list(forget_checkpoints(store_of(own), [label]))
     assert len(said) == 3
-    assert len(value_files(store_of(options))) == 9
-    xr.testing.assert_equal(loaded(options, "conv1"), before.isel(checkpoint=[1]))
-    keep_activations(options)
-    xr.testing.assert_equal(loaded(options, "conv1"), before)
+    assert len(value_files(store_of(own))) == 9
+    xr.testing.assert_equal(loaded(own, "conv1"), before.isel(checkpoint=[1]))
+    keep_activations(own)
+    xr.testing.assert_equal(loaded(own, "conv1"), before)
 
 
 def test_the_house_knows_activations(
-    options: ActivationOptions, capsys: pytest.CaptureFixture[str]
+    own: ActivationOptions, capsys: pytest.CaptureFixture[str]
 ) -> None:
     from dvis.report import describe
 
-    keep_activations(options)
-    store = store_of(options)
+    store = store_of(own)
     lines = describe(store)
     assert any("shapes-val/conv1, 2 checkpoints, 6 complete" in line for line in lines)
     tree = dvis.tree(store)
     of_fc = tree["checkpoints/activations/shapes-val/fc"]
-    np.testing.assert_array_equal(of_fc["values"], loaded(options, "fc")["values"])
+    np.testing.assert_array_equal(of_fc["values"], loaded(own, "fc")["values"])
     opened = dvis.open(store, kind="activations", name="shapes-val/fc")
-    np.testing.assert_array_equal(opened["values"], loaded(options, "fc")["values"])
+    np.testing.assert_array_equal(opened["values"], loaded(own, "fc")["values"])
     dvis.compact_store(store)
     assert dvis.check_store(store) == []
 

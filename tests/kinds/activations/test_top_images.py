@@ -27,17 +27,32 @@ from dvis.store.group import Group
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 N_TOP = 6
+KEPT = ("values", f"top:{N_TOP}")
 
 
-@pytest.fixture(autouse=True)
-def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+def few_at_a_time(monkeypatch: pytest.MonkeyPatch) -> None:
     small_blocks(monkeypatch)
     monkeypatch.setattr(record, "_MOST_WAITING", 2)
 
 
+@pytest.fixture(autouse=True)
+def _small(monkeypatch: pytest.MonkeyPatch) -> None:
+    few_at_a_time(monkeypatch)
+
+
 @pytest.fixture
 def options(tmp_path: Path) -> ActivationOptions:
-    return options_of(tmp_path, keep=("values", f"top:{N_TOP}"))
+    return options_of(tmp_path, keep=KEPT)
+
+
+@pytest.fixture(scope="module")
+def kept(tmp_path_factory: pytest.TempPathFactory) -> ActivationOptions:
+    """Values and top images of them that are kept, to read."""
+    options = options_of(tmp_path_factory.mktemp("kept"), keep=KEPT)
+    with pytest.MonkeyPatch.context() as monkeypatch:
+        few_at_a_time(monkeypatch)
+        keep_activations(options)
+    return options
 
 
 def assert_top_of_values(dataset: xr.Dataset, n_top: int) -> None:
@@ -73,13 +88,12 @@ def test_they_are_those_of_all_values(options: ActivationOptions, n_top: int) ->
     assert dvis.check_store(store_of(options)) == []
 
 
-def test_alone_they_are_the_same(options: ActivationOptions, tmp_path: Path) -> None:
-    alone = replace(options, store=tmp_path / "alone.zarr", keep=(f"top:{N_TOP}",))
-    keep_activations(options)
+def test_alone_they_are_the_same(kept: ActivationOptions, tmp_path: Path) -> None:
+    alone = replace(kept, store=tmp_path / "alone.zarr", keep=(f"top:{N_TOP}",))
     keep_activations(alone)
     assert list(store_of(alone).rglob("values")) == []
     for layer in LAYERS:
-        expected = loaded(options, layer).drop_vars("values")
+        expected = loaded(kept, layer).drop_vars("values")
         xr.testing.assert_equal(loaded(alone, layer), expected)
     assert dvis.check_store(store_of(alone)) == []
     label = str(loaded(alone, "fc")["checkpoint"].values[0])
@@ -87,10 +101,9 @@ def test_alone_they_are_the_same(options: ActivationOptions, tmp_path: Path) -> 
         ActivationRows.open(store_of(alone), "fc", label)
 
 
-def test_histograms_count_every_value(options: ActivationOptions) -> None:
-    keep_activations(options)
+def test_histograms_count_every_value(kept: ActivationOptions) -> None:
     for layer in LAYERS:
-        dataset = loaded(options, layer)
+        dataset = loaded(kept, layer)
         edges = np.append(dataset["bin_low"].values[32:], np.inf)
         values = dataset["values"].values.astype(np.float64)
         for row, channel in ((0, 0), (1, 3)):
@@ -118,10 +131,10 @@ def test_bins_have_their_edges() -> None:
         assert edges[one] == low
 
 
-def test_a_killed_run_goes_on_to_the_same(options: ActivationOptions, tmp_path: Path) -> None:
-    unbroken = replace(options, store=tmp_path / "unbroken.zarr")
-    keep_activations(unbroken)
-    for n_written in (0, 3, 11, 24, 40):
+def test_a_killed_run_goes_on_to_the_same(
+    options: ActivationOptions, kept: ActivationOptions
+) -> None:
+    for n_written in (3, 11, 40):
         process = multiprocessing.get_context("fork").Process(
             target=_die_writing, args=(options, n_written)
         )
@@ -130,7 +143,7 @@ def test_a_killed_run_goes_on_to_the_same(options: ActivationOptions, tmp_path: 
         assert process.exitcode == -signal.SIGKILL
     keep_activations(options)
     for layer in LAYERS:
-        xr.testing.assert_equal(loaded(options, layer), loaded(unbroken, layer))
+        xr.testing.assert_equal(loaded(options, layer), loaded(kept, layer))
 
 
 def _die_writing(options: ActivationOptions, n_written: int) -> None:

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import tiny_architectures
 import torch
+from slowly import slowly
 from tiny_architectures import batch_mixing, seeded
 
 import dvis
@@ -52,23 +53,23 @@ def options_of(
     ("name", "layers", "size", "note"),
     [
         ("lenet", ("conv2", "fc2"), 32, DOES_NOT_FIT),  # a view of maps that lie channels last
-        ("grey", ("conv2", "fc1"), 32, DOES_NOT_FIT),
+        slowly("grey", ("conv2", "fc1"), 32, DOES_NOT_FIT),
         ("segnet", ("relu", "conv3"), 16, ""),
         ("unet", ("deep", "out"), 16, ""),
         ("checkpointed", ("conv2",), 16, ""),
         ("weight_normed", ("0", "3", "4"), 16, ""),
-        ("spectral_normed", ("0", "3", "4"), 16, ""),
-        ("weight_parametrised", ("0", "4"), 16, ""),
+        slowly("spectral_normed", ("0", "3", "4"), 16, ""),
+        slowly("weight_parametrised", ("0", "4"), 16, ""),
         ("spectrum_parametrised", ("0", "4"), 16, ""),
-        ("group_normed", ("1", "4"), 16, ""),
-        ("layer_normed", ("norm", "conv2"), 16, ""),
+        slowly("group_normed", ("1", "4"), 16, ""),
+        slowly("layer_normed", ("norm", "conv2"), 16, ""),
         ("batch_mixing", ("0", "3"), 16, ONE_AT_A_TIME),
         ("vit", ("conv_proj", "encoder.layers.encoder_layer_0", "heads"), 32, ""),
-        ("swin", ("features.1", "features.3.0.mlp.0"), 32, ""),
+        slowly("swin", ("features.1", "features.3.0.mlp.0"), 32, ""),
         ("convnext", ("features.1", "features.3.0.block.0"), 32, ""),
-        ("efficientnet", ("features.0", "features.2.0.block.2", "classifier"), 32, ""),
-        ("mobilenet", ("features.0", "features.4.conv.1.0", "features.6"), 32, ""),
-        pytest.param("inception", ("Mixed_5b",), 75, "", marks=pytest.mark.slow),
+        slowly("efficientnet", ("features.0", "features.2.0.block.2", "classifier"), 32, ""),
+        slowly("mobilenet", ("features.0", "features.4.conv.1.0", "features.6"), 32, ""),
+        slowly("inception", ("Mixed_5b",), 75, ""),
     ],
 )
 def test_images_of_any_model_verify(

@@ -94,7 +94,7 @@ def assert_never_wrong(held: xr.Dataset, units: np.ndarray) -> None:
     assert single_faults(held, units)[1] == []
 
 
-@pytest.mark.parametrize("n_kills", [4, slowly(10)])
+@pytest.mark.parametrize("n_kills", [3, slowly(10)])
 def test_killed_compactions_equal_an_unbroken_one(
     server: Server, sweep: Path, tmp_path: Path, n_kills: int
 ) -> None:

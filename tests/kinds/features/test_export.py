@@ -13,6 +13,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from made_up_responses import write_responses
 from recorded_stores import write_store
+from slowly import slowly
 from trees import CHECKPOINTS, info_of, jpg_of, read_tree, write_tree, write_unit
 
 import dvis
@@ -24,7 +25,7 @@ from dvis.schema import TEXT, group_path
 from dvis.store.writer import restructuring
 
 # Of examples that take two seconds.
-FEWER = settings(max_examples=settings.default.max_examples // 2)
+FEWER = settings(max_examples=settings.default.max_examples // 3)
 JPGS = [jpg_of(i) for i in range(6)] + [jpg_of(6, size=24), jpg_of(7, mode="L")]
 
 name_letters = st.characters(
@@ -234,7 +235,7 @@ def relabelled(store: Path, what: str, label: str) -> None:
 
 @pytest.mark.parametrize("what", ["model", "run", "checkpoint", "layer"])
 @pytest.mark.parametrize(
-    "label", ["/{outside}/x", "../../x", "a/../../../x", "nul\0", "a//b", "a/"]
+    "label", ["/{outside}/x", "nul\0", *map(slowly, ("../../x", "a/../../../x", "a//b", "a/"))]
 )
 def test_labels_that_are_no_names_of_files_are_refused_before_anything_is_written(
     what: str, label: str, tmp_path: Path

@@ -7,6 +7,7 @@ import numpy as np
 import pytest
 import torch
 import torchvision
+from slowly import slowly
 from tiny_models import seeded_net, transformer
 from torch import Tensor, nn
 
@@ -59,7 +60,9 @@ def plain_loop(
     return image.detach(), losses
 
 
-@pytest.mark.parametrize("layer", ["layer1", "layer2.0.conv1", "layer2.0.bn1", "layer3", "avgpool"])
+@pytest.mark.parametrize(
+    "layer", ["layer1", "layer2.0.bn1", *map(slowly, ("layer2.0.conv1", "layer3", "avgpool"))]
+)
 def test_original_preset_is_the_plain_loop_in_float64(layer: str) -> None:
     with torch.random.fork_rng():
         torch.manual_seed(0)

@@ -4,6 +4,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from slowly import slowly
 from tiny_trained import COLOURED, GREY, LOGITS, MEAN, STD, trained
 from torch import Tensor, nn
 
@@ -54,10 +55,10 @@ def of_constants(
 ALL = ("conv2", "conv3", LOGITS)
 CASES = [
     (GREY, 8, ALL, 256),
-    (GREY, 28, ALL, 256),
+    slowly(GREY, 28, ALL, 256),
     (COLOURED, 28, ALL, 256),
     (COLOURED, 64, (LOGITS,), 96),
-    (GREY, 224, (LOGITS,), 48),
+    slowly(GREY, 224, (LOGITS,), 48),
 ]
 
 

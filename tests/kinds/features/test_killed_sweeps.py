@@ -129,7 +129,7 @@ def test_an_interrupted_run_ends_cleanly_and_goes_on(
     assert "Traceback" not in interrupted.stderr
     n_complete = int((dvis.open(store).status == dvis.Status.COMPLETE).sum())
     assert 0 < n_complete < 30
-    again = run_command(*arguments)
+    again = run_command(*arguments, "--workers", "0")
     assert again.returncode == 0, again.stderr
     assert f"{30 - n_complete} units measured, 0 failed" in again.stdout
     settings = feature_settings("default", {"max_iterations": 40, "stop_rule": "never"})

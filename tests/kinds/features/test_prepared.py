@@ -5,6 +5,7 @@ from typing import Any
 import pytest
 import torch
 import torchvision
+from slowly import slowly
 from torch import Tensor, nn
 
 from dvis.kinds.features.measure.objectives import Objective, ObjectiveBatch, channel, neuron
@@ -58,16 +59,16 @@ def compare(model: nn.Module, objectives: list[Objective], images: Tensor) -> Pr
         ("resnet18", "bn1", 0),  # the stem works on blocks
         ("resnet18", "layer1.0.bn2", 1),
         ("resnet18", "maxpool", 0),
-        ("resnet18", "layer2", 1),
+        slowly("resnet18", "layer2", 1),
         ("resnet18", "layer2.0", 2),  # the block's and the shortcut's
-        ("resnet50", "layer1", 1),
-        ("resnet50", "layer3.0.conv2", 1),
-        ("vgg11_bn", "features.8", 1),
+        slowly("resnet50", "layer1", 1),
+        slowly("resnet50", "layer3.0.conv2", 1),
+        slowly("vgg11_bn", "features.8", 1),
         ("mobilenet_v3_small", "features.4", 1),
         ("mobilenet_v3_small", "features.4.block.2", 1),  # the scale of a channel
         ("shufflenet_v2_x0_5", "stage2", 0),  # channels are shuffled
         ("googlenet", "inception3a", 0),  # branches are joined
-        ("densenet121", "features.denseblock1", 0),
+        slowly("densenet121", "features.denseblock1", 0),
         ("convnext_tiny", "features.1", 0),  # channels are last and normalised
         ("efficientnet_b0", "features.2", 1),
     ],
@@ -92,7 +93,7 @@ def test_a_stem_over_blocks_gives_the_same(stride: int, kernel: int, size: int) 
     assert isinstance(ready.model[0], BlockedConvolution)
 
 
-@pytest.mark.parametrize("position", [(0, 0), (9, 10), (19, 19), (3, 17)])
+@pytest.mark.parametrize("position", [(0, 0), (9, 10), *map(slowly, [(19, 19), (3, 17)])])
 def test_a_neuron_sees_its_receptive_field_alone(position: tuple[int, int]) -> None:
     torch.manual_seed(3)
     images = torch.randn(3, 3, 160, 160, dtype=torch.float64)

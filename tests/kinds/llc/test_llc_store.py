@@ -1,6 +1,7 @@
 """Chains into a store and out again: resumed, made longer, killed, and of other weights."""
 
 import json
+import shutil
 import signal
 import subprocess
 import sys
@@ -46,10 +47,16 @@ TESTS = Path(__file__).parents[2]
 CELL = {"parameters": "all", "epsilon": EPSILONS[0]}
 
 
-@pytest.fixture
-def store(tmp_path: Path) -> Path:
+@pytest.fixture(scope="module")
+def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store with three checkpoints, two gammas, three chains."""
-    return write_all(tmp_path / "net.zarr")
+    return write_all(tmp_path_factory.mktemp("written") / "net.zarr")
+
+
+@pytest.fixture
+def store(written: Path, tmp_path: Path) -> Path:
+    """A copy of that store, to change."""
+    return Path(shutil.copytree(written, tmp_path / "net.zarr"))
 
 
 def traces(store: Path, name: str | None = None) -> xr.Dataset:

@@ -23,7 +23,7 @@ from dvis.kinds.saes.store_options import TrainOptions
 from dvis.kinds.saes.words import evaluation_words
 from dvis.schema import Status
 
-LAYER, N_CHECKPOINTS = "conv2", 3
+LAYER, N_CHECKPOINTS = "conv2", 2
 # What is written where all is asked for, and what tells that a part of it is there.
 MARKS = {"probe_": "probe_accuracy", "null_probe_": "probe_accuracy", "control_": "control_l0"}
 
