@@ -66,10 +66,10 @@ def track_saes(
     KeyError
         When there is no such option.
     FileNotFoundError, ValueError, DiskFullError
-        As `dvis.kinds.saes.plan_tracks.track_saes` raises them.
+        As `dvis.kinds.saes.tracks.plan.track_saes` raises them.
     """
     with needing_torch("measure.track_saes"):
-        from dvis.kinds.saes.plan_tracks import track_saes as track
+        from dvis.kinds.saes.tracks.plan import track_saes as track
     check_names(options, TrackOptions)
     given = as_fields(TrackOptions, options)
     return track(TrackOptions(store=Path(store), layer=layer, **given), progress=progress)

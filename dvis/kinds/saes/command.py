@@ -144,7 +144,7 @@ def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
         from dvis.kinds.saes.measure.stored import export_sae, import_sae
         from dvis.kinds.saes.plan import train_saes
         from dvis.kinds.saes.plan_evaluation import evaluate_saes
-        from dvis.kinds.saes.plan_tracks import track_saes
+        from dvis.kinds.saes.tracks.plan import track_saes
 
     if isinstance(command, ExportOptions):
         print(export_sae(**vars(command)))

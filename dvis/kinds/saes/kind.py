@@ -9,7 +9,7 @@ from dvis.kinds.saes.command import sae
 from dvis.kinds.saes.listed import listed_latents
 from dvis.kinds.saes.plot_command import PICTURES
 from dvis.kinds.saes.read import SAE_READER
-from dvis.kinds.saes.track_words import track_words
+from dvis.kinds.saes.tracks.words import track_words
 from dvis.kinds.saes.words import KIND, evaluation_words, is_evaluation, is_tracks, sae_words
 from dvis.schema import Words
 

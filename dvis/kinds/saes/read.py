@@ -10,7 +10,7 @@ import xarray as xr
 
 from dvis.kinds.activations.read import entry_of
 from dvis.kinds.saes.options import TrackMethod
-from dvis.kinds.saes.track_words import METHOD
+from dvis.kinds.saes.tracks.words import METHOD
 from dvis.kinds.saes.words import (
     KIND,
     TRACKED,

@@ -4,7 +4,7 @@
 threshold (checkpoint, latent); decoder_bias (checkpoint, channel); fvu, l0, ... (checkpoint,
 log_step); scale, status (checkpoint); began_from (checkpoint) of those trained by a warm start
 
-{run}/saes/{layer}/{name}.{method}-tracks/    see `track_words`
+{run}/saes/{layer}/{name}.{method}-tracks/    see `tracks.words`
 
 {run}/saes/{layer}/{name}.evaluation/    ev, l0, ... (checkpoint); frequency, selectivity, ...
 (checkpoint, latent); top_sample, top_value (checkpoint, score, latent, rank), top_map (and token);

@@ -13,8 +13,8 @@ import dvis
 from dvis.cli import main
 from dvis.kinds.saes.plan import train_saes
 from dvis.kinds.saes.plan_evaluation import evaluate_saes
-from dvis.kinds.saes.plan_tracks import track_saes
 from dvis.kinds.saes.store_options import EvaluateOptions, TrackOptions, TrainOptions
+from dvis.kinds.saes.tracks.plan import track_saes
 
 
 @pytest.fixture(scope="module")

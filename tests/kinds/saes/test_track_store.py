@@ -17,8 +17,8 @@ from dvis.cli import main
 from dvis.kinds.activations.plan import keep_activations
 from dvis.kinds.saes.plan import train_saes
 from dvis.kinds.saes.plan_evaluation import evaluate_saes
-from dvis.kinds.saes.plan_tracks import track_saes
 from dvis.kinds.saes.store_options import EvaluateOptions, TrackOptions, TrainOptions
+from dvis.kinds.saes.tracks.plan import track_saes
 
 LAYER, N_CHECKPOINTS = "conv1", 3
 METHODS = ("warm", "match", "shared", "cross")

@@ -31,7 +31,7 @@ from dvis.kinds.saes.measure.rows import Rows
 from dvis.kinds.saes.measure.tracking import Step, null_of, tracks_of
 from dvis.kinds.saes.measure.training import train
 from dvis.kinds.saes.options import PassOptions, SaeOptions
-from dvis.kinds.saes.track_words import STRENGTHS, TRACK
+from dvis.kinds.saes.tracks.words import STRENGTHS, TRACK
 from dvis.schema import CHECKPOINT
 
 THERE = 0.25  # of its highest frequency, from which a latent of a shared autoencoder is there

@@ -22,7 +22,7 @@ from dvis.kinds.saes.measure.links import (
     second_seed,
 )
 from dvis.kinds.saes.options import TrackMethod
-from dvis.kinds.saes.track_words import METHOD, NULLS, OF_TRACK, SEEDS, TRACK
+from dvis.kinds.saes.tracks.words import METHOD, NULLS, OF_TRACK, SEEDS, TRACK
 from dvis.schema import CHECKPOINT
 
 Ints = NDArray[np.int64]

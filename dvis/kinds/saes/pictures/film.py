@@ -14,7 +14,7 @@ from dvis.kinds.saes.pictures.chosen import layer_of
 from dvis.kinds.saes.pictures.made_of import samples_and_tokens
 from dvis.kinds.saes.pictures.tracks import tracks_there
 from dvis.kinds.saes.read import SAE_READER, name_in_layer
-from dvis.kinds.saes.track_words import METHOD, TRACK, shared_name
+from dvis.kinds.saes.tracks.words import METHOD, TRACK, shared_name
 from dvis.kinds.saes.words import KIND, evaluation_name
 from dvis.plots.canvas import UNIT_COLORS, evenly, headline, require_limit, saved, without_box
 from dvis.plots.documentation import documented

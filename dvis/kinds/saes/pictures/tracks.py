@@ -11,7 +11,7 @@ from dvis.analysis.requirements import require
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.pictures.chosen import layer_of
 from dvis.kinds.saes.read import name_in_layer
-from dvis.kinds.saes.track_words import METHOD, TRACK
+from dvis.kinds.saes.tracks.words import METHOD, TRACK
 from dvis.plots.canvas import UNIT_COLORS, headline, require_limit, saved, subplots, without_box
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null, null_note

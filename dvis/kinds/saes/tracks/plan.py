@@ -19,12 +19,12 @@ from dvis.kinds.saes.measure.tracking import CANNOT_TELL, EXCHANGED, with_ends
 from dvis.kinds.saes.options import SaeRecipe
 from dvis.kinds.saes.plan import forget_state, known_steps, states_beside, train_saes
 from dvis.kinds.saes.plan_evaluation import weights_told
-from dvis.kinds.saes.plan_pooled import PooledPlan
-from dvis.kinds.saes.plan_track_selectivity import selectivity_of
-from dvis.kinds.saes.plan_track_source import Source
-from dvis.kinds.saes.plan_track_steps import tracks_of_source
 from dvis.kinds.saes.store_options import TrackOptions, TrainOptions
-from dvis.kinds.saes.track_words import (
+from dvis.kinds.saes.tracks.pooled import PooledPlan
+from dvis.kinds.saes.tracks.selectivity import selectivity_of
+from dvis.kinds.saes.tracks.source import Source
+from dvis.kinds.saes.tracks.steps import tracks_of_source
+from dvis.kinds.saes.tracks.words import (
     CODE,
     CROSS_WEIGHTS,
     METHOD,

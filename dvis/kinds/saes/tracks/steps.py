@@ -13,8 +13,8 @@ from dvis.kinds.saes.measure.likeness import Coder
 from dvis.kinds.saes.measure.links import Links, first_links, links
 from dvis.kinds.saes.measure.tracking import Floats, Step, null_of, tracks_of
 from dvis.kinds.saes.options import TrackMethod
-from dvis.kinds.saes.plan_track_source import Source
-from dvis.kinds.saes.track_state import Arrays, remembered
+from dvis.kinds.saes.tracks.source import Source
+from dvis.kinds.saes.tracks.state import Arrays, remembered
 from dvis.progress import progress_bar
 
 

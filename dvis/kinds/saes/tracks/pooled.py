@@ -26,10 +26,10 @@ from dvis.kinds.saes.measure.tracking import tracks_of
 from dvis.kinds.saes.options import PassOptions, SaeOptions, steps_of
 from dvis.kinds.saes.plan import known_steps
 from dvis.kinds.saes.plan_evaluation import weights_told
-from dvis.kinds.saes.plan_track_source import Source
-from dvis.kinds.saes.plan_track_steps import linked, nulls_of
 from dvis.kinds.saes.store_options import TrackOptions, rows_of
-from dvis.kinds.saes.track_words import CODE, shared_name
+from dvis.kinds.saes.tracks.source import Source
+from dvis.kinds.saes.tracks.steps import linked, nulls_of
+from dvis.kinds.saes.tracks.words import CODE, shared_name
 from dvis.kinds.saes.words import KIND, LOG_STEP, POOLED, group_name, sae_words
 from dvis.names import parse_checkpoint
 from dvis.schema import CHANNEL, CHECKPOINT, SOURCE
