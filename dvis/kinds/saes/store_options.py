@@ -253,6 +253,8 @@ class TrackOptions:
         Latents of shared and cross for each channel (default: as many latents as theirs).
     tokens
         Rows to train shared and cross on, such as 50M.
+    device
+        Where what is missing is trained: cpu, or an accelerator such as cuda.
     overwrite
         Track again what was tracked of other autoencoders, checkpoints or samples.
     """
@@ -270,6 +272,7 @@ class TrackOptions:
     k: int | None = None
     expansion: float | None = None
     tokens: str | None = None
+    device: str = "cpu"
     overwrite: bool = False
 
     def __post_init__(self) -> None:

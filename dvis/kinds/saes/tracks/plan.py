@@ -37,6 +37,7 @@ from dvis.kinds.saes.tracks.words import (
     tracks_name,
 )
 from dvis.kinds.saes.words import KIND, TRACKED
+from dvis.models.devices import find_device
 from dvis.names import parse_checkpoint
 from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, TEXT, Status, counted
 from dvis.store.contents import contents
@@ -82,6 +83,7 @@ def track_saes(options: TrackOptions, *, progress: bool = False) -> Report:
     DiskFullError
         When there is no space left; what was found before is safe, and a second run goes on.
     """
+    find_device(options.device)
     source = Source.of(options)
     pooled = PooledPlan.of(source, options) if options.is_trained else None
     second = _second_name(source, options)
@@ -193,7 +195,7 @@ def _found(
             pooled.keep_shared(dictionary, model)
     else:
         if second and options.second is None:
-            _train_second(source, second, progress)
+            _train_second(source, second, options.device, progress)
         beside = source.second(second) if second else None
         found = tracks_of_source(
             source, beside, options.method, options.level, folder, progress=progress
@@ -201,7 +203,7 @@ def _found(
     return with_ends(found.assign_coords({CHECKPOINT: [*source.labels]}))
 
 
-def _train_second(source: Source, name: str, progress: bool) -> None:
+def _train_second(source: Source, name: str, device: str, progress: bool) -> None:
     """Train what a second seed lacks at the checkpoints, as the first one was trained."""
     recipe, attrs = source.recipe, source.attrs
     assert recipe is not None
@@ -224,6 +226,7 @@ def _train_second(source: Source, name: str, progress: bool) -> None:
             tokens=str(n_rows),
             batch_size=int(attrs["batch_size"]),
             log_every=int(attrs.get("log_every", 100)),
+            device=device,
             warm_start=bool(attrs["warm_start"]),
             name=name,
             **shared,

@@ -101,7 +101,7 @@ class PooledPlan:
         pooled = train(
             [self.source.rows(each, "train", self.batch_size) for each in self.source.labels],
             self.recipe,
-            PassOptions(n_steps=self.n_steps, progress=progress),
+            PassOptions(n_steps=self.n_steps, device=self.options.device, progress=progress),
             with_second=self.options.controls,
             state=folder / "training",
         )
