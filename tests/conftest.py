@@ -1,5 +1,6 @@
 """Fixtures of several files: what is made once, and what is costly to start."""
 
+import gc
 import os
 import shutil
 import signal
@@ -53,6 +54,10 @@ def pytest_sessionstart() -> None:
     if "PYTEST_XDIST_WORKER" in os.environ:  # where many tests need it, it loads meanwhile
         worker_context()
         forkserver.ensure_running()
+
+
+def pytest_collection_finish() -> None:
+    gc.freeze()  # torch and xarray are half a million objects, which no collection need go over
 
 
 SAMPLE = Path(__file__).parent / "data" / "feature_images" / "resnet18"

@@ -15,6 +15,7 @@ import pytest
 import xarray as xr
 import zarr
 from matplotlib.figure import Figure
+from slowly import slowly
 from trees import CHECKPOINTS, write_tree
 
 import dvis
@@ -148,7 +149,7 @@ def test_views_work_on_selections(ds: xr.Dataset) -> None:
     assert len(cells(ds.isel(checkpoint=slice(2, 6)).dvis.timeline("layer1", 0))) == 4
 
 
-@pytest.mark.parametrize("suffix", ["png", "pdf", "svg"])
+@pytest.mark.parametrize("suffix", ["png", *map(slowly, ("pdf", "svg"))])
 def test_pictures_are_saved_where_told(ds: xr.Dataset, tmp_path: Path, suffix: str) -> None:
     path = tmp_path / "new" / f"t.{suffix}"
     ds.dvis.timeline("layer1", 0, path=path)

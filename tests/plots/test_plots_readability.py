@@ -8,6 +8,7 @@ import pytest
 import xarray as xr
 from drawn_text import texts_of, unreadable
 from made_up import many_units
+from slowly import slowly
 
 import dvis
 from dvis import plots
@@ -30,7 +31,10 @@ def test_crowded_images_do_not_overlap(xscale: str) -> None:
 
 @pytest.mark.parametrize(
     ("n_checkpoints", "x"),
-    [(3, "checkpoint"), (14, "step"), (100, "checkpoint"), (100, "step"), (100, "time")],
+    [
+        *((3, "checkpoint"), (100, "checkpoint"), (100, "time")),
+        *(slowly(14, "step"), slowly(100, "step")),
+    ],
 )
 def test_nothing_overlaps(x: str, n_checkpoints: int) -> None:
     units = many_units(n_checkpoints, 3, 20, side=2)

@@ -193,7 +193,7 @@ def test_a_response_to_no_known_image_is_marked(tmp_path: Path) -> None:
 
 
 @of_every_kind
-@pytest.mark.parametrize("damage", ["gone", "cut", "empty"])
+@pytest.mark.parametrize("damage", ["cut", *map(slowly, ("gone", "empty"))])
 def test_a_damaged_file_of_responses_is_found_and_measured_again(
     responses_store: Path, kind: Of, damage: str
 ) -> None:
@@ -250,7 +250,8 @@ def test_a_damaged_file_of_status_is_named_and_other_groups_are_checked(own_stor
 
 
 @pytest.mark.parametrize(
-    ("group", "damage"), [(GROUP, "gone"), (made_up.GROUP, "gone"), (made_up.GROUP, "cut")]
+    ("group", "damage"),
+    [(GROUP, "gone"), (made_up.GROUP, "cut"), slowly(made_up.GROUP, "gone")],
 )
 def test_units_that_lost_their_labels_are_never_thrown_away(
     own_store: Path, group: str, damage: str

@@ -9,6 +9,7 @@ import pytest
 from concurrency_programs import complete_units
 from known_trees import RUN, Tree, labels_of
 from program_server import Process, Server, wait_for_polls, wait_until
+from slowly import slowly
 from whole_stores import assert_same_state, state_of
 
 import dvis
@@ -64,7 +65,7 @@ def test_two_imports_of_a_runs_checkpoints_equal_one_of_all(server: Server, tmp_
     assert_same_state(store, state_of(tmp_path / "one.zarr"))
 
 
-@pytest.mark.parametrize("codec", ["jpeg", "raw"])
+@pytest.mark.parametrize("codec", ["jpeg", slowly("raw")])
 def test_reader_never_sees_a_wrong_image_while_the_store_grows(
     server: Server, tmp_path: Path, codec: str
 ) -> None:

@@ -198,7 +198,8 @@ def test_killed_while_refining_and_resumed_equals_an_unbroken_run(
 ) -> None:
     write_checkpoints(tmp_path / "run", 5)
     # Of the same batches throughout, for rounding may turn the first step of an image.
-    options = replace(weak_in_between(replace(options, batch_size=1)), refine=True)
+    options = replace(options, layers=("conv2",), batch_size=1)
+    options = replace(weak_in_between(options), refine=True)
     unbroken = replace(options, store=tmp_path / "unbroken.zarr")
     shutil.copytree(options.store, unbroken.store)
     report = visualize(unbroken)
@@ -212,7 +213,7 @@ def test_killed_while_refining_and_resumed_equals_an_unbroken_run(
         assert process.exitcode == -signal.SIGKILL
         n_tried.append((keys(options.store)[:, :, :4] != 0).sum())
     assert n_tried == sorted(n_tried)
-    assert 0 < n_tried[-1] < 40
+    assert 0 < n_tried[-1] < 20
     visualize(options)
     assert dvis.check_store(options.store) == []
     assert_equal_stores(options.store, unbroken.store)

@@ -14,6 +14,7 @@ import numpy as np
 import pytest
 import torch
 from forked import Command, fill_the_disk, run_command
+from slowly import slowly
 from tiny_models import write_checkpoints
 from whole_stores import assert_equal_stores
 
@@ -34,9 +35,7 @@ def _run(options: VisualizeOptions) -> None:
     visualize(options)
 
 
-@pytest.mark.parametrize(
-    ("n_kills", "n_checkpoints"), [(3, 5), pytest.param(20, 14, marks=pytest.mark.slow)]
-)
+@pytest.mark.parametrize(("n_kills", "n_checkpoints"), [(3, 3), slowly(20, 14)])
 def test_killed_often_and_resumed_equals_an_unbroken_run(
     options: VisualizeOptions, tmp_path: Path, n_kills: int, n_checkpoints: int
 ) -> None:

@@ -53,9 +53,9 @@ def options_for(store: Path, **changes: Any) -> TrainOptions:
         "checkpoints": ("all",),
         "k": (2,),
         "expansion": (2.0,),
-        "tokens": "20k",
+        "tokens": "8k",
         "batch_size": 256,
-        "log_every": 25,
+        "log_every": 10,
     }
     return TrainOptions(**{**given, **changes})
 
@@ -68,7 +68,7 @@ def test_what_is_kept_is_what_training_on_the_rows_gives(store: Path) -> None:
     assert ds.sizes["latent"] == 2 * ds.sizes["channel"]
     for label in ds.checkpoint.values:
         rows = ActivationRows.open(store, LAYER, str(label), batch_size=256)
-        steps = PassOptions(n_steps=options.n_steps, log_every=25)
+        steps = PassOptions(n_steps=options.n_steps, log_every=10)
         (plain,) = train(rows, [SaeOptions(k=2, expansion=2.0)], steps)
         at = ds.sel(checkpoint=label)
         for name in WEIGHTS:
