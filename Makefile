@@ -87,7 +87,7 @@ $(DIGIT_RUN)/.trained: $(INSTALLED)
 test: $(INSTALLED)
 	$(TESTED) -m "not slow"
 
-# Its one slow test too: the reader of a store of the other codec.
+# Those of them that are slow too, such as the reader of a store of the other codec.
 test-quick: $(INSTALLED)
 	$(TESTED) $(QUICK)
 
