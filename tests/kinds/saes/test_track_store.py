@@ -221,6 +221,7 @@ def test_a_crosscoder_keeps_its_weights(store: Path) -> None:
         ({"second": "warm"}, ValueError, "which is what is tracked"),
         ({"second": "narrow"}, ValueError, "have 16 latents and 'narrow' 8"),
         ({"second": "none"}, KeyError, "No name 'none'"),
+        ({"device": "cuda:7"}, ValueError, "No device 'cuda:7' here"),
     ],
 )
 def test_what_cannot_be_tracked_is_refused(

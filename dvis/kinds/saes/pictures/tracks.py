@@ -140,15 +140,13 @@ def _draw_river(axes: "Axes", there: xr.Dataset, max_tracks: int) -> int:
 def _draw_ends(axes: "Axes", there: xr.Dataset) -> None:
     """How many tracks begin and end at each checkpoint."""
     labels = [str(label) for label in there[CHECKPOINT].values]
-    marks = (("birth", _BIRTH, "^", 1), ("death", _DEATH, "v", -1))
-    for name, color, mark, sign in marks:
+    for name, color, sign in (("birth", _BIRTH, 1), ("death", _DEATH, -1)):
         at = np.array(there[name].values.tolist(), str)
         counts = np.array([(at == label).sum() for label in labels])
-        axes.bar(np.arange(len(labels)), sign * counts, 0.5, color=color, label=f"{mark} {name}s")
+        axes.bar(np.arange(len(labels)), sign * counts, 0.5, color=color)
     axes.axhline(0, color="0.4", lw=0.6)
     axes.set_ylabel("tracks", fontsize=8)
-    named = f"births (up, {marks[0][2]}) and deaths (down, {marks[1][2]}) of all tracks"
-    axes.set_title(named, loc="left", fontsize=8)
+    axes.set_title("births (up) and deaths (down) of all tracks", loc="left", fontsize=8)
 
 
 def _draw_drift(axes: "Axes", there: xr.Dataset) -> None:

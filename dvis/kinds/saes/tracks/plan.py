@@ -18,7 +18,6 @@ from dvis.disk import write_lock
 from dvis.kinds.saes.measure.tracking import CANNOT_TELL, EXCHANGED, with_ends
 from dvis.kinds.saes.options import SaeRecipe
 from dvis.kinds.saes.plan import forget_state, known_steps, states_beside, train_saes
-from dvis.kinds.saes.plan_evaluation import weights_told
 from dvis.kinds.saes.store_options import TrackOptions, TrainOptions
 from dvis.kinds.saes.tracks.pooled import PooledPlan
 from dvis.kinds.saes.tracks.selectivity import selectivity_of
@@ -106,7 +105,6 @@ def track_saes(options: TrackOptions, *, progress: bool = False) -> Report:
 
 def _settings(source: Source, options: TrackOptions, pooled: PooledPlan | None) -> dict[str, Any]:
     """What all tracks of a group must share."""
-    made_of = [weights_told(source.autoencoder(label)) for label in source.labels]
     return {
         "layer": source.layer,
         TRACKED: source.name,
@@ -114,7 +112,7 @@ def _settings(source: Source, options: TrackOptions, pooled: PooledPlan | None) 
         "checkpoints": list(source.labels),
         "split": options.split,
         "level": options.level,
-        "made_of": [] if pooled else made_of,
+        "made_of": [] if pooled else source.hashes,
         **(pooled.settings if pooled else {}),
     }
 
@@ -245,9 +243,8 @@ def _keep(group: Group, source: Source, model: str, found: xr.Dataset, second: s
                 dims |= {CODE: range(found.sizes[CODE]), CHANNEL: range(found.sizes[CHANNEL])}
             group.grow([parse_checkpoint(label) for label in source.labels], dims)
             group.write_column("step", known_steps(source.trained))
-        made_of = [weights_told(source.autoencoder(label)) for label in source.labels]
         texts = {name: (TRACK, found[name].values.astype(TEXT)) for name in ("birth", "death")}
-        weights = {f"{SOURCE}/weights": (CHECKPOINT, np.array(made_of, np.uint64))}
+        weights = {f"{SOURCE}/weights": (CHECKPOINT, np.array(source.hashes, np.uint64))}
         group.commit(found.assign({**texts, **weights}).transpose(CHECKPOINT, ...))
         with restructuring(path):  # after all else: without it they are found again
             group.note(**{SECOND: second})

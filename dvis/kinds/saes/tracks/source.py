@@ -5,6 +5,7 @@ Options in; autoencoders and rows at each checkpoint out. Nothing here writes.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Self
 
@@ -21,6 +22,7 @@ from dvis.kinds.saes.measure.likeness import Coder
 from dvis.kinds.saes.measure.stored import autoencoder_at
 from dvis.kinds.saes.options import SaeOptions
 from dvis.kinds.saes.plan import chosen_checkpoints, weights_of
+from dvis.kinds.saes.plan_evaluation import weights_told
 from dvis.kinds.saes.read import name_in_layer, name_of, saes
 from dvis.kinds.saes.store_options import TrackOptions
 from dvis.kinds.saes.words import KIND, is_autoencoders
@@ -140,6 +142,15 @@ class Source:
     def coder(self, label: str) -> Coder:
         """The autoencoder of a checkpoint, and the rows on which it is looked at."""
         return Coder(autoencoder=self.autoencoder(label), rows=self.rows(label))
+
+    def coder_if_there(self, label: str) -> Coder | None:
+        """The same; None where there is no autoencoder at the checkpoint."""
+        return self.coder(label) if self.has(label) else None
+
+    @cached_property
+    def hashes(self) -> list[int]:
+        """What tells each checkpoint's autoencoder from others, in the order of the labels."""
+        return [weights_told(self.autoencoder(label)) for label in self.labels]
 
     def check_rows(self, entry: Entry) -> None:
         """Refuse activations that are missing, or not those that autoencoders were trained on.

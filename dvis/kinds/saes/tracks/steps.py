@@ -3,8 +3,9 @@
 Autoencoders of a store in; what tracks are made of out.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -16,6 +17,21 @@ from dvis.kinds.saes.options import TrackMethod
 from dvis.kinds.saes.tracks.source import Source
 from dvis.kinds.saes.tracks.state import Arrays, remembered
 from dvis.progress import progress_bar
+
+_Found = TypeVar("_Found", bound=Coder | None)
+
+
+class _Read(Sequence[_Found]):
+    """Autoencoders of checkpoints, each read when it is looked at: there may be many large ones."""
+
+    def __init__(self, labels: Sequence[str], read: Callable[[str], _Found]) -> None:
+        self._labels, self._read = labels, read
+
+    def __len__(self) -> int:
+        return len(self._labels)
+
+    def __getitem__(self, place: Any) -> Any:
+        return self._read(self._labels[place])
 
 
 def tracks_of_source(
@@ -42,11 +58,8 @@ def tracks_of_source(
     progress : bool
         Show a bar.
     """
-    coders = [source.coder(label) for label in source.labels]
-    seconds = [
-        second.coder(label) if second is not None and second.has(label) else None
-        for label in source.labels
-    ]
+    coders = _Read(source.labels, source.coder)
+    seconds = _Read(source.labels, second.coder_if_there if second else lambda _label: None)
     found = list(linked(coders, method, level, folder, progress=progress))
     nulls = nulls_of(coders, seconds, folder)
     steps = [Step.of(*each) for each in zip(found, nulls, strict=True)]
@@ -64,11 +77,10 @@ def linked(
     """Links of each checkpoint, in training order."""
     before: Links | None = None
     with progress_bar(len(coders), "checkpoints", "track", shown=progress) as bar:
-        for place, here in enumerate(coders):
+        for place in range(len(coders)):
 
-            def find(
-                here: Coder = here, before: Links | None = before, place: int = place
-            ) -> Arrays:
+            def find(before: Links | None = before, place: int = place) -> Arrays:
+                here = coders[place]
                 if before is None:
                     return first_links(here).arrays()
                 return links(here, coders[place - 1], before, method, level).arrays()
@@ -83,13 +95,13 @@ def nulls_of(
 ) -> list[tuple[Floats, Floats] | None]:
     """Similarity and cosine of each checkpoint's latents with those of a second seed."""
     nulls: list[tuple[Floats, Floats] | None] = []
-    for place, (here, second) in enumerate(zip(coders, seconds, strict=True)):
+    for place, second in enumerate(seconds):
         if second is None:
             nulls.append(None)
             continue
 
-        def find(here: Coder = here, second: Coder = second) -> Arrays:
-            found = null_of(here, second)
+        def find(place: int = place, second: Coder = second) -> Arrays:
+            found = null_of(coders[place], second)
             assert found is not None
             return dict(zip(("similarity", "cosine"), map(np.asarray, found), strict=True))
 
