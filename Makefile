@@ -87,7 +87,7 @@ $(DIGIT_RUN)/.trained: $(INSTALLED)
 test: $(INSTALLED)
 	$(TESTED) -m "not slow"
 
-# Those of them that are slow too, such as the reader of a store of the other codec.
+# All of these, those that are marked slow among them.
 test-quick: $(INSTALLED)
 	$(TESTED) $(QUICK)
 

@@ -297,7 +297,6 @@ def _graph(at: xr.Dataset, levels: Sequence[_Level], edges: Sequence[xr.Dataset]
         channels = each[CHANNEL_FROM].values.tolist()
         ends += [(places[layer_from, channel], places[layer_to, to]) for channel in channels]
     sizes = [each.sizes[CHANNEL_FROM] for each in edges]
-    of_targets = {name: [each[name].values for each in edges] for name in _OF_TARGETS}
     found: dict[str, Any] = {
         name: (EDGE, place, {"long_name": described[name], "units": "1"})
         for name, place in zip(described, np.array(ends, np.int64).T, strict=True)
@@ -313,8 +312,8 @@ def _graph(at: xr.Dataset, levels: Sequence[_Level], edges: Sequence[xr.Dataset]
     }
     moment = {name: each for name, each in at.coords.items() if not each.dims}
     graph = xr.Dataset(found, {**moment, **coordinates})
-    for name, values in of_targets.items():
-        graph[name] = _OF_TARGETS[name], np.repeat(values, sizes, axis=0)
+    for name, dims in _OF_TARGETS.items():
+        graph[name] = dims, np.repeat([each[name].values for each in edges], sizes, axis=0)
     return _described(graph, at, str(at[CHECKPOINT].item()))
 
 

@@ -28,6 +28,7 @@ from dvis.models.architectures import load_model
 from dvis.models.building import Shapes, seeded_model
 from dvis.models.checkpoints import CheckpointFile
 from dvis.models.data.fixed_images import FixedImages, forget_prepared
+from dvis.models.devices import device_of
 from dvis.models.hooks import LayerOutput
 from dvis.models.model_reference import Model
 from dvis.models.recalibration import Recalibrated
@@ -99,7 +100,7 @@ class Untrained:
 
     def made(self, like: nn.Module) -> nn.Module:
         """The network, where another one computes."""
-        device = next(like.parameters()).device
+        device = device_of(like)
         if self.checkpoint is not None:
             return load_model(self.model, self.checkpoint, device)
         drawn = seeded_model(self.model, self.shapes, self.seed)

@@ -133,21 +133,7 @@ def _planned(
             seed=options.seed,
         ),
         tasks=[ProbeTask(layers, names, tuple(range(len(layers) * len(names))))],
-        settings={
-            "images": told_of(probe.images),
-            "batch_norm": options.batch_norm,
-            "n_statistics": len(probe.recalibrated.images),
-            "pool": options.pool,
-            "held_out": options.held_out,
-            "validation": options.validation,
-            "n_shuffles": options.n_shuffles,
-            "untrained": told,
-            "labels": "" if labels is None else labels.fingerprint,
-            "strengths": list(STRENGTHS),
-            "max_steps": MAX_STEPS,
-            "seed": options.seed,
-            **kept,
-        },
+        settings={**_settings(options, probe, labels), "untrained": told, **kept},
         labels={
             **{LAYER: layers, TARGET: names, SPLIT: SPLITS, BOUND: BOUNDS},
             **(_labels_of_weights(targets, n_inputs) if options.keep_weights else {}),
@@ -171,6 +157,25 @@ def _planned(
 def _labels_of_weights(targets: list[Target], n_inputs: Mapping[str, int]) -> dict[str, range]:
     n_outputs = max(target.n_outputs for target in targets)
     return {OUTPUT: range(n_outputs), INPUT: range(max(n_inputs.values()))}
+
+
+def _settings(
+    options: LinearProbeOptions, probe: Probe, labels: LabelFile | None
+) -> dict[str, Any]:
+    """What all probes of a group must share."""
+    return {
+        "images": told_of(probe.images),
+        "batch_norm": options.batch_norm,
+        "n_statistics": len(probe.recalibrated.images),
+        "pool": options.pool,
+        "held_out": options.held_out,
+        "validation": options.validation,
+        "n_shuffles": options.n_shuffles,
+        "labels": "" if labels is None else labels.fingerprint,
+        "strengths": list(STRENGTHS),
+        "max_steps": MAX_STEPS,
+        "seed": options.seed,
+    }
 
 
 def _outputs(options: LinearProbeOptions, probe: Probe, pooling: Pooling) -> dict[str, LayerOutput]:
