@@ -5,12 +5,12 @@ import pickle
 import numpy as np
 import pytest
 import torch
+from tiny_models import seeded_net
 from torch import nn
 
 from dvis.models.data import InputTransform
 from dvis.models.data.fixed_images import FixedImages, noise_images
 from dvis.models.recalibration import Recalibrated, recalibrate
-from tests.tiny_models import seeded_net
 
 TRANSFORM = InputTransform(mean=(0.5,) * 3, std=(0.2,) * 3, size=12)
 

@@ -7,6 +7,8 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
+from made_up_influence import LABELS, made_up_influence, write_influence
+from made_up_responses import write_responses
 from matplotlib.colors import to_rgba
 from matplotlib.patches import PathPatch
 
@@ -14,8 +16,6 @@ import dvis
 from dvis.cli import main
 from dvis.kinds.influence import pictures
 from dvis.kinds.influence.pictures.scales import direction_color, line_width
-from tests.made_up_influence import LABELS, made_up_influence, write_influence
-from tests.made_up_responses import write_responses
 
 GREY = to_rgba("0.94")
 
@@ -119,6 +119,8 @@ def test_a_film_says_what_the_other_inputs_have():
     figure = made.dvis.circuit_film("layer3", 5, k=4)
     assert f"the others of the layer {middle:.2g} (90 %: {low:.2g} to {high:.2g})" in words(figure)
     assert "no feature images are given" in words(figure)
+    agreed = float(found["reliability"][-1])
+    assert f"agree on the order of all inputs: Spearman's ρ {agreed:.2f}" in words(figure)
     assert not any(axes.get_images() for axes in figure.axes[:-1])
 
 
@@ -252,6 +254,8 @@ def test_a_matrix_is_sorted_by_births_on_one_scale():
         len({(image.norm.vmin, image.norm.vmax) for a in panels for image in a.get_images()}) == 1
     )
     assert panels[0].get_lines()[0].get_ydata()[0] == 1.5
+    assert [each.get_text() for each in panels[0].get_yticklabels()[:2]] == ["3", "1"]
+    assert panels[1].get_xticklabels()[0].get_text() == "6"
 
 
 def test_a_matrix_without_births_has_the_strongest_first():

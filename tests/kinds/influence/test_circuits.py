@@ -3,10 +3,10 @@
 import numpy as np
 import pytest
 import xarray as xr
+from made_up import made_up
+from made_up_influence import LABELS, made_up_influence, write_influence
 
 import dvis
-from tests.made_up import made_up
-from tests.made_up_influence import LABELS, made_up_influence, write_influence
 
 
 def planted() -> xr.Dataset:
@@ -44,6 +44,18 @@ def test_the_null_is_what_the_other_units_have():
     expected = others.quantile([0.05, 0.5, 0.95], "channel_from").transpose("checkpoint", ...)
     np.testing.assert_allclose(found["null_strength"], expected, rtol=1e-5)
     assert np.isnan(made.dvis.top_inputs("layer3", 2, k=99)["null_strength"]).all()
+
+
+def test_reliability_is_that_of_all_units_of_the_layer():
+    made = made_up_influence()
+    made["half_difference"] *= 40  # so that halves disagree
+    of_all = made.dvis.reliability().sel(layer_from="layer2", layer_to="layer3")
+    found = made.dvis.top_inputs("layer3", 2, k=3)
+    np.testing.assert_allclose(found["reliability"], of_all.sel(channel_to=2), rtol=1e-6)
+    assert (found["reliability"] < 0.999).any()
+    graph = made.dvis.circuit("layer3", 2, depth=1, k=3)
+    last = of_all.sel(channel_to=2)[-1]
+    np.testing.assert_allclose(graph["reliability"], np.full(3, last), rtol=1e-6)
 
 
 def test_the_checkpoint_chooses_the_inputs():

@@ -6,6 +6,7 @@ import numpy as np
 import pytest
 import torch
 import xarray as xr
+from made_up_influence import LABELS, made_up_influence, write_influence
 from torch import Tensor, nn
 
 import dvis
@@ -15,7 +16,6 @@ from dvis.kinds.responses.measure import ImageResponses
 from dvis.models.data import InputTransform
 from dvis.models.data.fixed_images import FixedImages, noise_images
 from dvis.models.recalibration import Recalibrated
-from tests.made_up_influence import LABELS, made_up_influence, write_influence
 
 EVERY, N_CHECKPOINTS = 10, 12
 LATE, FIRST_LATE = 60, 70  # an edge is let go at step 60, a filter at step 70

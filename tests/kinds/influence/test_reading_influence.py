@@ -1,11 +1,11 @@
 """Influence as it is read: the order of layers, and agreement of halves of the images."""
 
 import numpy as np
+from made_up_influence import made_up_influence, write_influence
 from scipy.stats import spearmanr
 
 import dvis
 from dvis.kinds.influence.read import halves
-from tests.made_up_influence import made_up_influence, write_influence
 
 
 def test_what_was_written_is_read_in_the_order_of_execution(tmp_path):
