@@ -102,7 +102,7 @@ def verify_store(
     """
     find_device(device)
     found = contents(store)
-    model = model or _torchvision_model(found, str(store))
+    model = model or _named_model(found, str(store))
     run = FEATURE_READER.choose(found, run, None).run
     files = {
         file.label: file for file in find_checkpoints(checkpoint_path, weights_key=weights_key)
@@ -162,8 +162,8 @@ def _directions(
     return found
 
 
-def _torchvision_model(found: Contents, store: str) -> str:
-    """The store's own name for its model, where it is torchvision's: no code is run for another."""
+def _named_model(found: Contents, store: str) -> str:
+    """The store's own name for its model, where dvis builds it: no code is run for another."""
     name = str(found.attrs["model"])
     made_with = {str(e.attrs[MADE_WITH]) for e in found.of(KIND) if MADE_WITH in e.attrs}
     if name in model_names() and made_with <= {name}:
