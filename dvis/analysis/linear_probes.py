@@ -16,6 +16,7 @@ from sklearn.decomposition import PCA
 from sklearn.exceptions import ConvergenceWarning
 from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import ThreadpoolController
 
 from dvis.analysis.student import t_quantile
 
@@ -230,11 +231,18 @@ def classifier(
 ) -> tuple[LogisticRegression, bool]:
     """A logistic regression of inputs (sample, input), and whether it has converged."""
     fit = LogisticRegression(C=strength, max_iter=max_steps)
-    with warnings.catch_warnings():
+    # Its steps are short: threads of BLAS spin five times as long as one computes.
+    with _thread_pools().limit(limits=1), warnings.catch_warnings():
         # Which is kept with what is measured; near its optimum a probe tells the same classes.
         warnings.simplefilter("ignore", ConvergenceWarning)
         fit.fit(inputs, labels)
     return fit, bool((fit.n_iter_ < max_steps).all())
+
+
+@lru_cache(maxsize=1)
+def _thread_pools() -> ThreadpoolController:
+    """The libraries that compute in threads of their own."""
+    return ThreadpoolController()
 
 
 def reduced(

@@ -1,5 +1,7 @@
 """Linear probes of made-up inputs: known answers, their null, and scikit-learn by hand."""
 
+from typing import Any
+
 import numpy as np
 import pytest
 from sklearn.decomposition import PCA
@@ -7,12 +9,14 @@ from sklearn.linear_model import LogisticRegression, Ridge
 from sklearn.metrics import log_loss, r2_score
 from sklearn.pipeline import make_pipeline
 from sklearn.preprocessing import StandardScaler
+from threadpoolctl import threadpool_info, threadpool_limits
 
 from dvis.analysis.linear_probes import (
     STRENGTHS,
     Splits,
     Standardised,
     band_of,
+    classifier,
     errors_of_accuracies,
     errors_of_determinations,
     reduced,
@@ -185,3 +189,22 @@ def test_reduced_features_are_principal_components_of_the_training_split() -> No
     np.testing.assert_allclose(found, expected, atol=1e-6)
     np.testing.assert_array_equal(reduced(inputs[:, :5], train, 7, 0), inputs[:, :5])
     assert reduced(inputs, train[:4], 7, 0).shape == (60, 4)
+
+
+def test_a_fit_computes_in_one_thread_and_leaves_others_theirs(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    seen = []
+
+    def fit(self: LogisticRegression, *given: Any) -> LogisticRegression:
+        seen.extend(each["num_threads"] for each in threadpool_info())
+        return plain(self, *given)
+
+    plain = LogisticRegression.fit
+    monkeypatch.setattr(LogisticRegression, "fit", fit)
+    with threadpool_limits(2):
+        before = threadpool_info()
+        classifier(np.arange(8.0)[:, None], np.arange(8) % 2)
+        assert threadpool_info() == before
+    assert seen
+    assert set(seen) == {1}
