@@ -39,7 +39,7 @@ demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 	$(BIN)/python scripts/respond.py --model resnet18 --checkpoint-path $(RUN) \
 		--layers $(LAYERS) --dataset shapes --n-images 200 --name shapes --store $(STORE)
 	$(BIN)/python scripts/probe.py --model resnet18 --checkpoint-path $(RUN) \
-		--layers $(LAYERS) --dataset shapes --n-images 600 --targets shape colour size --n-shuffles 3 \
+		--layers $(LAYERS) --dataset shapes --n-images 600 --targets shape colour size \
 		--name shapes --store $(STORE)
 	$(BIN)/python scripts/activations.py --model resnet18 --checkpoint-path $(RUN) --checkpoints $(SOME) \
 		--layers $(SAE_LAYER) --dataset shapes --keep values top:16 --name shapes --store $(STORE)
