@@ -22,6 +22,7 @@ from dvis.kinds.influence.ends import (
     nearest,
     other_layer,
     prepared,
+    strongest,
     why_nothing,
 )
 from dvis.kinds.influence.read import agreement
@@ -224,7 +225,7 @@ def _top(
     layers = (layer, known[0]) if end is TO else (known[0], layer)
     label = checkpoint_of(whole, checkpoint, *layers)
     table = influence_of(whole, end, *known, layer)
-    order = _strongest(table["strength"].sel({CHECKPOINT: label}).values, k)
+    order = strongest(table["strength"].sel({CHECKPOINT: label}).values, k)
     if not len(order):
         raise ValueError(why_nothing(whole.sel({CHECKPOINT: label}), end, known, layers))
     table["null_strength"] = _null(table["strength"], other.channel, order)
@@ -233,12 +234,6 @@ def _top(
     chosen = table.isel({other.channel: order}).swap_dims({other.channel: dim})
     names = dim, np.full(len(order), layer, object)
     return _described(chosen.assign_coords({other.layer: names}), whole, label)
-
-
-def _strongest(strength: np.ndarray, k: int) -> np.ndarray:
-    """Places of the k largest, the largest first; those that are not known are none of them."""
-    order = np.argsort(-np.nan_to_num(strength, nan=-np.inf), kind="stable")
-    return np.asarray(order[np.isfinite(strength[order])][:k])
 
 
 def _null(strength: xr.DataArray, dim: str, chosen: np.ndarray) -> xr.DataArray:
@@ -267,7 +262,7 @@ def _inputs_of(at: xr.Dataset, level: _Level, layer_from: str, k: int) -> list[x
     found = []
     for place in range(len(level.channels)):
         table = block.isel({CHANNEL_TO: place})
-        order = _strongest(table["strength"].values, k)
+        order = strongest(table["strength"].values, k)
         table["null_strength"] = _null(table["strength"], CHANNEL_FROM, order)
         table["reliability"] = _reliability(table, CHANNEL_FROM)
         if len(order):

@@ -200,6 +200,12 @@ def influence_of(
     return table.drop_vars("half_difference").assign(strength_even=even, strength_odd=odd)
 
 
+def strongest(strength: np.ndarray, k: int) -> np.ndarray:
+    """Places of the k largest, the largest first; those that are not known are none of them."""
+    order = np.argsort(-np.nan_to_num(strength, nan=-np.inf), kind="stable")
+    return np.asarray(order[np.isfinite(strength[order])][:k])
+
+
 def why_nothing(dataset: xr.Dataset, end: End, unit: tuple[str, int], layers: Sequence[str]) -> str:
     """Why a unit has no influence at the Dataset's one checkpoint: it is dead, or not measured."""
     name, label = f"{unit[0]}, channel {unit[1]}", dataset[CHECKPOINT].item()

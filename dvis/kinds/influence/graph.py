@@ -10,6 +10,7 @@ from typing import Any, Final, TypeAlias
 import numpy as np
 import xarray as xr
 
+from dvis.kinds.influence.ends import strongest
 from dvis.kinds.influence.read import halves, reliability
 from dvis.kinds.influence.words import CHANNEL_FROM, CHANNEL_TO, LAYER_FROM, LAYER_TO
 from dvis.schema import CHECKPOINT
@@ -162,8 +163,8 @@ def _strongest(strength: xr.DataArray, dim: str, k: int) -> list[int]:
     if not is_known.any():
         return []
     last = strength.isel({CHECKPOINT: int(np.flatnonzero(is_known)[-1])})
-    values = np.nan_to_num(last.values.astype(np.float32), nan=0)
-    order = np.argsort(-values, kind="stable")[:k]
+    values = last.values.astype(np.float32)
+    order = strongest(values, k)
     return [int(each) for each in last[dim].values[order[values[order] > 0]]]
 
 

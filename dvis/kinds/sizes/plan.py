@@ -8,10 +8,11 @@ from typing import TYPE_CHECKING
 
 from dvis.kinds.sizes.measure import ReceptiveFields, SizeTask, middle
 from dvis.kinds.sizes.options import SizeOptions
+from dvis.kinds.sizes.read import SIZE_READER
 from dvis.kinds.sizes.words import WORDS
 from dvis.models.devices import find_device
 from dvis.models.hooks import LayerOutput, layer_columns
-from dvis.schema import CHANNEL, LAYER
+from dvis.schema import CHANNEL, LAYER, Status, counted
 from dvis.sweep.plan import Plan
 from dvis.sweep.probing import probe_of, told_of
 from dvis.sweep.run_facts import run_of
@@ -81,7 +82,22 @@ def measure_sizes(
         model_input=probe.model_input,
         notes=tuple(probe.notes),
     )
-    return carry_out(plan, run, options, client=client, progress=progress)
+    report = carry_out(plan, run, options, client=client, progress=progress)
+    report.notes += _said_of_dead(report)
+    return report
+
+
+def _said_of_dead(report: Report) -> list[str]:
+    """How many units of the group no image moves, where there are some."""
+    status = SIZE_READER.open(report.store, report.run, report.name)["status"]
+    n_dead = int((status == Status.DEAD).sum())
+    if not n_dead:
+        return []
+    n_all = n_dead + int((status == Status.COMPLETE).sum())
+    return [
+        f"{n_dead} of {counted(n_all, 'unit')} over all checkpoints are dead: none of the images "
+        "moves them in the middle, and they have no size"
+    ]
 
 
 def _tasks(options: SizeOptions, outputs: dict[str, LayerOutput]) -> list[SizeTask]:

@@ -92,7 +92,10 @@ def test_a_dead_unit_has_no_size_and_the_model_is_left_alone(tmp_path: Path) -> 
         assert torch.equal(value, before[name])
     assert all(parameter.grad is None for parameter in model.parameters())
     given = {"noise": 4, "input_size": 16, "workers": 0, "layers": ["conv2"]}
-    assert measure.sizes(model, store=tmp_path / "s.zarr", **given).n_measured == 0
+    again = measure.sizes(model, store=tmp_path / "s.zarr", **given)
+    assert again.n_measured == 0
+    (said,) = (note for note in again.notes if "are dead" in note)
+    assert said.startswith("1 of 16 units")
     assert dvis.check_store(tmp_path / "s.zarr") == []
 
 
