@@ -5,7 +5,7 @@ arrays or lists; what is not finite is not known.
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, ClassVar, TypeAlias
 
 import numpy as np
@@ -268,13 +268,15 @@ class Unit:
 class Asked:
     """What parts are asked for: of a run as a whole, or of one of its units.
 
-    `contents` is what the store holds, which thus is read once for all kinds.
+    `contents` is what the store holds, which thus is read once for all kinds; `opened` are groups
+    that were opened for another unit, by their paths.
     """
 
     store: StoreLike
     contents: Contents
     run: str
     unit: Unit | None = None
+    opened: dict[str, xr.Dataset] = field(default_factory=dict)
 
     def groups(
         self, reader: Reader, of: Callable[[Entry], bool] = lambda _: True
@@ -285,6 +287,18 @@ class Asked:
         """
         for entry in filter(of, self.contents.of(reader.kind, self.run)):
             try:
-                yield entry, reader.open_entry(self.store, self.contents, entry)
+                yield entry, self.group(reader, entry)
             except SchemaError:
                 continue
+
+    def group(self, reader: Reader, entry: Entry) -> xr.Dataset:
+        """A group, which is opened once for all units.
+
+        Raises
+        ------
+        SchemaError
+            When it is half grown.
+        """
+        if entry.group not in self.opened:
+            self.opened[entry.group] = reader.open_entry(self.store, self.contents, entry)
+        return self.opened[entry.group].copy()  # whose values are not kept for the next unit

@@ -7,6 +7,8 @@ and of units, come from `KINDS`; nothing here knows one of them.
 from collections.abc import Iterator, Sequence
 from pathlib import Path
 
+import xarray as xr
+
 from dvis.kinds.parts import Asked, Part, Unit
 from dvis.kinds.registry import KINDS, OF_UNITS
 from dvis.kinds.shown import Document, Selection, ShownUnits
@@ -14,8 +16,11 @@ from dvis.page.lists import described, outlines
 from dvis.page.training import training_curves
 from dvis.schema import AUTOENCODER, SchemaError
 from dvis.store.contents import Contents, resolve
+from dvis.store.recent import Recent
 
 _MAX_PROBLEMS = 1000
+_MAX_STORES = 4
+_OPENED: Recent[dict[str, xr.Dataset]] = Recent(_MAX_STORES)
 
 
 def shown_units(store: str | Path, selection: Selection | None = None) -> ShownUnits:
@@ -157,8 +162,9 @@ def _default_variant(shown: ShownUnits, run: str) -> str:
 
 
 def _asked(shown: ShownUnits, run: str, unit: Unit | None = None) -> Asked:
-    store = resolve(shown.source, None)
-    return Asked(store=store, contents=shown.contents(), run=run, unit=unit)
+    store, contents = resolve(shown.source, None), shown.contents()
+    opened = _OPENED.get(shown.name, shown.signature(), dict)
+    return Asked(store=store, contents=contents, run=run, unit=unit, opened=opened)
 
 
 def _parts(asked: Asked) -> Iterator[Part]:

@@ -18,7 +18,7 @@ def seed_curves(asked: Asked) -> Iterator[Curves]:
     if asked.unit is not None or not asked.contents.of(KIND, asked.run):
         return
     entry = FEATURE_READER.choose(asked.contents, asked.run, None)
-    dataset = FEATURE_READER.open_entry(asked.store, asked.contents, entry)
+    dataset = asked.group(FEATURE_READER, entry)
     if not {SEED_SIMILARITY, SEED_NULL} <= set(dataset):
         return
     names = [SEED_SIMILARITY, SEED_NULL, "status"]

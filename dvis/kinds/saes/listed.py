@@ -68,7 +68,7 @@ class Latents:
     @cached_property
     def trained(self) -> xr.Dataset:
         """The autoencoders that are there."""
-        dataset = SAE_READER.open_entry(self.asked.store, self.asked.contents, self.entry)
+        dataset = self.asked.group(SAE_READER, self.entry)
         return dataset.isel({CHECKPOINT: dataset["status"].values == Status.COMPLETE})
 
     @cached_property
@@ -82,7 +82,7 @@ class Latents:
         if self.evaluation is None:
             return None
         try:
-            dataset = SAE_READER.open_entry(self.asked.store, self.asked.contents, self.evaluation)
+            dataset = self.asked.group(SAE_READER, self.evaluation)
         except SchemaError:  # half grown; the next `dvis sae evaluate` repairs it
             return None
         is_there = dataset["status"].values == Status.COMPLETE
@@ -111,9 +111,7 @@ class Latents:
         if self._activations is None:
             return None
         try:
-            dataset = ACTIVATION_READER.open_entry(
-                self.asked.store, self.asked.contents, self._activations
-            )
+            dataset = self.asked.group(ACTIVATION_READER, self._activations)
         except SchemaError:  # half grown; the next `dvis activations` repairs it
             return None
         return dataset.coords.to_dataset()[["row", "column"]]

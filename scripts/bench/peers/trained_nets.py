@@ -46,7 +46,10 @@ def trained_here(n_units: int) -> Trained:
         mean=mean,
         std=std,
         images=images[:N_COMPARED],
-        channels={layer: tuple(range(n_units)) for layer in layers.values()},
+        channels={
+            layer: tuple(range(min(n_units, len(drawn.classes)) if layer == "fc" else n_units))
+            for layer in layers.values()
+        },
     )
 
 
