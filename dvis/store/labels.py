@@ -63,12 +63,29 @@ class LabelIndex(PandasIndex, metaclass=_AlignsWithPandasIndex):
 def label_coordinates(
     dim: Hashable, labels: list[str], index: type[LabelIndex] = LabelIndex
 ) -> xr.Coordinates:
-    """Coordinate of text labels along a dimension, fixed-width text on the outside.
-
-    Zarr's StringDType is none on which `.plot()` works.
-    """
+    """Coordinate of text labels along a dimension, fixed-width text on the outside."""
     text = np.array(labels, dtype=str)
     return xr.Coordinates.from_xindex(index(text, dim, coord_dtype=text.dtype))
+
+
+def with_plain_text(dataset: xr.Dataset) -> xr.Dataset:
+    """The Dataset with fixed-width text for Zarr's StringDType, on which `.plot()` raises.
+
+    All coordinates are put in at once: each time costs as much as reading one.
+    """
+    variables: dict[Hashable, xr.Variable] = {}
+    indexes: dict[Hashable, LabelIndex] = {}
+    for name, variable in dataset.coords.variables.items():
+        if variable.dtype != np.dtypes.StringDType():
+            continue
+        text = np.array(variable.values.tolist(), dtype=str)
+        if variable.dims == (name,):
+            indexes[name] = LabelIndex(text, name, coord_dtype=text.dtype)
+            variables |= indexes[name].create_variables()
+        else:
+            variables[name] = xr.Variable(variable.dims, text)
+        variables[name].attrs = variable.attrs
+    return dataset.assign_coords(xr.Coordinates(variables, indexes))
 
 
 def _asked_labels(asked: Any) -> list[str]:

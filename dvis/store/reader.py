@@ -21,7 +21,7 @@ from dvis.names import (
 from dvis.schema import CHECKPOINT, LAYER, SchemaError, did_you_mean, is_forgotten
 from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
 from dvis.store.depth import in_order_of_execution
-from dvis.store.labels import label_coordinates
+from dvis.store.labels import with_plain_text
 from dvis.store.places import sources_of, told_places
 from dvis.store.portable import portable
 from dvis.store.steady import open_steady
@@ -252,17 +252,7 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
     """Labels that plot, unknown numbers as NaN, checkpoints and layers in their order."""
     # Labels are small and in chunks of their own: as dask arrays they would not fit the data's.
     on_dask = {name: each.compute() for name, each in dataset.coords.items() if each.chunks}
-    dataset = dataset.assign_coords(on_dask)
-    # Text comes back as StringDType, on which `.plot()` raises.
-    for name, variable in dataset.coords.items():
-        if variable.dtype == np.dtypes.StringDType():
-            labels, attrs = variable.values.tolist(), variable.attrs
-            if variable.dims == (name,):
-                dataset = dataset.assign_coords(label_coordinates(str(name), labels))
-            else:
-                text = np.array(labels, dtype=str)
-                dataset = dataset.assign_coords({name: (variable.dims, text)})
-            dataset[name].attrs = attrs
+    dataset = with_plain_text(dataset.assign_coords(on_dask) if on_dask else dataset)
     dataset, names = _with_told(_without_forgotten(dataset), run_attrs)
     orders: dict[Hashable, list[int]] = {CHECKPOINT: training_order(names)}
     unknown = {
@@ -270,7 +260,8 @@ def _ready(dataset: xr.Dataset, run_attrs: dict[str, Any]) -> xr.Dataset:
         for name in ("epoch", "batch", "step")
         if (dataset[name] == -1).any()
     }
-    dataset = dataset.assign_coords(unknown)
+    if unknown:
+        dataset = dataset.assign_coords(unknown)
     if LAYER in dataset.dims:
         dataset, orders[LAYER] = in_order_of_execution(dataset)
     return in_order(dataset, orders)
