@@ -14,13 +14,14 @@ from dvis.sweep.probing_options import ProbeRunOptions
 _POOL = re.compile(r"mean|cls|flatten(:(?P<n>[1-9]\d*))?")
 _COMPONENTS = 128
 ALL = "all"
+MEAN, CLS, FLATTEN = "mean", "cls", "flatten"
 
 
 @dataclass(frozen=True, kw_only=True)
 class LinearProbeOptions(ProbeRunOptions):
     """What is read off which layers, and on which images.
 
-    Give a dataset, or images with a file of labels.
+    Give a dataset, images with a file of labels, or activations that the store keeps.
 
     Parameters
     ----------
@@ -47,6 +48,9 @@ class LinearProbeOptions(ProbeRunOptions):
     untrained
         A checkpoint of the network untrained (default: weights drawn with the seed, where the model
         can be made by its name).
+    from_activations
+        Name of activations that the store keeps (see `dvis activations`), in place of images: of
+        these layers, of all checkpoints that have them; no file of the model is read.
     keep_weights
         Keep the probes' weights, of channels as they are; not of what is flattened.
     name
@@ -63,6 +67,7 @@ class LinearProbeOptions(ProbeRunOptions):
     validation: float = 0.2
     n_shuffles: int = 5
     untrained: Path | None = None
+    from_activations: str | None = None
     keep_weights: bool = False
 
     def __post_init__(self) -> None:
@@ -71,7 +76,7 @@ class LinearProbeOptions(ProbeRunOptions):
             raise ValueError("no layers given; give some, such as layer1 layer4, or all")
         if not _POOL.fullmatch(self.pool):
             raise ValueError(f"pool is {self.pool!r}; give mean, cls, flatten or flatten:64")
-        if self.keep_weights and self.how == "flatten":
+        if self.keep_weights and self.how == FLATTEN:
             raise ValueError(
                 "weights of what is flattened are of principal components, which are not kept; "
                 "give --pool mean or cls, or leave keep_weights out"
@@ -89,6 +94,11 @@ class LinearProbeOptions(ProbeRunOptions):
             raise ValueError("n_shuffles is 1; give 2 or more, for a band, or 0")
 
     @property
+    def given(self) -> list[str]:
+        """Kinds of images, or of what was made of some, that are given."""
+        return [*super().given, *(["from_activations"] if self.from_activations else [])]
+
+    @property
     def how(self) -> str:
         """What of an output is read: mean, cls or flatten."""
         return self.pool.partition(":")[0]
@@ -103,5 +113,6 @@ class LinearProbeOptions(ProbeRunOptions):
     @property
     def called(self) -> str:
         """Name of the group."""
-        own = self.images_name if self.pool == "mean" else f"{self.images_name}-{self.pool}"
+        images = self.from_activations or self.images_name
+        own = images if self.pool == MEAN else f"{images}-{self.pool}"
         return self.name or own.replace(":", "-")

@@ -4,32 +4,29 @@ A model's name, its checkpoints and images in; the group `{run}/probes/{name}` g
 is skipped, so that a run that was stopped goes on.
 """
 
-from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from dvis.analysis.linear_probes import MAX_STEPS, STRENGTHS, Splits
-from dvis.analysis.resampling import BOUND
+from dvis.kinds.probes.fits import Fits
+from dvis.kinds.probes.group import (
+    columns_of,
+    labels_of,
+    noted_classes,
+    settings_of,
+    write_counts,
+)
 from dvis.kinds.probes.measure import LinearProbes, ProbeTask, Untrained
 from dvis.kinds.probes.options import ALL, LinearProbeOptions
 from dvis.kinds.probes.pooling import Pooling
-from dvis.kinds.probes.targets import LabelFile, Target, targets_of
-from dvis.kinds.probes.words import (
-    BOUNDS,
-    INPUT,
-    OUTPUT,
-    SPLIT,
-    SPLITS,
-    TARGET,
-    WEIGHTS_KEPT,
-    probe_words,
-)
+from dvis.kinds.probes.stored import probes_of_activations
+from dvis.kinds.probes.targets import LabelFile, targets_of
+from dvis.kinds.probes.words import TARGET, WEIGHTS_KEPT, probe_words
 from dvis.models.building import seeded_model
 from dvis.models.checkpoints import CheckpointFile, find_checkpoints, fingerprint
 from dvis.models.devices import find_device
 from dvis.models.hooks import LayerOutput
-from dvis.schema import DEPTH, LAYER
+from dvis.schema import LAYER
 from dvis.store.group import Group
 from dvis.sweep.plan import Plan
 from dvis.sweep.probing import Probe, probe_of, told_of
@@ -73,6 +70,8 @@ def train_probes(
     DiskFullError
         When there is no space left; what was measured before is safe, and a second run goes on.
     """
+    if options.from_activations is not None:
+        return probes_of_activations(options, progress=progress)
     find_device(options.device)
     run = run_of(options)
     probe = probe_of(options, run)
@@ -80,15 +79,8 @@ def train_probes(
     targets = targets_of(
         probe.images.images, options.targets, {} if labels is None else labels.columns
     )
-    splits = Splits.drawn(
-        len(probe.images),
-        validation=options.validation,
-        held_out=options.held_out,
-        seed=options.seed,
-    )
-    for target in targets:
-        target.require_learnable(splits.among(target.is_known))
-    plan = _planned(options, probe, targets, splits, labels)
+    fits = Fits.of(options, targets, len(probe.images))
+    plan = _planned(options, probe, fits, labels)
     return carry_out(plan, run, options, client=client, progress=progress)
 
 
@@ -101,81 +93,46 @@ def _labels_of(options: LinearProbeOptions, probe: Probe) -> LabelFile | None:
 
 
 def _planned(
-    options: LinearProbeOptions,
-    probe: Probe,
-    targets: list[Target],
-    splits: Splits,
-    labels: LabelFile | None,
+    options: LinearProbeOptions, probe: Probe, fits: Fits, labels: LabelFile | None
 ) -> Plan:
     pooling = Pooling(how=options.how, n_components=options.n_components, seed=options.seed)
     outputs = _outputs(options, probe, pooling)
     untrained, told, notes = _untrained(options, probe)
-    layers, names = tuple(outputs), tuple(target.name for target in targets)
-    known = _Known(targets, splits, has_untrained=untrained is not None)
-    n_train = len(splits.train)
-    kept = {WEIGHTS_KEPT: options.keep_weights}
+    layers, names = tuple(outputs), tuple(fits.targets)
+    known = _Known(fits, has_untrained=untrained is not None)
+    n_train = len(fits.splits.train)
     n_inputs = {each: pooling.n_inputs(output, n_train) for each, output in outputs.items()}
+    depths = {layer: output.depth for layer, output in outputs.items()}
+    of_images = {
+        "images": told_of(probe.images),
+        "batch_norm": options.batch_norm,
+        "n_statistics": len(probe.recalibrated.images),
+        "untrained": told,
+    }
     return Plan(
         model=options.model,
-        words=probe_words(kept),
+        words=probe_words({WEIGHTS_KEPT: options.keep_weights}),
         name=options.called,
         measurement=LinearProbes(
             images=probe.images,
-            targets=targets,
-            splits=splits,
+            fits=fits,
             outputs=outputs,
             pooling=pooling,
             recalibrated=probe.recalibrated,
             untrained=untrained,
             batch_size=probe.batch_size,
-            n_shuffles=options.n_shuffles,
-            keeps_weights=options.keep_weights,
-            seed=options.seed,
         ),
         tasks=[ProbeTask(layers, names, tuple(range(len(layers) * len(names))))],
-        settings={**_settings(options, probe, labels), "untrained": told, **kept},
-        labels={
-            **{LAYER: layers, TARGET: names, SPLIT: SPLITS, BOUND: BOUNDS},
-            **(_labels_of_weights(targets, n_inputs) if options.keep_weights else {}),
-        },
-        columns={
-            DEPTH: {layer: output.depth for layer, output in outputs.items()},
-            "n_inputs": n_inputs,
-            "metric": {target.name: target.metric for target in targets},
-            "n_classes": {target.name: target.n_classes for target in targets},
-            "chance": {target.name: target.chance for target in targets},
-        },
+        settings={**of_images, **settings_of(options, labels)},
+        labels=labels_of(fits, n_inputs),
+        columns=columns_of(fits, n_inputs, depths),
         start=known.flags,
-        noted=known.classes,
+        noted=lambda group: noted_classes(group, fits),
         before=known.see,
         unit="probe",
         model_input=probe.model_input,
         notes=(*probe.notes, *notes, *(() if labels is None else labels.notes)),
     )
-
-
-def _labels_of_weights(targets: list[Target], n_inputs: Mapping[str, int]) -> dict[str, range]:
-    n_outputs = max(target.n_outputs for target in targets)
-    return {OUTPUT: range(n_outputs), INPUT: range(max(n_inputs.values()))}
-
-
-def _settings(
-    options: LinearProbeOptions, probe: Probe, labels: LabelFile | None
-) -> dict[str, Any]:
-    """What all probes of a group must share."""
-    return {
-        "images": told_of(probe.images),
-        "batch_norm": options.batch_norm,
-        "n_statistics": len(probe.recalibrated.images),
-        "pool": options.pool,
-        "held_out": options.held_out,
-        "validation": options.validation,
-        "n_shuffles": options.n_shuffles,
-        "labels": "" if labels is None else labels.fingerprint,
-        "strengths": list(STRENGTHS),
-        "max_steps": MAX_STEPS,
-        "seed": options.seed,
-    }
 
 
 def _outputs(options: LinearProbeOptions, probe: Probe, pooling: Pooling) -> dict[str, LayerOutput]:
@@ -211,26 +168,16 @@ def _untrained(
 
 
 class _Known:
-    """What a group has that no checkpoint has of its own, and the writing of what is counted."""
+    """What a group has that no checkpoint has of its own."""
 
-    def __init__(self, targets: list[Target], splits: Splits, *, has_untrained: bool) -> None:
-        self._targets, self._splits = targets, splits
-        self._has_untrained = has_untrained
+    def __init__(self, fits: Fits, *, has_untrained: bool) -> None:
+        self._fits, self._has_untrained = fits, has_untrained
         self._group: Group | None = None
 
     def see(self, group: Group) -> None:
-        """Keep the group, and with it how many samples there are, and their commonest class."""
+        """Keep the group, and write what is counted into it."""
         self._group = group
-        for target in self._targets:
-            splits = self._splits.among(target.is_known)
-            row = group.rows[TARGET][target.name]
-            group.array("n")[row] = np.array([len(places) for places in splits], np.int32)
-            group.array("majority_score")[row] = target.majority(splits)
-
-    def classes(self, group: Group) -> dict[str, Any]:
-        """Names of the classes of targets, for a group to keep."""
-        own = {target.name: list(target.classes) for target in self._targets}
-        return {"classes": {**group.attrs.get("classes", {}), **own}}
+        write_counts(group, self._fits)
 
     def flags(self, _before: str | None, _label: str, task: ProbeTask) -> np.ndarray:
         """Whether scores of the network untrained, and of pixels, are there for a task."""

@@ -13,12 +13,12 @@ import torch
 from torch import Tensor, nn
 
 from dvis.analysis.linear_probes import reduced
+from dvis.kinds.probes.options import CLS, FLATTEN
 from dvis.models.data.fixed_images import FixedImages
 from dvis.models.hooks import LayerOutput, as_maps, stopping
 from dvis.models.layer_table import prefix_tokens
 from dvis.models.mixing import why_alone
 
-MEAN, CLS, FLATTEN = "mean", "cls", "flatten"
 _PASS_BYTES = 2**29  # of outputs that are kept whole in one pass
 _MOST_BYTES = 2**32  # of those of a layer alone
 _ITEM_BYTES = 4

@@ -8,12 +8,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from pathlib import Path
+from typing import Protocol
 
 import numpy as np
 
 from dvis.analysis.linear_probes import Splits, accuracies, determinations
 from dvis.kinds.probes.words import ACCURACY, R_SQUARED
-from dvis.models.data import ImageSet
 from dvis.schema import counted, did_you_mean, nearest
 
 LABEL = "label"
@@ -26,6 +26,38 @@ _ALIASES = {
 }
 _SHOWN = 5
 _UNKNOWN = -1
+
+
+class LabelledSamples(Protocol):
+    """Samples with classes and factors, as an `ImageSet` has them."""
+
+    @property
+    def name(self) -> str:
+        """What the set is called."""
+
+    @property
+    def sample_ids(self) -> Sequence[str]:
+        """Ids of the samples."""
+
+    @property
+    def labels(self) -> np.ndarray:
+        """Index into the classes of each."""
+
+    @property
+    def classes(self) -> tuple[str, ...]:
+        """Names of the classes."""
+
+    @property
+    def factors(self) -> Mapping[str, np.ndarray]:
+        """Other values of the samples, by name."""
+
+    @property
+    def categories(self) -> Mapping[str, tuple[str, ...]]:
+        """Names of the values of those factors that are classes."""
+
+    @property
+    def periods(self) -> Mapping[str, float]:
+        """Of factors that run in a circle, by how much until they are the same again."""
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -122,13 +154,13 @@ class Target:
 
 
 def targets_of(
-    images: ImageSet, names: Sequence[str], labelled: Mapping[str, Target]
+    images: LabelledSamples, names: Sequence[str], labelled: Mapping[str, Target]
 ) -> list[Target]:
     """Targets by their names; by default the columns of labels, or the class.
 
     Parameters
     ----------
-    images : ImageSet
+    images : LabelledSamples
         The samples.
     names : sequence of str
         What is asked for.
@@ -158,7 +190,7 @@ def targets_of(
     return found
 
 
-def _of_set(images: ImageSet) -> dict[str, Target]:
+def _of_set(images: LabelledSamples) -> dict[str, Target]:
     """The class and the factors of a set, by name."""
     found = {}
     if len(images.classes):
@@ -196,14 +228,14 @@ class LabelFile:
     notes: list[str]
 
     @classmethod
-    def read(cls, path: Path, images: ImageSet, *, is_part: bool) -> "LabelFile":
+    def read(cls, path: Path, images: LabelledSamples, *, is_part: bool) -> "LabelFile":
         """Labels of the samples of a set.
 
         Parameters
         ----------
         path : Path
             A header, of which the first column is the sample's id, and a line for each sample.
-        images : ImageSet
+        images : LabelledSamples
             The samples.
         is_part : bool
             Whether they are a part of their set, so that the file may have others.
@@ -258,7 +290,9 @@ def _lines(path: Path) -> tuple[list[str], list[list[str]]]:
     return header, lines[1:]
 
 
-def _check_ids(path: Path, ids: Sequence[str], images: ImageSet, *, is_part: bool) -> list[str]:
+def _check_ids(
+    path: Path, ids: Sequence[str], images: LabelledSamples, *, is_part: bool
+) -> list[str]:
     """What is to be said of the ids of a file; raises where they are not the set's."""
     if len(set(ids)) < len(ids):
         twice = next(each for each in ids if list(ids).count(each) > 1)
