@@ -125,12 +125,14 @@ class _Kept:
         """
         store = options.store_of(model_name(options.model))
         found = contents(store)
+        if not found.of(ACTIVATIONS):
+            raise SchemaError(
+                f"{found.name} keeps no activations; keep some with `dvis activations`, or train "
+                "probes on images: leave --from-activations out"
+            )
         of_run = found.of(ACTIVATIONS, options.run)
         if not of_run:
-            raise SchemaError(
-                f"{found.name} keeps no activations of run {options.run!r}; keep some with "
-                "`dvis activations`, or train probes on images: leave --from-activations out"
-            )
+            raise KeyError(did_you_mean("run", options.run, found.runs(ACTIVATIONS), found.name))
         name = str(options.from_activations)
         named = {str(each.attrs["layer"]): each for each in of_run if name_of(each) == name}
         if not named:

@@ -117,6 +117,8 @@ def test_what_is_not_there_is_said(kept: Path, tmp_path: Path) -> None:
         asked(kept, dataset="shapes")
     with pytest.raises(ValueError, match="n_images goes with dataset, not with from_activations"):
         asked(kept, n_images=20)
+    with pytest.raises(KeyError, match="No run 'other'"):
+        train_probes(asked(kept, run="other"))
     with pytest.raises(FileNotFoundError):
         train_probes(asked(kept, store=tmp_path / "none.zarr"))
     keep_activations(options_of(kept, layers=("conv2",), n_images=80, keep=("top:4",), name="top"))
