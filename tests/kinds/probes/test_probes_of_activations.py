@@ -47,7 +47,7 @@ def test_they_are_those_of_scikit_learn_by_hand_and_need_no_model_file(
     values = dvis.activations(kept / "net.zarr", "conv2").load()
     labels = values.label.values
     order = np.random.default_rng(options.seed).permutation(80)
-    held, validation, train = np.split(order, [24, 40])
+    held, _validation, train = np.split(order, [24, 40])
     assert found.n.values.ravel().tolist() == [40, 16, 24]
     for checkpoint in found.checkpoint.values:
         read = values["values"].sel(checkpoint=checkpoint).mean("token").values
