@@ -2,6 +2,7 @@
 
 from dvis.kinds.attributes.check import attribute_faults
 from dvis.kinds.attributes.command import attributes
+from dvis.kinds.attributes.plot_command import PICTURES
 from dvis.kinds.attributes.read import ATTRIBUTE_READER
 from dvis.kinds.attributes.words import attribute_words
 from dvis.kinds.kind import Kind, plainly
@@ -11,4 +12,5 @@ ATTRIBUTES = Kind(
     words=attribute_words,
     faults=attribute_faults,
     commands={"attributes": plainly(attributes)},
+    pictures=PICTURES,
 )
