@@ -122,7 +122,7 @@ class AttributeMeasurement:
         recalibrated: Recalibrated,
         batch_size: int = 32,
         n_shuffles: int = 20,
-        n_random: int = 5,
+        n_random: int = 10,
         seed: int = 0,
     ) -> None:
         self.stimuli, self.attributes = stimuli, tuple(attributes)

@@ -51,7 +51,7 @@ class AttributeOptions(ProbeRunOptions):
     n_pairs: int = 128
     n_images: int | None = None
     n_shuffles: int = 20
-    n_random: int = 5
+    n_random: int = 10
 
     def __post_init__(self) -> None:
         super().__post_init__()

@@ -37,7 +37,9 @@ _MARKS: Mapping[str, dict[str, Any]] = {
     USES: {"marker": "s", "markersize": 4.5, "markerfacecolor": "white"},
 }
 _APART = {TELLS: -0.17, USES: 0.17}  # of a layer's two dates, in rows
+_ABOVE = {"null": "each layer's own null", "first": "what was at the first checkpoint"}
 _PIXELS: dict[str, Any] = {"color": "black", "linestyle": ":", "lw": 1.2}
+_RESPONSE: dict[str, Any] = {"color": "black", "linestyle": "--", "lw": 1.0}
 
 
 @documented
@@ -55,9 +57,11 @@ def attributes_over_training(
     """What layers tell of attributes, what the output uses of it, and the dates of both.
 
     A column is an attribute. Lines are `tells`, above, and `uses`, below, of a layer each over plus
-    and minus a standard error; grey is where their nulls lie, of any of the layers, and dots what
-    pixels tell. At the bottom are the dates: a disc from when on a layer tells, a square from when
-    on the output uses it, over their intervals; a cross at the end where that is never.
+    and minus a standard error; grey is where their nulls lie, of any of the layers, dots what
+    pixels tell, and dashes how large the output's response is, of that to another scene: where it
+    is small, a large share of it is little. At the bottom are the dates: a disc from when on a
+    layer tells, a square from when on the output uses it, over their intervals; a cross at the end
+    where that is never.
 
     Parameters
     ----------
@@ -108,9 +112,9 @@ def attributes_over_training(
         "What layers tell of attributes, and what the output uses of it",
         origin_of(dataset),
         axis.note,
-        "± standard error over pairs, dates with 95 % intervals"
-        + (", above the first checkpoint" if above == "first" else ""),
-        null_note(f"{EXCHANGED[TELLS]} exchanged; random {EXCHANGED[USES]}", "95 %"),
+        f"± standard error over pairs; dates with 95 % intervals, above {_ABOVE[above]}",
+        null_note(f"{EXCHANGED[TELLS]} exchanged; random {EXCHANGED[USES]}", "95 %")
+        + ", of any layer",
     )
     return saved(figure, path)
 
@@ -157,8 +161,11 @@ def _draw_question(
             axis.positions, values - error, values + error, color=color, alpha=0.2, lw=0
         )
         axes.plot(axis.positions, values, color=color, lw=1.5, marker=".", label=plain(name))
-    if question == TELLS and "pixel_tells" in of_attribute:
+    if question == TELLS:
         axes.axhline(float(of_attribute["pixel_tells"].item()), **_PIXELS)
+    else:
+        response = of_attribute["response"].max(LAYER).values  # the same of all layers
+        axes.plot(axis.positions, response[axis.places], **_RESPONSE)
 
 
 def _draw_dates(axes: "Axes", dates: xr.Dataset, axis: TimeAxis, colors: Mapping[str, Any]) -> None:
@@ -188,7 +195,8 @@ def _legend(figure: "Figure", axes: "Axes") -> None:
 
     handles, names = axes.get_legend_handles_labels()
     marks: list[dict[str, Any]] = [{**_MARKS[name], "color": "0.3"} for name in QUESTIONS]
-    handles += [Line2D([], [], **_PIXELS), *(Line2D([], [], **mark, lw=1.2) for mark in marks)]
+    handles += [Line2D([], [], **style) for style in (_PIXELS, _RESPONSE)]
+    handles += [Line2D([], [], **mark, lw=1.2) for mark in marks]
     handles.append(Line2D([], [], color="0.3", marker="x", markersize=4, linestyle="none"))
-    names += ["pixels", "tells from", "uses from", "never"]
+    names += ["pixels", "response", "tells from", "uses from", "never"]
     figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=7)

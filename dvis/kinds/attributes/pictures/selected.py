@@ -26,7 +26,8 @@ def selected(dataset: xr.Dataset, attribute: Any, layer: Any) -> xr.Dataset:
     """
     bands = [f"null_{question}" for question in QUESTIONS]
     labels = (CHECKPOINT, LAYER, ATTRIBUTE)
-    require(dataset, SCORE, "null_score", *QUESTIONS, *bands, labels=labels, advice=ADVICE)
+    names = (SCORE, "null_score", "pixel_tells", "response", *QUESTIONS, *bands)
+    require(dataset, *names, labels=labels, advice=ADVICE)
     for dim in labels:
         dataset = dataset if dim in dataset.dims else dataset.expand_dims(dim)
     asked: dict[str, list[Any]] = {}
