@@ -53,10 +53,11 @@ def attribute_dates(
     """From which checkpoint on each layer tells each attribute, and from which the output uses it.
 
     It is the first from which, to the end of training, `tells` or `uses` stays above what it is
-    held against. Pairs are drawn anew with replacement, the same at all checkpoints, and each draw
-    has its own date: the interval holds the middle 95 % of them. Where draws have none they count
-    as later than all checkpoints. Checkpoints of which nothing is known are passed over. It is
-    computed at once.
+    held against. What a layer does not tell the output does not use: `uses` counts while `tells` is
+    above its null. Pairs are drawn anew with replacement, the same at all checkpoints, and each
+    draw has its own date: the interval holds the middle 95 % of them. Where draws have none they
+    count as later than all checkpoints. Checkpoints of which nothing is known are passed over. It
+    is computed at once.
 
     Parameters
     ----------
@@ -114,14 +115,10 @@ def _dates_of(
     dataset: xr.Dataset, question: str, above: str, n_resamples: int, seed: int
 ) -> xr.Dataset:
     values = _read(dataset, question)
-    drawn = _drawn(dataset, question, n_resamples, seed)
-    if above == "null":
-        level = _read(dataset, f"null_{question}", BOUND).sel({BOUND: "upper"}, drop=True).values
-        margins, of_draws = values.values - level, drawn - level
-    else:
-        margins, of_draws = values.values - values.values[..., :1], drawn - drawn[..., :1]
-        margins[..., 0], of_draws[..., 0] = -1, -1  # which is not above itself
-        margins[np.isnan(values.values)], of_draws[np.isnan(drawn)] = np.nan, np.nan
+    margins, of_draws = _margins(dataset, question, above, n_resamples, seed)
+    if question == USES:  # of what cannot be told nothing is used
+        told, told_draws = _margins(dataset, TELLS, "null", n_resamples, seed)
+        margins, of_draws = np.minimum(margins, told), np.minimum(of_draws, told_draws)
     like = values.isel({CHECKPOINT: 0}, drop=True)
     position = stays_above(margins)
     of_draws = stays_above(of_draws)
@@ -134,7 +131,7 @@ def _dates_of(
     }
     labels, steps = labels_of(values), steps_of(values)
     found: dict[str, xr.DataArray] = {}
-    is_known = np.isfinite(values.values).any(-1)
+    is_known = np.isfinite(margins).any(-1)
     for name, place in at.items():
         placed = like.copy(data=np.where(is_known, place, -1))
         found[f"{name}_checkpoint"] = looked_up(placed, labels, "").assign_attrs(
@@ -149,6 +146,21 @@ def _dates_of(
     found["state"] = like.copy(data=states)
     found["reason"] = like.copy(data=_reasons(states, question, above))
     return xr.Dataset(found)
+
+
+def _margins(
+    dataset: xr.Dataset, question: str, above: str, n_resamples: int, seed: int
+) -> tuple[np.ndarray, np.ndarray]:
+    """By how much numbers are above what they are held against, and those of draws of pairs."""
+    values = _read(dataset, question).values
+    drawn = _drawn(dataset, question, n_resamples, seed)
+    if above == "null":
+        level = _read(dataset, f"null_{question}", BOUND).sel({BOUND: "upper"}, drop=True).values
+        return values - level, drawn - level
+    margins, of_draws = values - values[..., :1], drawn - drawn[..., :1]
+    margins[..., 0], of_draws[..., 0] = -1, -1  # which is not above itself
+    margins[np.isnan(values)], of_draws[np.isnan(drawn)] = np.nan, np.nan
+    return margins, of_draws
 
 
 def _read(dataset: xr.Dataset, name: str, *own: str) -> xr.DataArray:
@@ -182,6 +194,7 @@ def _reasons(states: np.ndarray, question: str, above: str) -> np.ndarray:
     """Why there is no date."""
     against = "what it was at the first checkpoint" if above == "first" else "its null"
     never = f"{question} is not above {against} at the last checkpoint"
+    never += ", or the layer does not tell it there" if question == USES else ""
     texts = {ABSENT: "nothing is known of it at any checkpoint", NEVER: never}
     found = np.vectorize(lambda state: texts.get(state, ""), otypes=[f"U{len(never) + 20}"])
     return np.asarray(found(states))

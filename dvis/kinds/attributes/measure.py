@@ -18,13 +18,13 @@ from dvis.analysis.resampling import BOUND
 from dvis.kinds.attributes.options import N_FOLDS
 from dvis.kinds.attributes.passes import Cut, Passes
 from dvis.kinds.attributes.statistics import (
-    directions_of,
     error_of_mean,
     error_of_share,
     exchanges,
     folds_of,
     separations,
     told_right,
+    with_random,
 )
 from dvis.kinds.attributes.words import ATTRIBUTE, PAIR, SCORE, SHUFFLE, TELLS, USES
 from dvis.models.data.fixed_images import FixedImages, forget_prepared
@@ -45,7 +45,6 @@ _DIMS = {
 _TEXTS = ("error", "note")
 # Of a response to another scene: less is what sums in another order give.
 _LEAST_STEP = 1e-5
-_ROUNDING = 1e-9
 _UNANSWERED = "the output does not depend on it"
 _PIXEL_SIDE, _N_COMPONENTS = 32, 128  # of images whose pixels are read
 
@@ -237,7 +236,7 @@ class AttributeMeasurement:
     ) -> dict[str, Cut]:
         """Of each layer the attribute's direction and random ones, whose change is as large."""
         directions = {
-            layer: self._with_random(values[layer], output.depth)
+            layer: with_random(values[layer], self.folds, self.n_random, (self.seed, output.depth))
             for layer, output in layers.items()
         }
         flat = {layer: each.reshape(-1, each.shape[-1]) for layer, each in directions.items()}
@@ -255,21 +254,6 @@ class AttributeMeasurement:
             )
             found[layer] = Cut(directions=of_layer, offsets=offsets, strengths=strengths)
         return found
-
-    def _with_random(self, values: np.ndarray, depth: int) -> np.ndarray:
-        """The attribute's direction and random others, (fold, draw, channel).
-
-        These lie as the images of a layer do, (image, channel), less the attribute's direction.
-        """
-        directions = directions_of(values, self.folds)
-        generator = np.random.default_rng((self.seed, depth, len(values)))
-        drawn = generator.standard_normal((self.n_random, len(values))) @ (values - values.mean(0))
-        along = np.einsum("dc,fc->fd", drawn, directions)
-        others = drawn - along[..., None] * directions[:, None]
-        lengths = np.linalg.norm(others, axis=-1, keepdims=True)
-        is_none = lengths <= _ROUNDING * np.linalg.norm(drawn, axis=-1, keepdims=True)
-        others = np.where(is_none, 0, others / np.where(is_none, 1, lengths))
-        return np.concatenate([directions[:, None], others], axis=1)
 
     def _used(self, passes: Passes, layer: str, cut: Cut, outputs: np.ndarray) -> Fields:
         """How much of the output's response to the attribute goes with the direction."""

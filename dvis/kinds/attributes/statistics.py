@@ -14,6 +14,7 @@ Floats = NDArray[np.float64]
 Flags = NDArray[np.bool_]
 
 N_RESAMPLES = 1000
+_ROUNDING = 1e-9  # of a length: less is what rounding leaves
 
 
 def exchanges(n_pairs: int, n_shuffles: int, seed: int) -> Flags:
@@ -115,6 +116,25 @@ def directions_of(values: NDArray[np.floating], folds: NDArray[np.int64]) -> Flo
     found = np.stack([steps[folds != fold].mean(0) for fold in range(int(folds.max()) + 1)])
     lengths = np.linalg.norm(found, axis=1, keepdims=True)
     return found / np.where(lengths > 0, lengths, 1)
+
+
+def with_random(
+    values: NDArray[np.floating], folds: NDArray[np.int64], n_random: int, seed: tuple[int, ...]
+) -> Floats:
+    """The attribute's direction and random others, unit vectors (fold, draw, channel).
+
+    The others lie as images do, (2 pair, channel), less the attribute's direction of the fold, and
+    so along what else differs between images. They are zero where nothing else does.
+    """
+    directions = directions_of(values, folds)
+    generator = np.random.default_rng((*seed, len(values)))
+    drawn = generator.standard_normal((n_random, len(values))) @ (values - values.mean(0))
+    along = np.einsum("dc,fc->fd", drawn, directions)
+    others = drawn - along[..., None] * directions[:, None]
+    lengths = np.linalg.norm(others, axis=-1, keepdims=True)
+    is_none = lengths <= _ROUNDING * np.linalg.norm(drawn, axis=-1, keepdims=True)
+    others = np.where(is_none, 0, others / np.where(is_none, 1, lengths))
+    return np.concatenate([directions[:, None], others], axis=1)
 
 
 def error_of_mean(of_pairs: Floats, seed: int) -> float:

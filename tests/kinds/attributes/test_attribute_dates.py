@@ -74,27 +74,48 @@ def test_intervals_hold_the_date_in_95_of_100_draws() -> None:
 
 
 def test_what_never_comes_has_no_date_and_a_reason() -> None:
-    made = made_up_attributes(pairs_of([0.5, 0.9, 0.5]), pairs_of([0.9, 0.9, 0.9]))
+    made = made_up_attributes(pairs_of([0.9, 0.9, 0.9]), pairs_of([0.5, 0.9, 0.5]))
     tells, uses = (
         made.dvis.attribute_dates().squeeze().sel(question=name) for name in ("tells", "uses")
     )
-    assert tells.state.item() == "never"
-    assert tells.reason.item() == "tells is not above its null at the last checkpoint"
-    assert np.isnan(tells.from_step.item())
-    assert tells.from_checkpoint.item() == tells.latest_checkpoint.item() == ""
-    assert (tells.position.item(), tells.certainty.item()) == (-1, 0)
-    assert (uses.state.item(), uses.from_step.item()) == ("always", 0)
-    first = made.dvis.attribute_dates(above="first").squeeze()
+    assert (tells.state.item(), tells.from_step.item(), tells.reason.item()) == ("always", 0, "")
+    assert uses.state.item() == "never"
+    assert uses.reason.item().startswith("uses is not above its null at the last checkpoint")
+    assert np.isnan(uses.from_step.item())
+    assert uses.from_checkpoint.item() == uses.latest_checkpoint.item() == ""
+    assert (uses.position.item(), uses.certainty.item()) == (-1, 0)
+
+
+def test_what_is_not_told_is_not_used() -> None:
+    made = made_up_attributes(pairs_of([0.5, 0.5, 0.9, 0.9]), pairs_of([0.9, 0.9, 0.9, 0.9]))
+    found = made.dvis.attribute_dates().squeeze()
+    assert found.from_step.values.tolist() == [20, 20]
+    never = made_up_attributes(pairs_of([0.9, 0.5]), pairs_of([0.9, 0.9]))
+    uses = never.dvis.attribute_dates().squeeze().sel(question="uses")
+    assert uses.state.item() == "never"
+    assert "or the layer does not tell it there" in uses.reason.item()
+
+
+def test_dates_above_the_first_checkpoint() -> None:
+    flat = made_up_attributes(pairs_of([0.9, 0.9, 0.9]), pairs_of([0.9, 0.9, 0.9]))
+    first = flat.dvis.attribute_dates(above="first").squeeze()
     assert first.state.values.tolist() == ["never", "never"]
-    assert "at the first checkpoint at the last" in first.reason.values[1]
+    assert "not above what it was at the first checkpoint" in first.reason.values[0]
     rising = made_up_attributes(pairs_of([0.9, 0.95, 0.99]), pairs_of([0.1, 0.1, 0.2]))
     found = rising.dvis.attribute_dates(above="first").squeeze()
     assert found.from_step.values.tolist() == [10, 20]
-    unknown = made.assign({name: made[name] * np.nan for name in ("tells", "told")})
-    absent = unknown.dvis.attribute_dates().squeeze().sel(question="tells")
-    assert (absent.state.item(), absent.from_checkpoint.item()) == ("absent", "")
-    assert absent.reason.item() == "nothing is known of it at any checkpoint"
-    assert np.isnan(absent.certainty.item())
+
+
+def test_what_is_not_known_is_absent() -> None:
+    made = made_up_attributes(pairs_of([0.9, 0.9]), pairs_of([0.9, 0.9]))
+    unknown = made.assign({name: made[name] * np.nan for name in ("uses", "lost")})
+    tells, uses = (
+        unknown.dvis.attribute_dates().squeeze().sel(question=name) for name in ("tells", "uses")
+    )
+    assert tells.state.item() == "always"
+    assert (uses.state.item(), uses.from_checkpoint.item()) == ("absent", "")
+    assert uses.reason.item() == "nothing is known of it at any checkpoint"
+    assert np.isnan(uses.certainty.item())
 
 
 def test_checkpoints_of_which_nothing_is_known_are_passed_over() -> None:

@@ -113,7 +113,7 @@ def attributes_over_training(
         origin_of(dataset),
         axis.note,
         f"± standard error over pairs; dates with 95 % intervals, above {_ABOVE[above]}",
-        null_note(f"{EXCHANGED[TELLS]} exchanged; random {EXCHANGED[USES]}", "95 %")
+        null_note(f"{EXCHANGED[TELLS]} exchanged, random {EXCHANGED[USES]}", "95 %")
         + ", of any layer",
     )
     return saved(figure, path)
