@@ -55,8 +55,8 @@ def _of_question(of_attribute: xr.Dataset, question: str, attribute: str, name: 
         of_pixels = float(of_attribute["pixel_tells"].item())
         lines.append(Line(label="pixels", values=np.full(n_checkpoints, of_pixels)))
     else:
-        response = of_attribute["response"].max(LAYER).values
-        lines.append(Line(label="response, of that to another scene", values=response))
+        size = of_attribute["response"].max(LAYER).values
+        lines.append(Line(label="response, of that to another scene", values=size))
     low, high = null_band(of_attribute, question)
     return Curves(
         title=f"{_TITLES[question].format(attribute)} · {name}",

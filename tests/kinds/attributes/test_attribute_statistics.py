@@ -2,6 +2,7 @@
 
 import numpy as np
 import pytest
+from made_up_pairs import Layer, found_in
 from sklearn.metrics import roc_auc_score
 
 from dvis.kinds.attributes.statistics import (
@@ -112,3 +113,16 @@ def test_errors_are_those_of_means() -> None:
     squared = np.ones(400)
     assert error_of_share(told, squared, 0) == pytest.approx(error_of_mean(told, 0))
     assert error_of_share(squared * 0.4, squared, 0) == pytest.approx(0, abs=1e-12)
+
+
+def test_what_is_used_is_what_is_told_and_of_use() -> None:
+    """Of what pairs share nothing of, 1 in 20 at most; all of what is planted."""
+    nothing = [Layer(n_channels=8), Layer(n_channels=32, falls_by=32)]
+    found = [found_in(layer, seed) for layer in nothing for seed in range(30)]
+    assert sum(each["tells"] for each in found) <= 4
+    assert sum(each["tells and uses"] for each in found) <= 3
+    useless = [found_in(Layer(step=0.7, is_used=False), seed) for seed in range(10)]
+    assert all(each["tells"] for each in useless)
+    assert not any(each["uses"] for each in useless)
+    planted = [found_in(Layer(step=0.7), seed) for seed in range(10)]
+    assert sum(each["tells and uses"] for each in planted) >= 8

@@ -39,7 +39,7 @@ _MARKS: Mapping[str, dict[str, Any]] = {
 _APART = {TELLS: -0.17, USES: 0.17}  # of a layer's two dates, in rows
 _ABOVE = {"null": "each layer's own null", "first": "what was at the first checkpoint"}
 _PIXELS: dict[str, Any] = {"color": "black", "linestyle": ":", "lw": 1.2}
-_RESPONSE: dict[str, Any] = {"color": "black", "linestyle": "--", "lw": 1.0}
+_SIZE: dict[str, Any] = {"color": "black", "linestyle": "--", "lw": 1.0}
 
 
 @documented
@@ -164,8 +164,8 @@ def _draw_question(
     if question == TELLS:
         axes.axhline(float(of_attribute["pixel_tells"].item()), **_PIXELS)
     else:
-        response = of_attribute["response"].max(LAYER).values  # the same of all layers
-        axes.plot(axis.positions, response[axis.places], **_RESPONSE)
+        size = of_attribute["response"].max(LAYER).values  # the same of all layers
+        axes.plot(axis.positions, size[axis.places], **_SIZE)
 
 
 def _draw_dates(axes: "Axes", dates: xr.Dataset, axis: TimeAxis, colors: Mapping[str, Any]) -> None:
@@ -195,7 +195,7 @@ def _legend(figure: "Figure", axes: "Axes") -> None:
 
     handles, names = axes.get_legend_handles_labels()
     marks: list[dict[str, Any]] = [{**_MARKS[name], "color": "0.3"} for name in QUESTIONS]
-    handles += [Line2D([], [], **style) for style in (_PIXELS, _RESPONSE)]
+    handles += [Line2D([], [], **style) for style in (_PIXELS, _SIZE)]
     handles += [Line2D([], [], **mark, lw=1.2) for mark in marks]
     handles.append(Line2D([], [], color="0.3", marker="x", markersize=4, linestyle="none"))
     names += ["pixels", "response", "tells from", "uses from", "never"]
