@@ -29,4 +29,7 @@ def _said_of(block: Block) -> Iterator[tuple[np.ndarray, str]]:
         yield lower > upper, f"has a null of {name} whose lower end is above its upper"
     share = block.values[TELLS][..., 0]
     yield (share < 0) | (share > 1), "tells a share that is not 0 to 1"
-    yield np.any(np.abs(block.values[SCORE]) > 1 + 1e-6, -1), "has a score beyond -1 to 1"
+    for name in (SCORE, "latent_score"):
+        if name in block.values:
+            is_beyond = np.any(np.abs(block.values[name]) > 1 + 1e-6, -1)
+            yield is_beyond, "has a score beyond -1 to 1"

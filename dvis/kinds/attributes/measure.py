@@ -5,7 +5,7 @@ attribute's direction and random ones, and the output is looked at again.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Self
 
 import numpy as np
@@ -27,15 +27,18 @@ from dvis.kinds.attributes.statistics import (
     with_random,
 )
 from dvis.kinds.attributes.words import ATTRIBUTE, PAIR, SCORE, SHUFFLE, TELLS, USES
+from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.models.data.fixed_images import FixedImages, forget_prepared
 from dvis.models.hooks import LayerOutput
 from dvis.models.mixing import why_alone
 from dvis.models.recalibration import Recalibrated
-from dvis.schema import CHANNEL, LAYER, NOTES, UNIT
+from dvis.schema import CHANNEL, LATENT, LAYER, NOTES, UNIT
 
 _DIMS = {
     SCORE: (UNIT, CHANNEL),
     "null_score": (UNIT, SHUFFLE),
+    "latent_score": (UNIT, LATENT),
+    "null_latent_score": (UNIT, SHUFFLE),
     "told": (UNIT, PAIR),
     "lost": (UNIT, PAIR),
     "squared": (UNIT, PAIR),
@@ -61,11 +64,14 @@ class AttributeTask:
         All of them.
     parts : tuple of int
         Which of their pairs, counted on from layer to layer.
+    autoencoders : mapping of str to Autoencoder
+        By the layer that they are of, as the task travels to a worker.
     """
 
     layers: tuple[str, ...]
     attributes: tuple[str, ...]
     parts: tuple[int, ...]
+    autoencoders: Mapping[str, Autoencoder] = field(default_factory=dict, hash=False)
 
     mark = "status"
 
@@ -108,6 +114,8 @@ class AttributeMeasurement:
         How often sides of pairs are exchanged.
     n_random : int
         Random directions.
+    n_latents : int
+        Most latents of a layer's autoencoder; 0 where latents have no scores.
     seed : int
         Of folds, exchanges, random directions and bootstrap samples.
     """
@@ -122,11 +130,12 @@ class AttributeMeasurement:
         batch_size: int = 32,
         n_shuffles: int = 20,
         n_random: int = 10,
+        n_latents: int = 0,
         seed: int = 0,
     ) -> None:
         self.stimuli, self.attributes = stimuli, tuple(attributes)
         self.outputs, self.batch_size = dict(outputs), batch_size
-        self.n_random, self.seed = n_random, seed
+        self.n_random, self.n_latents, self.seed = n_random, n_latents, seed
         self.n_pairs = len(stimuli) // (2 * len(self.attributes))
         self.folds = folds_of(self.n_pairs, N_FOLDS, seed)
         self.is_exchanged = exchanges(self.n_pairs, n_shuffles, seed)
@@ -165,7 +174,7 @@ class AttributeMeasurement:
                 batch_size=1 if why else self.batch_size,
             )
             layers = {layer: self.outputs[layer] for layer, name in wanted if name == attribute}
-            for layer, fields in self._of_attribute(passes, layers).items():
+            for layer, fields in self._of_attribute(passes, layers, task.autoencoders).items():
                 found[layer, attribute] = fields
         parts = [found[each] for each in wanted]
         variables = {
@@ -200,7 +209,12 @@ class AttributeMeasurement:
         (told,) = told_right(values, self.is_exchanged[:1], self.folds)
         return float(told.mean()), error_of_mean(told, self.seed)
 
-    def _of_attribute(self, passes: Passes, layers: Mapping[str, LayerOutput]) -> dict[str, Fields]:
+    def _of_attribute(
+        self,
+        passes: Passes,
+        layers: Mapping[str, LayerOutput],
+        autoencoders: Mapping[str, Autoencoder],
+    ) -> dict[str, Fields]:
         """What is known of layers for one attribute."""
         values, outputs = passes.looked_at(layers)
         width = max(output.n_channels for output in self.outputs.values())
@@ -214,13 +228,33 @@ class AttributeMeasurement:
         for layer, cut in cuts.items():
             found[layer] |= self._told(values[layer], width)
             found[layer] |= self._used(passes, layer, cut, outputs)
+        if self.n_latents and sound:
+            self._add_latents(found, passes, sound, autoencoders)
         return found
+
+    def _add_latents(
+        self,
+        found: dict[str, Fields],
+        passes: Passes,
+        layers: Mapping[str, LayerOutput],
+        autoencoders: Mapping[str, Autoencoder],
+    ) -> None:
+        """Add scores of latents to what is known of layers, or that there is no autoencoder."""
+        own = {layer: each for layer, each in autoencoders.items() if layer in layers}
+        codes = passes.codes(layers, own) if own else {}
+        for layer, values in codes.items():
+            scores = separations(values, self.is_exchanged)
+            found[layer]["latent_score"] = _widened(scores[0], self.n_latents)
+            found[layer]["null_latent_score"] = np.abs(scores[1:]).max(1)
+        for layer in layers.keys() - codes.keys():
+            said = (found[layer]["note"], "there is no autoencoder of it at this checkpoint")
+            found[layer]["note"] = "; ".join(filter(None, said))
 
     def _told(self, values: np.ndarray, width: int) -> Fields:
         scores = separations(values, self.is_exchanged)
         told = told_right(values, self.is_exchanged, self.folds)
         return {
-            SCORE: np.pad(scores[0], (0, width - len(scores[0])), constant_values=np.nan),
+            SCORE: _widened(scores[0], width),
             "null_score": np.abs(scores[1:]).max(1),
             TELLS: told[0].mean(),
             "tells_se": error_of_mean(told[0], self.seed),
@@ -296,9 +330,16 @@ class AttributeMeasurement:
         sizes = {SCORE: width, "null_score": len(self.is_exchanged) - 1}
         sizes |= dict.fromkeys(("told", "lost", "squared"), self.n_pairs)
         sizes |= dict.fromkeys(("null_tells", "null_uses"), 2)
+        if self.n_latents:
+            sizes |= {"latent_score": self.n_latents, "null_latent_score": sizes["null_score"]}
         single = dict.fromkeys((TELLS, "tells_se", USES, "uses_se", "response"), np.nan)
         several = {name: np.full(n, np.nan) for name, n in sizes.items()}
         return {**several, **single, "error": "", "note": ""}
+
+
+def _widened(scores: np.ndarray, width: int) -> np.ndarray:
+    """Scores of units, NaN for units that others have more."""
+    return np.pad(scores, (0, width - len(scores)), constant_values=np.nan)
 
 
 def _sides(of_images: np.ndarray) -> tuple[np.ndarray, np.ndarray]:

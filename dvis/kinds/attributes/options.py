@@ -40,8 +40,11 @@ class AttributeOptions(ProbeRunOptions):
         How often sides of pairs are exchanged, for the null.
     n_random
         Random directions that are taken out in place of the attribute's, for the control.
+    latents
+        Name of sparse autoencoders, as `dvis sae train` gave it, whose latents are scored beside
+        the channels.
     name
-        Name in the store (default: pairs).
+        Name in the store (default: pairs, or pairs-LATENTS).
     """
 
     images_unasked: ClassVar[int | None] = 256
@@ -52,6 +55,7 @@ class AttributeOptions(ProbeRunOptions):
     n_images: int | None = None
     n_shuffles: int = 20
     n_random: int = 10
+    latents: str | None = None
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -68,4 +72,4 @@ class AttributeOptions(ProbeRunOptions):
     @property
     def called(self) -> str:
         """Name of the group."""
-        return self.name or "pairs"
+        return self.name or ("pairs" if self.latents is None else f"pairs-{self.latents}")

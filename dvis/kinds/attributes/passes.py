@@ -11,6 +11,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
+from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.models.data.fixed_images import FixedImages
 from dvis.models.hooks import LayerOutput, as_maps, find_layer, first_tensor, stopping
 
@@ -89,6 +90,19 @@ class Passes:
         outputs = found.pop(_ITSELF)
         return found, outputs
 
+    def codes(
+        self, layers: Mapping[str, LayerOutput], autoencoders: Mapping[str, Autoencoder]
+    ) -> dict[str, np.ndarray]:
+        """Mean codes over places of layers' autoencoders, (image, latent) each."""
+
+        def reduce(layer: str, output: Tensor) -> Tensor:
+            maps = as_maps(output, layers[layer].channel_dim)
+            rows = maps.flatten(2).transpose(1, 2).float().cpu()
+            return torch.stack([_mean_code(autoencoders[layer], of_image) for of_image in rows])
+
+        with torch.no_grad(), stopping(self.network, dict.fromkeys(autoencoders, 1), reduce) as go:
+            return _joined([go(batch) for batch in self._batches()])
+
     def squares(
         self, layers: Mapping[str, LayerOutput], directions: Mapping[str, np.ndarray]
     ) -> dict[str, np.ndarray]:
@@ -145,6 +159,12 @@ def _cutting(
         yield of_batch
     finally:
         handle.remove()
+
+
+def _mean_code(autoencoder: Autoencoder, rows: Tensor) -> Tensor:
+    """Mean code, (latent,), of the rows of an image, (place, channel), each by itself."""
+    pattern, values = autoencoder.active(rows)
+    return pattern.dense(values).mean(0)
 
 
 def _joined(batches: list[dict[str, Tensor]]) -> dict[str, np.ndarray]:

@@ -11,12 +11,14 @@ import numpy as np
 from PIL import Image
 
 from dvis.analysis.resampling import BOUND
+from dvis.kinds.attributes.latents import WithAutoencoders, trained_autoencoders
 from dvis.kinds.attributes.measure import AttributeMeasurement, AttributeTask
 from dvis.kinds.attributes.options import ALL, N_FOLDS, AttributeOptions
 from dvis.kinds.attributes.words import (
     ATTRIBUTE,
     BOUNDS,
     N_EXAMPLES,
+    OF_LATENTS,
     PAIR,
     PICTURE_SIDE,
     PICTURE_SIDES,
@@ -30,11 +32,11 @@ from dvis.models.data.fixed_images import FixedImages
 from dvis.models.data.pairs import Contrast, paired_images
 from dvis.models.devices import find_device
 from dvis.models.hooks import LayerOutput, layer_columns
-from dvis.schema import CHANNEL, LAYER
+from dvis.schema import CHANNEL, LATENT, LAYER
 from dvis.store.group import Group
 from dvis.sweep.plan import Plan
 from dvis.sweep.probing import Probe, probe_of, told_of
-from dvis.sweep.run_facts import run_of
+from dvis.sweep.run_facts import RunFacts, run_of
 from dvis.sweep.runner import Report, carry_out
 
 if TYPE_CHECKING:
@@ -67,8 +69,9 @@ def measure_attributes(
     FileNotFoundError, CheckpointError
         When there are no checkpoints or images, or no checkpoint can be loaded.
     KeyError, ValueError
-        When the model has no such layer, or there is no such attribute or shape; when a layer runs
-        several times, an option is out of its range, or the store has other pairs under the name.
+        When the model has no such layer, the store no such autoencoders, or there is no such
+        attribute or shape; when a layer runs several times, an option is out of its range, or the
+        store has other pairs under the name.
     DiskFullError
         When there is no space left; what was measured before is safe, and a second run goes on.
     """
@@ -76,12 +79,16 @@ def measure_attributes(
     contrasts = [Contrast.parse(label) for label in options.attributes]
     run = run_of(options)
     probe = probe_of(options if options.given else replace(options, dataset=_IMAGES), run)
-    plan = _planned(options, probe, contrasts)
+    plan = _planned(options, probe, contrasts, run)
     return carry_out(plan, run, options, client=client, progress=progress)
 
 
-def _planned(options: AttributeOptions, probe: Probe, contrasts: list[Contrast]) -> Plan:
+def _planned(
+    options: AttributeOptions, probe: Probe, contrasts: list[Contrast], run: RunFacts
+) -> Plan:
     outputs = _outputs(options, probe)
+    trained = trained_autoencoders(options, run, outputs)
+    n_latents = max((dataset.sizes[LATENT] for dataset in trained.values()), default=0)
     transform = probe.model_input.transform
     stimuli = FixedImages.of(
         paired_images(contrasts, options.n_pairs, size=transform.size, seed=options.seed), transform
@@ -95,6 +102,7 @@ def _planned(options: AttributeOptions, probe: Probe, contrasts: list[Contrast])
         batch_size=probe.batch_size,
         n_shuffles=options.n_shuffles,
         n_random=options.n_random,
+        n_latents=n_latents,
         seed=options.seed,
     )
     settings = _settings(options, probe, stimuli)
@@ -113,8 +121,10 @@ def _planned(options: AttributeOptions, probe: Probe, contrasts: list[Contrast])
             SHUFFLE: range(options.n_shuffles),
             BOUND: BOUNDS,
             SIDE: SIDES,
+            **({LATENT: range(n_latents)} if trained else {}),
         },
         columns={**layer_columns(outputs), **_columns(options, contrasts, transform.size)},
+        travelling=WithAutoencoders(trained) if trained else None,
         before=_Drawn(measurement).see,
         unit="attribute",
         model_input=probe.model_input,
@@ -158,6 +168,7 @@ def _settings(options: AttributeOptions, probe: Probe, stimuli: FixedImages) -> 
         "n_shuffles": options.n_shuffles,
         "n_random": options.n_random,
         "seed": options.seed,
+        OF_LATENTS: options.latents or "",
         PICTURE_SIDES: min(stimuli.transform.size, PICTURE_SIDE),
     }
 

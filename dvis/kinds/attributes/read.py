@@ -72,6 +72,8 @@ def attributes(
           layer, attribute, shuffle): the highest score without its sign of any channel where sides
           were exchanged within pairs by lot. A score above all of 20 is so by chance in one layer
           of 21;
+        - where `--latents` was asked for, `latent_score` (checkpoint, layer, attribute, latent) and
+          `null_latent_score`, the same of the mean codes of the layer's autoencoder;
         - `tells` and `tells_se` (checkpoint, layer, attribute), float64, and `null_tells`
           (checkpoint, layer, attribute, bound): where 95 % of it lies with sides exchanged within
           pairs, of what was learnt and tried as well;

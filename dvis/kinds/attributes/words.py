@@ -2,6 +2,7 @@
 
 {run}/attributes/{name}/    score (checkpoint, layer, attribute, channel)
                             null_score (checkpoint, layer, attribute, shuffle)
+                            latent_score (..., latent) and null_latent_score, where asked for
                             tells, tells_se, uses, uses_se, response, status
                             (checkpoint, layer, attribute)
                             null_tells, null_uses (checkpoint, layer, attribute, bound)
@@ -23,6 +24,7 @@ from dvis.schema import (
     CHECKPOINT_COORDINATES,
     COORDINATES,
     DEPTH,
+    LATENT,
     LAYER,
     RGB,
     SOURCE,
@@ -46,6 +48,7 @@ SIDES = ("first", "second")
 PART_DIMS = (CHECKPOINT, LAYER, ATTRIBUTE)
 N_EXAMPLES, PICTURE_SIDE = 4, 64  # pictures that are kept of each attribute, at most as wide
 PICTURE_SIDES = "picture_side"  # attribute of a group
+OF_LATENTS: Final = "latents"  # attribute of a group: the autoencoders whose latents have scores
 EXCHANGED = {TELLS: "sides of pairs", USES: "directions of a layer"}
 CANNOT_TELL = (
     "Drawn pairs say nothing of natural images. What a layer's means over places do not hold is "
@@ -56,7 +59,15 @@ CANNOT_TELL = (
 
 _CHUNKS: Mapping[str, int] = {CHECKPOINT: 64, LAYER: 16, ATTRIBUTE: 8, BOUND: 2, SIDE: 2, RGB: 3}
 _LABEL_CHUNK = 4096
-_OF_UNITS = {CHECKPOINT: 16, LAYER: 1, ATTRIBUTE: 8, CHANNEL: 1024, PAIR: 256, SHUFFLE: 64}
+_OF_UNITS = {
+    CHECKPOINT: 16,
+    LAYER: 1,
+    ATTRIBUTE: 8,
+    CHANNEL: 1024,
+    PAIR: 256,
+    SHUFFLE: 64,
+    LATENT: 4096,
+}
 _OF_PICTURES = {ATTRIBUTE: 1, EXAMPLE: N_EXAMPLES, Y: PICTURE_SIDE, X: PICTURE_SIDE}
 
 
@@ -82,9 +93,21 @@ def _single(dim: str, long_name: str, **attrs: Any) -> VariableSpec:
 
 
 def attribute_words(attrs: Mapping[str, Any]) -> Words:
-    """Words of a group by its attributes: with room for pictures of their size."""
+    """Words of a group by its attributes: room for its pictures, and latents where it has some."""
     side = int(attrs.get(PICTURE_SIDES, PICTURE_SIDE))
-    return replace(WORDS, sizes={**WORDS.sizes, Y: side, X: side})
+    arrays = {**WORDS.arrays, **(_LATENTS if attrs.get(OF_LATENTS) else {})}
+    return replace(WORDS, arrays=arrays, sizes={**WORDS.sizes, Y: side, X: side})
+
+
+_LATENTS = {
+    LATENT: _of((LATENT,), "int32", -1, "latent"),
+    "latent_score": _single(
+        LATENT,
+        "how far a latent's mean codes of the sides lie apart: Cliff's delta",
+        exchangeable=EXCHANGED[TELLS],
+    ),
+    "null_latent_score": _single(SHUFFLE, "highest score of any latent, sides of pairs exchanged"),
+}
 
 
 WORDS = Words(

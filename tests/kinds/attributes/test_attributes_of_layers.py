@@ -9,13 +9,17 @@ import pytest
 import torch
 import xarray as xr
 from dying import dies_writing
-from tiny_attributes import attribute_options
+from planted_latents import plant, reading
+from tiny_attributes import attribute_options, stimuli_of
 from tiny_models import net, seeded_net, transformer, write_checkpoints
 
 import dvis
 from dvis import measure
 from dvis.analysis.control import controlled
 from dvis.kinds.attributes.plan import measure_attributes
+from dvis.kinds.attributes.statistics import separations
+from dvis.models.architectures import load_model
+from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data.pairs import Contrast, paired_images
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -124,6 +128,39 @@ def test_batch_norm_is_measured_on_shapes_or_what_is_given(tmp_path: Path) -> No
     assert found["pairs"].attrs["n_statistics"] == 256
     assert '"name": "noise"' in found["noise"].attrs["images"]
     assert not np.array_equal(found["pairs"].lost, found["noise"].lost)
+
+
+def test_latents_have_scores_beside_channels(tmp_path: Path) -> None:
+    options = attribute_options(tmp_path, latents="wide", batch_norm="running")
+    labels = [file.label for file in find_checkpoints(options.checkpoint_path)]
+    eye = np.eye(16, dtype=np.float32)
+    both = np.concatenate([eye, -eye])  # a latent for each sign of each channel
+    plant(tmp_path / "net.zarr", "conv2", {labels[0]: reading(both)}, room=labels)
+    report = measure_attributes(options)
+    assert (report.n_measured, report.n_failed) == (12, 0)
+    assert any("bn1, colour: there is no autoencoder of it" in note for note in report.notes)
+    found = dvis.attributes(tmp_path / "net.zarr", name="pairs-wide").load()
+    at = found.isel(checkpoint=0).sel(layer="conv2", attribute="colour")
+    # A latent of a channel's positive part tells what that part's mean tells.
+    model = load_model(options.model, find_checkpoints(options.checkpoint_path)[0], "cpu")
+    stimuli = stimuli_of("colour")
+    with torch.no_grad():
+        images = stimuli.batch(0, 24, torch.zeros(()))
+        maps = model.conv2(torch.relu(model.bn1(model.conv1(images))))
+        parts = torch.cat([maps.relu(), (-maps).relu()], 1).mean((2, 3)).double().numpy()
+    expected = separations(parts, np.zeros((1, 12), bool))[0]
+    np.testing.assert_allclose(at.latent_score, expected, atol=0.02)
+    assert at.null_latent_score.notnull().all()
+    assert found.latent_score.isel(checkpoint=[1, 2]).isnull().all()
+    assert found.latent_score.sel(layer="bn1").isnull().all()
+    measure_attributes(replace(options, latents=None))
+    plain = dvis.attributes(tmp_path / "net.zarr", name="pairs").load()
+    assert "latent_score" not in plain
+    for name in NUMBERS:
+        np.testing.assert_allclose(plain[name], found[name], atol=1e-6, err_msg=name)
+    assert dvis.check_store(tmp_path / "net.zarr") == []
+    with pytest.raises(ValueError, match=r"no autoencoder 'wide' is of these layers.*conv2; name"):
+        measure_attributes(replace(options, layers=("bn1",), name="other"))
 
 
 def test_broken_weights_fail_and_the_others_are_there(tmp_path: Path) -> None:
