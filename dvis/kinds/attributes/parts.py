@@ -10,6 +10,7 @@ from dvis.kinds.attributes.read import ATTRIBUTE_READER
 from dvis.kinds.attributes.words import (
     ATTRIBUTE,
     EXCHANGED,
+    OF_LATENTS,
     QUESTIONS,
     SCORE,
     SHUFFLE,
@@ -19,7 +20,7 @@ from dvis.kinds.attributes.words import (
 from dvis.kinds.parts import Asked, Curves, Line, Unit
 from dvis.plots.canvas import evenly
 from dvis.plots.selection import labels_of
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER
+from dvis.schema import CHANNEL, CHECKPOINT, LATENT, LAYER
 
 _MOST_LAYERS = 6
 _TITLES = {TELLS: "What layers tell of {}", USES: "What the output uses of {}, by layer"}
@@ -75,16 +76,21 @@ def _line(of_layer: xr.Dataset, question: str, layer: str) -> Line:
 
 
 def _of_unit(dataset: xr.Dataset, unit: Unit, name: str) -> Iterator[Curves]:
-    """A channel's scores; of latents, whose numbers are no channels', nothing."""
-    if unit.list_name or unit.layer not in labels_of(dataset, LAYER):
+    """Scores of a channel, or of a latent of the autoencoder whose latents have some."""
+    if unit.layer not in labels_of(dataset, LAYER):
         return
-    if unit.channel not in dataset[CHANNEL]:
+    dim, scored, null = CHANNEL, SCORE, "null_score"
+    if unit.list_name:
+        if unit.list_name != dataset.attrs.get(OF_LATENTS):
+            return
+        dim, scored, null = LATENT, "latent_score", "null_latent_score"
+    if unit.channel not in dataset[dim]:
         return
     of_layer = selected(dataset, None, unit.layer).sel({LAYER: unit.layer})
-    scores = of_layer[SCORE].sel({CHANNEL: unit.channel})
+    scores = of_layer[scored].sel({dim: unit.channel})
     if not scores.notnull().any():
         return
-    highest = of_layer["null_score"].max((SHUFFLE, ATTRIBUTE)).values
+    highest = of_layer[null].max((SHUFFLE, ATTRIBUTE)).values
     yield Curves(
         title=f"How far it tells attributes of drawn pairs, Cliff's delta · {name}",
         checkpoints=labels_of(of_layer, CHECKPOINT),
@@ -95,7 +101,7 @@ def _of_unit(dataset: xr.Dataset, unit: Unit, name: str) -> Iterator[Curves]:
         null_low=-highest,
         null_high=highest,
         null_text=(
-            f"the highest of the layer's channels in {of_layer.sizes[SHUFFLE]} shuffles, "
+            f"the highest of the layer's {dim}s in {of_layer.sizes[SHUFFLE]} shuffles, "
             f"{EXCHANGED[TELLS]} exchanged"
         ),
     )

@@ -16,11 +16,14 @@ from tiny_models import net, seeded_net, transformer, write_checkpoints
 import dvis
 from dvis import measure
 from dvis.analysis.control import controlled
+from dvis.kinds.attributes.parts import attribute_parts
 from dvis.kinds.attributes.plan import measure_attributes
 from dvis.kinds.attributes.statistics import separations
+from dvis.kinds.parts import Asked, Unit
 from dvis.models.architectures import load_model
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data.pairs import Contrast, paired_images
+from dvis.store.contents import contents
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NUMBERS = ("score", "null_score", "tells", "tells_se", "null_tells", "uses", "uses_se", "null_uses")
@@ -153,6 +156,12 @@ def test_latents_have_scores_beside_channels(tmp_path: Path) -> None:
     assert at.null_latent_score.notnull().all()
     assert found.latent_score.isel(checkpoint=[1, 2]).isnull().all()
     assert found.latent_score.sel(layer="bn1").isnull().all()
+    given = contents(tmp_path / "net.zarr")
+    unit = Unit(layer="conv2", channel=20, list_name="wide")
+    asked = Asked(store=tmp_path / "net.zarr", contents=given, run="checkpoints", unit=unit)
+    (curves,) = attribute_parts(asked)
+    of_unit = found.latent_score.sel(layer="conv2", attribute="colour", latent=20)
+    np.testing.assert_array_equal(curves.lines[0].values, of_unit)
     measure_attributes(replace(options, latents=None))
     plain = dvis.attributes(tmp_path / "net.zarr", name="pairs").load()
     assert "latent_score" not in plain
