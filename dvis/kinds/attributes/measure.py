@@ -16,7 +16,7 @@ from torch import nn
 from dvis.analysis.linear_probes import band_of, reduced
 from dvis.analysis.resampling import BOUND
 from dvis.kinds.attributes.options import N_FOLDS
-from dvis.kinds.attributes.passes import Cut, Passes
+from dvis.kinds.attributes.passes import ITSELF, Cut, Passes
 from dvis.kinds.attributes.statistics import (
     error_of_mean,
     error_of_share,
@@ -163,7 +163,7 @@ class AttributeMeasurement:
         """
         network = self._recalibrated(model)
         wanted = task.wanted
-        calls = {layer: self.outputs[layer].n_calls for layer, _ in wanted}
+        calls = {**{layer: self.outputs[layer].n_calls for layer, _ in wanted}, ITSELF: 1}
         why = why_alone(network, calls, self.stimuli.batch(0, 1, next(network.parameters())))
         found: dict[tuple[str, str], Fields] = {}
         for attribute in dict.fromkeys(attribute for _, attribute in wanted):

@@ -15,7 +15,7 @@ from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.models.data.fixed_images import FixedImages
 from dvis.models.hooks import LayerOutput, as_maps, find_layer, first_tensor, stopping
 
-_ITSELF = ""  # the network, as its own last layer
+ITSELF = ""  # the network, as its own last layer
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -80,14 +80,14 @@ class Passes:
         """Means over places of layers, (image, channel) each, and the output, (image, number)."""
 
         def reduce(layer: str, output: Tensor) -> Tensor:
-            if layer == _ITSELF:
+            if layer == ITSELF:
                 return output.flatten(1).clone()
             return as_maps(output, layers[layer].channel_dim).mean((2, 3))
 
-        calls = {**dict.fromkeys(layers, 1), _ITSELF: 1}
+        calls = {**dict.fromkeys(layers, 1), ITSELF: 1}
         with torch.no_grad(), stopping(self.network, calls, reduce) as forward:
             found = _joined([forward(batch) for batch in self._batches()])
-        outputs = found.pop(_ITSELF)
+        outputs = found.pop(ITSELF)
         return found, outputs
 
     def codes(

@@ -89,7 +89,8 @@ def _planned(
     outputs = _outputs(options, probe)
     trained = trained_autoencoders(options, run, outputs)
     n_latents = max((dataset.sizes[LATENT] for dataset in trained.values()), default=0)
-    transform = probe.model_input.transform
+    # Of the model's own size: what a resized and cropped picture loses, one side may show.
+    transform = replace(probe.model_input.transform, resize=None)
     stimuli = FixedImages.of(
         paired_images(contrasts, options.n_pairs, size=transform.size, seed=options.seed), transform
     )

@@ -24,6 +24,7 @@ from dvis.models.architectures import load_model
 from dvis.models.checkpoints import find_checkpoints
 from dvis.models.data.pairs import Contrast, paired_images
 from dvis.store.contents import contents
+from dvis.store.portable import nested
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 NUMBERS = ("score", "null_score", "tells", "tells_se", "null_tells", "uses", "uses_se", "null_uses")
@@ -69,6 +70,18 @@ def test_pictures_of_pairs_are_kept_as_they_are_drawn(measured: Path) -> None:
     kept = found.picture.sel(attribute="colour").values.reshape(expected.shape)
     np.testing.assert_array_equal(kept, expected)
     assert found.fingerprint.sel(attribute="colour").item() == pairs.fingerprint
+
+
+def test_pairs_are_of_the_size_that_a_model_takes_and_nothing_is_cropped(tmp_path: Path) -> None:
+    options = attribute_options(tmp_path, image_size=None, layers=("fc",), attributes=("place",))
+    for file in (tmp_path / "run").iterdir():
+        kept = torch.load(file, weights_only=True)
+        torch.save({**kept, "input": {**kept["input"], "resize": 40}}, file)
+    measure_attributes(options)
+    found = dvis.attributes(tmp_path / "net.zarr")
+    assert nested(found.attrs["transform"])["resize"] is None
+    assert nested(found.attrs["images"])["transform"]["resize"] == 40
+    assert found.sizes["x"] == 16
 
 
 def test_killed_and_resumed_equals_an_unbroken_run_also_of_two_workers(

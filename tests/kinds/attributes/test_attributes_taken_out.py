@@ -115,15 +115,19 @@ def test_random_directions_change_a_layer_as_far() -> None:
     np.testing.assert_allclose(sizes, sizes[0], rtol=1e-4)
 
 
-def test_networks_that_mix_a_batch_see_images_alone() -> None:
+@pytest.mark.parametrize("layer", ["bn1", "conv2"])
+def test_networks_that_mix_a_batch_see_images_alone(layer: str) -> None:
+    """Also where it is mixed behind the layer alone, which the output shows."""
     model = seeded_net()
-    for norm in (model.bn1, model.bn2):
-        norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
+    norm = model.bn2
+    norm.track_running_stats, norm.running_mean, norm.running_var = False, None, None
     stimuli = stimuli_of("colour", n_pairs=10)
-    measurement = measurement_of(model, ("conv2",), stimuli, "colour", n_random=2)
-    task = AttributeTask(("conv2",), ("colour",), (0,))
+    measurement = measurement_of(model, (layer,), stimuli, "colour", n_random=2)
+    task = AttributeTask((layer,), ("colour",), (0,))
     found = measurement.measure(model, task)
     assert "one at a time" in found.attrs["notes"][0]
     measurement.batch_size = 1
-    np.testing.assert_array_equal(found.tells, measurement.measure(model, task).tells)
+    alone = measurement.measure(model, task)
+    for name in ("tells", "uses", "lost"):
+        np.testing.assert_array_equal(found[name], alone[name])
     assert found.error.item() == ""
