@@ -299,10 +299,9 @@ class AttributeMeasurement:
         if size < _LEAST_STEP:
             return self._unanswered(float(size))
         folds = np.repeat(self.folds, 2)
-        of_draws = []
-        for draw in range(1 + self.n_random):
-            left = _steps(passes.without(layer, self.outputs[layer], cut, folds, draw))
-            of_draws.append(((steps - left) * steps).sum(1))
+        draws = range(1 + self.n_random)
+        left = passes.without(layer, self.outputs[layer], cut, folds, draws)
+        of_draws = [((steps - _steps(each)) * steps).sum(1) for each in left]
         lost = np.array(of_draws) / squared.mean()
         squared = squared / squared.mean()
         shares = lost.sum(1) / squared.sum()

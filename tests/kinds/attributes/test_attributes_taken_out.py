@@ -89,10 +89,52 @@ def test_taking_nothing_out_changes_nothing_at_all(model: nn.Module, layer: str)
         Cut(directions=directions, offsets=ones, strengths=0 * ones),
         Cut(directions=0 * directions, offsets=ones, strengths=ones),
     ):
-        np.testing.assert_array_equal(passes.without(layer, output, cut, folds, 0), outputs)
+        np.testing.assert_array_equal(passes.without(layer, output, cut, folds, [0])[0], outputs)
     real = Cut(directions=directions, offsets=0 * ones, strengths=ones)
-    assert not np.array_equal(passes.without(layer, output, real, folds, 0), outputs)
+    assert not np.array_equal(passes.without(layer, output, real, folds, [0])[0], outputs)
     assert not [each for each in model.modules() if each._forward_hooks]
+
+
+class Around(nn.Module):
+    """Some of what comes later goes around its layer, with as many rows as there are images."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.first, self.then = nn.Conv2d(3, 4, 3, padding=1), nn.Conv2d(4, 4, 3, padding=1)
+        self.out = nn.Linear(4, 3)
+
+    def forward(self, images: torch.Tensor) -> torch.Tensor:
+        hidden = self.first(images)
+        return self.out((hidden + self.then(hidden).relu()).mean((2, 3)))
+
+
+@pytest.mark.parametrize(
+    ("model", "layer", "is_together"),
+    [
+        (seeded_net(), "bn1", True),
+        (seeded_net(), "fc", True),
+        (transformer(), BLOCK, True),
+        (Around(), "first", True),
+        (Around(), "then", False),
+    ],
+)
+def test_draws_together_are_draws_one_by_one(
+    model: nn.Module, layer: str, is_together: bool
+) -> None:
+    stimuli = stimuli_of("colour", n_pairs=10)
+    measurement = measurement_of(model, (layer,), stimuli, "colour", n_random=3)
+    passes = Passes(network=model, images=stimuli, rows=np.arange(20), batch_size=4)
+    layers = dict(measurement.outputs)
+    cut = measurement._cuts(passes, layers, passes.looked_at(layers)[0])[layer]
+    output, folds = layers[layer], np.repeat(measurement.folds, 2)
+    n_rows: list[int] = []
+    handle = model.register_forward_hook(lambda *given: n_rows.append(len(given[2])))
+    found = passes.without(layer, output, cut, folds, range(4))
+    handle.remove()
+    assert (max(n_rows) == 4 * 4) == is_together
+    for draw in range(4):
+        (alone,) = passes.without(layer, output, cut, folds, [draw])
+        np.testing.assert_allclose(found[draw], alone, atol=1e-5)
 
 
 def test_random_directions_change_a_layer_as_far() -> None:
