@@ -32,6 +32,9 @@ class AttributeOptions(ProbeRunOptions):
         image), place:0.3:0.7 (from the left), orientation:-45:45 (degrees, of an ellipse).
     n_pairs
         Pairs of each attribute.
+    dataset
+        A labelled image set, as `dvis probe` takes it, on which batch norm is measured (default:
+        shapes, which are drawn).
     n_images
         So many images for batch norm, at random (default: 256, or all of a smaller set).
     seed
@@ -52,6 +55,7 @@ class AttributeOptions(ProbeRunOptions):
 
     attributes: tuple[str, ...] = ("shape", "colour", "size", "place", "orientation")
     n_pairs: int = 128
+    dataset: str | None = None
     n_images: int | None = None
     n_shuffles: int = 20
     n_random: int = 10
