@@ -7,6 +7,7 @@ from dvis.accessor import DvisAccessor
 from dvis.analysis.together import alignment
 from dvis.check import check_store
 from dvis.kinds.activations.read import activations
+from dvis.kinds.attributes.read import attributes
 from dvis.kinds.chimera.read import chimera
 from dvis.kinds.edges.read import edges
 from dvis.kinds.features.images.compaction import compact_store
@@ -36,6 +37,7 @@ __all__ = [
     "activations",
     "add_notes",
     "alignment",
+    "attributes",
     "check_store",
     "chimera",
     "compact_store",

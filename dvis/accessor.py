@@ -8,6 +8,7 @@ from dvis.analysis import change_points as _change_points
 from dvis.analysis import comparison, nearest, order, ranking, units
 from dvis.analysis import drift as _drift
 from dvis.kinds.activations.methods import ActivationMethods
+from dvis.kinds.attributes.methods import AttributeMethods
 from dvis.kinds.chimera.methods import ChimeraMethods
 from dvis.kinds.edges.methods import EdgesMethods
 from dvis.kinds.features.methods import FeatureMethods
@@ -30,6 +31,7 @@ class DvisAccessor(
     EdgesMethods,
     ChimeraMethods,
     ProbeMethods,
+    AttributeMethods,
 ):
     """Methods for a Dataset that `dvis.open` gave; each says on what it works when it is called."""
 

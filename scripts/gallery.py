@@ -14,6 +14,7 @@ from dvis import plots
 from dvis.analysis.births import births as find_births
 from dvis.kinds.activations import pictures as activation_pictures
 from dvis.kinds.activations.read import name_of as name_of_activations
+from dvis.kinds.attributes import pictures as attribute_pictures
 from dvis.kinds.chimera import pictures as chimera_pictures
 from dvis.kinds.features import pictures as feature_pictures
 from dvis.kinds.influence import pictures as influence_pictures
@@ -90,6 +91,7 @@ def gallery(
     draw_saes(store, dataset.attrs["run"], path)
     draw_circuits(store, dataset.attrs["run"], x, path)
     draw_probes(store, dataset.attrs["run"], x, path)
+    draw_attributes(store, dataset.attrs["run"], x, path)
 
 
 def draw_top_images(store: Path, dataset: xr.Dataset, path: Callable[[str], Path]) -> None:
@@ -177,6 +179,16 @@ def draw_probes(store: Path, run: str, x: plots.XAxis, path: Callable[[str], Pat
         drawn = path(f"accuracy_over_training_{entry.name}")
         probe_pictures.accuracy_over_training(found, x=x, path=drawn)
         probe_pictures.accuracy_by_layer(found, path=path(f"accuracy_by_layer_{entry.name}"))
+
+
+def draw_attributes(store: Path, run: str, x: plots.XAxis, path: Callable[[str], Path]) -> None:
+    """Draw what layers tell of attributes over training, the units that do, and the pairs."""
+    for entry in dvis.contents(store).of("attributes", run):
+        found = dvis.attributes(store, run, entry.name)
+        drawn = path(f"attributes_{entry.name}")
+        attribute_pictures.attributes_over_training(found, x=x, path=drawn)
+        attribute_pictures.attribute_units(found, path=path(f"attribute_units_{entry.name}"))
+        attribute_pictures.attribute_pairs(found, path=path(f"attribute_pairs_{entry.name}"))
 
 
 def draw_llc(traces: xr.Dataset, x: plots.XAxis, path: Callable[[str], Path], name: str) -> None:

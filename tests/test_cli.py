@@ -164,6 +164,7 @@ OF_MEASURED = (
     *("cross-response", "seeds", "top-images", "top-image-timeline"),
     *("sae-frontier", "sae-training", "latent-frequencies", "latent-sheet", "chimera"),
     *("accuracy-over-training", "accuracy-by-layer"),
+    *("attributes", "attribute-units", "attribute-pairs"),
     *("sae-tracks", "track-film"),
     *("circuit-film", "circuit", "edge-heatmap", "influence-matrix", "event-alignment"),
 )

@@ -11,6 +11,7 @@ from made_up_influence import write_influence
 from made_up_responses import write_responses
 from recorded_stores import write_store
 from tiny_activations import options_of
+from tiny_attributes import attribute_options
 from tiny_chimeras import chimera_options, size_options
 from tiny_models import write_checkpoints
 from tiny_probes import probe_options
@@ -18,6 +19,7 @@ from tiny_probes import probe_options
 import dvis
 from dvis.cli import main
 from dvis.kinds.activations.plan import keep_activations
+from dvis.kinds.attributes.plan import measure_attributes
 from dvis.kinds.chimera.plan import make_chimeras
 from dvis.kinds.edges.options import EdgesOptions
 from dvis.kinds.edges.plan import measure_edges
@@ -101,6 +103,10 @@ ALONE: dict[str, tuple[Callable[[Path], object], str]] = {
     "probes": (
         lambda store: train_probes(probe_options(store.parent, store=store, n_shuffles=0)),
         "probes of checkpoints: shapes-val, 3 checkpoints, 12 complete",
+    ),
+    "attributes": (
+        lambda store: measure_attributes(attribute_options(store.parent, store=store)),
+        "attributes of checkpoints: pairs, 3 checkpoints, 12 complete",
     ),
 }
 

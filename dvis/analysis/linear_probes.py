@@ -18,6 +18,7 @@ from sklearn.linear_model import LogisticRegression
 from sklearn.preprocessing import StandardScaler
 from threadpoolctl import ThreadpoolController
 
+from dvis.analysis.resampling import resamples
 from dvis.analysis.student import t_quantile
 
 # Inverse strengths of the penalty, as scikit-learn's C; a ridge has alpha = 1 / C.
@@ -232,7 +233,7 @@ def classifier(
     """A logistic regression of inputs (sample, input), and whether it has converged."""
     fit = LogisticRegression(C=strength, max_iter=max_steps)
     # Its steps are short: threads of BLAS spin five times as long as one computes.
-    with _thread_pools().limit(limits=1), warnings.catch_warnings():
+    with thread_pools().limit(limits=1), warnings.catch_warnings():
         # Which is kept with what is measured; near its optimum a probe tells the same classes.
         warnings.simplefilter("ignore", ConvergenceWarning)
         fit.fit(inputs, labels)
@@ -240,7 +241,7 @@ def classifier(
 
 
 @lru_cache(maxsize=1)
-def _thread_pools() -> ThreadpoolController:
+def thread_pools() -> ThreadpoolController:
     """The libraries that compute in threads of their own."""
     return ThreadpoolController()
 
@@ -284,7 +285,7 @@ def errors_of_accuracies(
     """Standard errors of accuracies, (split,): spread over bootstrap samples of each split."""
     found = []
     for places in splits:
-        drawn = _resamples(len(places), n_resamples, seed)
+        drawn = resamples(len(places), n_resamples, seed)
         found.append(_spread(drawn @ is_right[places] / max(len(places), 1)))
     return np.array(found)
 
@@ -300,7 +301,7 @@ def errors_of_determinations(
     """Standard errors of R^2, (split,): spread over bootstrap samples of each split."""
     found = []
     for places in splits:
-        drawn, of_split = _resamples(len(places), n_resamples, seed), values[places]
+        drawn, of_split = resamples(len(places), n_resamples, seed), values[places]
         left = drawn @ ((of_split - predicted[places]) ** 2).sum(1)
         centred = of_split - of_split.mean(0) if len(places) else of_split
         sums = drawn @ centred
@@ -365,14 +366,3 @@ def _best(probes: Sequence[FittedProbe]) -> FittedProbe:
 def _spread(values: Floats) -> float:
     known = values[np.isfinite(values)]
     return float(known.std(ddof=1)) if len(known) > 1 else np.nan
-
-
-@lru_cache(maxsize=8)
-def _resamples(n_samples: int, n_resamples: int, seed: int) -> Floats:
-    """How often each sample is in a bootstrap sample, (resample, sample)."""
-    if not n_samples:
-        return np.full((n_resamples, 0), np.nan)
-    generator = np.random.default_rng((seed, n_samples))
-    return generator.multinomial(n_samples, np.full(n_samples, 1 / n_samples), n_resamples).astype(
-        float
-    )

@@ -1,10 +1,11 @@
-"""Orders in which layers might have stood, and what is found without each of them.
+"""Orders in which layers might have stood, what is found without each, and bootstrap samples.
 
 Layers of units in, permutations and intervals out: what intervals and p-values are made of where
-units are clustered in layers.
+units are clustered in layers. Of samples, how often each is in a bootstrap sample.
 """
 
 from collections.abc import Callable, Sequence
+from functools import lru_cache
 from itertools import permutations, product
 from math import factorial, prod
 
@@ -85,3 +86,14 @@ def jackknife_intervals(units: Sequence[np.ndarray], statistics: Statistics) -> 
     error = np.sqrt((n_layers - 1) / n_layers * squares)
     reach = t_quantile(_SHARE, n_layers - 2) * error
     return np.column_stack([of_all - reach, of_all + reach])
+
+
+@lru_cache(maxsize=8)
+def resamples(n_samples: int, n_resamples: int, seed: int) -> np.ndarray:
+    """How often each sample is in a bootstrap sample, (resample, sample), float64."""
+    if not n_samples:
+        return np.full((n_resamples, 0), np.nan)
+    generator = np.random.default_rng((seed, n_samples))
+    return generator.multinomial(n_samples, np.full(n_samples, 1 / n_samples), n_resamples).astype(
+        float
+    )

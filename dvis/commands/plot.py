@@ -36,7 +36,9 @@ class PlotOptions:
         built of, edge-heatmap, when its inputs come up, influence-matrix, of a layer on another,
         and event-alignment, inputs around births; chimera, how networks answer whose lower or upper
         layers are early; accuracy-over-training and accuracy-by-layer, what linear probes read off
-        layers.
+        layers; attributes, what layers tell of drawn pairs that differ in one attribute and what
+        the output uses of it, attribute-units, which units tell them, and attribute-pairs, the
+        pairs.
     source
         A store's folder or URL, or a model's jpg/json folder, which is imported first.
     out
@@ -60,10 +62,10 @@ class PlotOptions:
     score
         By which score of its tokens a latent's images are sorted, such as max.
     target
-        What probes read off (default: all).
+        What probes read off, or attributes of pairs (default: all).
     checkpoint
-        Checkpoint of a grid, of top images, of autoencoders, of a circuit, or of probes (default:
-        the last, or several).
+        Checkpoint of a grid, of top images, of autoencoders, of a circuit, of probes, or of
+        attributes (default: the last, or several).
     layer_from
         Layer whose influence is drawn (default: the nearest before).
     k

@@ -18,6 +18,7 @@ _FOLDERS = (
     "chimera",
     "sizes",
     "probes",
+    "attributes",
 )
 KINDS: dict[str, Kind] = {
     name: getattr(import_module(f"dvis.kinds.{name}.kind"), name.upper()) for name in _FOLDERS

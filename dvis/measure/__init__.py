@@ -19,10 +19,11 @@ from dvis.measure.models import (
     responses,
     sizes,
 )
-from dvis.measure.readouts import probes
+from dvis.measure.readouts import attributes, probes
 
 __all__ = [
     "activations",
+    "attributes",
     "chimera",
     "edges",
     "evaluate_saes",

@@ -56,6 +56,7 @@ WITHIN: Mapping[str, tuple[str, ...]] = {
     "kinds.features": ("kinds.saes",),
     "kinds.responses": ("kinds.features",),
     "kinds.saes": ("kinds.activations",),
+    "kinds.attributes": ("kinds.saes",),
     "kinds.influence": (
         "kinds.activations",
         "kinds.edges",

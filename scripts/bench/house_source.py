@@ -15,10 +15,10 @@ ASSETS = (".js", ".css", ".html", ".j2")
 # Attributes of other libraries' objects: torch.nn.Linear and BatchNorm call their widths so.
 FOREIGN = frozenset({"in_features", "out_features", "num_features"})
 # Kinds called by a word of the field that every kind needs; an import of their folder names them.
-SHARED_WORDS = frozenset({"activations", "edges", "probes", "sizes"})
+SHARED_WORDS = frozenset({"activations", "attributes", "edges", "probes", "sizes"})
 # Alone words of another use: what the fingerprint of an image set with large files covers, and what
 # an evaluation of autoencoders may have.
-OTHER_TEXTS = frozenset({"probes", "sizes"})
+OTHER_TEXTS = frozenset({"attributes", "probes", "sizes"})
 
 _JS_TOKEN = re.compile(
     r"""(?P<comment>//[^\n]*|/\*.*?\*/)

@@ -10,6 +10,7 @@ import xarray as xr
 
 from dvis.analysis.requirements import require, require_numbers
 from dvis.analysis.resampling import BOUND
+from dvis.analysis.staying import stays_above
 from dvis.analysis.trajectories import (
     in_one_piece,
     labels_of,
@@ -167,12 +168,7 @@ def _held_against(dataset: xr.Dataset, above: str) -> tuple[xr.DataArray, xr.Dat
 
 def _stays_from(margin: xr.DataArray) -> xr.DataArray:
     """Position from which margins (..., checkpoint) are above 0 to the end, -1 where at none."""
-    values = margin.values
-    is_known = np.isfinite(values)
-    stays = np.flip(np.logical_and.accumulate(np.flip(~is_known | (values > 0), -1), axis=-1), -1)
-    counts = stays & is_known
-    position = np.where(counts.any(-1), counts.argmax(-1), -1)
-    return margin.isel({CHECKPOINT: 0}, drop=True).copy(data=position)
+    return margin.isel({CHECKPOINT: 0}, drop=True).copy(data=stays_above(margin.values))
 
 
 def _states(margin: xr.DataArray, position: xr.DataArray) -> xr.DataArray:

@@ -4,7 +4,7 @@ A seed goes in; an ImageSet comes out that draws a sample when it is asked for. 
 the same, whatever the number of samples, and known by its factors.
 """
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -17,10 +17,10 @@ _DEFAULT_SIZE = 64
 _DEFAULT_SAMPLES = {"train": 20_000, "val": 1_000}
 _SPLIT_SEED = {"train": 0, "val": 1}
 # Measured over 20,000 training images at 64 px, seed 0.
-_MEAN, _STD = (0.4443, 0.4445, 0.4444), (0.2484, 0.2476, 0.2486)
+MEAN, STD = (0.4443, 0.4445, 0.4444), (0.2484, 0.2476, 0.2486)
 
 # In sides of the image, so that a shape is 29 to 54 px wide at 64 px and never cut off.
-_SMALLEST, _LARGEST, _MARGIN = 0.23, 0.42, 0.03
+SMALLEST, LARGEST, MARGIN = 0.23, 0.42, 0.03
 # In degrees to either side: turned further, horizontal stripes would be vertical ones.
 _TEXTURE_TURN = 15.0
 
@@ -74,11 +74,11 @@ def shapes_images(
     """
     size = size or _DEFAULT_SIZE
     n_samples = n_samples or _DEFAULT_SAMPLES[split]
-    scenes = _scenes(n_samples, (seed, _SPLIT_SEED[split]))
+    scenes = drawn_scenes(n_samples, (seed, _SPLIT_SEED[split]))
     return ImageSet(
         name=f"shapes/{split}",
         classes=SHAPES,
-        transform=InputTransform(size=size, mean=_MEAN, std=_STD),
+        transform=InputTransform(size=size, mean=MEAN, std=STD),
         sample_ids=numbered(n_samples),
         labels=scenes["shape"],
         pictures=DrawnPictures(scenes, np.arange(n_samples), size, (seed, _SPLIT_SEED[split])),
@@ -88,17 +88,35 @@ def shapes_images(
     )
 
 
-def _scenes(n_samples: int, seed: tuple[int, int]) -> dict[str, np.ndarray]:
-    """Factors of the samples, (sample,) each; those of the first do not depend on the number."""
+def drawn_scenes(
+    n_samples: int,
+    seed: tuple[int, ...],
+    *,
+    shapes: Sequence[int] = range(len(SHAPES)),
+    sizes: tuple[float, float] = (SMALLEST, LARGEST),
+) -> dict[str, np.ndarray]:
+    """Factors of the samples, (sample,) each; those of the first do not depend on the number.
+
+    Parameters
+    ----------
+    n_samples : int
+        How many.
+    seed : tuple of int
+        What draws them.
+    shapes : sequence of int
+        Indices of the shapes that there are, each alike.
+    sizes : (float, float)
+        The smallest and the largest radius, in sides of the image.
+    """
     names = ("shape", "x", "y", "size", "rotation", "colour", "background", "background_colour")
     streams = np.random.SeedSequence(seed).spawn(len(names))
     chance = {
         name: np.random.default_rng(stream).random(n_samples)
         for name, stream in zip(names, streams, strict=True)
     }
-    shape = (chance["shape"] * len(SHAPES)).astype(np.int64)
-    size = _SMALLEST + chance["size"] * (_LARGEST - _SMALLEST)
-    nearest = size + _MARGIN
+    shape = np.array(shapes, np.int64)[(chance["shape"] * len(shapes)).astype(np.int64)]
+    size = sizes[0] + chance["size"] * (sizes[1] - sizes[0])
+    nearest = size + MARGIN
     turn = np.where(np.array(TEXTURED)[shape], _TEXTURE_TURN, 180.0)
     return {
         "shape": shape,
