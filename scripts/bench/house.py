@@ -57,6 +57,7 @@ WITHIN: Mapping[str, tuple[str, ...]] = {
     "kinds.responses": ("kinds.features",),
     "kinds.saes": ("kinds.activations",),
     "kinds.attributes": ("kinds.saes",),
+    "kinds.probes": ("kinds.activations",),
     "kinds.influence": (
         "kinds.activations",
         "kinds.edges",
