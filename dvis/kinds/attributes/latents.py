@@ -1,38 +1,18 @@
 """Latents of layers' autoencoders as units that may tell attributes: which there are.
 
-Options, checkpoints and layers in; a store's autoencoders, and tasks that carry them, out.
+Options, checkpoints and layers in; a store's autoencoders out.
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 
 import xarray as xr
 
-from dvis.kinds.attributes.measure import AttributeTask
 from dvis.kinds.attributes.options import AttributeOptions
 from dvis.kinds.saes.directions import stored_autoencoders
-from dvis.kinds.saes.measure.stored import autoencoder_at
 from dvis.models.hooks import LayerOutput
 from dvis.models.model_reference import model_name
 from dvis.schema import CHANNEL, CHECKPOINT
 from dvis.sweep.run_facts import RunFacts
-
-
-@dataclass(frozen=True)
-class WithAutoencoders:
-    """A task as it travels to a worker: with a checkpoint's autoencoders, of its layers alone."""
-
-    trained: Mapping[str, xr.Dataset]
-
-    def __call__(self, label: str, task: AttributeTask, /) -> AttributeTask:
-        """The task with those autoencoders that there are."""
-        wanted = {layer for layer, _ in task.wanted}
-        own = {
-            layer: autoencoder_at(dataset, label)
-            for layer, dataset in self.trained.items()
-            if layer in wanted and label in dataset[CHECKPOINT].values
-        }
-        return replace(task, autoencoders=own)
 
 
 def trained_autoencoders(

@@ -91,6 +91,11 @@ class AttributeTask:
         layers, attributes = zip(*self.wanted, strict=True)
         return {LAYER: np.array(layers, object), ATTRIBUTE: np.array(attributes, object)}
 
+    @property
+    def looked_at(self) -> set[str]:
+        """Layers of the parts."""
+        return {layer for layer, _ in self.wanted}
+
     def __str__(self) -> str:
         return ", ".join(dict.fromkeys(layer for layer, _ in self.wanted))
 

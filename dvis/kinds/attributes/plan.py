@@ -11,7 +11,7 @@ import numpy as np
 from PIL import Image
 
 from dvis.analysis.resampling import BOUND
-from dvis.kinds.attributes.latents import WithAutoencoders, trained_autoencoders
+from dvis.kinds.attributes.latents import trained_autoencoders
 from dvis.kinds.attributes.measure import AttributeMeasurement, AttributeTask
 from dvis.kinds.attributes.options import ALL, N_FOLDS, AttributeOptions
 from dvis.kinds.attributes.words import (
@@ -27,6 +27,7 @@ from dvis.kinds.attributes.words import (
     SIDES,
     attribute_words,
 )
+from dvis.kinds.saes.travelling import WithAutoencoders
 from dvis.models.data.drawing import DRAWING_VERSION
 from dvis.models.data.fixed_images import FixedImages
 from dvis.models.data.pairs import Contrast, paired_images

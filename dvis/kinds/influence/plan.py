@@ -5,20 +5,15 @@ A model's name, its checkpoints, layers and images in; the group `{run}/influenc
 """
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
-import xarray as xr
-
 from dvis.kinds.influence.cost import cost_lines
-from dvis.kinds.influence.measure.task import InfluenceTask
 from dvis.kinds.influence.options import InfluenceOptions
 from dvis.kinds.influence.survey import Survey, surveyed
 from dvis.kinds.influence.words import CHANNEL_FROM, CHANNEL_TO, LAYER_FROM, LAYER_TO, WORDS
-from dvis.kinds.saes.measure.stored import autoencoder_at
+from dvis.kinds.saes.travelling import WithAutoencoders
 from dvis.models.devices import find_device
 from dvis.models.model_reference import model_name
-from dvis.schema import CHECKPOINT
 from dvis.sweep.plan import Plan
 from dvis.sweep.probing import told_of
 from dvis.sweep.run_facts import run_of
@@ -116,23 +111,6 @@ def influence_plan(survey: Survey) -> Plan:
         model_input=survey.model_input,
         notes=(*survey.notes, *_said_of_cuts(survey.is_cut)),
     )
-
-
-@dataclass(frozen=True)
-class WithAutoencoders:
-    """A task as it travels to a worker: with a checkpoint's autoencoders, of its layers alone."""
-
-    trained: Mapping[str, xr.Dataset]
-
-    def __call__(self, label: str, task: InfluenceTask, /) -> InfluenceTask:
-        """The task with those autoencoders that there are."""
-        wanted = {*task.sources, *task.targets}
-        own = {
-            name: autoencoder_at(dataset, label)
-            for name, dataset in self.trained.items()
-            if name in wanted and label in dataset[CHECKPOINT].values
-        }
-        return replace(task, autoencoders=own)
 
 
 def _said_of_cuts(is_cut: Mapping[str, int]) -> list[str]:

@@ -65,5 +65,10 @@ class InfluenceTask:
         """Layers of the targets that are asked for."""
         return tuple(dict.fromkeys(target for *_, target in self.asked))
 
+    @property
+    def looked_at(self) -> set[str]:
+        """Layers of sources and targets."""
+        return {*self.sources, *self.targets}
+
     def __str__(self) -> str:
         return f"{', '.join(self.sources)} onto {', '.join(self.targets)}"
