@@ -4,6 +4,7 @@ from importlib.metadata import version as _version
 
 from dvis import measure
 from dvis.accessor import DvisAccessor
+from dvis.analysis.selectivity import selectivity_births
 from dvis.analysis.together import alignment
 from dvis.check import check_store
 from dvis.kinds.activations.read import activations
@@ -17,9 +18,11 @@ from dvis.kinds.influence.analysis.sizes import sizes_and_births
 from dvis.kinds.influence.read import influence
 from dvis.kinds.llc.read import llc, llc_names, llc_traces
 from dvis.kinds.probes.read import probes
+from dvis.kinds.responses.analysis import selectivity
 from dvis.kinds.responses.read import response_names, responses
 from dvis.kinds.saes.read import latents, saes, tracks
 from dvis.kinds.saes.search import search_latents
+from dvis.kinds.saes.selectivity import latent_selectivity
 from dvis.kinds.saes.units import latent_units
 from dvis.kinds.sizes.read import sizes
 from dvis.opening import open, tree
@@ -45,6 +48,7 @@ __all__ = [
     "export_tree",
     "influence",
     "ingest_tree",
+    "latent_selectivity",
     "latent_units",
     "latents",
     "llc",
@@ -61,6 +65,8 @@ __all__ = [
     "saes",
     "save_notes",
     "search_latents",
+    "selectivity",
+    "selectivity_births",
     "set_steps",
     "sizes",
     "sizes_and_births",

@@ -27,14 +27,15 @@ class PlotOptions:
         What to draw: trajectory, curves of units; layers, curves of each layer; timeline, a unit's
         images; development, those below its curve; grid, a layer's images at one checkpoint;
         heatmap, of units sorted by birth; births, by layer; cross-response, how a unit's images of
-        all checkpoints drive it at all checkpoints; top-images, those of an image set that drive
-        channels most, and top-image-timeline, a channel's over training; of sparse autoencoders
-        sae-frontier, what they explain by how few latents, sae-training, their logs,
-        latent-frequencies, how often latents fire, latent-sheet, all of one latent, sae-tracks,
-        latents over checkpoints, and track-film, the images of one; of
-        influence circuit-film, a unit's strongest inputs over training, circuit, what a unit is
-        built of, edge-heatmap, when its inputs come up, influence-matrix, of a layer on another,
-        and event-alignment, inputs around births; chimera, how networks answer whose lower or upper
+        all checkpoints drive it at all checkpoints; selectivity, which classes drive channels, of
+        responses to labelled images, and latent-selectivity, which drive latents; top-images, those
+        of an image set that drive channels most, and top-image-timeline, a channel's over training;
+        of sparse autoencoders sae-frontier, what they explain by how few latents, sae-training,
+        their logs, latent-frequencies, how often latents fire, latent-sheet, all of one latent,
+        sae-tracks, latents over checkpoints, and track-film, the images of one; of influence
+        circuit-film, a unit's strongest inputs over training, circuit, what a unit is built of,
+        edge-heatmap, when its inputs come up, influence-matrix, of a layer on another, and
+        event-alignment, inputs around births; chimera, how networks answer whose lower or upper
         layers are early; accuracy-over-training and accuracy-by-layer, what linear probes read off
         layers.
     source

@@ -13,7 +13,9 @@ from dvis.kinds.saes.pictures.film import MAX_IMAGES as MAX_FILM_IMAGES
 from dvis.kinds.saes.pictures.latent import MAX_IMAGES
 from dvis.kinds.saes.pictures.tracks import MAX_TRACKS
 from dvis.kinds.saes.read import SAE_READER, chosen_tracks, name_in_layer, name_of
+from dvis.kinds.saes.selectivity import latent_selectivity
 from dvis.kinds.saes.words import KIND, is_autoencoders, is_evaluation, pictured_as
+from dvis.plots.selectivity import selectivity_map
 from dvis.store.contents import Contents, Entry
 from dvis.store.reader import store_of
 
@@ -78,6 +80,13 @@ def _latent(
         max_images=max_images,
         path=path,
     )
+
+
+def _selectivity(
+    dataset: xr.Dataset, *, layer: Any, channel: Any, checkpoint: str | None = None, path: Path
+) -> None:
+    _refuse_channel(channel)
+    selectivity_map(latent_selectivity(dataset), checkpoint=checkpoint, path=path)
 
 
 def _tracks(
@@ -162,6 +171,12 @@ PICTURES = {
     ),
     "latent-frequencies": Picture(
         draw=_frequencies,
+        options=("checkpoint",),
+        opens=("name",),
+        chosen=_chosen(is_evaluated=True, is_of_all=False),
+    ),
+    "latent-selectivity": Picture(
+        draw=_selectivity,
         options=("checkpoint",),
         opens=("name",),
         chosen=_chosen(is_evaluated=True, is_of_all=False),

@@ -1,0 +1,59 @@
+"""Selectivity of latents of a store: that of the evaluation, with counts of classes, and drawn."""
+
+from pathlib import Path
+
+import numpy as np
+import pytest
+import xarray as xr
+from labelled_latents import LAYER, N_IMAGES, N_LATENTS, write_latents
+
+import dvis
+from dvis.cli import main
+
+pytestmark = pytest.mark.usefixtures("one_thread")
+
+
+@pytest.fixture(scope="module")
+def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    return write_latents(tmp_path_factory.mktemp("latents"))
+
+
+@pytest.fixture(scope="module")
+def found(store: Path) -> xr.Dataset:
+    return dvis.latents(store, LAYER)
+
+
+def test_it_is_what_the_evaluation_found(found: xr.Dataset) -> None:
+    judged = found.dvis.latent_selectivity()
+    np.testing.assert_array_equal(judged.selectivity, found.selectivity)
+    assert judged.n_of_class.sum() == N_IMAGES
+    highest = judged.null_selectivity.max("shuffle")
+    np.testing.assert_array_equal(judged.selectivity_high, highest)  # of 20 shuffles
+    is_above = (judged.selectivity > highest).values
+    assert (judged.state.values[~is_above] != "selective").all()
+
+
+def test_of_a_checkpoint_that_is_called_untrained_nothing_is_selective(found: xr.Dataset) -> None:
+    first = str(found.checkpoint.values[0])
+    judged = found.dvis.latent_selectivity(untrained=first)
+    assert not (judged.state[0] == "selective").any()
+    born = dvis.selectivity_births(judged)
+    assert born.sizes == {"latent": N_LATENTS}
+
+
+def test_latents_without_a_store_are_refused(found: xr.Dataset) -> None:
+    with pytest.raises(ValueError, match=r"what dvis\.latents gave"):
+        dvis.latent_selectivity(found.drop_encoding())
+    with pytest.raises(dvis.SchemaError, match=r"Open one with dvis\.latents"):
+        dvis.latent_selectivity(found.drop_vars("auroc"))
+
+
+def test_it_is_drawn(store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = tmp_path / "map.png"
+    command = ["plot", "latent-selectivity", str(store), "--layer", LAYER, "--out", str(path)]
+    with pytest.raises(SystemExit, match="0"):
+        main(command)
+    assert path.stat().st_size > 0
+    with pytest.raises(SystemExit):
+        main([*command, "--channel", "1"])
+    assert "leave --channel out" in capsys.readouterr().err
