@@ -19,7 +19,9 @@ from dvis.kinds.influence.read import influence
 from dvis.kinds.llc.read import llc, llc_names, llc_traces
 from dvis.kinds.probes.read import probes
 from dvis.kinds.responses.analysis import selectivity
+from dvis.kinds.responses.maps import channel_cosines, channel_map
 from dvis.kinds.responses.read import response_names, responses
+from dvis.kinds.saes.maps import latent_cosines, latent_map
 from dvis.kinds.saes.read import latents, saes, tracks
 from dvis.kinds.saes.search import search_latents
 from dvis.kinds.saes.selectivity import latent_selectivity
@@ -39,6 +41,8 @@ __all__ = [
     "activations",
     "add_notes",
     "alignment",
+    "channel_cosines",
+    "channel_map",
     "check_store",
     "chimera",
     "compact_store",
@@ -48,6 +52,8 @@ __all__ = [
     "export_tree",
     "influence",
     "ingest_tree",
+    "latent_cosines",
+    "latent_map",
     "latent_selectivity",
     "latent_units",
     "latents",

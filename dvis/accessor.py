@@ -53,3 +53,4 @@ class DvisAccessor(
     heatmap = method_of(plots.heatmap)
     births_by_layer = method_of(plots.births_by_layer)
     selectivity_map = method_of(plots.selectivity_map)
+    unit_scatter = method_of(plots.unit_scatter)

@@ -163,7 +163,7 @@ def test_plot_has_the_options_of_what_it_draws(kind: str) -> None:
 OF_MEASURED = (
     *("cross-response", "selectivity", "seeds", "top-images", "top-image-timeline"),
     *("sae-frontier", "sae-training", "latent-frequencies", "latent-sheet", "chimera"),
-    "latent-selectivity",
+    *("latent-selectivity", "latent-map", "map"),
     *("accuracy-over-training", "accuracy-by-layer"),
     *("sae-tracks", "track-film"),
     *("circuit-film", "circuit", "edge-heatmap", "influence-matrix", "event-alignment"),

@@ -19,6 +19,7 @@ SELECTIVE, COMMON, UNTRAINED = "selective", "common class", "as untrained"
 UNSELECTIVE, NO_INDEX = "not selective", "absent"
 STATES: Final = (SELECTIVE, UNTRAINED, COMMON, UNSELECTIVE, NO_INDEX)
 
+COLORS = ("class", "birth")  # by what maps of units are coloured
 LEVEL = 0.05  # at which an index is above the null
 LEAST_SHUFFLES = 19  # of which the highest is that bound
 _COMMON = 2.0  # equal shares of all samples from which a class is common
@@ -145,6 +146,16 @@ def selectivity_births(
     )
     exchanged = {EXCHANGEABLE: "labels", "cannot_tell": found.attrs.get("cannot_tell", "")}
     return born.assign_attrs(exchanged)
+
+
+def best_classes(found: xr.Dataset) -> xr.DataArray:
+    """Best class at the last checkpoint of units whose index is above its null, "" of others."""
+    last = found.isel({CHECKPOINT: -1})
+    names = last[CLASS].values.astype(str)[last["best_class"].clip(0).values]
+    is_above = (last["selectivity"] > last["selectivity_high"]).values
+    texts = np.where(is_above, names, "")
+    attrs = {"long_name": "best class"}
+    return last["best_class"].copy(data=texts).rename("best class").assign_attrs(attrs)
 
 
 def _bound(null: xr.DataArray) -> xr.DataArray:

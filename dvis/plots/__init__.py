@@ -8,6 +8,7 @@ from dvis.plots.heatmaps import heatmap
 from dvis.plots.selectivity import selectivity_map
 from dvis.plots.time_axis import Scale, XAxis
 from dvis.plots.trajectories import trajectories_by_layer, trajectory
+from dvis.plots.unit_scatter import unit_scatter
 
 __all__ = [
     "Scale",
@@ -17,4 +18,5 @@ __all__ = [
     "selectivity_map",
     "trajectories_by_layer",
     "trajectory",
+    "unit_scatter",
 ]

@@ -38,7 +38,7 @@ _NEEDS = ("selectivity", "selectivity_high", "best_class", "auroc", "state")
 
 @documented
 def selectivity_map(
-    found: xr.Dataset,
+    dataset: xr.Dataset,
     layer: str | None = None,
     *,
     checkpoint: str | int | None = None,
@@ -54,7 +54,7 @@ def selectivity_map(
 
     Parameters
     ----------
-    found : Dataset
+    dataset : Dataset
         What `dvis.selectivity` or `dvis.latent_selectivity` gave.
     layer : str, optional
         The layer; needed where there are several.
@@ -75,15 +75,15 @@ def selectivity_map(
     SchemaError
         When it is not what `dvis.selectivity` gave.
     """
-    require(found, *_NEEDS, labels=(CHECKPOINT, CLASS), advice="Give what dvis.selectivity gave")
-    of_layer = at_layer(found, layer) if LAYER in found.coords else found
+    require(dataset, *_NEEDS, labels=(CHECKPOINT, CLASS), advice="Give what dvis.selectivity gave")
+    of_layer = at_layer(dataset, layer) if LAYER in dataset.coords else dataset
     unit = LATENT if LATENT in of_layer.dims else CHANNEL
     of_layer = of_layer[[*_NEEDS]].transpose(CHECKPOINT, unit, ...).load()
     at = at_checkpoint(of_layer, checkpoint)
     rows, n_there = _sorted_rows(at, max_units)
     of_layer, at = of_layer.isel({unit: rows}), at.isel({unit: rows})
     label = str(at[CHECKPOINT].item())
-    is_over_training = of_layer.sizes[CHECKPOINT] > 1 and not found.attrs.get(UNMATCHED)
+    is_over_training = of_layer.sizes[CHECKPOINT] > 1 and not dataset.attrs.get(UNMATCHED)
     figure, axes = _parts(len(rows), at.sizes[CLASS], is_over_training)
     _draw_classes(axes[0], at, unit)
     _draw_index(axes[1], at)
@@ -91,14 +91,16 @@ def selectivity_map(
         _draw_over_training(axes[2], of_layer)
     counts = [f"{int((at['state'] == each).sum())} {each}" for each in STATES[:-1]]
     shown = f"{len(rows)} of {n_there} units shown, evenly chosen" if len(rows) < n_there else ""
-    name = labels_of(of_layer, LAYER)[0] if LAYER in of_layer.coords else found.attrs.get(LAYER, "")
-    untrained = str(found.attrs.get("untrained_checkpoint", ""))
+    name = (
+        labels_of(of_layer, LAYER)[0] if LAYER in of_layer.coords else dataset.attrs.get(LAYER, "")
+    )
+    untrained = str(dataset.attrs.get("untrained_checkpoint", ""))
     notes = (
-        origin_of(found),
+        origin_of(dataset),
         shown,
         "grey: index that one unit of 20 exceeds with labels shuffled",
         f"untrained: {short_name(untrained)}" if untrained else "no checkpoint untrained is known",
-        str(found.attrs.get(UNMATCHED, "")) and "numbers of latents do not stay over checkpoints",
+        str(dataset.attrs.get(UNMATCHED, "")) and "numbers of latents do not stay over checkpoints",
     )
     title = f"{name}, {short_name(label)}: which classes drive {unit}s\n{', '.join(counts)}"
     headline(figure, title, *notes)

@@ -7,9 +7,11 @@ import xarray as xr
 
 from dvis.kinds.picture import OVER_TRAINING, UNIT, Picture
 from dvis.kinds.responses.analysis import selectivity
+from dvis.kinds.responses.maps import channel_colors, channel_cosines, channel_map
 from dvis.kinds.responses.pictures import cross_response
 from dvis.plots.selection import at_layer
 from dvis.plots.selectivity import selectivity_map
+from dvis.plots.unit_scatter import unit_scatter
 from dvis.schema import LAYER
 
 
@@ -27,6 +29,25 @@ def _selectivity(
     selectivity_map(selectivity(of_layer.expand_dims(LAYER)), checkpoint=checkpoint, path=path)
 
 
+def _map(
+    dataset: xr.Dataset,
+    *,
+    layer: str | None,
+    channel: Any,
+    color: str | None = None,
+    path: Path,
+) -> None:
+    if channel is not None:
+        raise ValueError("a map has all channels of a layer: leave --channel out")
+    of_layer = at_layer(dataset, layer)
+    unit_scatter(
+        channel_map(of_layer),
+        cosines=channel_cosines(of_layer),
+        color=channel_colors(of_layer.expand_dims(LAYER), color),
+        path=path,
+    )
+
+
 PICTURES = {
     "cross-response": Picture(
         draw=cross_response, options=OVER_TRAINING, opens=("name",), one=UNIT
@@ -34,4 +55,5 @@ PICTURES = {
     "selectivity": Picture(
         draw=_selectivity, options=("checkpoint",), opens=("name",), one=(LAYER,)
     ),
+    "map": Picture(draw=_map, options=("color",), opens=("name",), one=(LAYER,)),
 }

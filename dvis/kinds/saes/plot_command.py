@@ -8,6 +8,7 @@ import xarray as xr
 
 from dvis.kinds.picture import Picture, one_layer
 from dvis.kinds.saes import pictures
+from dvis.kinds.saes.maps import latent_colors, latent_cosines, latent_map
 from dvis.kinds.saes.pictures.chosen import OneOrSeveral, layer_of
 from dvis.kinds.saes.pictures.film import MAX_IMAGES as MAX_FILM_IMAGES
 from dvis.kinds.saes.pictures.latent import MAX_IMAGES
@@ -16,6 +17,7 @@ from dvis.kinds.saes.read import SAE_READER, chosen_tracks, name_in_layer, name_
 from dvis.kinds.saes.selectivity import latent_selectivity
 from dvis.kinds.saes.words import KIND, is_autoencoders, is_evaluation, pictured_as
 from dvis.plots.selectivity import selectivity_map
+from dvis.plots.unit_scatter import unit_scatter
 from dvis.store.contents import Contents, Entry
 from dvis.store.reader import store_of
 
@@ -87,6 +89,18 @@ def _selectivity(
 ) -> None:
     _refuse_channel(channel)
     selectivity_map(latent_selectivity(dataset), checkpoint=checkpoint, path=path)
+
+
+def _map(
+    dataset: xr.Dataset, *, layer: Any, channel: Any, color: str | None = None, path: Path
+) -> None:
+    _refuse_channel(channel)
+    unit_scatter(
+        latent_map(dataset),
+        cosines=latent_cosines(dataset),
+        color=latent_colors(dataset, color),
+        path=path,
+    )
 
 
 def _tracks(
@@ -180,6 +194,12 @@ PICTURES = {
         options=("checkpoint",),
         opens=("name",),
         chosen=_chosen(is_evaluated=True, is_of_all=False),
+    ),
+    "latent-map": Picture(
+        draw=_map,
+        options=("color",),
+        opens=("name",),
+        chosen=_chosen(is_evaluated=False, is_of_all=False),
     ),
     "latent-sheet": Picture(
         draw=_latent,

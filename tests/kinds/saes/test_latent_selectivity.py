@@ -9,6 +9,7 @@ from labelled_latents import LAYER, N_IMAGES, N_LATENTS, write_latents
 
 import dvis
 from dvis.cli import main
+from dvis.kinds.saes.maps import latent_colors
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -39,6 +40,22 @@ def test_of_a_checkpoint_that_is_called_untrained_nothing_is_selective(found: xr
     assert not (judged.state[0] == "selective").any()
     born = dvis.selectivity_births(judged)
     assert born.sizes == {"latent": N_LATENTS}
+
+
+def test_a_map_is_of_decoders_and_is_coloured_by_what_was_found(
+    store: Path, tmp_path: Path
+) -> None:
+    trained = dvis.saes(store, LAYER)
+    cosines, decoder = trained.dvis.latent_cosines(), trained.decoder.values[0].astype(float)
+    decoder /= np.linalg.norm(decoder, axis=1, keepdims=True)
+    np.testing.assert_allclose(cosines.cosine[0], decoder @ decoder.T, atol=1e-6)
+    assert dvis.latent_map(trained).position.shape == (2, N_LATENTS, 2)
+    assert set(latent_colors(trained, None).values) <= {*map(str, range(10)), ""}
+    assert latent_colors(trained, "birth").dims == ("latent",)
+    path = tmp_path / "map.png"
+    with pytest.raises(SystemExit, match="0"):
+        main(["plot", "latent-map", str(store), "--layer", LAYER, "--out", str(path)])
+    assert path.stat().st_size > 0
 
 
 def test_latents_without_a_store_are_refused(found: xr.Dataset) -> None:
