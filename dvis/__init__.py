@@ -21,6 +21,7 @@ from dvis.kinds.probes.read import probes
 from dvis.kinds.responses.analysis import selectivity
 from dvis.kinds.responses.maps import channel_cosines, channel_map
 from dvis.kinds.responses.read import response_names, responses
+from dvis.kinds.saes.explain import explain_latents
 from dvis.kinds.saes.maps import latent_cosines, latent_map
 from dvis.kinds.saes.read import latents, saes, tracks
 from dvis.kinds.saes.search import search_latents
@@ -48,6 +49,7 @@ __all__ = [
     "compact_store",
     "contents",
     "edges",
+    "explain_latents",
     "export_page",
     "export_tree",
     "influence",

@@ -11,6 +11,7 @@ class SaeMethods:
     sae_frontier = method_of(pictures.sae_frontier)
     sae_training = method_of(pictures.sae_training)
     latent_frequencies = method_of(pictures.latent_frequencies)
+    latent_rules = method_of(pictures.latent_rules)
     latent_sheet = method_of(pictures.latent_sheet)
     latent_cosines = method_of(maps.latent_cosines)
     latent_map = method_of(maps.latent_map)
