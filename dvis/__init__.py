@@ -23,6 +23,7 @@ from dvis.kinds.responses.maps import channel_cosines, channel_map
 from dvis.kinds.responses.read import response_names, responses
 from dvis.kinds.saes.explain import explain_latents
 from dvis.kinds.saes.maps import latent_cosines, latent_map
+from dvis.kinds.saes.naming import name_latents
 from dvis.kinds.saes.read import latents, saes, tracks
 from dvis.kinds.saes.search import search_latents
 from dvis.kinds.saes.selectivity import latent_selectivity
@@ -33,6 +34,7 @@ from dvis.page.static import export_page
 from dvis.schema import SchemaError, Status
 from dvis.store.contents import contents
 from dvis.store.places import set_steps
+from dvis.store.unit_names import latent_names
 from dvis.store.unit_notes import add_notes, note, notes, save_notes
 
 __all__ = [
@@ -56,6 +58,7 @@ __all__ = [
     "ingest_tree",
     "latent_cosines",
     "latent_map",
+    "latent_names",
     "latent_selectivity",
     "latent_units",
     "latents",
@@ -63,6 +66,7 @@ __all__ = [
     "llc_names",
     "llc_traces",
     "measure",
+    "name_latents",
     "note",
     "notes",
     "open",

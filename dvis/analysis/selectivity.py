@@ -71,7 +71,7 @@ def judged(found: xr.Dataset, untrained: str | None = None) -> xr.Dataset:
     """
     unit = LATENT if LATENT in found.dims else CHANNEL
     index, best = found["selectivity"], found["best_class"]
-    high = _bound(found["null_selectivity"])
+    high = chance_bound(found["null_selectivity"])
     auroc = found["auroc"].isel({CLASS: best.clip(0)}, drop=True).where(best >= 0)
     auroc = auroc.drop_vars(CLASS, errors="ignore")
     share = found["n_of_class"] / found["n_of_class"].sum()
@@ -158,8 +158,12 @@ def best_classes(found: xr.Dataset) -> xr.DataArray:
     return last["best_class"].copy(data=texts).rename("best class").assign_attrs(attrs)
 
 
-def _bound(null: xr.DataArray) -> xr.DataArray:
-    """What one of 20 exceeds, with the value among as many draws as there are shuffles."""
+def chance_bound(null: xr.DataArray) -> xr.DataArray:
+    """What one of 20 exceeds by chance, of draws of a null (shuffle, ...).
+
+    The value itself counts as one of them: of 19 draws it is the highest, of fewer there is no such
+    bound, NaN.
+    """
     n_draws = null.sizes[SHUFFLE]
     place = int(np.ceil((1 - LEVEL) * (n_draws + 1))) - 1
     if place >= n_draws:

@@ -9,8 +9,10 @@ from tyro.conf import OmitSubcommandPrefixes, Positional
 
 from dvis.kinds.saes.questions import (
     ExplainOptions,
+    NameOptions,
     SearchOptions,
     explained_lines,
+    named_lines,
     searched_lines,
 )
 from dvis.kinds.saes.store_options import EvaluateOptions, TrackOptions, TrainOptions
@@ -82,6 +84,7 @@ Command = (
     | Annotated[TrackOptions, tyro.conf.subcommand("track")]
     | Annotated[SearchOptions, tyro.conf.subcommand("search")]
     | Annotated[ExplainOptions, tyro.conf.subcommand("explain")]
+    | Annotated[NameOptions, tyro.conf.subcommand("name")]
     | Annotated[ExportOptions, tyro.conf.subcommand("export")]
     | Annotated[ImportOptions, tyro.conf.subcommand("import")]
 )
@@ -97,6 +100,10 @@ def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
     """
     if isinstance(command, SearchOptions):
         for line in searched_lines(command):
+            print(line)
+        return 0
+    if isinstance(command, NameOptions):
+        for line in named_lines(command):
             print(line)
         return 0
     if isinstance(command, ExplainOptions):

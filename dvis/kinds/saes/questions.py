@@ -3,16 +3,21 @@
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Annotated
+from typing import Annotated, Any, Literal
 
+import numpy as np
 import tyro
 import xarray as xr
 from tyro.conf import Positional
 
+from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.explain import CLASSIFIER, INPUT, RULE, explain_latents, share_interval
+from dvis.kinds.saes.naming import name_latents
 from dvis.kinds.saes.read import latents
 from dvis.kinds.saes.search import By, search_latents
+from dvis.models.torch_guard import needing_torch
 from dvis.schema import counted
+from dvis.store.unit_names import AUTO_NAME
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -101,6 +106,84 @@ class ExplainOptions:
     out: Path | None = None
 
 
+@dataclass(frozen=True, kw_only=True)
+class NameOptions:
+    """Name latents by their top images, each beside its score on random latents' images.
+
+    Names are kept apart from notes, which they never touch: `dvis notes` lists both.
+
+    Parameters
+    ----------
+    store
+        A store's folder, with autoencoders that `dvis sae evaluate` evaluated.
+    layer
+        Whose activations they are of.
+    name
+        Their name, where the layer has several.
+    run
+        Their run (default: the store's).
+    checkpoint
+        Label of their checkpoint.
+    latent
+        Latents that are named (default: all that fire).
+    by
+        class: the commonest class of the images, with its share; or open_clip: the word of a list
+        that fits them best.
+    words
+        File with a word, or a few, in each line, for open_clip.
+    model
+        Name of the OpenCLIP model, such as ViT-B-32.
+    weights
+        File of its weights; none are downloaded.
+    n_images
+        Top images of each at most.
+    n_random
+        Random latents for the null of each.
+    seed
+        Of which.
+    n_shown
+        Names that are listed, those that are farthest above their null first.
+    """
+
+    store: Positional[Path]
+    layer: str
+    name: str | None = None
+    run: str | None = None
+    checkpoint: str | None = None
+    latent: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N ...")] = ()
+    by: Literal["class", "open_clip"] = "class"
+    words: Path | None = None
+    model: str | None = None
+    weights: Path | None = None
+    n_images: int = 9
+    n_random: int = 39
+    seed: int = 0
+    n_shown: int = 20
+
+    def __post_init__(self) -> None:
+        of_clip = {"words": self.words, "model": self.model, "weights": self.weights}
+        lacking = [f"--{name}" for name, given in of_clip.items() if given is None]
+        if self.by == "open_clip" and lacking:
+            raise ValueError(f"--by open_clip lacks {', '.join(lacking)}; give all three")
+        if self.by != "open_clip" and len(lacking) < len(of_clip):
+            given = [f"--{name}" for name, value in of_clip.items() if value is not None]
+            raise ValueError(f"{given[0]} goes with --by open_clip; leave it out")
+
+    @property
+    def namer(self) -> Any:
+        """What gives the names."""
+        if self.words is None or self.model is None or self.weights is None:
+            return self.by
+        with needing_torch("naming by open_clip"):
+            from dvis.kinds.saes.measure.clip_words import ByClip
+
+        try:
+            words = self.words.expanduser().read_text("utf-8").splitlines()
+        except UnicodeDecodeError as err:
+            raise ValueError(f"{self.words} is no text in UTF-8: {err}") from err
+        return ByClip(words, self.model, self.weights)
+
+
 def searched_lines(options: SearchOptions) -> Iterator[str]:
     """What is found, as a table, and what a search for nothing finds."""
     asked = {name: value for name, value in vars(options).items() if name != "n_shown"}
@@ -177,3 +260,33 @@ def explained_lines(options: ExplainOptions) -> Iterator[str]:
         evaluated = latents(options.store, options.layer, str(attrs["name"]), str(attrs["run"]))
         latent_rules(evaluated, found, path=options.out)
         yield str(options.out)
+
+
+def named_lines(options: NameOptions) -> Iterator[str]:
+    """Names, beside what random latents give, and how many are above it."""
+    found = name_latents(
+        options.store,
+        options.layer,
+        options.name,
+        options.run,
+        namer=options.namer,
+        latents=options.latent,
+        checkpoint=options.checkpoint,
+        n_images=options.n_images,
+        n_random=options.n_random,
+        seed=options.seed,
+    )
+    attrs, n_named = found.attrs, int((found[AUTO_NAME] != "").sum())
+    yield (
+        f"{attrs['name']}, {attrs['checkpoint']}: {counted(n_named, 'latent')} named by "
+        f"{attrs['by']}, {int(found['is_above'].sum())} above the null of {attrs['exchangeable']}"
+    )
+    yield "latent   score  null 95 %  images  name"
+    ahead = np.nan_to_num((found["score"] - found["null_high"]).values, nan=-np.inf)
+    for place in np.argsort(-ahead, kind="stable")[: options.n_shown]:
+        at = found.isel({LATENT: place})
+        yield (
+            f"{at[LATENT].item():6d}  {at['score'].item():6.3f}  {at['null_high'].item():9.3f}  "
+            f"{int(at['n_images']):6d}  {at[AUTO_NAME].item()}"
+        )
+    yield f"It cannot tell {attrs['cannot_tell']}"
