@@ -18,6 +18,8 @@ from dvis.kinds.saes.listed import listed_latents
 from dvis.kinds.saes.naming import ByClass, Shown
 from dvis.schema import run_group
 from dvis.store.contents import contents
+from dvis.store.guarded import GuardedStore
+from dvis.store.writer import restructuring
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -173,8 +175,10 @@ def test_errors_keep_nothing(
 
 
 def test_attributes_that_hold_no_names_are_said(store: Path) -> None:
-    group = zarr.open_group(store, path=run_group(next(iter(contents(store).run_attrs))), mode="a")
-    group.update_attributes({"latent_names": [{"text": "alone"}]})
+    path = run_group(next(iter(contents(store).run_attrs)))
+    with restructuring(store):
+        group = zarr.open_group(GuardedStore(store), path=path, mode="a")
+        group.update_attributes({"latent_names": [{"text": "alone"}]})
     with pytest.raises(dvis.SchemaError, match="has an attribute latent_names that holds no names"):
         dvis.latent_names(store)
 
