@@ -33,6 +33,7 @@ STATE_COLORS = {
 }
 _MOST_NAMED = 40  # rows, and classes, whose names are written
 _CLASS_LETTERS = 14
+_FEW = 14  # rows beside which a short label fits
 _NEEDS = ("selectivity", "selectivity_high", "best_class", "auroc", "state")
 
 
@@ -145,7 +146,8 @@ def _draw_classes(axes: "Axes", at: xr.Dataset, unit: str) -> None:
     numbers = at[unit].values
     rows = np.arange(n_rows) if n_rows <= _MOST_NAMED else np.array([], int)
     axes.set_yticks(rows + 0.5, [str(numbers[row]) for row in rows], fontsize=6.5)
-    axes.set_ylabel(f"{unit}, sorted by best class", fontsize=8)
+    label = f"{unit}, sorted by best class" if n_rows > _FEW else unit
+    axes.set_ylabel(label, fontsize=8)
     axes.tick_params(length=0)
     best = at["best_class"].values
     axes.scatter(best + 0.5, np.arange(n_rows) + 0.5, marker="|", color="black", s=8, lw=0.8)

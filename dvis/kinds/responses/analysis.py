@@ -13,6 +13,7 @@ from dvis.analysis.requirements import require, require_whole_numbers
 from dvis.analysis.selectivity import LEAST_SHUFFLES, LEVEL, judged
 from dvis.analysis.trajectories import of_complete_units, origin
 from dvis.kinds.responses.words import IMAGE
+from dvis.models.torch_guard import needing_torch
 from dvis.schema import CHANNEL, CHECKPOINT, LATENT, LAYER, UNIT_DIMS, counted, did_you_mean
 
 Negative = Literal["rectify", "shift"]
@@ -34,7 +35,8 @@ def selectivity(
 ) -> xr.Dataset:
     r"""How selective each channel is for a class at each checkpoint, and whether that is trivial.
 
-    Computes at once, a layer at a checkpoint in memory. With :math:`\mu_c` the mean response to
+    Computes at once, a layer at a checkpoint in memory; the result has a number a class, so select
+    layers first where there are many. With :math:`\mu_c` the mean response to
     class c the index is :math:`(\mu_{max} - \mu_{-max}) / (\mu_{max} + \mu_{-max})`, as for latents
     (`dvis.analysis.class_statistics`). It needs numbers that are not negative, so responses below 0
     count as 0, as after a ReLU; AUROC goes by the order of all responses as they are.
@@ -74,6 +76,8 @@ def selectivity(
         than 19 shuffles, of which none is a bound of 5 %.
     KeyError
         When there is no such untrained checkpoint.
+    ImportError
+        When scipy is not installed.
 
     References
     ----------
@@ -132,9 +136,10 @@ def _of_layer(
     seed: int,
 ) -> xr.Dataset:
     """Statistics of the channels of a layer at a checkpoint, of responses (channel, image)."""
-    from scipy import sparse
+    with needing_torch("selectivity"):
+        from scipy import sparse
 
-    from dvis.analysis.class_statistics import class_statistics
+        from dvis.analysis.class_statistics import class_statistics
 
     values = response.transpose(IMAGE, CHANNEL).values.astype(np.float64)
     is_known = np.isfinite(values).all(0)

@@ -19,6 +19,7 @@ from dvis.kinds.saes.dims import CLASS, LATENT, SHUFFLE, quantity
 from dvis.kinds.saes.read import name_in_layer, saes
 from dvis.kinds.saes.search import label_of, largest_codes
 from dvis.kinds.saes.words import WEIGHTS
+from dvis.models.torch_guard import needing_torch
 from dvis.schema import CHECKPOINT, LAYER, UNIT_NOTE, counted
 from dvis.store.contents import StoreLike, resolve
 from dvis.store.datasets import SAMPLE, open_dataset
@@ -253,7 +254,8 @@ def _splits(
     store: StoreLike, trained: xr.Dataset, rows: ActivationRows, seed: int
 ) -> tuple[NDArray[np.int64], "Splits"]:
     """Places of samples that are taken among the rows' samples, and splits of these."""
-    from dvis.analysis.linear_probes import Splits
+    with needing_torch("explaining latents"):
+        from dvis.analysis.linear_probes import Splits
 
     table = open_dataset(store, str(trained.attrs["dataset"]))
     held_of = dict(zip(table[SAMPLE].values.tolist(), table["is_held_out"].values, strict=True))

@@ -1,5 +1,6 @@
 """Selectivity of channels: as by hand, at its level on noise, and the trivial told apart."""
 
+import sys
 from typing import Any
 
 import numpy as np
@@ -124,6 +125,12 @@ def test_dead_and_missing_units_have_no_index() -> None:
     assert found.state.values[0, 0, 1] == "absent"
     assert found.state.values[1, 0, 1] != "absent"
     assert found.auroc[0, 0, 1].isnull().all()
+
+
+def test_without_scipy_it_says_what_to_install(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "scipy", None)
+    with pytest.raises(ImportError, match=r"selectivity needs scipy: pip install 'dvis\[torch\]'"):
+        selectivity(responses(1))
 
 
 def test_errors_say_what_to_do() -> None:
