@@ -79,8 +79,9 @@ def judged(found: xr.Dataset, untrained: str | None = None) -> xr.Dataset:
     n_own = found["n_of_class"].isel({CLASS: best.clip(0)}).drop_vars(CLASS, errors="ignore")
     error = _auroc_error(auroc, n_own, found["n_of_class"].sum() - n_own)
     label = _untrained_label(found, untrained)
-    at = found["auroc"].sel({CHECKPOINT: label}, drop=True) if label else found["auroc"][0] * np.nan
-    of_untrained = at.max(unit).drop_vars(CHECKPOINT, errors="ignore")
+    of_first = found["auroc"].isel({CHECKPOINT: 0}, drop=True)
+    at = found["auroc"].sel({CHECKPOINT: label}, drop=True) if label else of_first * np.nan
+    of_untrained = at.max(unit)
     own_untrained = of_untrained.isel({CLASS: best.clip(0)}).drop_vars(CLASS, errors="ignore")
     state = xr.full_like(index, SELECTIVE, dtype="U16")
     state = state.where(~(own_untrained >= auroc - _ERRORS * error), UNTRAINED)

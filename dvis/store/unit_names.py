@@ -210,7 +210,8 @@ def with_latent_names(
     if not of_latents:
         return dataset
     texts = [of_latents[n][0].text if n in of_latents else "" for n in dataset[LATENT].values]
-    attrs = {"long_name": "what a program called the latent"}
+    labels = sorted({some[0].checkpoint for some in of_latents.values()})
+    attrs = {"long_name": "what a program called the latent", CHECKPOINT: ", ".join(labels)}
     return dataset.assign_coords({AUTO_NAME: (LATENT, np.array(texts, str), attrs)})
 
 

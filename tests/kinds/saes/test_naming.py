@@ -139,6 +139,19 @@ def test_the_page_shows_names_as_those_of_programs(store: Path) -> None:
     assert units.notes() == {}
 
 
+def test_a_sheet_says_who_named_its_latent(store: Path) -> None:
+    found = dvis.name_latents(store, LAYER)
+    number, called = int(found.latent[0]), found.auto_name.values[0]
+    opened = dvis.latents(store, LAYER)
+    assert opened.auto_name.attrs["checkpoint"] == found.attrs["checkpoint"]
+    title = opened.dvis.latent_sheet(number).get_suptitle()
+    assert f": {called} (named by a program)" in title
+    dvis.note(store, "loops", layer=LAYER, latent=number)
+    title = dvis.latents(store, LAYER).dvis.latent_sheet(number).get_suptitle()
+    assert ": loops" in title
+    assert "named by a program" not in title
+
+
 def test_commands_name_and_list(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     asked = ["sae", "name", str(store), "--layer", LAYER, "--name", NAME]
     code, out, _ = run(capsys, *asked, "--n-random", "7", "--n-shown", "2")
