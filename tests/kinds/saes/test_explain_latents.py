@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from labelled_latents import LAYER, NAME, write_latents
+from labelled_latents import LAYER, NAME
 
 import dvis
 from dvis.analysis.control import controlled
@@ -78,8 +78,8 @@ def test_intervals_of_shares_hold_what_they_say() -> None:
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_latents(tmp_path_factory.mktemp("explained"))
+def store(labelled_store: Path) -> Path:
+    return labelled_store
 
 
 @pytest.fixture(scope="module")

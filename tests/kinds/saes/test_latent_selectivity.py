@@ -5,7 +5,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import xarray as xr
-from labelled_latents import LAYER, N_IMAGES, N_LATENTS, write_latents
+from labelled_latents import LAYER, N_IMAGES, N_LATENTS
 
 import dvis
 from dvis.cli import main
@@ -15,8 +15,8 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_latents(tmp_path_factory.mktemp("latents"))
+def store(labelled_store: Path) -> Path:
+    return labelled_store
 
 
 @pytest.fixture(scope="module")

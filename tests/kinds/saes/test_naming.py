@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 import pytest
 import zarr
-from labelled_latents import LAYER, N_LATENTS, NAME, write_latents
+from labelled_latents import LAYER, N_LATENTS, NAME
 
 import dvis
 from dvis.cli import main
@@ -24,15 +24,10 @@ from dvis.store.writer import restructuring
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def made(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    return write_latents(tmp_path_factory.mktemp("named"))
-
-
 @pytest.fixture
-def store(made: Path, tmp_path: Path) -> Path:
+def store(labelled_store: Path, tmp_path: Path) -> Path:
     """A copy, to write names into."""
-    return Path(shutil.copytree(made, tmp_path / "net.zarr"))
+    return Path(shutil.copytree(labelled_store, tmp_path / "net.zarr"))
 
 
 def run(capsys: pytest.CaptureFixture[str], *arguments: str) -> tuple[object, str, str]:
