@@ -39,9 +39,9 @@ _NORMAL = 1.96  # standard errors that hold 95 %
 _VALIDATION = 0.25  # of the training split
 _CANNOT_TELL = (
     "whether the model uses these latents: a rule says what goes with a class, not what makes the "
-    "model say it; nor what it learnt: latents of the network untrained tell classes too, so explain "
-    "its checkpoint beside it; nor how rules do on images that the model has not learnt from. Rules "
-    "of another seed or split may name other latents that go with the same"
+    "model say it; nor what it learnt: latents of the network untrained tell classes too, so "
+    "explain its checkpoint beside it; nor how rules do on images that the model has not learnt "
+    "from. Rules of another seed or split may name other latents that go with the same"
 )
 
 
