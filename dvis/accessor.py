@@ -7,6 +7,7 @@ from dvis.analysis import births as _births
 from dvis.analysis import change_points as _change_points
 from dvis.analysis import comparison, nearest, order, ranking, units
 from dvis.analysis import drift as _drift
+from dvis.analysis import selectivity as _selectivity
 from dvis.kinds.activations.methods import ActivationMethods
 from dvis.kinds.attributes.methods import AttributeMethods
 from dvis.kinds.chimera.methods import ChimeraMethods
@@ -47,8 +48,11 @@ class DvisAccessor(
     rank = method_of(ranking.rank)
     summary = method_of(ranking.summary)
     compare = method_of(comparison.compare)
+    selectivity_births = method_of(_selectivity.selectivity_births)
 
     trajectory = method_of(plots.trajectory)
     trajectories_by_layer = method_of(plots.trajectories_by_layer)
     heatmap = method_of(plots.heatmap)
     births_by_layer = method_of(plots.births_by_layer)
+    selectivity_map = method_of(plots.selectivity_map)
+    unit_scatter = method_of(plots.unit_scatter)

@@ -23,8 +23,10 @@ from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.words import CALIBRATION
 from dvis.kinds.probes import pictures as probe_pictures
 from dvis.kinds.responses import pictures as response_pictures
+from dvis.kinds.responses.maps import channel_colors
 from dvis.kinds.responses.read import response_names, responses
 from dvis.kinds.saes import pictures as sae_pictures
+from dvis.kinds.saes.maps import latent_colors
 from dvis.kinds.saes.read import name_of as name_of_saes
 from dvis.kinds.saes.words import is_evaluation, pictured_as
 from dvis.schema import Status
@@ -87,11 +89,28 @@ def gallery(
         else:
             drawn = path(f"births_of_responses_{name}".replace("/", "_"))
             plots.births_by_layer(crossed, x=x, births=find_births(crossed).load(), path=drawn)
+        if "image" in crossed.dims:
+            draw_channels(crossed, path, name.replace("/", "_"))
     draw_top_images(store, dataset, path)
     draw_saes(store, dataset.attrs["run"], path)
     draw_circuits(store, dataset.attrs["run"], x, path)
     draw_probes(store, dataset.attrs["run"], x, path)
     draw_attributes(store, dataset.attrs["run"], x, path)
+
+
+def draw_channels(responses_to_images: xr.Dataset, path: Callable[[str], Path], name: str) -> None:
+    """Draw a map of the last layer's channels, and which classes drive them where some do."""
+    layer = str(responses_to_images.layer.values[-1])
+    of_layer = responses_to_images.sel(layer=[layer])
+    drawn, colors = f"{layer}_{name}".replace("/", "_"), channel_colors(of_layer, None)
+    plots.unit_scatter(
+        dvis.channel_map(of_layer),
+        cosines=dvis.channel_cosines(of_layer),
+        color=colors,
+        path=path(f"channel_map_{drawn}"),
+    )
+    if colors is not None:
+        plots.selectivity_map(dvis.selectivity(of_layer), path=path(f"selectivity_{drawn}"))
 
 
 def draw_top_images(store: Path, dataset: xr.Dataset, path: Callable[[str], Path]) -> None:
@@ -133,6 +152,29 @@ def draw_saes(store: Path, run: str, path: Callable[[str], Path]) -> None:
             latent = telling_latent(found, images)
             sheet = path(f"latent_sheet_{called}_{latent}")
             sae_pictures.latent_sheet(found, latent, unit_images=images, path=sheet)
+            draw_latents(store, trained[layer][name], found, path, called)
+
+
+def draw_latents(
+    store: Path, trained: xr.Dataset, found: xr.Dataset, path: Callable[[str], Path], called: str
+) -> None:
+    """Draw a map of latents and, where samples have classes, which drive them, and rules."""
+    plots.unit_scatter(
+        dvis.latent_map(trained),
+        cosines=dvis.latent_cosines(trained),
+        color=latent_colors(trained, None),
+        path=path(f"latent_map_{called}"),
+    )
+    if not found.sizes["class"]:
+        return
+    plots.selectivity_map(dvis.latent_selectivity(found), path=path(f"latent_selectivity_{called}"))
+    layer, name, run = (str(found.attrs[key]) for key in ("layer", "evaluated", "run"))
+    try:
+        explained = dvis.explain_latents(store, layer, name, run)
+    except ValueError as err:  # few samples, or such that no classifier can be held out on
+        print(f"no rules of {called}: {err}")
+        return
+    sae_pictures.latent_rules(found, explained, path=path(f"latent_rules_{called}"))
 
 
 def images_of_latents(store: Path, run: str, layer: str, name: str) -> xr.Dataset | None:

@@ -134,6 +134,14 @@ def run_of_features(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(scope="session")
+def labelled_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store of evaluated autoencoders of digits at two checkpoints, to read."""
+    from labelled_latents import write_latents
+
+    return write_latents(tmp_path_factory.mktemp("labelled"))
+
+
 @pytest.fixture
 def rising() -> xr.Dataset:
     """Two layers of four units that rise from 0 to 1 at planted checkpoints of eight."""

@@ -161,8 +161,9 @@ def test_plot_has_the_options_of_what_it_draws(kind: str) -> None:
 
 # Pictures of what a sample tree does not have.
 OF_MEASURED = (
-    *("cross-response", "seeds", "top-images", "top-image-timeline"),
+    *("cross-response", "selectivity", "seeds", "top-images", "top-image-timeline"),
     *("sae-frontier", "sae-training", "latent-frequencies", "latent-sheet", "chimera"),
+    *("latent-selectivity", "latent-map", "map"),
     *("accuracy-over-training", "accuracy-by-layer"),
     *("attributes", "attribute-units", "attribute-pairs"),
     *("sae-tracks", "track-film"),

@@ -3,12 +3,15 @@
 from pathlib import Path
 from typing import Annotated
 
+import numpy as np
 import tyro
+import xarray as xr
 from tyro.conf import Positional
 
 from dvis.schema import AUTOENCODER, CHANNEL, LATENT, LAYER, UNIT_NOTE, counted
 from dvis.store import unit_notes
 from dvis.store.contents import contents
+from dvis.store.unit_names import latent_names
 
 
 def note(
@@ -58,7 +61,7 @@ def notes(
     save: Path | None = None,
     add: Path | None = None,
 ) -> int:
-    """List the notes about units of a store; write them to a file, or take some of one.
+    """List the notes about units of a store, and names that programs gave; write notes to a file.
 
     Parameters
     ----------
@@ -90,4 +93,19 @@ def notes(
             unit = f"latent {of_row[LATENT].item()} of {of_row[AUTOENCODER].item()}"
         print(f"{where}{of_row[LAYER].item()}, {unit}: {of_row['text'].item()}")
     print(counted(found.sizes[UNIT_NOTE], "note"))
+    named = latent_names(store, run, search=search)
+    for row in range(named.sizes["name"]):
+        print(f"{_where(named.isel(name=row), several)}")
+    if named.sizes["name"]:
+        print(f"{counted(named.sizes['name'], 'name')} by programs")
     return 0
+
+
+def _where(name: xr.Dataset, several: bool) -> str:
+    """A name that a program gave, in a line."""
+    where = f"{name['run'].item()}, " if several else ""
+    by, score, high = (name[each].item() for each in ("by", "score", "null_high"))
+    chance = f", by chance {high:.2f}" if np.isfinite(high) else ""
+    unit = f"latent {name[LATENT].item()} of {name[AUTOENCODER].item()}"
+    said = f"{name['text'].item()} (named by {by}: {score:.2f}{chance})"
+    return f"{where}{name[LAYER].item()}, {unit}: {said}"

@@ -27,14 +27,16 @@ class PlotOptions:
         What to draw: trajectory, curves of units; layers, curves of each layer; timeline, a unit's
         images; development, those below its curve; grid, a layer's images at one checkpoint;
         heatmap, of units sorted by birth; births, by layer; cross-response, how a unit's images of
-        all checkpoints drive it at all checkpoints; top-images, those of an image set that drive
-        channels most, and top-image-timeline, a channel's over training; of sparse autoencoders
-        sae-frontier, what they explain by how few latents, sae-training, their logs,
-        latent-frequencies, how often latents fire, latent-sheet, all of one latent, sae-tracks,
-        latents over checkpoints, and track-film, the images of one; of
-        influence circuit-film, a unit's strongest inputs over training, circuit, what a unit is
-        built of, edge-heatmap, when its inputs come up, influence-matrix, of a layer on another,
-        and event-alignment, inputs around births; chimera, how networks answer whose lower or upper
+        all checkpoints drive it at all checkpoints; selectivity, which classes drive channels, of
+        responses to labelled images, and latent-selectivity, which drive latents; map and
+        latent-map, where they lie among each other at each checkpoint; top-images, those of an
+        image set that drive channels most, and top-image-timeline, a channel's over training; of
+        sparse autoencoders sae-frontier, what they explain by how few latents, sae-training, their
+        logs, latent-frequencies, how often latents fire, latent-sheet, all of one latent,
+        sae-tracks, latents over checkpoints, and track-film, the images of one; of influence
+        circuit-film, a unit's strongest inputs over training, circuit, what a unit is built of,
+        edge-heatmap, when its inputs come up, influence-matrix, of a layer on another, and
+        event-alignment, inputs around births; chimera, how networks answer whose lower or upper
         layers are early; accuracy-over-training and accuracy-by-layer, what linear probes read off
         layers; attributes, what layers tell of drawn pairs that differ in one attribute and what
         the output uses of it, attribute-units, which units tell them, and attribute-pairs, the
@@ -59,6 +61,9 @@ class PlotOptions:
         the layer).
     latent
         Latent of an autoencoder.
+    color
+        What units of a map are coloured by: class, or birth (default: the class where one is
+        known).
     score
         By which score of its tokens a latent's images are sorted, such as max.
     target
@@ -100,6 +105,7 @@ class PlotOptions:
     neuron: str | None = None
     name: Annotated[str | None, tyro.conf.arg(aliases=["--responses"])] = None
     latent: int | None = None
+    color: str | None = None
     score: str | None = None
     target: Annotated[tuple[str, ...], tyro.conf.arg(metavar="TARGET ...")] = ()
     checkpoint: str | None = None

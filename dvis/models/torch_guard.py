@@ -1,12 +1,14 @@
-"""An error that helps where torch is not installed: reading and drawing never need it."""
+"""An error that helps where torch is not installed, or what comes with it."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+_BROUGHT = ("torch", "torchvision", "scipy", "sklearn")
+
 
 @contextmanager
 def needing_torch(what: str) -> Iterator[None]:
-    """Say what to install where an import inside fails for lack of torch or torchvision.
+    """Say what to install where an import inside fails for lack of what the extra `torch` brings.
 
     Raises
     ------
@@ -16,6 +18,6 @@ def needing_torch(what: str) -> Iterator[None]:
     try:
         yield
     except ModuleNotFoundError as err:
-        if err.name not in ("torch", "torchvision"):
+        if err.name not in _BROUGHT:
             raise
         raise ImportError(f"{what} needs {err.name}: pip install 'dvis[torch]'") from err

@@ -54,6 +54,24 @@ def construct_open_clip(name: str) -> nn.Module:
     return visual
 
 
+def construct_clip(name: str) -> tuple[Any, Any, Any]:
+    """An OpenCLIP model of random weights, its tokens of texts, and how it takes pictures.
+
+    Raises
+    ------
+    ImportError
+        When OpenCLIP is not installed.
+    ValueError
+        When it has no such model.
+    """
+    open_clip = _library("open_clip", "open-clip")
+    if name not in open_clip.list_models():
+        raise ValueError(did_you_mean("model", name, open_clip.list_models(), OPEN_CLIP))
+    with _quiet():
+        model, _, transform = open_clip.create_model_and_transforms(name, pretrained=None)
+        return model, open_clip.get_tokenizer(name), transform
+
+
 def timm_options(module: nn.Module, shapes: Mapping[str, torch.Size]) -> dict[str, Any]:
     """What a checkpoint's weights tell of a timm model's classes and of its image size."""
     options: dict[str, Any] = {}

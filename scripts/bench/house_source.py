@@ -13,7 +13,7 @@ from pathlib import Path
 PACKAGE = "dvis"
 ASSETS = (".js", ".css", ".html", ".j2")
 # Attributes of other libraries' objects: torch.nn.Linear and BatchNorm call their widths so.
-FOREIGN = frozenset({"in_features", "out_features", "num_features"})
+FOREIGN = frozenset({"in_features", "out_features", "num_features", "feature"})
 # Kinds called by a word of the field that every kind needs; an import of their folder names them.
 SHARED_WORDS = frozenset({"activations", "attributes", "edges", "probes", "sizes"})
 # Alone words of another use: what the fingerprint of an image set with large files covers, and what

@@ -1,11 +1,10 @@
 """What responses are to the rest of dvis."""
 
 from dvis.kinds.kind import Kind, plainly
-from dvis.kinds.picture import OVER_TRAINING, UNIT, Picture
 from dvis.kinds.responses.check import response_faults
 from dvis.kinds.responses.command import respond
 from dvis.kinds.responses.parts import unit_matrices
-from dvis.kinds.responses.pictures import cross_response
+from dvis.kinds.responses.plot_command import PICTURES
 from dvis.kinds.responses.read import RESPONSE_READER
 from dvis.kinds.responses.words import words_of
 
@@ -15,9 +14,5 @@ RESPONSES = Kind(
     faults=response_faults,
     parts=unit_matrices,
     commands={"respond": plainly(respond)},
-    pictures={
-        "cross-response": Picture(
-            draw=cross_response, options=OVER_TRAINING, opens=("name",), one=UNIT
-        )
-    },
+    pictures=PICTURES,
 )

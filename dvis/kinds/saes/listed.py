@@ -17,12 +17,13 @@ from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.found import SHARE, STATES, Found
 from dvis.kinds.saes.lineage import begun_apart
 from dvis.kinds.saes.nearest import Directions
-from dvis.kinds.saes.parts import TITLES, parts_of
+from dvis.kinds.saes.parts import TITLES, names_table, parts_of
 from dvis.kinds.saes.read import SAE_READER, activations_made_of, name_of
 from dvis.kinds.saes.words import KIND, is_autoencoders, is_evaluation, pictured_as
 from dvis.kinds.shown import checkpoint_documents
 from dvis.schema import CHECKPOINT, SchemaError, Status, counted
 from dvis.store.contents import Entry
+from dvis.store.unit_names import names_of_autoencoder
 from dvis.store.unit_notes import latent_notes, note
 
 _N_TOP = 4
@@ -210,7 +211,13 @@ class Latents:
 
     def parts(self, units: Sequence[int]) -> Sequence[Sequence[Part]]:
         """Parts of each of some latents."""
-        return [[] for _ in units] if self.found is None else parts_of(self.found, units)
+        found = [[] for _ in units] if self.found is None else parts_of(self.found, units)
+        run_attrs = self.asked.contents.run_attrs.get(self.key.run, {})
+        named = names_of_autoencoder(run_attrs, self.key.layer, self.key.name)
+        return [
+            [*([names_table(named[unit])] if unit in named else []), *parts]
+            for unit, parts in zip(units, found, strict=True)
+        ]
 
     def select(self, unit: int) -> str:
         """The line of Python that selects a latent."""

@@ -9,11 +9,12 @@ import xarray as xr
 from dvis.analysis.control import CONTROL, VALUE
 from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.parts import on_map
-from dvis.kinds.parts import Bars, Curves, Line, Part, PictureRows
+from dvis.kinds.parts import Bars, Curves, Line, Part, PictureRows, Table
 from dvis.kinds.saes.dims import CLASS, LATENT, SCORE
 from dvis.kinds.saes.found import SHARE, Found
 from dvis.kinds.saes.words import EFFECT, MONO_SCORE, why_no_images
 from dvis.schema import CHECKPOINT, LEVELS
+from dvis.store.unit_names import LatentName
 
 _MAX_CLASSES = 10  # of a checkpoint
 # What a number is called in a column and above a curve.
@@ -33,6 +34,24 @@ def parts_of(found: Found, latents: Sequence[int]) -> list[list[Part]]:
     some = found.dataset[there].isel({LATENT: places})
     some = some.isel({SCORE: 0, RANK: slice(found.n_top)}).load()
     return [list(_parts(found, some.isel({LATENT: k}), place)) for k, place in enumerate(places)]
+
+
+def names_table(names: Sequence[LatentName]) -> Table:
+    """What programs called a latent, with what that is held against."""
+    return Table(
+        title="Names by programs",
+        columns=("name", "by", "score", "of random latents", "checkpoint"),
+        rows=[
+            (each.text, each.by, _number(each.score), _number(each.null_high), each.checkpoint)
+            for each in names
+        ],
+        note="No person wrote them. The score is how well the name fits the images that drive it "
+        "most; one of 20 random latents exceeds the number beside it.",
+    )
+
+
+def _number(value: float) -> str:
+    return f"{value:.3f}" if np.isfinite(value) else "not known"
 
 
 def _parts(found: Found, of_latent: xr.Dataset, place: int) -> Iterator[Part]:

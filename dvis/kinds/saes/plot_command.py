@@ -8,12 +8,16 @@ import xarray as xr
 
 from dvis.kinds.picture import Picture, one_layer
 from dvis.kinds.saes import pictures
+from dvis.kinds.saes.maps import latent_colors, latent_cosines, latent_map
 from dvis.kinds.saes.pictures.chosen import OneOrSeveral, layer_of
 from dvis.kinds.saes.pictures.film import MAX_IMAGES as MAX_FILM_IMAGES
 from dvis.kinds.saes.pictures.latent import MAX_IMAGES
 from dvis.kinds.saes.pictures.tracks import MAX_TRACKS
 from dvis.kinds.saes.read import SAE_READER, chosen_tracks, name_in_layer, name_of
+from dvis.kinds.saes.selectivity import latent_selectivity
 from dvis.kinds.saes.words import KIND, is_autoencoders, is_evaluation, pictured_as
+from dvis.plots.selectivity import selectivity_map
+from dvis.plots.unit_scatter import unit_scatter
 from dvis.store.contents import Contents, Entry
 from dvis.store.reader import store_of
 
@@ -76,6 +80,25 @@ def _latent(
         score=score,
         unit_images=unit_images,
         max_images=max_images,
+        path=path,
+    )
+
+
+def _selectivity(
+    dataset: xr.Dataset, *, layer: Any, channel: Any, checkpoint: str | None = None, path: Path
+) -> None:
+    _refuse_channel(channel)
+    selectivity_map(latent_selectivity(dataset), checkpoint=checkpoint, path=path)
+
+
+def _map(
+    dataset: xr.Dataset, *, layer: Any, channel: Any, color: str | None = None, path: Path
+) -> None:
+    _refuse_channel(channel)
+    unit_scatter(
+        latent_map(dataset),
+        cosines=latent_cosines(dataset),
+        color=latent_colors(dataset, color),
         path=path,
     )
 
@@ -165,6 +188,18 @@ PICTURES = {
         options=("checkpoint",),
         opens=("name",),
         chosen=_chosen(is_evaluated=True, is_of_all=False),
+    ),
+    "latent-selectivity": Picture(
+        draw=_selectivity,
+        options=("checkpoint",),
+        opens=("name",),
+        chosen=_chosen(is_evaluated=True, is_of_all=False),
+    ),
+    "latent-map": Picture(
+        draw=_map,
+        options=("color",),
+        opens=("name",),
+        chosen=_chosen(is_evaluated=False, is_of_all=False),
     ),
     "latent-sheet": Picture(
         draw=_latent,

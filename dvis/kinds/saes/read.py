@@ -22,13 +22,15 @@ from dvis.kinds.saes.words import (
 from dvis.schema import did_you_mean
 from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resolve
 from dvis.store.reader import Reader
+from dvis.store.unit_names import with_latent_names
 from dvis.store.unit_notes import with_latent_notes
 
 
 def _noted(dataset: xr.Dataset, run_attrs: Mapping[str, Any]) -> xr.Dataset:
-    """The Dataset with what people wrote of its latents."""
-    layer = str(dataset.attrs.get("layer"))
-    return with_latent_notes(dataset, run_attrs, layer, name_in_layer(dataset))
+    """The Dataset with what people wrote of its latents, and what programs called them."""
+    layer, name = str(dataset.attrs.get("layer")), name_in_layer(dataset)
+    noted = with_latent_notes(dataset, run_attrs, layer, name)
+    return noted if is_tracks(dataset.attrs) else with_latent_names(noted, run_attrs, layer, name)
 
 
 SAE_READER = Reader(kind=KIND, noun="sparse autoencoders", made_by="dvis sae train", noted=_noted)
@@ -72,7 +74,8 @@ def saes(
         - `scale` (checkpoint), float64, by which rows were multiplied, folded into the weights;
         - `began_from` (checkpoint), of those trained by a warm start: the checkpoint from whose
           autoencoder each began, "" where it began afresh;
-        - the coordinate `note` (latent), where `dvis note` wrote some;
+        - the coordinates `note` (latent), where `dvis note` wrote some, and `auto_name`, where
+          `dvis sae name` did;
         - `status` (checkpoint), uint8, and coordinates of checkpoints, as `dvis.open` has them.
 
         Its attributes say what was trained: `kind`, `k`, `n_steps`, `activations`, ...
@@ -122,7 +125,8 @@ def latents(
           `best_share`, `best_auroc`, `selectivity`, `entropy` (checkpoint, latent), and
           `null_selectivity` and its like (checkpoint, shuffle, latent), of labels that are shuffled
           over samples;
-        - the coordinate `note` (latent), where `dvis note` wrote some.
+        - the coordinates `note` (latent), where `dvis note` wrote some, and `auto_name`, where
+          `dvis sae name` did.
 
         Where samples have labels, whatever the split, of probes that learned on the training split
         and are scored on what is held out, as `attrs["probe_train_samples"]` and its like say,

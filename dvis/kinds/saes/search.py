@@ -92,7 +92,7 @@ def search_latents(
         raise ValueError(f"n_shuffles is {n_shuffles}; give 0 or more")
     resolved = resolve(store, None)
     trained = saes(resolved, layer, name, run)
-    label = _label_of(trained, checkpoint)
+    label = label_of(trained, checkpoint)
     told = {"layer": layer, "name": trained.attrs["name"], "run": trained.attrs["run"]}
     told[CHECKPOINT] = label
     positive, negative = _as_list(positive), _as_list(negative)
@@ -114,7 +114,7 @@ def search_latents(
     others = _others(rows, chosen, negative, generator)
     samples, is_positive = np.concatenate([chosen, others]), np.zeros(len(chosen) + len(others))
     is_positive[: len(chosen)] = 1
-    scores = np.concatenate([*_scores(at, trained.attrs, rows, samples)])
+    scores = np.concatenate([*largest_codes(at, trained.attrs, rows, samples)])
     # Beside the best of a null over these latents stands the best of these.
     is_asked = np.isin(trained[LATENT].values, numbers)
     found = _found(scores[:, is_asked], is_positive, by, n_shuffles, generator)
@@ -172,7 +172,16 @@ def _numbers_of(
     return of_all.isel({LATENT: order})
 
 
-def _label_of(trained: xr.Dataset, checkpoint: str) -> str:
+def label_of(trained: xr.Dataset, checkpoint: str) -> str:
+    """The checkpoint that is meant, of those whose autoencoders are there.
+
+    Raises
+    ------
+    KeyError
+        When there is no such one.
+    ValueError
+        When none is there yet.
+    """
     labels = trained[CHECKPOINT].values[trained["status"].values == Status.COMPLETE].tolist()
     if not labels:
         raise ValueError("no autoencoder is trained yet: run the same `dvis sae train` again")
@@ -239,10 +248,27 @@ def _others(
     return others
 
 
-def _scores(
+def largest_codes(
     at: xr.Dataset, attrs: dict[str, Any], rows: ActivationRows, samples: np.ndarray
 ) -> Iterator[np.ndarray]:
-    """Largest code over tokens, (sample, latent) float32, of some samples at a time."""
+    """Largest code over tokens, (sample, latent) float32, of some samples at a time.
+
+    Parameters
+    ----------
+    at : Dataset
+        Weights of an autoencoder at one checkpoint.
+    attrs : dict
+        Its attributes.
+    rows : ActivationRows
+        Activations of all samples.
+    samples : ndarray of int64
+        Places of those that are asked for.
+
+    Raises
+    ------
+    ValueError
+        When activations are not finite, or the autoencoder has no threshold yet.
+    """
     weights = {name: at[name].values for name in WEIGHTS}
     if attrs["kind"] == "batchtopk" and (weights["threshold"] < 0).any():
         raise ValueError("this batchtopk autoencoder has no threshold; train it for a step first")

@@ -5,9 +5,9 @@ import torch
 import xarray as xr
 from torch import Tensor
 
+from dvis.analysis.class_statistics import class_statistics
 from dvis.kinds.saes.dims import LATENT, quantity
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
-from dvis.kinds.saes.measure.class_statistics import class_statistics
 from dvis.kinds.saes.measure.codes import Block, ScoreTable, check_scores, encoded
 from dvis.kinds.saes.measure.rows import Rows
 from dvis.kinds.saes.measure.sparse import sparse_decode

@@ -14,11 +14,11 @@ from scipy import sparse
 from sklearn.pipeline import Pipeline, make_pipeline
 from sklearn.preprocessing import StandardScaler
 
+from dvis.analysis.class_statistics import aurocs
 from dvis.analysis.control import EXCHANGEABLE
 from dvis.analysis.linear_probes import classifier
 from dvis.kinds.saes.dims import CLASS, SHUFFLE, quantity
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
-from dvis.kinds.saes.measure.class_statistics import aurocs
 from dvis.kinds.saes.measure.codes import ScoreTable, encoded
 from dvis.kinds.saes.measure.rows import Rows
 from dvis.kinds.saes.words import PROBES

@@ -7,11 +7,13 @@ from dvis.kinds.saes.pictures.film import track_film
 from dvis.kinds.saes.pictures.frequencies import latent_frequencies
 from dvis.kinds.saes.pictures.frontier import sae_frontier
 from dvis.kinds.saes.pictures.latent import latent_sheet
+from dvis.kinds.saes.pictures.rules import latent_rules
 from dvis.kinds.saes.pictures.tracks import sae_tracks
 from dvis.kinds.saes.pictures.training import sae_training
 
 __all__ = [
     "latent_frequencies",
+    "latent_rules",
     "latent_sheet",
     "sae_frontier",
     "sae_tracks",

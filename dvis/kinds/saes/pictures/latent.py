@@ -30,6 +30,7 @@ from dvis.plots.null_band import draw_null
 from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain, short_name
 from dvis.schema import CHECKPOINT, UNIT_NOTE, counted, did_you_mean
+from dvis.store.unit_names import AUTO_NAME
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -266,6 +267,8 @@ def _title(dataset: xr.Dataset, numbers: xr.Dataset, label: str, class_score: st
     name = f"{layer_of(dataset)}, latent {numbers[LATENT].item()} of {name_in_layer(dataset)}"
     note = str(numbers.coords[UNIT_NOTE].item()) if UNIT_NOTE in numbers.coords else ""
     title = f"{name}, {short_name(label)}"
+    if not note and AUTO_NAME in numbers.coords and (called := str(numbers[AUTO_NAME].item())):
+        title += f": {shorten(called, _NOTE_LETTERS, placeholder=' ...')} (named by a program)"
     if note:
         title += f": {shorten(note, _NOTE_LETTERS, placeholder=' ...')}"
     return f"{title}\n{_in_words(numbers, class_score)}"

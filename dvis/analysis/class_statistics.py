@@ -1,4 +1,4 @@
-"""Which classes drive which latents, beside the same for labels that are shuffled."""
+"""Which classes drive which units, beside the same for labels that are shuffled."""
 
 from collections.abc import Iterator, Sequence
 from typing import Any
@@ -9,7 +9,8 @@ from numpy.typing import NDArray
 from scipy import sparse
 
 from dvis.analysis.control import EXCHANGEABLE
-from dvis.kinds.saes.dims import CLASS, LATENT, SHUFFLE, quantity
+from dvis.analysis.quantities import CLASS, SHUFFLE, quantity
+from dvis.schema import LATENT
 
 _UNKNOWN = -1
 _CELLS = 2**21  # latents times classes that are counted at a time: 16 MB an array
@@ -22,6 +23,7 @@ def class_statistics(
     labels: NDArray[np.int64],
     classes: tuple[str, ...],
     *,
+    ranked: sparse.csr_array | None = None,
     n_shuffles: int = 20,
     seed: int = 0,
 ) -> xr.Dataset:
@@ -44,6 +46,9 @@ def class_statistics(
         Class of each sample.
     classes : tuple of str
         Names of the classes.
+    ranked : csr_array, (sample, latent), optional
+        What AUROC takes the order of samples from, none below 0, where the scores have lost it, as
+        those of channels do that are negative; by default the scores.
     n_shuffles : int
         Of labels over samples, for the null; 0 for none.
     seed : int
@@ -71,9 +76,16 @@ def class_statistics(
     """
     _check(scores, labels, classes, n_shuffles)
     width = max(1, _CELLS // len(classes))
-    by_latent = scores.tocsc()
+    by_latent, orders = scores.tocsc(), None if ranked is None else ranked.tocsc()
     chunks = [
-        _chunk(by_latent[:, first : first + width].tocsr(), labels, len(classes), n_shuffles, seed)
+        _chunk(
+            by_latent[:, first : first + width].tocsr(),
+            None if orders is None else orders[:, first : first + width].tocsr(),
+            labels,
+            len(classes),
+            n_shuffles,
+            seed,
+        )
         for first in range(0, scores.shape[1], width)
     ]
     found, of_latents = (
@@ -125,6 +137,7 @@ def aurocs(
 
 def _chunk(
     scores: sparse.csr_array,
+    ranked: sparse.csr_array | None,
     labels: NDArray[np.int64],
     n_classes: int,
     n_shuffles: int,
@@ -134,7 +147,7 @@ def _chunk(
 
     Labels are shuffled alike for every chunk.
     """
-    table, generator = _Table(scores), np.random.default_rng(seed)
+    table, generator = _Table(scores, ranked), np.random.default_rng(seed)
     found = _found(table, labels, n_classes)
     rows = [_of_latents(found)]
     for _ in range(n_shuffles):
@@ -145,13 +158,14 @@ def _chunk(
 class _Table:
     """Scores of samples, whether they are above zero, and their ranks, for sums by class."""
 
-    def __init__(self, scores: sparse.csr_array) -> None:
+    def __init__(self, scores: sparse.csr_array, ranked: sparse.csr_array | None = None) -> None:
         self.n_samples, self.n_latents = scores.shape
         self.scores = scores
         self.fires = _with_data(scores, np.ones(scores.nnz))
-        self.n_zeros = self.n_samples - np.bincount(scores.indices, minlength=self.n_latents)
-        ranks = _ranks(scores.data, scores.indices) + self.n_zeros[scores.indices]
-        self.ranks = _with_data(scores, ranks)
+        by = scores if ranked is None else ranked
+        self.is_ranked = self.fires if ranked is None else _with_data(by, np.ones(by.nnz))
+        self.n_zeros = self.n_samples - np.bincount(by.indices, minlength=self.n_latents)
+        self.ranks = _with_data(by, _ranks(by.data, by.indices) + self.n_zeros[by.indices])
 
 
 def _found(table: _Table, labels: NDArray[np.int64], n_classes: int) -> dict[str, Floats]:
@@ -164,8 +178,9 @@ def _found(table: _Table, labels: NDArray[np.int64], n_classes: int) -> dict[str
         (members @ each).toarray().T for each in (table.scores, table.fires, table.ranks)
     )
     counts = np.bincount(labels, minlength=n_classes).astype(np.float64)
+    n_ranked = fires if table.is_ranked is table.fires else (members @ table.is_ranked).toarray().T
     # Zeros share the ranks 1 to n_zeros.
-    ranks += (counts - fires) * (table.n_zeros[:, None] + 1) / 2
+    ranks += (counts - n_ranked) * (table.n_zeros[:, None] + 1) / 2
     pairs = counts * (table.n_samples - counts)
     wins = ranks - counts * (counts + 1) / 2
     return {

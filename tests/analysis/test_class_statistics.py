@@ -5,9 +5,9 @@ import pytest
 from scipy import sparse
 from sklearn.metrics import roc_auc_score
 
+from dvis.analysis import class_statistics as counting
+from dvis.analysis.class_statistics import class_statistics
 from dvis.analysis.control import controlled
-from dvis.kinds.saes.measure import class_statistics as counting
-from dvis.kinds.saes.measure.class_statistics import class_statistics
 
 N_SAMPLES, CLASSES = 90, ("cat", "dog", "owl", "none of them")
 
