@@ -4,7 +4,6 @@ What `dvis.selectivity` gave in, a matplotlib figure out.
 """
 
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -17,7 +16,7 @@ from dvis.plots.canvas import UNKNOWN_COLOR, evenly, headline, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import NULL_COLOR
 from dvis.plots.selection import at_checkpoint, at_layer, labels_of, origin_of
-from dvis.plots.ticks import plain, short_name
+from dvis.plots.ticks import cut, plain, short_name
 from dvis.schema import CHANNEL, CHECKPOINT, LATENT, LAYER, UNMATCHED
 
 if TYPE_CHECKING:
@@ -32,7 +31,7 @@ STATE_COLORS = {
     NO_INDEX: "0.85",
 }
 _MOST_NAMED = 40  # rows, and classes, whose names are written
-_CLASS_LETTERS = 14
+_CLASS_LETTERS = 19
 _FEW = 14  # rows beside which a short label fits
 _NEEDS = ("selectivity", "selectivity_high", "best_class", "auroc", "state")
 
@@ -141,7 +140,7 @@ def _draw_classes(axes: "Axes", at: xr.Dataset, unit: str) -> None:
     axes.set_facecolor(UNKNOWN_COLOR)
     axes.set_ylim(n_rows, 0)
     shown = evenly(n_classes, _MOST_NAMED)
-    names = [plain(shorten(str(at[CLASS].values[each]), _CLASS_LETTERS)) for each in shown]
+    names = [plain(cut(str(at[CLASS].values[each]), _CLASS_LETTERS)) for each in shown]
     axes.set_xticks(shown + 0.5, names, rotation=90, fontsize=7)
     numbers = at[unit].values
     rows = np.arange(n_rows) if n_rows <= _MOST_NAMED else np.array([], int)

@@ -51,8 +51,19 @@ def short_name(label: str) -> str:
     told = {"epoch": name.epoch, "batch": name.batch, "step": name.step}
     if known := [f"{what} {number}" for what, number in told.items() if number >= 0]:
         return ", ".join(known)
-    half = _MAX_LETTERS // 2
-    return f"{label[:half]}…{label[-half:]}"
+    return cut(label, _MAX_LETTERS + 1)
+
+
+def cut(text: str, most: int) -> str:
+    """A text of at most so many letters, with its beginning and its end.
+
+    Examples
+    --------
+    >>> cut("horizontal-stripes", 13), cut("star", 13)
+    ('horizo…tripes', 'star')
+    """
+    half = (most - 1) // 2
+    return text if len(text) <= most else f"{text[:half]}…{text[-half:]}"
 
 
 def plain(text: str) -> str:

@@ -4,7 +4,6 @@ What `dvis.channel_map` or `dvis.latent_map` gave in, a matplotlib figure out.
 """
 
 from pathlib import Path
-from textwrap import shorten
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +14,7 @@ from dvis.analysis.unit_maps import COMPONENT
 from dvis.plots.canvas import UNKNOWN_COLOR, evenly, headline, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.selection import labels_of, origin_of
-from dvis.plots.ticks import plain, short_name
+from dvis.plots.ticks import cut, plain, short_name
 from dvis.schema import CHECKPOINT, LAYER, UNMATCHED
 
 if TYPE_CHECKING:
@@ -200,7 +199,7 @@ def _colors(
 
 
 def _dot(line: Any, label: str, color: Any) -> Any:
-    text = plain(shorten(label, 18))
+    text = plain(cut(label, 19))
     return line([], [], marker="o", ls="", ms=4, color=color, label=text)
 
 

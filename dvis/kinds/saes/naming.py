@@ -26,6 +26,7 @@ from dvis.schema import CHECKPOINT, LAYER, did_you_mean
 from dvis.store.unit_names import AUTO_NAME, LatentName, keep_names
 
 CLASS_NAMER = "class"
+_LEAST_IMAGES = 5  # of fewer, any name that is chosen by them fits
 _CANNOT_TELL = (
     "what the latent computes: a name fits the images that drive it most, of which it has few; of "
     f"so many latents {LEVEL:.0%} exceed their null by chance".replace("%", " %")
@@ -49,6 +50,10 @@ class Shown:
     ids: tuple[str, ...]
     images: tuple[np.ndarray, ...]
     classes: tuple[str, ...]
+
+    def first(self, n: int) -> "Shown":
+        """The first of them, n at most."""
+        return Shown(ids=self.ids[:n], images=self.images[:n], classes=self.classes[:n])
 
 
 class Namer(Protocol):
@@ -160,9 +165,11 @@ def name_latents(
     Dataset, (latent,)
         - `auto_name`, text, "" where the namer gave none; `score`, and `n_images`;
         - `null_score` (shuffle, latent): the score of the same name on random other latents' top
-          images; of a namer that cannot score a name, its own score of images drawn at random from
-          all latents' top images, the same for all. `attrs["exchangeable"]` says which;
-        - `null_high`, what one of 20 exceeds, NaN where fewer than 19 are there; and `is_above`.
+          images, as many at most as the latent's own; of a namer that cannot score a name, its own
+          score of images drawn at random from all latents' top images, the same for all.
+          `attrs["exchangeable"]` says which;
+        - `null_high`, what one of 20 exceeds, NaN where fewer than 19 are there, or the latent has
+          fewer than 5 images, of which any name is pure; and `is_above`.
 
     Raises
     ------
@@ -286,8 +293,10 @@ def _null(
     null = np.full((n_random, len(named)), np.nan)
     for column, (number, (text, _)) in enumerate(named.items()):
         others = generator.choice([n for n in numbers if n != number], n_random, replace=False)
+        # As many images as the latent has: the fewer, the purer.
+        n_own = len(shown[number].ids)
         for row, other in enumerate(others.tolist()) if text else ():
-            score = namer.score(text, shown[other])
+            score = namer.score(text, shown[other].first(n_own))
             null[row, column] = np.nan if score is None else score
     return null, "latents whose images are named"
 
@@ -314,6 +323,7 @@ def _labelled(
     counts = [len(shown[number].ids) for number in named]
     null_score = xr.DataArray(quantity((SHUFFLE, LATENT), null, "score on random latents' images"))
     high = chance_bound(null_score)
+    high = high.where(np.array(counts) >= _LEAST_IMAGES)
     score = quantity(LATENT, np.array(scores, float), "score of the name")
     is_above = np.nan_to_num(score.values, nan=-np.inf) > high.values
     return xr.Dataset(
