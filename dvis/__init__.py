@@ -18,6 +18,7 @@ from dvis.kinds.influence.read import influence
 from dvis.kinds.llc.read import llc, llc_names, llc_traces
 from dvis.kinds.probes.read import probes
 from dvis.kinds.responses.read import response_names, responses
+from dvis.kinds.saes.chains.read import chains
 from dvis.kinds.saes.read import latents, saes, tracks
 from dvis.kinds.saes.search import search_latents
 from dvis.kinds.saes.units import latent_units
@@ -36,6 +37,7 @@ __all__ = [
     "activations",
     "add_notes",
     "alignment",
+    "chains",
     "check_store",
     "chimera",
     "compact_store",

@@ -1,4 +1,4 @@
-"""The command `sae` and its subcommands: train, evaluate, track, search, export, import."""
+"""The command `sae` and its subcommands: train, evaluate, track, chain, search, ..."""
 
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -9,6 +9,7 @@ import tyro
 import xarray as xr
 from tyro.conf import OmitSubcommandPrefixes, Positional
 
+from dvis.kinds.saes.chains.options import ChainOptions
 from dvis.kinds.saes.search import By, search_latents
 from dvis.kinds.saes.store_options import EvaluateOptions, TrackOptions, TrainOptions
 from dvis.models.torch_guard import needing_torch
@@ -122,6 +123,7 @@ Command = (
     Annotated[TrainOptions, tyro.conf.subcommand("train")]
     | Annotated[EvaluateOptions, tyro.conf.subcommand("evaluate")]
     | Annotated[TrackOptions, tyro.conf.subcommand("track")]
+    | Annotated[ChainOptions, tyro.conf.subcommand("chain")]
     | Annotated[SearchOptions, tyro.conf.subcommand("search")]
     | Annotated[ExportOptions, tyro.conf.subcommand("export")]
     | Annotated[ImportOptions, tyro.conf.subcommand("import")]
@@ -129,7 +131,7 @@ Command = (
 
 
 def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="")]) -> int:
-    """Sparse autoencoders of activations in a store: train, evaluate, track, search, exchange.
+    """Sparse autoencoders of activations: train, evaluate, track, chain, search, exchange.
 
     Parameters
     ----------
@@ -141,6 +143,7 @@ def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
             print(line)
         return 0
     with needing_torch("sae"):
+        from dvis.kinds.saes.chains.plan import chain_saes
         from dvis.kinds.saes.measure.stored import export_sae, import_sae
         from dvis.kinds.saes.plan import train_saes
         from dvis.kinds.saes.plan_evaluation import evaluate_saes
@@ -157,6 +160,8 @@ def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
         report = evaluate_saes(command, progress=True)
     elif isinstance(command, TrackOptions):
         report = track_saes(command, progress=True)
+    elif isinstance(command, ChainOptions):
+        report = chain_saes(command, progress=True)
     else:
         report = train_saes(command, progress=True)
     for line in report.lines():

@@ -2,14 +2,16 @@
 
 from dvis.kinds.methods import method_of
 from dvis.kinds.saes import pictures
+from dvis.kinds.saes.chains.analysis import chain_trends
 
 
 class SaeMethods:
-    """Pictures of autoencoders and latents."""
+    """Pictures of autoencoders and latents, and trends of their chains."""
 
     sae_frontier = method_of(pictures.sae_frontier)
     sae_training = method_of(pictures.sae_training)
     latent_frequencies = method_of(pictures.latent_frequencies)
     latent_sheet = method_of(pictures.latent_sheet)
     sae_tracks = method_of(pictures.sae_tracks)
+    chain_trends = method_of(chain_trends)
     track_film = method_of(pictures.track_film)

@@ -12,10 +12,12 @@ from dvis.kinds.activations.read import entry_of
 from dvis.kinds.saes.options import TrackMethod
 from dvis.kinds.saes.tracks.words import METHOD
 from dvis.kinds.saes.words import (
+    CHAINED,
     KIND,
     TRACKED,
     group_name,
     is_autoencoders,
+    is_chains,
     is_evaluation,
     is_tracks,
 )
@@ -281,6 +283,8 @@ def name_of(entry: Entry) -> str:
     """What autoencoders, or what was found of them, are called within their layer."""
     if is_tracks(entry.attrs):
         return str(entry.attrs[TRACKED])
+    if is_chains(entry.attrs):
+        return str(entry.attrs[CHAINED])
     if is_evaluation(entry.attrs):
         return str(entry.attrs["evaluated"])
     return entry.name.removeprefix(group_name(str(entry.attrs.get("layer")), ""))
@@ -290,6 +294,8 @@ def name_in_layer(dataset: xr.Dataset) -> str:
     """What opened autoencoders, or what was found of them, are called within their layer."""
     if is_tracks(dataset.attrs):
         return str(dataset.attrs[TRACKED])
+    if is_chains(dataset.attrs):
+        return str(dataset.attrs[CHAINED])
     if is_evaluation(dataset.attrs):
         return str(dataset.attrs["evaluated"])
     name, layer = dataset.attrs.get("name", "autoencoders"), dataset.attrs.get("layer", "layer")

@@ -68,6 +68,8 @@ _LABELS: dict[str, Any] = {EXCHANGEABLE: "labels of samples"}
 def chain_words(*, n_latents: int = 1, n_inputs: int = 1, n_leaves: int = 1) -> Words:
     """Words of a group, with chunks for so many latents of a level and what they read."""
     nan, of_level = np.nan, (CHECKPOINT, SEED, DEPTH)
+    few: dict[str, Any] = {"layout": {"chunks": (1, 16, 16)}}
+    several: dict[str, Any] = {"layout": {"chunks": (1, 32, 16, 16)}}
     of_latents: dict[str, Any] = {"layout": {"chunks": (1, 1, 1, n_latents)}}
     of_ranks: dict[str, Any] = {"layout": {"chunks": (1, 1, 1, n_latents, 64)}}
     matrix: dict[str, Any] = {"layout": {"chunks": (1, 1, 1, n_latents, n_inputs)}}
@@ -85,9 +87,11 @@ def chain_words(*, n_latents: int = 1, n_inputs: int = 1, n_leaves: int = 1) -> 
         CLASS: spec((CLASS,), TEXT, "", "class"),
         CONTROL: spec((CONTROL,), TEXT, "", "value, or what was exchanged"),
         SHUFFLE: spec((SHUFFLE,), "int32", -1, "shuffle of the labels"),
-        "n_latents": spec(of_level, "int64", -1, "latents, -1 where there is no level"),
+        "n_latents": spec(of_level, "int64", -1, "latents, -1 where there is no level", **few),
         **{
-            name: spec((CHECKPOINT, CONTROL, SEED, DEPTH), "float64", nan, what, **controlled)
+            name: spec(
+                (CHECKPOINT, CONTROL, SEED, DEPTH), "float64", nan, what, **several, **controlled
+            )
             for name, what in STATISTICS.items()
         },
         **{
@@ -96,6 +100,7 @@ def chain_words(*, n_latents: int = 1, n_inputs: int = 1, n_leaves: int = 1) -> 
                 "float64",
                 nan,
                 f"{STATISTICS[name]}, labels shuffled",
+                **several,
                 **_LABELS,
             )
             for name in OF_CLASSES
@@ -118,7 +123,13 @@ def chain_words(*, n_latents: int = 1, n_inputs: int = 1, n_leaves: int = 1) -> 
         "leaf_best_class": spec(
             (CHECKPOINT, LEAF), "int64", -1, "class of highest mean", **of_leaves
         ),
-        "stopped": spec((CHECKPOINT, SEED), TEXT, "", "why there is no level below the last"),
+        "stopped": spec(
+            (CHECKPOINT, SEED),
+            TEXT,
+            "",
+            "why there is no level below the last",
+            layout={"chunks": (1, 16)},
+        ),
         "status": status_spec((CHECKPOINT,), "chains", Status),
         f"{SOURCE}/problem": spec((CHECKPOINT,), TEXT, "", "what was wrong"),
         f"{SOURCE}/weights": spec((CHECKPOINT,), "uint64", 0, "hash of the autoencoder's weights"),

@@ -128,51 +128,89 @@ def chained(
     first = Level.of(own, rows)
     looker = Looker(first=first, read=rows if read is None else read, n_shuffles=n_shuffles)
     trainer = Trainer(recipe=recipe, state=state, device=device)
+    shape = ChainShape(
+        recipe=recipe,
+        n_latents=own.n_latents,
+        n_channels=own.n_channels,
+        seeds=tuple(seeds),
+        classes=looker.read.classes,
+        n_shuffles=n_shuffles,
+        n_parents=n_parents,
+    )
     top = looker.at(own)
-    shape = _Shape(recipe=recipe, order=order, n_channels=own.n_channels, n_parents=n_parents)
-    chains = [_of_chain(trainer.chain(first, seed), seed, looker, top, shape) for seed in seeds]
+    chains = [
+        _of_chain(trainer.chain(first, seed), seed, looker, top, shape, order) for seed in seeds
+    ]
     stacked = {name: np.stack([each[name] for each in chains], -1) for name in chains[0]}
-    return _labelled(stacked, _leaves(top, order), looker, shape, seeds)
+    return _labelled({**stacked, **_leaves(top, order)}, shape)
 
 
 @dataclass(frozen=True, kw_only=True)
-class _Shape:
-    """How long the dims of a chain are, and how latents of its first level are numbered."""
+class ChainShape:
+    """What chains have along each dim.
+
+    Attributes
+    ----------
+    recipe : ChainRecipe
+        Their levels.
+    n_latents, n_channels : int
+        Of the autoencoder that they begin with.
+    seeds : tuple of int
+        Of each chain.
+    classes : tuple of str
+        Of the samples.
+    n_shuffles, n_parents : int
+        As of `chained`.
+    """
 
     recipe: ChainRecipe
-    order: NDArray[np.int64]
+    n_latents: int
     n_channels: int
+    seeds: tuple[int, ...]
+    classes: tuple[str, ...]
+    n_shuffles: int
     n_parents: int
+
+    @property
+    def labels(self) -> dict[str, Sequence[Any]]:
+        """Labels of dims."""
+        on, widths = self.recipe.on, self.recipe.widths
+        above = max(self.n_latents, *widths[:-1])
+        return {
+            CONTROL: (VALUE, WITHOUT_EFFECT[on], ON_ACTIVATIONS),
+            SEED: self.seeds,
+            DEPTH: range(len(widths) + 1),
+            LATENT: range(max(widths)),
+            INPUT: range(above if on == "codes" else self.n_channels),
+            LEAF: range(self.n_latents),
+            RANK: range(min(self.n_parents, above)),
+            CLASS: self.classes,
+            SHUFFLE: range(self.n_shuffles),
+        }
 
     @property
     def sizes(self) -> dict[str, int]:
         """Lengths of dims."""
-        above = (len(self.order), *self.recipe.widths[:-1])
-        return {
-            CONTROL: 3,
-            DEPTH: len(self.recipe.widths) + 1,
-            LATENT: max(self.recipe.widths),
-            INPUT: max(above) if self.recipe.on == "codes" else self.n_channels,
-            RANK: min(self.n_parents, max(above)),
-        }
+        return {dim: len(labels) for dim, labels in self.labels.items()}
 
     def empty(self, dtype: Any, *dims: str) -> NDArray[Any]:
         """An array of what is not there: NaN, or -1."""
         fill = np.nan if np.issubdtype(dtype, np.floating) else -1
         return np.full([self.sizes[dim] for dim in dims], fill, dtype)
 
-    def renumbered(self, values: Floats, depth: int) -> Floats:
-        """Values by latents of the level above, (..., latent above), as they were numbered."""
-        return values[..., np.argsort(self.order)] if depth == 1 else values
-
 
 def _of_chain(
-    chain: Chain, seed: int, looker: Looker, top: Found, shape: _Shape
+    chain: Chain,
+    seed: int,
+    looker: Looker,
+    top: Found,
+    shape: ChainShape,
+    order: NDArray[np.int64],
 ) -> dict[str, NDArray[Any]]:
     """All that is found of a chain, by names of a group, without its seed."""
     found: dict[str, Any] = {name: shape.empty(float, CONTROL, DEPTH) for name in STATISTICS}
     for name in OF_CLASSES:
-        found[f"null_{name}"] = np.full((looker.n_shuffles, shape.sizes[DEPTH]), np.nan)
+        found[f"null_{name}"] = shape.empty(float, SHUFFLE, DEPTH)
     found["n_latents"] = shape.empty(np.int64, DEPTH)
     found |= _no_latents(shape)
     found["stopped"] = np.array(chain.stopped)
@@ -192,11 +230,11 @@ def _of_chain(
             alike = summarized(each.live_directions, beside[depth - 1].live_directions)
             found["mean_max_cosine"][control, depth] = alike["mean_max_cosine"]
     for level, value in zip(chain.levels, values, strict=True):
-        _put_latents(found, level, value, shape)
+        _put_latents(found, level, value, shape, order)
     return found
 
 
-def _no_latents(shape: _Shape) -> dict[str, NDArray[Any]]:
+def _no_latents(shape: ChainShape) -> dict[str, NDArray[Any]]:
     """What is found of latents, with nothing in it."""
     per_latent = (DEPTH, LATENT)
     return {
@@ -209,9 +247,15 @@ def _no_latents(shape: _Shape) -> dict[str, NDArray[Any]]:
     }
 
 
-def _put_latents(found: dict[str, Any], level: Level, value: Found, shape: _Shape) -> None:
+def _put_latents(
+    found: dict[str, Any],
+    level: Level,
+    value: Found,
+    shape: ChainShape,
+    order: NDArray[np.int64],
+) -> None:
     """Put what is found of a level's latents in its place."""
-    one, depth = level.autoencoder, level.depth
+    one, depth, back = level.autoencoder, level.depth, np.argsort(order)
     at = depth, slice(one.n_latents)
     of_latent = (value.frequency, value.classes["selectivity"], value.classes["best_share"])
     for name, values in zip(OF_LATENT, of_latent, strict=True):
@@ -221,10 +265,11 @@ def _put_latents(found: dict[str, Any], level: Level, value: Found, shape: _Shap
         found[name][at] = getattr(one, name)
     for name in WEIGHTS:
         weights = getattr(one, name)
-        if shape.recipe.on == "codes":
-            weights = shape.renumbered(weights, depth)
+        if shape.recipe.on == "codes" and depth == 1:
+            weights = weights[:, back]
         found[name][(*at, slice(weights.shape[1]))] = weights
-    parent, weight, counts = _parents(shape.renumbered(value.weights, depth), shape.sizes[RANK])
+    of_above = value.weights[:, back] if depth == 1 else value.weights
+    parent, weight, counts = _parents(of_above, shape.sizes[RANK])
     found["parent"][(*at, slice(parent.shape[1]))] = parent
     found["parent_weight"][(*at, slice(parent.shape[1]))] = weight
     found["n_parents"][at] = counts
@@ -251,28 +296,14 @@ def _leaves(top: Found, order: NDArray[np.int64]) -> dict[str, NDArray[Any]]:
     return {**found, "leaf_best_class": top.classes["best_class"].values[back]}
 
 
-def _labelled(
-    stacked: Mapping[str, NDArray[Any]],
-    leaves: Mapping[str, NDArray[Any]],
-    looker: Looker,
-    shape: _Shape,
-    seeds: Sequence[int],
-) -> xr.Dataset:
-    """Arrays whose last dim is seeds, with their dims and labels."""
+def _labelled(found: Mapping[str, NDArray[Any]], shape: ChainShape) -> xr.Dataset:
+    """Arrays, of which seeds are the last dim, with their dims and labels."""
     specs, on = chain_words().arrays, shape.recipe.on
     variables = {}
-    for name, values in {**stacked, **leaves}.items():
-        dims = tuple(dim for dim in specs[name].dims if dim != CHECKPOINT)
-        stored = tuple(dim for dim in dims if dim != SEED) + ((SEED,) if SEED in dims else ())
-        told = dict(specs[name].attrs)
-        variables[name] = xr.Variable(stored, values, told).transpose(*dims)
-    coordinates = {
-        **{dim: np.arange(size) for dim, size in shape.sizes.items() if dim != CONTROL},
-        CONTROL: [VALUE, WITHOUT_EFFECT[on], ON_ACTIVATIONS],
-        SEED: list(seeds),
-        SHUFFLE: np.arange(looker.n_shuffles),
-        LEAF: np.arange(len(shape.order)),
-        CLASS: np.array(looker.read.classes, str),
-    }
+    for name, values in found.items():
+        dims = [dim for dim in specs[name].dims if dim != CHECKPOINT]
+        as_found = sorted(dims, key=lambda dim: dim == SEED)
+        variables[name] = xr.Variable(as_found, values, dict(specs[name].attrs)).transpose(*dims)
+    coordinates = {dim: np.array(labels) for dim, labels in shape.labels.items()}
     told = {ON: on, EXCHANGEABLE: EXCHANGED, "cannot_tell": CANNOT_TELL[on]}
     return xr.Dataset(variables, coordinates, told)
