@@ -204,17 +204,21 @@ class Looker:
 
     def of_codes(self, chain: Chain, seed: int) -> tuple[list[Found], list[Found]]:
         """What is found of levels on codes, and of the same without effect."""
-        above, rows, directions = self.first.autoencoder, self.read, self.first.autoencoder.decoder
+        above, rows, directions = self.first, self.read, self.first.autoencoder.decoder
         found: tuple[list[Found], list[Found]] = ([], [])
         for level, other in zip(chain.levels, chain.others, strict=True):
-            rows = CodedRows(rows, above)
-            above, without = level.autoencoder, other.autoencoder
-            look, apart = Look.at(above, rows), Look.at(without, PermutedRows(rows, seed))
+            rows = CodedRows(rows, above.autoencoder)
+            one, without = level.autoencoder, other.autoencoder
+            look, apart = Look.at(one, rows), Look.at(without, PermutedRows(rows, seed))
             scores = Look.at(without, rows).scores
-            of_other = without.decoder @ directions
-            directions = above.decoder @ directions
-            found[0].append(self._found(look, look.scores, above.decoder, directions))
-            found[1].append(self._found(apart, scores, without.decoder, of_other))
+            # Weights of latents that never fire are as they started.
+            weights, of_other = (
+                np.where(above.is_live, each.decoder, np.float32(0)) for each in (one, without)
+            )
+            found[1].append(self._found(apart, scores, of_other, of_other @ directions))
+            directions = weights @ directions
+            found[0].append(self._found(look, look.scores, weights, directions))
+            above = level
         return found
 
     def _found(

@@ -175,7 +175,7 @@ class ChainShape:
     def labels(self) -> dict[str, Sequence[Any]]:
         """Labels of dims."""
         on, widths = self.recipe.on, self.recipe.widths
-        above = max(self.n_latents, *widths[:-1])
+        above = max((self.n_latents, *widths[:-1]))
         return {
             CONTROL: (VALUE, WITHOUT_EFFECT[on], ON_ACTIVATIONS),
             SEED: self.seeds,
