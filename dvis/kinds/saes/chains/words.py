@@ -78,7 +78,7 @@ def chain_words(*, n_latents: int = 1, n_inputs: int = 1, n_leaves: int = 1) -> 
     per_latent = (*of_level, LATENT)
     arrays: dict[str, VariableSpec] = {
         **CHECKPOINT_COORDINATES,
-        SEED: spec((SEED,), "int32", -1, "seed of the levels"),
+        SEED: spec((SEED,), "int64", -1, "seed of the levels"),
         DEPTH: spec((DEPTH,), "int32", -1, "levels above"),
         LATENT: spec((LATENT,), "int32", -1, "latent of a level"),
         INPUT: spec((INPUT,), "int32", -1, "channel, or latent of the level above"),
