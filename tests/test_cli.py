@@ -164,7 +164,7 @@ OF_MEASURED = (
     *("cross-response", "seeds", "top-images", "top-image-timeline"),
     *("sae-frontier", "sae-training", "latent-frequencies", "latent-sheet", "chimera"),
     *("accuracy-over-training", "accuracy-by-layer"),
-    *("sae-tracks", "track-film"),
+    *("sae-tracks", "track-film", "chain", "chain-tree"),
     *("circuit-film", "circuit", "edge-heatmap", "influence-matrix", "event-alignment"),
 )
 

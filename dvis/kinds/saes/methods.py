@@ -13,5 +13,7 @@ class SaeMethods:
     latent_frequencies = method_of(pictures.latent_frequencies)
     latent_sheet = method_of(pictures.latent_sheet)
     sae_tracks = method_of(pictures.sae_tracks)
+    chain_curves = method_of(pictures.chain_curves)
+    chain_tree = method_of(pictures.chain_tree)
     chain_trends = method_of(chain_trends)
     track_film = method_of(pictures.track_film)

@@ -6,6 +6,7 @@ A path, a URL or a Zarr store in, a lazy xarray Dataset out. Nothing here writes
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from dvis.kinds.activations.read import entry_of
@@ -21,8 +22,15 @@ from dvis.kinds.saes.words import (
     is_evaluation,
     is_tracks,
 )
-from dvis.schema import did_you_mean
-from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resolve
+from dvis.schema import CHECKPOINT, SOURCE, did_you_mean
+from dvis.store.contents import (
+    Contents,
+    Entry,
+    StoreLike,
+    open_group,
+    read_contents,
+    resolve,
+)
 from dvis.store.reader import Reader
 from dvis.store.unit_notes import with_latent_notes
 
@@ -300,6 +308,14 @@ def name_in_layer(dataset: xr.Dataset) -> str:
         return str(dataset.attrs["evaluated"])
     name, layer = dataset.attrs.get("name", "autoencoders"), dataset.attrs.get("layer", "layer")
     return str(name).removeprefix(group_name(str(layer), ""))
+
+
+def weights_told_of(store: StoreLike, entry: Entry) -> dict[str, int]:
+    """What tells the weights that a group is of at each checkpoint, by label, 0 where unknown."""
+    group: Any = open_group(store, entry)
+    labels = np.asarray(group[CHECKPOINT][:]).tolist()
+    weights = np.asarray(group[f"{SOURCE}/weights"][:]).tolist()
+    return dict(zip(labels, weights, strict=True))
 
 
 def activations_made_of(

@@ -3,6 +3,8 @@
 Datasets in, a matplotlib figure out.
 """
 
+from dvis.kinds.saes.pictures.chain_tree import chain_tree
+from dvis.kinds.saes.pictures.chains import chain_curves
 from dvis.kinds.saes.pictures.film import track_film
 from dvis.kinds.saes.pictures.frequencies import latent_frequencies
 from dvis.kinds.saes.pictures.frontier import sae_frontier
@@ -11,6 +13,8 @@ from dvis.kinds.saes.pictures.tracks import sae_tracks
 from dvis.kinds.saes.pictures.training import sae_training
 
 __all__ = [
+    "chain_curves",
+    "chain_tree",
     "latent_frequencies",
     "latent_sheet",
     "sae_frontier",

@@ -23,11 +23,11 @@ from dvis.kinds.saes.measure.stored import autoencoder_at
 from dvis.kinds.saes.options import SaeOptions
 from dvis.kinds.saes.plan import chosen_checkpoints, weights_of
 from dvis.kinds.saes.plan_evaluation import weights_told
-from dvis.kinds.saes.read import name_in_layer, name_of, saes
+from dvis.kinds.saes.read import name_in_layer, name_of, saes, weights_told_of
 from dvis.kinds.saes.store_options import TrackOptions
 from dvis.kinds.saes.words import KIND, is_autoencoders
-from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, Status
-from dvis.store.contents import Entry, contents, open_group
+from dvis.schema import CHANNEL, CHECKPOINT, Status
+from dvis.store.contents import Entry, contents
 
 _RECIPE = tuple(each.name for each in fields(SaeOptions))
 _ALIKE = ("n_steps", "batch_size", "warm_start", "activations")  # of two seeds, beside the recipe
@@ -191,7 +191,7 @@ class Source:
         found = contents(self.store)
         kept = entry_of(found, self.layer, name or self.activations, self.run)
         entry = _entry(self.store, self.trained)
-        weights, made_of = weights_of(self.store, kept), _made_of(self.store, entry)
+        weights, made_of = weights_of(self.store, kept), weights_told_of(self.store, entry)
         others = [
             each for each in self.labels if 0 != made_of[each] != weights.get(each, made_of[each])
         ]
@@ -258,7 +258,7 @@ class Source:
 
     def weights(self, label: str) -> np.ndarray:
         """What tells the network's weights of a checkpoint, (1,) uint64."""
-        made_of = _made_of(self.store, _entry(self.store, self.trained))
+        made_of = weights_told_of(self.store, _entry(self.store, self.trained))
         return np.array([made_of[label]], np.uint64)
 
     def has_all(self) -> bool:
@@ -276,11 +276,3 @@ def _entry(store: Path, trained: xr.Dataset) -> Entry:
     run, name = str(trained.attrs["run"]), str(trained.attrs["name"])
     (entry,) = (each for each in contents(store).of(KIND, run) if each.name == name)
     return entry
-
-
-def _made_of(store: Path, entry: Entry) -> dict[str, int]:
-    """Of which weights of the network each checkpoint's autoencoder is, 0 where unknown."""
-    group: Any = open_group(store, entry)
-    labels = np.asarray(group[CHECKPOINT][:]).tolist()
-    weights = np.asarray(group[f"{SOURCE}/weights"][:]).tolist()
-    return dict(zip(labels, weights, strict=True))
