@@ -12,7 +12,7 @@ from dvis.analysis.ranking import RANK
 from dvis.kinds.activations.pictures.samples import Samples
 from dvis.kinds.saes.chains.words import DEPTH, ON, SEED
 from dvis.kinds.saes.dims import CLASS, LATENT, SCORE
-from dvis.kinds.saes.pictures.chains import chains_at
+from dvis.kinds.saes.pictures.chains import ON_WHAT, chains_at
 from dvis.kinds.saes.pictures.chosen import layer_of
 from dvis.kinds.saes.pictures.made_of import samples_and_tokens
 from dvis.kinds.saes.read import SAE_READER, name_in_layer, weights_told_of
@@ -132,9 +132,10 @@ def chain_tree(
     headline(
         figure,
         title,
-        f"on {chains.attrs[ON]}, seed {int(one[SEED])}, which no other seed need agree with",
+        f"on {ON_WHAT[chains.attrs[ON]]}, seed {int(one[SEED])}; other seeds may differ",
         chosen,
-        f"the {counted(k, 'strongest parent')} of each; a weight is {what[chains.attrs[ON]]}",
+        f"the {counted(k, 'strongest parent')} of each; a weight is {what[chains.attrs[ON]]}"
+        + ("; dashes: below 0" if any(each.weight < 0 for each in root.all()) else ""),
         samples.note if tops else "no images: run `dvis sae evaluate` of these autoencoders",
         origin_of(chains),
     )
@@ -202,8 +203,8 @@ def _class_text(one: xr.Dataset, node: _Node) -> str:
         best = int(one["leaf_best_class"][node.latent])
         share = float(one["leaf_best_share"][node.latent])
     if best < 0 or np.isnan(share):
-        return "fires in no image"
-    return f"{one[CLASS].values[best]} {share:.0%}".replace("%", " %")
+        return f"fires in none of {one.attrs['n_samples']}"
+    return f"{one[CLASS].values[best]}: {share:.0%}".replace("%", " %")
 
 
 def _draw(axes: "Axes", root: _Node, one: xr.Dataset) -> None:
@@ -214,7 +215,7 @@ def _draw(axes: "Axes", root: _Node, one: xr.Dataset) -> None:
         for below in node.made_of:
             is_minus = below.weight < 0
             axes.plot(
-                [x + 0.42, x + 0.8],
+                [x + 0.44, x + 0.94],
                 [node.place, below.place],
                 color=_MINUS if is_minus else _PLUS,
                 ls="--" if is_minus else "-",
@@ -224,11 +225,12 @@ def _draw(axes: "Axes", root: _Node, one: xr.Dataset) -> None:
                 zorder=1,
             )
         name = f"{node.latent}"
-        axes.text(x + 0.4, node.place - 0.13, name, ha="right", fontsize=8.5, fontweight="bold")
+        axes.text(x + 0.2, node.place - 0.08, name, ha="center", fontsize=8.5, fontweight="bold")
         text = plain(_class_text(one, node))
-        axes.text(x + 0.4, node.place + 0.2, text, ha="right", va="center", fontsize=6.5)
+        axes.text(x + 0.2, node.place + 0.2, text, ha="center", va="center", fontsize=6.5)
         if np.isfinite(node.weight):
-            axes.text(x - 0.19, node.place - 0.1, f"{node.weight:.2g}", fontsize=5.5, color="0.4")
+            weight = f"{node.weight:.2g}"
+            axes.text(x, node.place - 0.12, weight, ha="center", fontsize=5.5, color="0.4")
 
 
 def _draw_images(
@@ -242,7 +244,7 @@ def _draw_images(
         inset = axes.inset_axes(
             (level + 0.46, leaf.place - 0.42, 0.34, 0.84), transform=axes.transData
         )
-        inset.imshow(picture, interpolation="nearest", aspect="auto")
+        inset.imshow(picture, interpolation="nearest", aspect="equal")
         inset.set_xticks([])
         inset.set_yticks([])
 
@@ -251,7 +253,7 @@ def _finish(axes: "Axes", level: int, n_leaves: int, has_images: bool) -> None:
     axes.set_xlim(0, level + (0.85 if has_images else 0.5))
     axes.set_ylim(n_leaves - 0.4, -0.7)
     names = [f"level {level - x}" for x in range(level + 1)]
-    axes.set_xticks([x + 0.3 for x in range(level + 1)], names, fontsize=7.5)
+    axes.set_xticks([x + 0.2 for x in range(level + 1)], names, fontsize=7.5)
     axes.xaxis.tick_top()
     axes.tick_params(length=0)
     axes.set_yticks([])

@@ -10,7 +10,7 @@ import xarray as xr
 from dvis.analysis.control import CONTROL
 from dvis.analysis.requirements import require
 from dvis.kinds.saes.chains.analysis import STATISTIC, chain_trends
-from dvis.kinds.saes.chains.words import DEPTH, ON, READ_WITH, SEED
+from dvis.kinds.saes.chains.words import DEPTH, ON, READ_WITH, SEED, WEIGHTS
 from dvis.kinds.saes.dims import SHUFFLE
 from dvis.kinds.saes.pictures.chosen import layer_of
 from dvis.kinds.saes.read import name_in_layer
@@ -26,6 +26,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 ADVICE = "Open one with dvis.chains, of what `dvis sae chain` trained"
+ON_WHAT = {"decoder": "decoder rows", "codes": "codes"}
 _VALUE, _BESIDE = UNIT_COLORS[0], UNIT_COLORS[1]
 _BAND = np.array([0.05, 0.95])
 
@@ -112,8 +113,7 @@ def chain_curves(
     for axes in grid[-1]:
         axes.set_xlabel("depth, and its latents", fontsize=7.5)
     on, other = chains.attrs[ON], str(at[CONTROL].values[1])
-    what = {"decoder": "decoder rows", "codes": "codes"}[on]
-    title = f"{counted(at.sizes[SEED], 'chain')} on {what}: {layer_of(chains)}, "
+    title = f"{counted(at.sizes[SEED], 'chain')} on {ON_WHAT[on]}: {layer_of(chains)}, "
     title += f"{name_in_layer(chains)}, {short_name(str(at[CHECKPOINT].item()))}"
     read = chains.attrs.get(READ_WITH)
     headline(
@@ -142,8 +142,8 @@ def chains_at(chains: xr.Dataset, checkpoint: str | int | None) -> xr.Dataset:
         When it is no Dataset of chains.
     """
     require(chains, "n_latents", "parent", "status", labels=(SEED, DEPTH), advice=ADVICE)
-    names = [name for name in chains.data_vars if name not in ("encoder", "decoder")]
-    some = chains[names] if CHECKPOINT in chains.dims else chains[names].expand_dims(CHECKPOINT)
+    some = chains.drop_vars(WEIGHTS, errors="ignore")
+    some = some if CHECKPOINT in chains.dims else some.expand_dims(CHECKPOINT)
     is_there = some["status"].values == Status.COMPLETE
     if not is_there.any():
         raise ValueError(
