@@ -9,11 +9,11 @@ import xarray as xr
 from dvis.kinds.picture import Picture, one_layer
 from dvis.kinds.saes import pictures
 from dvis.kinds.saes.chains.read import chosen_chains
-from dvis.kinds.saes.pictures.chain_tree import MAX_PARENTS
 from dvis.kinds.saes.pictures.chosen import OneOrSeveral, layer_of
 from dvis.kinds.saes.pictures.film import MAX_IMAGES as MAX_FILM_IMAGES
 from dvis.kinds.saes.pictures.latent import MAX_IMAGES
 from dvis.kinds.saes.pictures.tracks import MAX_TRACKS
+from dvis.kinds.saes.pictures.trees import MAX_PARENTS
 from dvis.kinds.saes.read import SAE_READER, chosen_tracks, name_in_layer, name_of
 from dvis.kinds.saes.words import KIND, is_autoencoders, is_evaluation, pictured_as
 from dvis.store.contents import Contents, Entry
