@@ -1,5 +1,6 @@
 """Pictures of chains: what is drawn is what was found, and trees end at the latents of level 0."""
 
+import importlib.util
 import shutil
 from pathlib import Path
 from typing import Any
@@ -161,3 +162,20 @@ def test_the_command_draws_them(
     with pytest.raises(SystemExit, match="2"):
         main(["plot", "chain", str(store), "--out", str(out)])
     assert "On what?" in capsys.readouterr().err
+
+
+def test_the_gallery_has_them(store: Path, tmp_path: Path) -> None:
+    script = Path(__file__).resolve().parents[3] / "scripts" / "gallery.py"
+    spec = importlib.util.spec_from_file_location("gallery", script)
+    assert spec is not None
+    assert spec.loader is not None
+    gallery = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(gallery)
+    run = str(dvis.saes(store, LAYER).attrs["run"])
+    gallery.draw_saes(store, run, lambda name: tmp_path / f"{name}.png")
+    drawn = {path.stem for path in tmp_path.glob("chain*.png")}
+    assert drawn == {
+        f"{what}_{LAYER}_wide_{on}"
+        for what in ("chain", "chain_tree")
+        for on in ("decoder", "codes")
+    }

@@ -62,20 +62,10 @@ EXCHANGED = (
     "what a level is trained on: directions that are random, codes exchanged between rows, or "
     "activations"
 )
-_LABELS: dict[str, Any] = {EXCHANGEABLE: "labels of samples"}
 
 
 def chain_words(*, n_latents: int = 1, n_inputs: int = 1, n_leaves: int = 1) -> Words:
     """Words of a group, with chunks for so many latents of a level and what they read."""
-    nan, of_level = np.nan, (CHECKPOINT, SEED, DEPTH)
-    few: dict[str, Any] = {"layout": {"chunks": (1, 16, 16)}}
-    several: dict[str, Any] = {"layout": {"chunks": (1, 32, 16, 16)}}
-    of_latents: dict[str, Any] = {"layout": {"chunks": (1, 1, 1, n_latents)}}
-    of_ranks: dict[str, Any] = {"layout": {"chunks": (1, 1, 1, n_latents, 64)}}
-    matrix: dict[str, Any] = {"layout": {"chunks": (1, 1, 1, n_latents, n_inputs)}}
-    of_leaves: dict[str, Any] = {"layout": {"chunks": (1, n_leaves)}}
-    controlled: dict[str, Any] = {EXCHANGEABLE: EXCHANGED}
-    per_latent = (*of_level, LATENT)
     arrays: dict[str, VariableSpec] = {
         **CHECKPOINT_COORDINATES,
         SEED: spec((SEED,), "int64", -1, "seed of the levels"),
@@ -87,49 +77,9 @@ def chain_words(*, n_latents: int = 1, n_inputs: int = 1, n_leaves: int = 1) -> 
         CLASS: spec((CLASS,), TEXT, "", "class"),
         CONTROL: spec((CONTROL,), TEXT, "", "value, or what was exchanged"),
         SHUFFLE: spec((SHUFFLE,), "int32", -1, "shuffle of the labels"),
-        "n_latents": spec(of_level, "int64", -1, "latents, -1 where there is no level", **few),
-        **{
-            name: spec(
-                (CHECKPOINT, CONTROL, SEED, DEPTH), "float64", nan, what, **several, **controlled
-            )
-            for name, what in STATISTICS.items()
-        },
-        **{
-            f"null_{name}": spec(
-                (CHECKPOINT, SHUFFLE, SEED, DEPTH),
-                "float64",
-                nan,
-                f"{STATISTICS[name]}, labels shuffled",
-                **several,
-                **_LABELS,
-            )
-            for name in OF_CLASSES
-        },
-        **{
-            n: spec(per_latent, "float64", nan, what, **of_latents) for n, what in OF_LATENT.items()
-        },
-        **{n: spec(per_latent, "float32", nan, what, **of_latents) for n, what in BIASES.items()},
-        "best_class": spec(per_latent, "int64", -1, "class of highest mean", **of_latents),
-        "n_parents": spec(per_latent, "int64", -1, "latents that it is made of", **of_latents),
-        "parent": spec(
-            (*per_latent, RANK), "int32", -1, "latent of the level above, -1: none", **of_ranks
-        ),
-        "parent_weight": spec((*per_latent, RANK), "float32", nan, "how much of it", **of_ranks),
-        **{n: spec((*per_latent, INPUT), "float32", nan, n, **matrix) for n in WEIGHTS},
-        **{
-            n: spec((CHECKPOINT, LEAF), "float64", nan, what, **of_leaves)
-            for n, what in OF_LEAF.items()
-        },
-        "leaf_best_class": spec(
-            (CHECKPOINT, LEAF), "int64", -1, "class of highest mean", **of_leaves
-        ),
-        "stopped": spec(
-            (CHECKPOINT, SEED),
-            TEXT,
-            "",
-            "why there is no level below the last",
-            layout={"chunks": (1, 16)},
-        ),
+        **_of_levels(),
+        **_of_latents(n_latents, n_inputs),
+        **_of_leaves(n_leaves),
         "status": status_spec((CHECKPOINT,), "chains", Status),
         f"{SOURCE}/problem": spec((CHECKPOINT,), TEXT, "", "what was wrong"),
         f"{SOURCE}/weights": spec((CHECKPOINT,), "uint64", 0, "hash of the autoencoder's weights"),
@@ -145,6 +95,59 @@ def chain_words(*, n_latents: int = 1, n_inputs: int = 1, n_leaves: int = 1) -> 
             READ_WITH: (str, "of which other activations statistics are"),
         },
     )
+
+
+def _of_levels() -> dict[str, VariableSpec]:
+    """Numbers of levels, their controls and nulls."""
+    few: dict[str, Any] = {"layout": {"chunks": (1, 16, 16)}}
+    several: dict[str, Any] = {"layout": {"chunks": (1, 32, 16, 16)}}
+    controlled: dict[str, Any] = {**several, EXCHANGEABLE: EXCHANGED}
+    shuffled: dict[str, Any] = {**several, EXCHANGEABLE: "labels of samples"}
+    of_control, of_shuffle = ((CHECKPOINT, dim, SEED, DEPTH) for dim in (CONTROL, SHUFFLE))
+    no_level = "why there is no level below the last"
+    return {
+        "n_latents": spec(
+            (CHECKPOINT, SEED, DEPTH), "int64", -1, "latents, -1 where there is no level", **few
+        ),
+        **{
+            name: spec(of_control, "float64", np.nan, what, **controlled)
+            for name, what in STATISTICS.items()
+        },
+        **{
+            f"null_{name}": spec(
+                of_shuffle, "float64", np.nan, f"{STATISTICS[name]}, labels shuffled", **shuffled
+            )
+            for name in OF_CLASSES
+        },
+        "stopped": spec((CHECKPOINT, SEED), TEXT, "", no_level, layout={"chunks": (1, 16)}),
+    }
+
+
+def _of_latents(n_latents: int, n_inputs: int) -> dict[str, VariableSpec]:
+    """Numbers, parents and weights of latents of levels."""
+    nan, dims, chunks = np.nan, (CHECKPOINT, SEED, DEPTH, LATENT), (1, 1, 1, n_latents)
+    each: dict[str, Any] = {"layout": {"chunks": chunks}}
+    of_ranks: dict[str, Any] = {"layout": {"chunks": (*chunks, 64)}}
+    matrix: dict[str, Any] = {"layout": {"chunks": (*chunks, n_inputs)}}
+    ranked = (*dims, RANK)
+    return {
+        **{n: spec(dims, "float64", nan, what, **each) for n, what in OF_LATENT.items()},
+        **{n: spec(dims, "float32", nan, what, **each) for n, what in BIASES.items()},
+        "best_class": spec(dims, "int64", -1, "class of highest mean", **each),
+        "n_parents": spec(dims, "int64", -1, "latents that it is made of", **each),
+        "parent": spec(ranked, "int32", -1, "latent of the level above, -1: none", **of_ranks),
+        "parent_weight": spec(ranked, "float32", nan, "how much of it", **of_ranks),
+        **{n: spec((*dims, INPUT), "float32", nan, n, **matrix) for n in WEIGHTS},
+    }
+
+
+def _of_leaves(n_leaves: int) -> dict[str, VariableSpec]:
+    """Numbers of latents of level 0."""
+    dims, each = (CHECKPOINT, LEAF), {"chunks": (1, n_leaves)}
+    return {
+        **{n: spec(dims, "float64", np.nan, what, layout=each) for n, what in OF_LEAF.items()},
+        "leaf_best_class": spec(dims, "int64", -1, "class of highest mean", layout=each),
+    }
 
 
 def chain_name(layer: str, name: str, on: str, read_with: str = "") -> str:
