@@ -34,7 +34,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     how: dict[str, Any] = {"k": (2,), "expansion": (2.0,), "tokens": "2k", "batch_size": 256}
     how |= {"checkpoints": ("all",), "name": NAME}
     train_saes(TrainOptions(store=store, layer=LAYER, **how))
-    given: dict[str, Any] = {"widths": (6, 3), "k": 2, "tokens": "256", "batch_size": 32}
+    given: dict[str, Any] = {"widths": (6, 3), "k": 2, "tokens": "1k", "batch_size": 256}
     given |= {"split": "all", "seeds": (3, 1), "n_shuffles": 1, "checkpoints": ("all",)}
     chain_saes(ChainOptions(store=store, layer=LAYER, **given))
     return store

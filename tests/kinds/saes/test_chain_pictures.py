@@ -32,7 +32,7 @@ def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     how: dict[str, Any] = {"k": (2,), "expansion": (2.0,), "tokens": "2k", "batch_size": 256}
     train_saes(TrainOptions(store=store, layer=LAYER, name="wide", **how))
     evaluate_saes(EvaluateOptions(store=store, layer=LAYER, split="all", n_top=2, n_shuffles=1))
-    given: dict[str, Any] = {"widths": (6, 3), "k": 2, "tokens": "256", "batch_size": 32}
+    given: dict[str, Any] = {"widths": (6, 3), "k": 2, "tokens": "1k", "batch_size": 256}
     given |= {"split": "all", "seeds": (0, 1), "n_shuffles": 3}
     for on in ("decoder", "codes"):
         chain_saes(ChainOptions(store=store, layer=LAYER, on=on, **given))
@@ -172,7 +172,7 @@ def test_the_gallery_has_them(store: Path, tmp_path: Path) -> None:
     gallery = importlib.util.module_from_spec(spec)
     spec.loader.exec_module(gallery)
     run = str(dvis.saes(store, LAYER).attrs["run"])
-    gallery.draw_saes(store, run, lambda name: tmp_path / f"{name}.png")
+    gallery.draw_chains(store, run, lambda name: tmp_path / f"{name}.png")
     drawn = {path.stem for path in tmp_path.glob("chain*.png")}
     assert drawn == {
         f"{what}_{LAYER}_wide_{on}"

@@ -64,7 +64,7 @@ def own(trained: Path, tmp_path: Path) -> Path:
 
 def options_for(store: Path, **changes: Any) -> ChainOptions:
     given: dict[str, Any] = {"checkpoints": ("all",), "split": "all", "widths": (6, 3), "k": 2}
-    given |= {"seeds": (0, 4), "tokens": "384", "batch_size": 32, "n_shuffles": 3}
+    given |= {"seeds": (0, 4), "tokens": "1k", "batch_size": 256, "n_shuffles": 3}
     return ChainOptions(**{"store": store, "layer": LAYER, **given, **changes})
 
 
@@ -255,12 +255,12 @@ def test_trends_leave_level_0_out(trained: Path) -> None:
 
 def test_the_command_says_what_was_trained(store: Path, capsys: pytest.CaptureFixture[str]) -> None:
     how = ["--layer", LAYER, "--name", NAME, "--on", "codes", "--widths", "6", "--k", "2"]
-    how += ["--seeds", "0", "--tokens", "512", "--batch-size", "32", "--split", "all"]
+    how += ["--seeds", "0", "--tokens", "1k", "--batch-size", "256", "--split", "all"]
     with pytest.raises(SystemExit, match="0"):
         main(["sae", "chain", str(store), *how])
     said = capsys.readouterr().out
     assert "level 1: 6 latents, explained variance" in said
     assert "1 checkpoint measured" in said
     given: dict[str, Any] = {"on": "codes", "widths": (6,), "k": 2, "seeds": (0,), "split": "all"}
-    given |= {"tokens": "512", "batch_size": 32, "name": NAME}
+    given |= {"tokens": "1k", "batch_size": 256, "name": NAME}
     assert dvis.measure.chain_saes(store, LAYER, **given).n_measured == 0

@@ -27,7 +27,7 @@ pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 def recipe(on: Any = "decoder", **changes: Any) -> ChainRecipe:
-    given: dict[str, Any] = {"on": on, "widths": (8, 3), "k": 2, "n_steps": 20, "batch_size": 20}
+    given: dict[str, Any] = {"on": on, "widths": (8, 3), "k": 2, "n_steps": 12, "batch_size": 20}
     return ChainRecipe(**{**given, **changes})
 
 
