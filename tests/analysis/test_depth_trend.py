@@ -29,12 +29,13 @@ def test_all_orders_are_gone_through() -> None:
 
 def test_its_level_is_kept_and_a_trend_is_found() -> None:
     values = chains_of_noise(400, 3, 4)
-    rejected = depth_trend(values, n_permutations=499).p_value <= 0.05
+    found = depth_trend(values, n_permutations=299)
+    rejected = found.p_value <= 0.05
     assert 0.01 <= rejected.mean() <= 0.07
-    rising = depth_trend(chains_that_rise(400, 3, 4), n_permutations=499)
+    rising = depth_trend(chains_that_rise(100, 3, 4), n_permutations=299)
     assert (rising.p_value <= 0.05).mean() > 0.65
-    falling = depth_trend(-values, n_permutations=499)
-    np.testing.assert_allclose(falling.correlation, -depth_trend(values).correlation, atol=1e-12)
+    falling = depth_trend(-values[:9], n_permutations=9)
+    np.testing.assert_allclose(falling.correlation, -found.correlation[:9], atol=1e-12)
 
 
 @pytest.mark.parametrize(

@@ -8,36 +8,21 @@ from typing import Any
 import numpy as np
 import pytest
 from page_client import serving
-from tiny_activations import options_of, store_of
+from tiny_chained import LAYER, NAME
 
 import dvis
-from dvis.kinds.activations.plan import keep_activations
-from dvis.kinds.saes.chains.options import ChainOptions
-from dvis.kinds.saes.chains.plan import chain_saes
-from dvis.kinds.saes.plan import train_saes
-from dvis.kinds.saes.store_options import TrainOptions
 from dvis.page import documents, lists
 from dvis.page.plain import as_json
 from dvis.page.static import export_page
 
-LAYER, NAME = "conv1", "wide"
 LEVELS = [f"{NAME}.chain-decoder, level {depth}" for depth in (1, 2)]
+OF_CODES = [f"{NAME}.chain-codes, level {depth}" for depth in (1, 2)]
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
 @pytest.fixture(scope="module")
-def store(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with chains at two checkpoints, of two seeds."""
-    options = options_of(tmp_path_factory.mktemp("chains"), layers=(LAYER,))
-    keep_activations(options)
-    store = store_of(options)
-    how: dict[str, Any] = {"k": (2,), "expansion": (2.0,), "tokens": "2k", "batch_size": 256}
-    how |= {"checkpoints": ("all",), "name": NAME}
-    train_saes(TrainOptions(store=store, layer=LAYER, **how))
-    given: dict[str, Any] = {"widths": (6, 3), "k": 2, "tokens": "1k", "batch_size": 256}
-    given |= {"split": "all", "seeds": (3, 1), "n_shuffles": 1, "checkpoints": ("all",)}
-    chain_saes(ChainOptions(store=store, layer=LAYER, **given))
-    return store
+def store(chain_store: Path) -> Path:
+    return chain_store
 
 
 @pytest.fixture(scope="module")
@@ -53,7 +38,8 @@ def plain(document: Any) -> Any:
 def graph_of(store: Path, number: int, unit: int) -> Any:
     """The graph of a unit of a list."""
     (document,) = plain(lists.units(documents.shown_units(store), number, unit))["units"]
-    return {part["shape"]: part for part in document["parts"]}.get("graph")
+    (graph,) = (part for part in document["parts"] if part["title"] == "Chain on decoder rows")
+    return graph
 
 
 def edges_of(graph: Any, row: int) -> set[tuple[str, str, float]]:
@@ -72,8 +58,8 @@ def edges_of(graph: Any, row: int) -> set[tuple[str, str, float]]:
 
 
 def test_each_level_is_a_list(store: Path, numbers: dict[str, int]) -> None:
-    assert [*numbers] == [NAME, *LEVELS]
-    chain = dvis.chains(store, LAYER).isel(seed=0).load()
+    assert [*numbers] == [NAME, *OF_CODES, *LEVELS]
+    chain = dvis.chains(store, LAYER, on="decoder").isel(seed=0).load()
     for depth, name in enumerate(LEVELS, 1):
         head = plain(lists.list_head(documents.shown_units(store), numbers[name]))
         at = chain.sel(depth=depth)
@@ -92,7 +78,7 @@ def test_each_level_is_a_list(store: Path, numbers: dict[str, int]) -> None:
 
 @pytest.mark.parametrize("row", [0, 1])
 def test_graphs_lead_up_and_down(store: Path, numbers: dict[str, int], row: int) -> None:
-    chain = dvis.chains(store, LAYER).isel(seed=0, checkpoint=row).load()
+    chain = dvis.chains(store, LAYER, on="decoder").isel(seed=0, checkpoint=row).load()
     parent, weight = chain.parent.values, chain.parent_weight.values
 
     def edge(depth: int, latent: int, rank: int) -> tuple[str, str, float]:
@@ -101,7 +87,6 @@ def test_graphs_lead_up_and_down(store: Path, numbers: dict[str, int], row: int)
 
     middle = int(parent[2, 0, 0])
     graph = graph_of(store, numbers[LEVELS[0]], middle)
-    assert graph["title"] == "Chain on decoder rows"
     found = edges_of(graph, row)
     wanted = {edge(1, middle, rank) for rank in range(5) if parent[1, middle, rank] >= 0}
     wanted |= {edge(2, child, rank) for child, rank in np.argwhere(parent[2] == middle)}
@@ -120,7 +105,7 @@ def test_the_line_of_python_selects_the_latent(store: Path, numbers: dict[str, i
     (unit,) = plain(lists.units(documents.shown_units(store), numbers[LEVELS[0]], 2))["units"]
     chosen = eval(unit["select"], {"dvis": dvis})
     assert chosen.sizes["checkpoint"] == 2
-    assert (int(chosen.seed), int(chosen.depth), int(chosen.latent)) == (3, 1, 2)
+    assert (int(chosen.seed), int(chosen.depth), int(chosen.latent)) == (0, 1, 2)
 
 
 @pytest.fixture(params=["live", "static"])
@@ -141,14 +126,15 @@ def test_links_lead_from_a_latent_to_a_level_and_back(
     if MISSING:
         pytest.skip(MISSING)
     browser = request.getfixturevalue("browser")
-    parent = dvis.chains(store, LAYER).isel(seed=0, checkpoint=-1).parent.load().values
+    parent = (
+        dvis.chains(store, LAYER, on="decoder").isel(seed=0, checkpoint=-1).parent.load().values
+    )
     middle = int(np.flatnonzero(parent[1, :, 1] >= 0)[0])
     first, second = (int(each) for each in parent[1, middle, :2])
 
     def follow(text: str) -> None:
-        link = (
-            f"[...document.querySelectorAll('.graph-link')].find(each => each.title === '{text}')"
-        )
+        links = """[...document.querySelectorAll('ul[aria-label="Chain on decoder rows"] a')]"""
+        link = f"{links}.find(each => each.title === '{text}')"
         browser.wait(f"const link = {link}; return link && link.getAttribute('href')")
         browser.js(f"{link}.click()")
 

@@ -11,68 +11,41 @@ import pytest
 import xarray as xr
 from dying import dies_writing
 from planted_latents import plant, reading
-from tiny_activations import options_of, store_of
+from tiny_chained import LAYER, NAME, ONS, OTHER, chain_options, without_chains
 
 import dvis
 from dvis.cli import main
-from dvis.kinds.activations.plan import keep_activations
-from dvis.kinds.saes.chains.options import ChainOptions
 from dvis.kinds.saes.chains.plan import chain_saes
 from dvis.kinds.saes.measure.chaining import chained
 from dvis.kinds.saes.measure.stored import autoencoder_at
-from dvis.kinds.saes.plan import train_saes
-from dvis.kinds.saes.store_options import TrainOptions
 from dvis.kinds.saes.tracks.source import Source
 
-LAYER, NAME, OTHER = "conv1", "wide", "fewer"
-ONS = ("decoder", "codes")
 pytestmark = pytest.mark.usefixtures("one_thread")
 
 
-@pytest.fixture(scope="module")
-def measured(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A store with autoencoders of two checkpoints, and activations of two sets of images."""
-    options = options_of(tmp_path_factory.mktemp("chains"), layers=(LAYER,))
-    keep_activations(options)
-    keep_activations(replace(options, n_images=9, name=OTHER))
-    store = store_of(options)
-    how: dict[str, Any] = {"k": (2,), "expansion": (2.0,), "tokens": "2k", "batch_size": 256}
-    how |= {"checkpoints": ("all",), "name": NAME, "activations": "shapes-val"}
-    train_saes(TrainOptions(store=store, layer=LAYER, **how))
-    return store
-
-
-@pytest.fixture(scope="module")
-def trained(measured: Path, tmp_path_factory: pytest.TempPathFactory) -> Path:
+@pytest.fixture
+def trained(chain_store: Path) -> Path:
     """A store with chains on decoders and on codes."""
-    store = Path(shutil.copytree(measured, tmp_path_factory.mktemp("trained") / "net.zarr"))
-    for on in ONS:
-        assert chain_saes(options_for(store, on=on)).n_measured == 2
-    return store
+    return chain_store
 
 
 @pytest.fixture
-def store(measured: Path, tmp_path: Path) -> Path:
-    return Path(shutil.copytree(measured, tmp_path / "net.zarr"))
+def store(chain_store: Path, tmp_path: Path) -> Path:
+    """A copy without chains."""
+    return without_chains(chain_store, tmp_path / "net.zarr")
 
 
 @pytest.fixture
-def own(trained: Path, tmp_path: Path) -> Path:
+def own(chain_store: Path, tmp_path: Path) -> Path:
     """A copy with chains, to change."""
-    return Path(shutil.copytree(trained, tmp_path / "trained.zarr"))
-
-
-def options_for(store: Path, **changes: Any) -> ChainOptions:
-    given: dict[str, Any] = {"checkpoints": ("all",), "split": "all", "widths": (6, 3), "k": 2}
-    given |= {"seeds": (0, 4), "tokens": "1k", "batch_size": 256, "n_shuffles": 3}
-    return ChainOptions(**{"store": store, "layer": LAYER, **given, **changes})
+    return Path(shutil.copytree(chain_store, tmp_path / "trained.zarr"))
 
 
 @pytest.mark.parametrize("on", ONS)
 def test_a_store_has_what_is_measured(trained: Path, on: Any) -> None:
     found = dvis.chains(trained, LAYER, NAME, on=on).load()
     opened = dvis.saes(trained, LAYER, NAME)
-    options = options_for(trained, on=on)
+    options = chain_options(trained, on=on)
     labels = tuple(found.checkpoint.values.tolist())
     source = Source.at(trained, opened, labels, "all")
     label = labels[1]
@@ -98,18 +71,20 @@ def test_a_store_has_what_is_measured(trained: Path, on: Any) -> None:
 def test_what_is_there_is_sound_and_not_trained_again(trained: Path) -> None:
     assert dvis.check_store(trained) == []
     assert not (trained.parent / ".net.zarr.training").exists()
-    assert chain_saes(options_for(trained)).n_measured == 0
+    assert chain_saes(chain_options(trained)).n_measured == 0
     assert [each.name for each in dvis.contents(trained).of("saes")] == [
         f"{LAYER}/{NAME}",
         f"{LAYER}/{NAME}.chain-codes",
         f"{LAYER}/{NAME}.chain-decoder",
+        f"{LAYER}/{NAME}.evaluation",
     ]
     assert dvis.saes(trained, LAYER).attrs["name"] == f"{LAYER}/{NAME}"  # the only autoencoders
 
 
 def test_the_same_chains_read_with_other_images(store: Path) -> None:
-    chain_saes(options_for(store))
-    report = chain_saes(options_for(store, read_with=OTHER))
+    options = chain_options(store, checkpoints=("last",), seeds=(0,))
+    chain_saes(options)
+    report = chain_saes(replace(options, read_with=OTHER))
     assert report.name.endswith(f".chain-decoder.read-with-{OTHER}")
     own, read = (dvis.chains(store, LAYER, NAME, read_with=each).load() for each in (None, OTHER))
     for name in ("decoder", "parent", "parent_weight", "frequency"):
@@ -140,7 +115,7 @@ def test_what_cannot_be_trained_is_refused(
     store: Path, changes: dict[str, Any], error: type[Exception], text: str
 ) -> None:
     with pytest.raises(error, match=text):
-        chain_saes(options_for(store, **changes))
+        chain_saes(chain_options(store, **changes))
     with pytest.raises(dvis.SchemaError, match="run `dvis sae chain`"):
         dvis.chains(store, LAYER)
 
@@ -159,18 +134,18 @@ def test_what_cannot_be_trained_is_refused(
 )
 def test_options_that_do_not_go_together_are_refused(changes: dict[str, Any], text: str) -> None:
     with pytest.raises(ValueError, match=text):
-        options_for(Path("net.zarr"), **changes)
+        chain_options(Path("net.zarr"), **changes)
 
 
 def test_without_activations_nothing_is_trained(store: Path) -> None:
     shutil.rmtree(store / "checkpoints" / "activations")
     with pytest.raises((ValueError, KeyError), match="activations"):
-        chain_saes(options_for(store))
+        chain_saes(chain_options(store))
 
 
 def test_other_options_are_kept_unless_overwritten(own: Path) -> None:
     before = dvis.chains(own, LAYER, on="decoder").load()
-    other = options_for(own, seeds=(0,))
+    other = chain_options(own, seeds=(0,))
     with pytest.raises(ValueError, match=r"seeds.*--overwrite"):
         chain_saes(other)
     xr.testing.assert_identical(dvis.chains(own, LAYER, on="decoder").load(), before)
@@ -186,13 +161,13 @@ def test_chains_of_another_autoencoder_are_kept_and_said(own: Path) -> None:
         chunks = own / "checkpoints/saes" / LAYER / NAME / name / "c"
         shutil.rmtree(chunks / "1")
         shutil.copytree(chunks / "0", chunks / "1")
-    report = chain_saes(options_for(own))
+    report = chain_saes(chain_options(own))
     assert (report.n_measured, report.n_kept) == (0, 1)
     assert "of other weights" in " ".join(report.lines())
     xr.testing.assert_identical(dvis.chains(own, LAYER, on="decoder").load(), group)
-    assert chain_saes(options_for(own, overwrite=True)).n_measured == 1
+    assert chain_saes(chain_options(own, overwrite=True)).n_measured == 1
     assert weights.read_bytes() != chunk
-    assert chain_saes(options_for(own)).n_kept == 0
+    assert chain_saes(chain_options(own)).n_kept == 0
 
 
 def test_of_several_chains_one_is_named(trained: Path) -> None:
@@ -205,14 +180,14 @@ def test_of_several_chains_one_is_named(trained: Path) -> None:
 @pytest.mark.parametrize("on", ["decoder", pytest.param("codes", marks=pytest.mark.slow)])
 def test_killed_and_trained_again_is_an_unbroken_run(store: Path, trained: Path, on: Any) -> None:
     wanted = dvis.chains(trained, LAYER, on=on).load()
-    n_written, options = 0, options_for(store, on=on)
+    n_written, options = 0, chain_options(store, on=on)
     while dies_writing(chain_saes, options, n_written):
         with suppress(dvis.SchemaError):
             found = dvis.chains(store, LAYER).load()
             is_there = found.status.values == 1
             np.testing.assert_array_equal(found.ev.values[is_there], wanted.ev.values[is_there])
-        n_written += 23
-    assert n_written > 23
+        n_written += 31
+    assert n_written > 31
     xr.testing.assert_equal(dvis.chains(store, LAYER).load(), wanted)
     assert dvis.check_store(store) == []
 
@@ -230,7 +205,7 @@ def test_a_chain_that_ends_early_is_kept_and_said(store: Path) -> None:
     rows = np.eye(8)[:4]
     one = reading(np.vstack([rows, -rows, np.ones((2, 8))]), [0.1] + [-1e6] * 9)
     plant(store, LAYER, {label: one}, name="few", activations="shapes-val", model="net")
-    report = chain_saes(options_for(store, name="few", checkpoints=("last",)))
+    report = chain_saes(chain_options(store, name="few", checkpoints=("last",)))
     assert "level 0 has 1 latent that fire" in " ".join(report.notes)
     found = dvis.chains(store, LAYER, "few").load()
     assert found.n_latents.values[0, 0].tolist() == [10, -1, -1]
