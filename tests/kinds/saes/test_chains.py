@@ -261,7 +261,7 @@ def test_latents_below_are_the_parts_that_were_planted() -> None:
     atoms = np.linalg.qr(rng.normal(size=(16, 16)))[0][:8]
     pairs = np.array([(a, b) for a in range(8) for b in range(a)])
     rows = unit_rows((atoms[pairs[:, 0]] + atoms[pairs[:, 1]]).astype(np.float32))
-    how = recipe(widths=(8,), n_steps=600, batch_size=28)
+    how = recipe(widths=(8,), n_steps=300, batch_size=28)
     found = chained(reading(rows, -0.6), ArrayRows(rows, batch_size=28), how, n_shuffles=1)
     at = found.isel(seed=0).sel(depth=1)
     cosines = at.decoder.values[:, :16] @ atoms.T
