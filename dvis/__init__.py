@@ -22,6 +22,7 @@ from dvis.kinds.probes.read import probes
 from dvis.kinds.responses.analysis import selectivity
 from dvis.kinds.responses.maps import channel_cosines, channel_map
 from dvis.kinds.responses.read import response_names, responses
+from dvis.kinds.saes.chains.read import chains
 from dvis.kinds.saes.explain import explain_latents
 from dvis.kinds.saes.maps import latent_cosines, latent_map
 from dvis.kinds.saes.naming import name_latents
@@ -46,6 +47,7 @@ __all__ = [
     "add_notes",
     "alignment",
     "attributes",
+    "chains",
     "channel_cosines",
     "channel_map",
     "check_store",

@@ -26,9 +26,10 @@ from dvis.kinds.responses import pictures as response_pictures
 from dvis.kinds.responses.maps import channel_colors
 from dvis.kinds.responses.read import response_names, responses
 from dvis.kinds.saes import pictures as sae_pictures
+from dvis.kinds.saes.chains.words import ON, READ_WITH
 from dvis.kinds.saes.maps import latent_colors
 from dvis.kinds.saes.read import name_of as name_of_saes
-from dvis.kinds.saes.words import is_evaluation, pictured_as
+from dvis.kinds.saes.words import is_chains, is_evaluation, is_tracks, pictured_as
 from dvis.schema import Status
 
 
@@ -134,6 +135,8 @@ def draw_saes(store: Path, run: str, path: Callable[[str], Path]) -> None:
     trained: dict[str, dict[str, xr.Dataset]] = {}
     evaluated: dict[str, dict[str, xr.Dataset]] = {}
     for entry in dvis.contents(store).of("saes", run):
+        if is_tracks(entry.attrs) or is_chains(entry.attrs):
+            continue
         layer, name = str(entry.attrs["layer"]), name_of_saes(entry)
         is_found = is_evaluation(entry.attrs)
         opened = (dvis.latents if is_found else dvis.saes)(store, layer, name, run)
@@ -153,6 +156,7 @@ def draw_saes(store: Path, run: str, path: Callable[[str], Path]) -> None:
             sheet = path(f"latent_sheet_{called}_{latent}")
             sae_pictures.latent_sheet(found, latent, unit_images=images, path=sheet)
             draw_latents(store, trained[layer][name], found, path, called)
+    draw_chains(store, run, path)
 
 
 def draw_latents(
@@ -175,6 +179,20 @@ def draw_latents(
         print(f"no rules of {called}: {err}")
         return
     sae_pictures.latent_rules(found, explained, path=path(f"latent_rules_{called}"))
+
+
+def draw_chains(store: Path, run: str, path: Callable[[str], Path]) -> None:
+    """Draw numbers of chains over depth, and what the most selective latent is made of."""
+    for entry in dvis.contents(store).of("saes", run):
+        if not is_chains(entry.attrs):
+            continue
+        layer, name, on = str(entry.attrs["layer"]), name_of_saes(entry), entry.attrs[ON]
+        other = str(entry.attrs[READ_WITH])
+        chains = dvis.chains(store, layer, name, run, on=on, read_with=other or None)
+        called = "_".join(filter(None, (layer, name, on, other))).replace("/", "_")
+        sae_pictures.chain_curves(chains, path=path(f"chain_{called}"))
+        if (chains.n_latents.sel(depth=slice(1, None)) > 0).isel(checkpoint=-1, seed=0).any():
+            sae_pictures.chain_tree(chains, path=path(f"chain_tree_{called}"))
 
 
 def images_of_latents(store: Path, run: str, layer: str, name: str) -> xr.Dataset | None:

@@ -142,6 +142,14 @@ def labelled_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return write_latents(tmp_path_factory.mktemp("labelled"))
 
 
+@pytest.fixture(scope="session")
+def chain_store(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A store with chains of autoencoders on autoencoders, to read."""
+    from tiny_chained import write_chains
+
+    return write_chains(tmp_path_factory.mktemp("chains"))
+
+
 @pytest.fixture
 def rising() -> xr.Dataset:
     """Two layers of four units that rise from 0 to 1 at planted checkpoints of eight."""

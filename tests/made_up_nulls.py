@@ -340,3 +340,39 @@ def false_alarms(series: np.ndarray, **options: object) -> float:
     """Share of series (channel, checkpoint) in which `change_points` finds some change."""
     run = xr.Dataset({"series": (("channel", "checkpoint"), series)})
     return float((change_points(run, variable="series", **options)["n_changes"] > 0).mean())
+
+
+def chains_of_noise(n: int, n_chains: int, n_depths: int) -> xr.DataArray:
+    """Numbers of chains at depths that have nothing to do with them, (draw, seed, depth)."""
+    noise = np.random.default_rng(0).normal(size=(n, n_chains, n_depths))
+    return xr.DataArray(noise, dims=("draw", "seed", "depth"))
+
+
+def chains_apart(n: int, n_chains: int, n_depths: int) -> xr.DataArray:
+    """The same, each chain at a level of its own that is ten times as far off."""
+    noise = chains_of_noise(n, n_chains, n_depths)
+    return noise + 10 * noise.isel(depth=0, drop=True)
+
+
+def chains_of_counts(n: int, n_chains: int, n_depths: int) -> xr.DataArray:
+    """The same as small whole numbers, of which many are ties."""
+    return chains_of_noise(n, n_chains, n_depths).round()
+
+
+def chains_that_walk(n: int, n_chains: int, n_depths: int) -> xr.DataArray:
+    """Numbers that each level takes over from the one above, and noise."""
+    return chains_of_noise(n, n_chains, n_depths).cumsum("depth")
+
+
+def chains_that_rise(n: int, n_chains: int, n_depths: int) -> xr.DataArray:
+    """Numbers that rise by a standard deviation with each depth."""
+    return chains_of_noise(n, n_chains, n_depths) + xr.DataArray(np.arange(n_depths), dims="depth")
+
+
+TRENDS: Mapping[str, Callable[[int, int, int], xr.DataArray]] = {
+    "numbers that have nothing to do with depth": chains_of_noise,
+    "each chain at a level of its own": chains_apart,
+    "small whole numbers, many ties": chains_of_counts,
+    "each level takes its number over from the one above: a walk": chains_that_walk,
+    "**planted: a standard deviation a level**": chains_that_rise,
+}

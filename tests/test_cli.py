@@ -166,7 +166,7 @@ OF_MEASURED = (
     *("latent-selectivity", "latent-map", "map"),
     *("accuracy-over-training", "accuracy-by-layer"),
     *("attributes", "attribute-units", "attribute-pairs"),
-    *("sae-tracks", "track-film"),
+    *("sae-tracks", "track-film", "chain", "chain-tree"),
     *("circuit-film", "circuit", "edge-heatmap", "influence-matrix", "event-alignment"),
 )
 

@@ -33,7 +33,9 @@ class PlotOptions:
         image set that drive channels most, and top-image-timeline, a channel's over training; of
         sparse autoencoders sae-frontier, what they explain by how few latents, sae-training, their
         logs, latent-frequencies, how often latents fire, latent-sheet, all of one latent,
-        sae-tracks, latents over checkpoints, and track-film, the images of one; of influence
+        sae-tracks, latents over checkpoints, track-film, the images of one, chain, numbers of
+        autoencoders on autoencoders over depth, and chain-tree, what a latent of one is made of; of
+        influence
         circuit-film, a unit's strongest inputs over training, circuit, what a unit is built of,
         edge-heatmap, when its inputs come up, influence-matrix, of a layer on another, and
         event-alignment, inputs around births; chimera, how networks answer whose lower or upper
@@ -74,9 +76,9 @@ class PlotOptions:
     layer_from
         Layer whose influence is drawn (default: the nearest before).
     k
-        How many inputs of a unit are drawn, the strongest.
+        How many inputs of a unit, or parents of a latent, are drawn, the strongest.
     depth
-        How many layers back a circuit goes.
+        How many layers back a circuit goes; at which level of a chain a latent is.
     variable
         What is drawn over training, such as val_loss (default: activation, or response).
     x
@@ -93,6 +95,12 @@ class PlotOptions:
         Track of latents (default: the one of most checkpoints that fires most).
     max_tracks
         How many tracks are shown by themselves at most.
+    on
+        On what chains were trained, where there are both: decoder or codes.
+    read_with
+        Activations of whose images the numbers of a chain are (default: its own).
+    seed
+        Which chain of several seeds (default: the first).
     """
 
     kind: Positional[str]
@@ -120,6 +128,9 @@ class PlotOptions:
     method: str | None = None
     track: int | None = None
     max_tracks: int | None = None
+    on: str | None = None
+    read_with: str | None = None
+    seed: int | None = None
 
     @property
     def given(self) -> dict[str, Any]:

@@ -7,7 +7,7 @@
 Options are those of the command, by their names and flat. Torch is loaded when one is called.
 """
 
-from dvis.measure.autoencoders import evaluate_saes, saes, track_saes
+from dvis.measure.autoencoders import chain_saes, evaluate_saes, saes, track_saes
 from dvis.measure.circuits import edges, kernels
 from dvis.measure.models import (
     activations,
@@ -24,6 +24,7 @@ from dvis.measure.readouts import attributes, probes
 __all__ = [
     "activations",
     "attributes",
+    "chain_saes",
     "chimera",
     "edges",
     "evaluate_saes",

@@ -3,6 +3,7 @@
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from dvis.kinds.saes.chains.options import ChainOptions
 from dvis.kinds.saes.store_options import EvaluateOptions, TrackOptions, TrainOptions
 from dvis.measure.given import AnyModel, Checkpoints, as_fields, asked_options, check_names
 from dvis.models.torch_guard import needing_torch
@@ -73,6 +74,37 @@ def track_saes(
     check_names(options, TrackOptions)
     given = as_fields(TrackOptions, options)
     return track(TrackOptions(store=Path(store), layer=layer, **given), progress=progress)
+
+
+def chain_saes(
+    store: str | Path, layer: str, *, progress: bool = False, **options: Any
+) -> "Report":
+    """Train the chains that a store lacks below its sparse autoencoders, for `dvis.chains`.
+
+    Parameters
+    ----------
+    store, layer, progress
+        As `saes` takes them.
+    **options
+        Those of `dvis sae chain`: `name`, `on`, `depth`, `widths`, `k`, `seeds`, `read_with`, ...
+
+    Returns
+    -------
+    Report
+        At how many checkpoints chains were trained, and what each level is.
+
+    Raises
+    ------
+    KeyError
+        When there is no such option.
+    FileNotFoundError, ValueError, DiskFullError
+        As `dvis.kinds.saes.chains.plan.chain_saes` raises them.
+    """
+    with needing_torch("measure.chain_saes"):
+        from dvis.kinds.saes.chains.plan import chain_saes as chain
+    check_names(options, ChainOptions)
+    given = as_fields(ChainOptions, options)
+    return chain(ChainOptions(store=Path(store), layer=layer, **given), progress=progress)
 
 
 def evaluate_saes(

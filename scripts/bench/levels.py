@@ -23,6 +23,7 @@ from made_up_nulls import (
     NO_ORDER,
     OF_SCALE,
     PLANTED,
+    TRENDS,
     UNTRAINED_STAND_OUT,
     WITHOUT_SCALE,
     Learnt,
@@ -35,10 +36,12 @@ from made_up_nulls import (
     orders,
 )
 
+from dvis.analysis.depth_trend import depth_trend
 from dvis.analysis.penalties import Shape
 
 _LEVEL, _LEAST, _MOST = 0.05, 0.03, 0.07
 _N_LAYERS = (5, 6, 12)
+_CHAINS = ((3, 3), (3, 4), (5, 4), (8, 3))  # chains, and levels of each
 _LENGTHS = (4, 5, 6, 7, 8, 9, 10, 12, 15, 20, 25, 30, 40, 60, 100, 200, 400)
 
 
@@ -91,6 +94,8 @@ def main(options: Options) -> None:
     print_rates("`birth_order`, 8 units a layer, 12 checkpoints", columns, order_rows(n))
     columns = ("20 checkpoints", "30", "60", "100")
     print_rates("`alignment` and `births_at_llc_changes`, 20 births", columns, alignment_rows(n))
+    columns = tuple(f"{n_chains} chains of {n_depths}" for n_chains, n_depths in _CHAINS)
+    print_rates("`depth_trend`", columns, trend_rows(n))
     columns = ("8 checkpoints", "12", "25", "50", "100")
     print_rates("`change_points`, share with some change", columns, change_rows(10 * n))
 
@@ -133,6 +138,16 @@ def alignment_rows(n: int) -> Iterator[Rates]:
         yield Rates(name=name, rates=rates)
     rates = [_share(alignments(births_at_jumps, n, length)) for length in lengths]
     yield Rates(name="**planted: four of five births at three jumps**", rates=rates, is_null=False)
+
+
+def trend_rows(n: int) -> Iterator[Rates]:
+    """Rates of `depth_trend`."""
+    for name, make in TRENDS.items():
+        made = [make(n, *shape) for shape in _CHAINS]
+        rates = [_share(depth_trend(each, n_permutations=999)["p_value"].values) for each in made]
+        is_null = not name.startswith("**")
+        note = "no independent levels" if name.endswith("walk") else ""
+        yield Rates(name=name, rates=rates, note=note, is_null=is_null)
 
 
 def change_rows(n: int) -> Iterator[Rates]:

@@ -7,6 +7,7 @@ from typing import Annotated
 import tyro
 from tyro.conf import OmitSubcommandPrefixes, Positional
 
+from dvis.kinds.saes.chains.options import ChainOptions
 from dvis.kinds.saes.questions import (
     ExplainOptions,
     NameOptions,
@@ -82,6 +83,7 @@ Command = (
     Annotated[TrainOptions, tyro.conf.subcommand("train")]
     | Annotated[EvaluateOptions, tyro.conf.subcommand("evaluate")]
     | Annotated[TrackOptions, tyro.conf.subcommand("track")]
+    | Annotated[ChainOptions, tyro.conf.subcommand("chain")]
     | Annotated[SearchOptions, tyro.conf.subcommand("search")]
     | Annotated[ExplainOptions, tyro.conf.subcommand("explain")]
     | Annotated[NameOptions, tyro.conf.subcommand("name")]
@@ -91,7 +93,7 @@ Command = (
 
 
 def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="")]) -> int:
-    """Sparse autoencoders of activations in a store: train, evaluate, track, explain, exchange.
+    """Sparse autoencoders of activations in a store: train, evaluate, track, chain, explain, exchange.
 
     Parameters
     ----------
@@ -111,6 +113,7 @@ def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
             print(line)
         return 0
     with needing_torch("sae"):
+        from dvis.kinds.saes.chains.plan import chain_saes
         from dvis.kinds.saes.measure.stored import export_sae, import_sae
         from dvis.kinds.saes.plan import train_saes
         from dvis.kinds.saes.plan_evaluation import evaluate_saes
@@ -127,6 +130,8 @@ def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="
         report = evaluate_saes(command, progress=True)
     elif isinstance(command, TrackOptions):
         report = track_saes(command, progress=True)
+    elif isinstance(command, ChainOptions):
+        report = chain_saes(command, progress=True)
     else:
         report = train_saes(command, progress=True)
     for line in report.lines():

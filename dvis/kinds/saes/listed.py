@@ -11,8 +11,9 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.activations.read import READER as ACTIVATION_READER
-from dvis.kinds.listed import Column, ListHead, ListKey, Nearest
+from dvis.kinds.listed import Column, ListedUnits, ListHead, ListKey, Nearest
 from dvis.kinds.parts import Asked, Part
+from dvis.kinds.saes.chains.listed import Chained, listed_chains
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.found import SHARE, STATES, Found
 from dvis.kinds.saes.lineage import begun_apart
@@ -30,13 +31,18 @@ _N_TOP = 4
 _FACTS = {"ev": "explained variance", "l0": "L0", "n_dead": "dead", "n_dense": "dense"}
 
 
-def listed_latents(asked: Asked) -> Iterator["Latents"]:
-    """The latents of each of a run's autoencoders, in the order of their groups."""
+def listed_latents(asked: Asked) -> Iterator[ListedUnits]:
+    """The latents of each of a run's autoencoders, and below them those of levels of its chains."""
     entries = asked.contents.of(KIND, asked.run)
     evaluations = {_key(each): each for each in entries if is_evaluation(each.attrs)}
+    chained = listed_chains(asked)
     for entry in entries:
         if is_autoencoders(entry.attrs):
-            yield Latents(asked, entry, evaluations.get(_key(entry)))
+            key = _key(entry)
+            chains = [each for each in chained if _key(each.entry) == key]
+            yield Latents(asked, entry, evaluations.get(key), chains)
+            for each in chains:
+                yield from each.levels()
 
 
 def _key(entry: Entry) -> ListKey:
@@ -50,6 +56,7 @@ class Latents:
     asked: Asked
     entry: Entry
     evaluation: Entry | None
+    chains: Sequence[Chained] = ()
 
     @property
     def key(self) -> ListKey:
@@ -211,12 +218,16 @@ class Latents:
 
     def parts(self, units: Sequence[int]) -> Sequence[Sequence[Part]]:
         """Parts of each of some latents."""
-        found = [[] for _ in units] if self.found is None else parts_of(self.found, units)
+        own = [[] for _ in units] if self.found is None else parts_of(self.found, units)
         run_attrs = self.asked.contents.run_attrs.get(self.key.run, {})
         named = names_of_autoencoder(run_attrs, self.key.layer, self.key.name)
         return [
-            [*([names_table(named[unit])] if unit in named else []), *parts]
-            for unit, parts in zip(units, found, strict=True)
+            [
+                *([names_table(named[unit])] if unit in named else []),
+                *parts,
+                *(graph for each in self.chains for graph in each.graph(0, unit)),
+            ]
+            for unit, parts in zip(units, own, strict=True)
         ]
 
     def select(self, unit: int) -> str:

@@ -2,11 +2,12 @@
 
 from dvis.kinds.methods import method_of
 from dvis.kinds.saes import maps, pictures
+from dvis.kinds.saes.chains.analysis import chain_trends
 from dvis.kinds.saes.selectivity import latent_selectivity
 
 
 class SaeMethods:
-    """Pictures of autoencoders and latents, and questions to them."""
+    """Pictures of autoencoders, latents and chains, and questions to them."""
 
     sae_frontier = method_of(pictures.sae_frontier)
     sae_training = method_of(pictures.sae_training)
@@ -17,4 +18,7 @@ class SaeMethods:
     latent_map = method_of(maps.latent_map)
     latent_selectivity = method_of(latent_selectivity)
     sae_tracks = method_of(pictures.sae_tracks)
+    chain_curves = method_of(pictures.chain_curves)
+    chain_tree = method_of(pictures.chain_tree)
+    chain_trends = method_of(chain_trends)
     track_film = method_of(pictures.track_film)

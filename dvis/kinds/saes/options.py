@@ -3,6 +3,7 @@
 import math
 import warnings
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Literal, get_args
 
 SaeKind = Literal["batchtopk", "topk", "relu", "jumprelu"]
@@ -10,6 +11,7 @@ Select = Literal["exact", "sampled"]
 Frozen = Literal["nothing", "encoder", "decoder"]
 Score = Literal["max", "mean", "sum", "cls"]
 TrackMethod = Literal["warm", "match", "shared", "cross"]
+ChainOn = Literal["decoder", "codes"]
 
 MATRYOSHKA_FRACTIONS = (1 / 16, 1 / 8, 1 / 4, 1 / 2, 1.0)
 _REFERENCE_RATE, _REFERENCE_WIDTH = 2e-4, 16384  # arXiv 2406.04093, section 3
@@ -218,6 +220,82 @@ class PassOptions:
     def __post_init__(self) -> None:
         for name in ("n_steps", "log_every", "save_every"):
             at_least(name, getattr(self, name), 1)
+
+
+@dataclass(frozen=True, kw_only=True)
+class ChainRecipe:
+    """A chain of autoencoders, each trained on the one above it.
+
+    Parameters
+    ----------
+    on
+        What of the level above a level is trained on: `decoder`, its rows, or `codes`, those of the
+        activations' rows.
+    widths
+        Latents of each level, from the one below the autoencoder itself.
+    k
+        Active latents a row, on average over a batch.
+    n_steps, batch_size
+        Length of each level's training, and rows of a step; all, where there are fewer.
+    decoder_bias
+        Learn a bias of reconstructions. With one, atoms are free up to a common shift that the bias
+        takes up: rows are explained and no atom is found.
+    """
+
+    on: ChainOn
+    widths: tuple[int, ...]
+    k: int = 4
+    n_steps: int = 1500
+    batch_size: int = 256
+    decoder_bias: bool = False
+
+    def __post_init__(self) -> None:
+        _one_of("on", self.on, get_args(ChainOn))
+        for name in ("k", "n_steps", "batch_size"):
+            at_least(name, getattr(self, name), 1)
+        if not self.widths:
+            raise ValueError("no widths given; give the latents of one level or more, such as 64")
+        for depth, width in enumerate(self.widths, 1):
+            if width < self.k:
+                raise ValueError(
+                    f"level {depth} would have {width} latents, but k is {self.k}; give fewer "
+                    "levels, wider ones, or a lower k"
+                )
+
+    def check_width(self, n_latents: int) -> None:
+        """Refuse a first level that would have as many latents as rows.
+
+        Raises
+        ------
+        ValueError
+            When it would.
+        """
+        for depth, (above, width) in enumerate(pairwise((n_latents, *self.widths)), 1):
+            if self.on == "decoder" and width >= above:
+                raise ValueError(
+                    f"level {depth} would have {width} latents for the {above} decoder rows above, "
+                    "of which each would be its own; give fewer, such as a quarter"
+                )
+
+    def options(self, depth: int, seed: int) -> SaeOptions:
+        """Those of a level's autoencoder; levels are counted from 1."""
+        return SaeOptions(
+            k=self.k,
+            n_latents=self.widths[depth - 1],
+            seed=seed,
+            decoder_bias=self.decoder_bias,
+        )
+
+
+def widths_divided(n_latents: int, depth: int, divide_by: float) -> tuple[int, ...]:
+    """Latents of so many levels, each so many times fewer than the one above.
+
+    Examples
+    --------
+    >>> widths_divided(256, 3, 4)
+    (64, 16, 4)
+    """
+    return tuple(int(n_latents / divide_by**level) for level in range(1, depth + 1))
 
 
 def steps_of(tokens: int, batch_size: int) -> int:

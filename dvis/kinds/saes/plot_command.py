@@ -8,11 +8,13 @@ import xarray as xr
 
 from dvis.kinds.picture import Picture, one_layer
 from dvis.kinds.saes import pictures
+from dvis.kinds.saes.chains.read import chosen_chains
 from dvis.kinds.saes.maps import latent_colors, latent_cosines, latent_map
 from dvis.kinds.saes.pictures.chosen import OneOrSeveral, layer_of
 from dvis.kinds.saes.pictures.film import MAX_IMAGES as MAX_FILM_IMAGES
 from dvis.kinds.saes.pictures.latent import MAX_IMAGES
 from dvis.kinds.saes.pictures.tracks import MAX_TRACKS
+from dvis.kinds.saes.pictures.trees import MAX_PARENTS
 from dvis.kinds.saes.read import SAE_READER, chosen_tracks, name_in_layer, name_of
 from dvis.kinds.saes.selectivity import latent_selectivity
 from dvis.kinds.saes.words import KIND, is_autoencoders, is_evaluation, pictured_as
@@ -129,6 +131,37 @@ def _tracked(found: Contents, options: Any) -> tuple[str | None, str | None]:
     return entry.run, entry.name
 
 
+def _chain(
+    dataset: xr.Dataset, *, layer: Any, channel: Any, checkpoint: str | None = None, path: Path
+) -> None:
+    _refuse_channel(channel)
+    pictures.chain_curves(dataset, checkpoint=checkpoint, path=path)
+
+
+def _chain_tree(
+    dataset: xr.Dataset,
+    *,
+    layer: Any,
+    channel: Any,
+    latent: int | None = None,
+    depth: int | None = None,
+    seed: int | None = None,
+    checkpoint: str | None = None,
+    k: int = MAX_PARENTS,
+    path: Path,
+) -> None:
+    _refuse_channel(channel)
+    given: dict[str, Any] = {"depth": depth, "seed": seed, "checkpoint": checkpoint, "k": k}
+    pictures.chain_tree(dataset, latent, path=path, **given)
+
+
+def _chained(found: Contents, options: Any) -> tuple[str | None, str | None]:
+    """Which group of chains is opened, of what the store holds and the options of `dvis plot`."""
+    which = options.on, options.read_with
+    entry = chosen_chains(found, one_layer(options), options.name, options.run, *which)
+    return entry.run, entry.name
+
+
 def _refuse_channel(channel: Any) -> None:
     if channel is not None:
         raise ValueError("autoencoders have latents, not channels: leave --channel out")
@@ -210,6 +243,15 @@ PICTURES = {
     ),
     "sae-tracks": Picture(
         draw=_tracks, options=("max_tracks",), opens=("name", "method"), chosen=_tracked
+    ),
+    "chain": Picture(
+        draw=_chain, options=("checkpoint",), opens=("name", "on", "read_with"), chosen=_chained
+    ),
+    "chain-tree": Picture(
+        draw=_chain_tree,
+        options=("latent", "depth", "seed", "checkpoint", "k"),
+        opens=("name", "on", "read_with"),
+        chosen=_chained,
     ),
     "track-film": Picture(
         draw=_film, options=("track", "max_images"), opens=("name", "method"), chosen=_tracked

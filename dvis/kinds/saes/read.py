@@ -6,21 +6,31 @@ A path, a URL or a Zarr store in, a lazy xarray Dataset out. Nothing here writes
 from collections.abc import Mapping
 from typing import Any
 
+import numpy as np
 import xarray as xr
 
 from dvis.kinds.activations.read import entry_of
 from dvis.kinds.saes.options import TrackMethod
 from dvis.kinds.saes.tracks.words import METHOD
 from dvis.kinds.saes.words import (
+    CHAINED,
     KIND,
     TRACKED,
     group_name,
     is_autoencoders,
+    is_chains,
     is_evaluation,
     is_tracks,
 )
-from dvis.schema import did_you_mean
-from dvis.store.contents import Contents, Entry, StoreLike, read_contents, resolve
+from dvis.schema import CHECKPOINT, SOURCE, did_you_mean
+from dvis.store.contents import (
+    Contents,
+    Entry,
+    StoreLike,
+    open_group,
+    read_contents,
+    resolve,
+)
 from dvis.store.reader import Reader
 from dvis.store.unit_names import with_latent_names
 from dvis.store.unit_notes import with_latent_notes
@@ -285,6 +295,8 @@ def name_of(entry: Entry) -> str:
     """What autoencoders, or what was found of them, are called within their layer."""
     if is_tracks(entry.attrs):
         return str(entry.attrs[TRACKED])
+    if is_chains(entry.attrs):
+        return str(entry.attrs[CHAINED])
     if is_evaluation(entry.attrs):
         return str(entry.attrs["evaluated"])
     return entry.name.removeprefix(group_name(str(entry.attrs.get("layer")), ""))
@@ -294,10 +306,20 @@ def name_in_layer(dataset: xr.Dataset) -> str:
     """What opened autoencoders, or what was found of them, are called within their layer."""
     if is_tracks(dataset.attrs):
         return str(dataset.attrs[TRACKED])
+    if is_chains(dataset.attrs):
+        return str(dataset.attrs[CHAINED])
     if is_evaluation(dataset.attrs):
         return str(dataset.attrs["evaluated"])
     name, layer = dataset.attrs.get("name", "autoencoders"), dataset.attrs.get("layer", "layer")
     return str(name).removeprefix(group_name(str(layer), ""))
+
+
+def weights_told_of(store: StoreLike, entry: Entry) -> dict[str, int]:
+    """What tells the weights that a group is of at each checkpoint, by label, 0 where unknown."""
+    group: Any = open_group(store, entry)
+    labels = np.asarray(group[CHECKPOINT][:]).tolist()
+    weights = np.asarray(group[f"{SOURCE}/weights"][:]).tolist()
+    return dict(zip(labels, weights, strict=True))
 
 
 def activations_made_of(

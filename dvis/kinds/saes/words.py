@@ -5,6 +5,7 @@ threshold (checkpoint, latent); decoder_bias (checkpoint, channel); fvu, l0, ...
 log_step); scale, status (checkpoint); began_from (checkpoint) of those trained by a warm start
 
 {run}/saes/{layer}/{name}.{method}-tracks/    see `tracks.words`
+{run}/saes/{layer}/{name}.chain-{on}/    see `chains.words`
 
 {run}/saes/{layer}/{name}.evaluation/    ev, l0, ... (checkpoint); frequency, selectivity, ...
 (checkpoint, latent); top_sample, top_value (checkpoint, score, latent, rank), top_map (and token);
@@ -43,6 +44,7 @@ LOG_STEP: Final = "log_step"
 DENSE, OFTEN = 0.1, 0.01  # shares of rows in which a latent fires that count as dense, and often
 BEGAN_FROM: Final = "began_from"
 TRACKED: Final = "tracked"  # attribute of tracks: of which autoencoders they are
+CHAINED: Final = "chained"  # attribute of chains: with which autoencoders they begin
 POOLED: Final = "pooled"  # attribute of one autoencoder for all checkpoints
 WEIGHTS = ("encoder", "decoder", "encoder_bias", "decoder_bias", "threshold")
 LOGGED = {
@@ -125,9 +127,14 @@ def is_tracks(attrs: Mapping[str, Any]) -> bool:
     return TRACKED in attrs
 
 
+def is_chains(attrs: Mapping[str, Any]) -> bool:
+    """Whether a group holds chains of autoencoders on autoencoders."""
+    return CHAINED in attrs
+
+
 def is_autoencoders(attrs: Mapping[str, Any]) -> bool:
     """Whether a group holds autoencoders themselves."""
-    return not is_evaluation(attrs) and not is_tracks(attrs)
+    return not (is_evaluation(attrs) or is_tracks(attrs) or is_chains(attrs))
 
 
 def sae_words(*, n_latents: int = 1, n_channels: int = 1) -> Words:

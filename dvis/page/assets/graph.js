@@ -61,14 +61,14 @@
 
   /** Whose pictures and pages nodes of a column have, null where this page has none. */
   async function homeOf(column, context) {
-    const { page, variant, variantIndex, overview } = context;
-    if (!variant) return null;
-    const summary = variant.layers.find((layer) => layer.name === column.layer);
+    const { page, variant, variantIndex, overview, head } = context;
+    const run = variant ? variant.run : head && head.run;
+    const summary = variant && variant.layers.find((layer) => layer.name === column.layer);
     if (summary && (variant.list || "") === column.list_name) {
       const layer = await dvis.source.read(`layer/${variantIndex}/${summary.index}`).catch(() => null);
       return layer && { layer, summary, href: (channel) => (layer.channels.includes(channel) ? page.href({ view: "unit", layer: summary.name, channel }) : null) };
     }
-    const list = column.list_name && overview.lists.find((each) => each.run === variant.run && each.layer === column.layer && each.name === column.list_name);
+    const list = column.list_name && overview.lists.find((each) => each.run === run && each.layer === column.layer && each.name === column.list_name);
     return list ? { layer: null, href: (unit) => page.href({ view: "listed", layer: list.layer, name: list.name, unit }) } : null;
   }
 

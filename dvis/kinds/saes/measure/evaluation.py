@@ -62,7 +62,7 @@ def evaluate(
     latent that is not zero is held in memory: sixteen bytes for each.
     """
     check_scores(scores, class_token, rows.n_tokens)
-    sums = _Sums(autoencoder, rows)
+    sums = Sums(autoencoder, rows)
     top = TopScores(autoencoder, rows, n_top, scores, class_token)
     table = ScoreTable(rows.n_samples, autoencoder.n_latents, scores[0], class_token)
     for block in encoded(autoencoder, rows):
@@ -112,14 +112,14 @@ def reconstruction(autoencoder: Autoencoder, rows: Rows) -> xr.Dataset:
     >>> found.mse.item(), found.l0.item(), found.frequency.values
     (0.125, 1.0, array([0.5, 0.5]))
     """
-    sums = _Sums(autoencoder, rows)
+    sums = Sums(autoencoder, rows)
     for block in encoded(autoencoder, rows):
         sums.add(block)
     return sums.dataset()
 
 
-class _Sums:
-    """Sums over blocks of samples, about the first one's mean, so that none cancels another."""
+class Sums:
+    """Sums of `reconstruction` over blocks, about the first one's mean, so that none cancels."""
 
     def __init__(self, autoencoder: Autoencoder, rows: Rows) -> None:
         self._decoder = torch.from_numpy(autoencoder.decoder)
@@ -139,6 +139,7 @@ class _Sums:
         self._largest = torch.zeros(n_latents)
 
     def add(self, block: Block) -> None:
+        """Take up a block."""
         x, latents = block.rows, block.pattern.latents
         x_hat = sparse_decode(block.values, self._decoder, block.pattern) + self._bias
         self._error += float((x.double() - x_hat.double()).square().sum())
@@ -158,6 +159,7 @@ class _Sums:
         self._largest.scatter_reduce_(0, latents, block.values, "amax")
 
     def dataset(self) -> xr.Dataset:
+        """What they come to, as `reconstruction` gives it."""
         assert self._mean is not None, "there is a sample"
         n_channels = len(self._mean)
         total = self._spread - float(self._shift.square().sum()) / self._n_rows

@@ -13,7 +13,7 @@ from dvis.kinds.saes.dims import LATENT, SCORE
 from dvis.kinds.saes.pictures.chosen import layer_of
 from dvis.kinds.saes.pictures.made_of import samples_and_tokens
 from dvis.kinds.saes.pictures.tracks import tracks_there
-from dvis.kinds.saes.read import SAE_READER, name_in_layer
+from dvis.kinds.saes.read import SAE_READER, name_in_layer, weights_told_of
 from dvis.kinds.saes.tracks.words import METHOD, TRACK, shared_name
 from dvis.kinds.saes.words import KIND, evaluation_name
 from dvis.plots.canvas import UNIT_COLORS, evenly, headline, require_limit, saved, without_box
@@ -21,8 +21,7 @@ from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null
 from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain, short_name
-from dvis.schema import CHECKPOINT, SOURCE, Status
-from dvis.store.contents import open_group
+from dvis.schema import CHECKPOINT, Status
 from dvis.store.reader import store_of
 
 if TYPE_CHECKING:
@@ -144,9 +143,7 @@ def _evaluated(tracks: xr.Dataset) -> xr.Dataset:
             f"--name {name}`, which finds their images"
         )
     dataset = SAE_READER.open_entry(store, found, entries[0])
-    group: Any = open_group(store, entries[0])
-    weights = np.asarray(group[f"{SOURCE}/weights"][:]).tolist()
-    of_label = dict(zip(np.asarray(group[CHECKPOINT][:]).tolist(), weights, strict=True))
+    of_label = weights_told_of(store, entries[0])
     made_of = list(tracks.attrs.get("made_of", ()))
     wanted = dict(zip(tracks.attrs["checkpoints"], made_of, strict=False))
     is_there = [

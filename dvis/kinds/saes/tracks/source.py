@@ -23,11 +23,11 @@ from dvis.kinds.saes.measure.stored import autoencoder_at
 from dvis.kinds.saes.options import SaeOptions
 from dvis.kinds.saes.plan import chosen_checkpoints, weights_of
 from dvis.kinds.saes.plan_evaluation import weights_told
-from dvis.kinds.saes.read import name_in_layer, name_of, saes
+from dvis.kinds.saes.read import name_in_layer, name_of, saes, weights_told_of
 from dvis.kinds.saes.store_options import TrackOptions
 from dvis.kinds.saes.words import KIND, is_autoencoders
-from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, Status
-from dvis.store.contents import Entry, contents, open_group
+from dvis.schema import CHANNEL, CHECKPOINT, Status
+from dvis.store.contents import Entry, contents
 
 _RECIPE = tuple(each.name for each in fields(SaeOptions))
 _ALIKE = ("n_steps", "batch_size", "warm_start", "activations")  # of two seeds, beside the recipe
@@ -56,7 +56,7 @@ class Source:
     labels: tuple[str, ...]
     split: Split
     attrs: Mapping[str, Any]
-    _rows: dict[tuple[str, Split, int], ActivationRows] = field(default_factory=dict)
+    _rows: dict[tuple[str, Split, int, str], ActivationRows] = field(default_factory=dict)
 
     @classmethod
     def of(cls, options: TrackOptions) -> Self:
@@ -90,11 +90,20 @@ class Source:
         why = why_unmatched(there.sel({CHECKPOINT: [*labels]}), name)
         if why and options.method == "warm":
             raise ValueError(f"{why}; or match them with --method match")
+        return cls.at(store, trained, labels, options.split)
+
+    @classmethod
+    def at(cls, store: Path, trained: xr.Dataset, labels: tuple[str, ...], split: Split) -> Self:
+        """Autoencoders that were opened, at some checkpoints, and their rows.
+
+        Raises
+        ------
+        KeyError, ValueError, SchemaError
+            When activations are missing, or of other weights.
+        """
         entry = _entry(store, trained)
-        source = cls(
-            store=store, trained=trained, labels=labels, split=options.split, attrs=entry.attrs
-        )
-        source.check_rows(entry)
+        source = cls(store=store, trained=trained, labels=labels, split=split, attrs=entry.attrs)
+        source.check_rows()
         return source
 
     @property
@@ -119,16 +128,31 @@ class Source:
             return None
         return SaeOptions(**{name: self.attrs[name] for name in _RECIPE})
 
-    def rows(self, label: str, split: Split | None = None, batch_size: int = 1) -> ActivationRows:
-        """Rows of a checkpoint; samples of a split, which come in their order or in batches."""
-        key = label, split or self.split, batch_size
+    @property
+    def activations(self) -> str | None:
+        """Name of the activations that they were trained on, None where the layer has the one."""
+        name = self.attrs.get("activations")
+        return None if name is None else str(name)
+
+    def rows(
+        self,
+        label: str,
+        split: Split | None = None,
+        batch_size: int = 1,
+        *,
+        name: str | None = None,
+    ) -> ActivationRows:
+        """Rows of a checkpoint; samples of a split, which come in their order or in batches.
+
+        By default of the activations that they were trained on; else of those of a name.
+        """
+        key = label, split or self.split, batch_size, name or ""
         if key not in self._rows:
-            name = self.attrs.get("activations")
             self._rows[key] = ActivationRows.open(
                 self.store,
                 self.layer,
                 label,
-                name=None if name is None else str(name),
+                name=name or self.activations,
                 run=self.run,
                 split=split or self.split,
                 batch_size=batch_size,
@@ -152,8 +176,10 @@ class Source:
         """What tells each checkpoint's autoencoder from others, in the order of the labels."""
         return [weights_told(self.autoencoder(label)) for label in self.labels]
 
-    def check_rows(self, entry: Entry) -> None:
-        """Refuse activations that are missing, or not those that autoencoders were trained on.
+    def check_rows(self, name: str | None = None) -> None:
+        """Refuse activations that are missing, or not of the weights of the autoencoders.
+
+        By default of those that they were trained on; else of those of a name.
 
         Raises
         ------
@@ -161,18 +187,19 @@ class Source:
             As said.
         """
         for label in self.labels:
-            self.rows(label)
-        name = self.attrs.get("activations")
+            self.rows(label, name=name)
         found = contents(self.store)
-        kept = entry_of(found, self.layer, None if name is None else str(name), self.run)
-        weights, made_of = weights_of(self.store, kept), _made_of(self.store, entry)
+        kept = entry_of(found, self.layer, name or self.activations, self.run)
+        entry = _entry(self.store, self.trained)
+        weights, made_of = weights_of(self.store, kept), weights_told_of(self.store, entry)
         others = [
             each for each in self.labels if 0 != made_of[each] != weights.get(each, made_of[each])
         ]
         if others:
             raise ValueError(
                 f"autoencoders {self.name!r} of {', '.join(others[:5])} are of other weights than "
-                "the activations under that label; train them again with --overwrite"
+                f"the activations{f' {name!r}' if name else ''} under that label; train them again "
+                "with --overwrite"
             )
 
     def seconds(self) -> dict[str, xr.Dataset]:
@@ -231,7 +258,7 @@ class Source:
 
     def weights(self, label: str) -> np.ndarray:
         """What tells the network's weights of a checkpoint, (1,) uint64."""
-        made_of = _made_of(self.store, _entry(self.store, self.trained))
+        made_of = weights_told_of(self.store, _entry(self.store, self.trained))
         return np.array([made_of[label]], np.uint64)
 
     def has_all(self) -> bool:
@@ -249,11 +276,3 @@ def _entry(store: Path, trained: xr.Dataset) -> Entry:
     run, name = str(trained.attrs["run"]), str(trained.attrs["name"])
     (entry,) = (each for each in contents(store).of(KIND, run) if each.name == name)
     return entry
-
-
-def _made_of(store: Path, entry: Entry) -> dict[str, int]:
-    """Of which weights of the network each checkpoint's autoencoder is, 0 where unknown."""
-    group: Any = open_group(store, entry)
-    labels = np.asarray(group[CHECKPOINT][:]).tolist()
-    weights = np.asarray(group[f"{SOURCE}/weights"][:]).tolist()
-    return dict(zip(labels, weights, strict=True))
