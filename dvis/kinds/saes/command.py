@@ -93,7 +93,7 @@ Command = (
 
 
 def sae(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="")]) -> int:
-    """Sparse autoencoders of activations in a store: train, evaluate, track, chain, explain, exchange.
+    """Sparse autoencoders of activations: train, evaluate, track, chain, explain, name, exchange.
 
     Parameters
     ----------

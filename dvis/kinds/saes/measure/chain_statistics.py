@@ -11,12 +11,12 @@ import xarray as xr
 from numpy.typing import NDArray
 from scipy import sparse
 
+from dvis.analysis.class_statistics import class_statistics
 from dvis.kinds.saes.chains.words import OF_CLASSES
 from dvis.kinds.saes.dims import SHUFFLE
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.chain_levels import Chain, Level
 from dvis.kinds.saes.measure.chain_rows import CodedRows, PermutedRows
-from dvis.kinds.saes.measure.class_statistics import class_statistics
 from dvis.kinds.saes.measure.codes import Block, ScoreTable, encoded
 from dvis.kinds.saes.measure.evaluation import Sums
 from dvis.kinds.saes.measure.rows import Floats, Rows
