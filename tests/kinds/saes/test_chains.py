@@ -6,13 +6,13 @@ from typing import Any
 import numpy as np
 import pytest
 import xarray as xr
-from dvis.kinds.saes.measure.class_statistics import class_statistics
 from made_up_saes import N_CHANNELS, N_LATENTS, InBlocks, made_up_autoencoder, made_up_rows
 from numpy.typing import NDArray
 from planted_latents import reading
 from planted_rows import best_cosines, explained, planted
 from scipy.sparse import csr_array
 
+from dvis.analysis.class_statistics import class_statistics
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.chain_levels import in_own_order, unit_rows
 from dvis.kinds.saes.measure.chain_statistics import scores_through
