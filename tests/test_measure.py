@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from PIL import Image
 from tiny_models import TinyNet, net, seeded_net
 from torch import Tensor, nn
 
@@ -14,6 +15,10 @@ from dvis import measure
 from dvis.cli import main
 from dvis.kinds.features import plan
 from dvis.kinds.features.verify import verify_store
+from dvis.kinds.influence.options import InfluenceOptions
+from dvis.kinds.llc.options import EstimateOptions
+from dvis.kinds.saes.store_options import TrainOptions
+from dvis.measure.given import as_fields
 from dvis.models.model_reference import GivenModel
 from dvis.sweep.executors import travels_to_processes
 
@@ -255,3 +260,21 @@ def test_the_face() -> None:
     assert set(dir(dvis)) == {*dvis.__all__, "__version__"}
     assert {"open", "measure", "responses", "llc"} <= set(dir(dvis))
     assert all(hasattr(dvis, name) for name in dir(dvis))
+
+
+def test_texts_and_numbers_are_what_commands_take(tmp_path: Path) -> None:
+    given = as_fields(TrainOptions, {"store": "a.zarr", "tokens": 40_000, "k": 3, "seeds": [0, 1]})
+    assert given == {"store": Path("a.zarr"), "tokens": "40000", "k": (3,), "seeds": (0, 1)}
+    assert as_fields(InfluenceOptions, {"images": "i", "channels": 2, "n_images": 3}) == {
+        "images": (Path("i"),),
+        "channels": (2,),
+        "n_images": 3,
+    }
+    assert as_fields(EstimateOptions, {"epsilon": "auto", "gamma": 10.0}) == {
+        "epsilon": "auto",
+        "gamma": (10.0,),
+    }
+    Image.new("RGB", (16, 16), "red").save(tmp_path / "red.png")
+    asked = {"images": str(tmp_path), "store": str(tmp_path / "s.zarr"), **FAST}
+    measure.responses(net, {"a": seeded_net(0)}, **asked)
+    assert dvis.responses(tmp_path / "s.zarr").image.values.tolist() == ["red.png"]

@@ -79,7 +79,7 @@ def test_contents_and_the_tree_hold_all_kinds(old: Path) -> None:
         KeyError, match=r"No kind 'chains' in dvis. Kinds: features, responses, llc"
     ):
         dvis.open(store, kind="chains")
-    with pytest.raises(ValueError, match="several groups of responses: name one of"):
+    with pytest.raises(ValueError, match="has responses by several names"):
         dvis.open(store, kind="responses")
 
 

@@ -8,7 +8,17 @@ from collections.abc import Callable, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import fields
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, TypeAlias, get_origin, get_type_hints
+from types import UnionType
+from typing import (
+    TYPE_CHECKING,
+    Any,
+    Literal,
+    TypeAlias,
+    Union,
+    get_args,
+    get_origin,
+    get_type_hints,
+)
 
 from dvis.models.model_reference import GivenModel, Model
 from dvis.schema import did_you_mean
@@ -52,9 +62,6 @@ def asked_options(
     from dvis.models.given_checkpoints import as_files
 
     given = as_fields(kind, options)
-    for name in ("store", "steps"):
-        if isinstance(given.get(name), str):
-            given[name] = Path(given[name])
     given["model"] = as_model(model, given.get("store"))
     if checkpoints is None and hasattr(model, "state_dict") and not isinstance(model, type):
         checkpoints = {"model": model}
@@ -111,14 +118,40 @@ def check_names(options: Mapping[str, Any], *kinds: type) -> None:
 
 
 def as_fields(kind: type, options: Mapping[str, Any]) -> dict[str, Any]:
-    """Options as their fields have them: several values as a tuple, one of several as well."""
+    """Options as their fields have them: paths, texts, and several values as a tuple.
+
+    One of several is a tuple of one, a text where a path is meant is a path, and a number where a
+    text is meant, such as of tokens, is a text.
+    """
     types = get_type_hints(kind)
-    given = {name: tuple(v) if isinstance(v, list) else v for name, v in options.items()}
-    return {
-        name: (value,) if _is_one_of_several(value, types.get(name)) else value
-        for name, value in given.items()
-    }
+    return {name: _as_field(value, types.get(name)) for name, value in options.items()}
 
 
-def _is_one_of_several(value: Any, of_field: Any) -> bool:
-    return get_origin(of_field) is tuple and isinstance(value, str | Path | int | float)
+def _as_field(value: Any, of_field: Any) -> Any:
+    single, several = _meant(of_field)
+    if isinstance(value, list):
+        value = tuple(value)
+    if isinstance(value, tuple):
+        return tuple(_as_item(each, several) for each in value)
+    if several and isinstance(value, str | Path | int | float) and type(value) not in single:
+        return (_as_item(value, several),)
+    return _as_item(value, single)
+
+
+def _as_item(value: Any, meant: set[Any]) -> Any:
+    if isinstance(value, str) and Path in meant and str not in meant:
+        return Path(value)
+    is_number = isinstance(value, int | float) and not isinstance(value, bool)
+    return str(value) if is_number and meant & {int, float, str} == {str} else value
+
+
+def _meant(of_field: Any) -> tuple[set[Any], set[Any]]:
+    """Types of a value of a field, and those of several values of it, by its hint."""
+    if get_origin(of_field) is Literal:
+        return {type(each) for each in get_args(of_field)}, set()
+    if get_origin(of_field) is tuple:
+        return set(), set().union(*(_meant(each)[0] for each in get_args(of_field)))
+    if get_origin(of_field) in (Union, UnionType):
+        members = [_meant(each) for each in get_args(of_field)]
+        return set().union(*(one for one, _ in members)), set().union(*(of for _, of in members))
+    return {of_field}, set()

@@ -137,7 +137,9 @@ class Contents:
         if name is None:
             entry = default(entries, self.run_attrs.get(run, {}))
             if entry is None:
-                raise ValueError(f"{where}, has several groups of {noun}: name one of {names}")
+                raise ValueError(
+                    f"Which {called}? {where}, has {noun} by several names: {', '.join(names)}"
+                )
             return entry
         if name not in names:
             raise KeyError(did_you_mean(called, str(name), names, where))

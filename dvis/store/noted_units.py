@@ -1,4 +1,4 @@
-"""Which units of a store notes can be about: channels of layers, and latents of autoencoders.
+"""Which units a store knows of a run: channels of layers, latents of autoencoders, checkpoints.
 
 A channel is one of which any group has something. An autoencoder is a group of one layer whose
 latents are directions among its channels, and is called by its name within that layer.
@@ -9,11 +9,12 @@ from typing import Final
 
 import numpy as np
 
-from dvis.schema import AUTOENCODER, CHANNEL, LATENT, LAYER, UNIT, did_you_mean
+from dvis.schema import AUTOENCODER, CHANNEL, CHECKPOINT, LATENT, LAYER, UNIT, did_you_mean
 from dvis.store.contents import Contents, Entry, StoreLike, open_group
 from dvis.store.damage import NamedArray
 
 NO_UNIT: Final = -1
+N_CHANNELS: Final = "n_channels"
 Unit = tuple[str, str, str, int, int]  # run, layer, autoencoder, channel, latent
 _Units = dict[tuple[str, str], set[int]]  # numbers by layer and autoencoder, "" of channels
 
@@ -96,12 +97,35 @@ def _channels_of(store: StoreLike, found: Contents, run: str) -> _Units:
         else:
             continue
         widths = [-1] * len(layers)
-        if "n_channels" in group:
-            widths = np.asarray(NamedArray(group["n_channels"])[:]).tolist()
+        if N_CHANNELS in group:
+            widths = np.asarray(NamedArray(group[N_CHANNELS])[:]).tolist()
         for layer, width in zip(layers, widths, strict=True):
             there = {c for c in channels if width < 0 or c < width}
             units[layer, ""] = units.get((layer, ""), set()) | there
     return units
+
+
+def layer_widths(store: StoreLike, found: Contents, run: str) -> dict[str, int]:
+    """How many channels layers have, of those of which some group of a run tells it."""
+    widths: dict[str, int] = {}
+    for entry in _entries(found, run):
+        group = open_group(store, entry)
+        if LAYER in group and N_CHANNELS in group:
+            layers, own = (
+                np.asarray(NamedArray(group[n])[:]).tolist() for n in (LAYER, N_CHANNELS)
+            )
+            widths |= {layer: n for layer, n in zip(layers, own, strict=True) if n > 0}
+    return widths
+
+
+def known_checkpoints(store: StoreLike, found: Contents, run: str) -> list[str]:
+    """Labels of checkpoints of which some group of a run has something."""
+    labels: dict[str, None] = {}
+    for entry in _entries(found, run):
+        group = open_group(store, entry)
+        if CHECKPOINT in group:
+            labels |= dict.fromkeys(np.asarray(NamedArray(group[CHECKPOINT])[:]).tolist())
+    return [*labels]
 
 
 def _latents_of(store: StoreLike, found: Contents, run: str) -> _Units:

@@ -173,7 +173,7 @@ class Reader:
             raise KeyError(did_you_mean("layer", layer, layers, where))
         if name is None and len(of_layer) > 1:
             raise ValueError(
-                f"{where}, has layer {layer!r} several times: name one of {[*of_layer]}"
+                f"Which name? {layer} is several times among {where}: {', '.join(of_layer)}"
             )
         chosen = next(iter(of_layer)) if name is None else name
         if chosen not in of_layer:

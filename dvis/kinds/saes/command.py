@@ -66,6 +66,8 @@ class ImportOptions:
         Label of the checkpoint that it was trained at.
     run
         Its run (default: the only one).
+    activations
+        Name of the activations on which it is to be looked at, where the layer has several.
     overwrite
         Replace what has the name and is of another kind, k or size.
     """
@@ -76,6 +78,7 @@ class ImportOptions:
     name: str
     checkpoint: str
     run: str | None = None
+    activations: str | None = None
     overwrite: bool = False
 
 

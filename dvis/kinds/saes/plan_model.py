@@ -75,7 +75,11 @@ class Network:
         name = trained.attrs.get("activations")
         run = str(trained.attrs["run"])
         self.entry: Entry = entry_of(
-            contents(store), options.layer, None if name is None else str(name), run
+            contents(store),
+            options.layer,
+            None if name is None else str(name),
+            run,
+            with_values=True,
         )
         self._weights = weights_of(store, self.entry)
         files = find_checkpoints(options.checkpoint_path, weights_key=options.weights_key)

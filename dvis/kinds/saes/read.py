@@ -22,7 +22,7 @@ from dvis.kinds.saes.words import (
     is_evaluation,
     is_tracks,
 )
-from dvis.schema import CHECKPOINT, SOURCE, did_you_mean
+from dvis.schema import CHECKPOINT, SOURCE, SchemaError, did_you_mean
 from dvis.store.contents import (
     Contents,
     Entry,
@@ -278,6 +278,8 @@ def _opened(
     store = resolve(path_or_url, storage_options)
     found = read_contents(store, str(path_or_url))
     is_meant = is_evaluation if is_evaluated else is_autoencoders
+    if is_evaluated and name is not None:
+        _require_evaluated(found, layer, name, run)
     entry = SAE_READER.choose_of_layer(
         found,
         layer,
@@ -289,6 +291,21 @@ def _opened(
         else "none is there",
     )
     return SAE_READER.open_entry(store, found, entry, chunks)
+
+
+def _require_evaluated(found: Contents, layer: str, name: str, run: str | None) -> None:
+    """Raise where autoencoders of a name are there, but nothing was found of them yet."""
+    named = [
+        each
+        for each in found.of(KIND, run)
+        if each.attrs.get("layer") == layer and name_of(each) == name
+    ]
+    if any(is_autoencoders(each.attrs) for each in named) and not any(
+        is_evaluation(each.attrs) for each in named
+    ):
+        raise SchemaError(
+            f"autoencoders {name!r} of {layer} are not evaluated yet; run `dvis sae evaluate`"
+        )
 
 
 def name_of(entry: Entry) -> str:
@@ -328,6 +345,6 @@ def activations_made_of(
     """The activations that autoencoders with these attributes are of, None where there are none."""
     name = attrs.get("activations")
     try:
-        return entry_of(found, layer, None if name is None else str(name), run)
+        return entry_of(found, layer, None if name is None else str(name), run, with_values=True)
     except (KeyError, ValueError):  # SchemaError is one
         return None

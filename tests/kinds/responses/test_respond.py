@@ -106,7 +106,7 @@ def test_other_images_under_an_old_name_are_refused(options: RespondOptions) -> 
     assert response_names(store_of(options)) == ["others", "shapes-val"]
     respond(replace(options, n_images=9, overwrite=True))
     assert loaded(options, "shapes-val").sizes["image"] == 9
-    with pytest.raises(ValueError, match="several groups of responses: name one of"):
+    with pytest.raises(ValueError, match="has responses by several names"):
         responses(store_of(options))
     with pytest.raises(KeyError, match="Did you mean 'others'"):
         responses(store_of(options), name="other")

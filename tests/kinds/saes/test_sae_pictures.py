@@ -301,7 +301,10 @@ def test_the_command_draws_them(
             main(["plot", name, str(store), *arguments, "--out", str(out)])
         assert out.stat().st_size > 1000
     for arguments, said in (
-        (["latent-sheet", str(store), "--latent", "3"], "name one of ['narrow', 'wide']"),
+        (
+            ["latent-sheet", str(store), "--latent", "3"],
+            "is several times among the",
+        ),
         (["sae-frontier", str(store), "--channel", "3"], "leave --channel out"),
         (["sae-frontier", str(store), "--latent", "3"], "takes no --latent"),
     ):

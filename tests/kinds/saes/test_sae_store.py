@@ -22,11 +22,12 @@ from dvis.cli import main
 from dvis.disk import StoreLockedError
 from dvis.kinds.activations.loader import ActivationRows
 from dvis.kinds.activations.plan import keep_activations
-from dvis.kinds.saes.measure.stored import autoencoder_at
+from dvis.kinds.saes.measure.stored import autoencoder_at, export_sae, import_sae
 from dvis.kinds.saes.measure.training import train
 from dvis.kinds.saes.options import PassOptions, SaeOptions
 from dvis.kinds.saes.plan import train_saes
-from dvis.kinds.saes.store_options import TrainOptions
+from dvis.kinds.saes.plan_evaluation import evaluate_saes
+from dvis.kinds.saes.store_options import EvaluateOptions, TrainOptions
 
 LAYER = "conv1"
 WEIGHTS = ("encoder", "decoder", "encoder_bias", "decoder_bias", "threshold")
@@ -103,7 +104,7 @@ def test_many_are_trained_over_one_pass(store: Path) -> None:
     assert found == [f"{LAYER}/{name}" for name in names]
     seeds = [dvis.saes(store, LAYER, name).decoder.load() for name in names[:2]]
     assert not np.array_equal(*seeds)
-    with pytest.raises(ValueError, match="name one of"):
+    with pytest.raises(ValueError, match=r"Which name\? .* is several times"):
         dvis.saes(store, LAYER)
     with pytest.raises(KeyError, match="Did you mean"):
         dvis.saes(store, LAYER, "batchtopk-k2-x2-seed2")
@@ -280,7 +281,7 @@ def test_a_full_disk_ends_a_training_and_what_was_trained_is_kept(
 def test_top_images_alone_are_nothing_to_train_on(store: Path, measured: Path) -> None:
     keep_activations(options_of(measured.parent, store=store, keep=("top:3",), name="tops"))
     assert train_saes(options_for(store)).n_measured == 2  # there is one to choose
-    with pytest.raises(ValueError, match=r"name one of \['shapes-val', 'tops'\]"):
+    with pytest.raises(ValueError, match=r"Which name\? .*: shapes-val, tops"):
         dvis.activations(store, LAYER)
     kept = dvis.activations(store, LAYER, "tops")
     label = str(kept.checkpoint.values[0])
@@ -360,3 +361,27 @@ def test_a_group_that_another_writer_half_made_is_in_nobodys_way(store: Path) ->
     half.mkdir(parents=True)
     assert train_saes(options_for(store)).n_measured == 2
     assert dvis.check_store(store) == []
+
+
+def test_what_is_imported_fits_its_layer_and_checkpoint(
+    store: Path, measured: Path, tmp_path: Path
+) -> None:
+    train_saes(options_for(store, checkpoints=("last",)))
+    label = str(dvis.saes(store, LAYER).checkpoint.values[-1])
+    export_sae(store, tmp_path / "out", LAYER)
+    folder = tmp_path / "out"
+    with pytest.raises(KeyError, match="No checkpoint 'last'"):
+        import_sae(store, folder, LAYER, "back", checkpoint="last")
+    with pytest.raises(ValueError, match="is of 8 channels, and conv2 has 16; give the layer"):
+        import_sae(store, folder, "conv2", "back", checkpoint=label)
+    import_sae(store, folder, LAYER, "back", checkpoint=label)
+    assert dvis.saes(store, LAYER, "back").attrs["activations"] == "shapes-val"
+    with pytest.raises(dvis.SchemaError, match="'back' of conv1 are not evaluated yet"):
+        dvis.latents(store, LAYER, "back")
+    keep_activations(options_of(measured.parent, store=store, n_images=12, name="few"))
+    with pytest.raises(ValueError, match="Which name"):
+        import_sae(store, folder, LAYER, "again", checkpoint=label)
+    import_sae(store, folder, LAYER, "again", checkpoint=label, activations="few")
+    assert dvis.saes(store, LAYER, "again").attrs["activations"] == "few"
+    evaluate_saes(EvaluateOptions(store=store, layer=LAYER, name="again", split="all", n_top=2))
+    assert dvis.latents(store, LAYER, "again").ev.notnull().all()

@@ -5,6 +5,9 @@ from pathlib import Path
 import numpy as np
 import xarray as xr
 
+from dvis.kinds.activations.read import activations as activations_of
+from dvis.kinds.activations.read import entry_of, name_of
+from dvis.kinds.activations.words import KIND as ACTIVATIONS
 from dvis.kinds.saes.dims import LATENT
 from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.exchange import read_saelens, write_saelens
@@ -12,8 +15,9 @@ from dvis.kinds.saes.read import saes
 from dvis.kinds.saes.words import KIND, LOG_STEP, WEIGHTS, group_name, sae_words
 from dvis.names import parse_checkpoint
 from dvis.schema import CHANNEL, CHECKPOINT, Status, did_you_mean
-from dvis.store.contents import contents
+from dvis.store.contents import Contents, contents
 from dvis.store.group import Group
+from dvis.store.noted_units import known_checkpoints, layer_widths
 from dvis.store.writer import restructuring, writing
 
 
@@ -91,6 +95,7 @@ def import_sae(
     run: str | None = None,
     *,
     checkpoint: str,
+    activations: str | None = None,
     overwrite: bool = False,
 ) -> None:
     """Take an autoencoder of SAELens' folder into a store that has measurements of the run.
@@ -108,7 +113,10 @@ def import_sae(
     run : str, optional
         Its run, which is made where there is none; by default the only one.
     checkpoint : str
-        Label of the checkpoint that it was trained at.
+        Label of the checkpoint that it was trained at, as the store has it.
+    activations : str, optional
+        Name of the activations on which it is to be looked at; needed where the store keeps values
+        of the layer under several.
     overwrite : bool
         Replace what has the name and is of another kind or k.
 
@@ -116,14 +124,30 @@ def import_sae(
     ------
     FileNotFoundError, SchemaError
         When there is no store, or no such folder.
+    KeyError
+        When the run has no such checkpoint, or the layer no such activations.
     ValueError
         When the run is not named and there is not one, the folder holds no autoencoder that dvis
-        can read, the store has another one of the name, or its channels or latents are other in
-        number.
+        can read, the store has another one of the name, the layer has several activations and none
+        is named, or channels or latents are other in number.
     """
     one, path = read_saelens(Path(folder).expanduser()), Path(store).expanduser()
     found = contents(path)
     of_run = found.only_run(None) if run is None else run
+    there = known_checkpoints(path, found, of_run)
+    if there and checkpoint not in there:
+        raise KeyError(did_you_mean(CHECKPOINT, checkpoint, there, f"run {of_run!r}"))
+    made_of = _activations_named(found, layer, activations, of_run)
+    width = layer_widths(path, found, of_run).get(layer)
+    if made_of:
+        width = activations_of(
+            path, layer, made_of["activations"], of_run, allow_partial=True
+        ).sizes[CHANNEL]
+    if width not in (None, one.n_channels):
+        raise ValueError(
+            f"the autoencoder of {folder} is of {one.n_channels} channels, and {layer} has "
+            f"{width}; give the layer that it was trained on"
+        )
     model = str(found.attrs.get("model", ""))
     settings = {"layer": layer, "kind": one.kind, "k": one.k, "is_imported": True}
     settings |= {"n_latents": one.n_latents, "n_channels": one.n_channels}
@@ -132,9 +156,19 @@ def import_sae(
     called = group_name(layer, name)
     with writing(path, model, of_run, KIND):
         with restructuring(path):
-            group = Group.open(path, words, of_run, called, settings, overwrite=overwrite)
+            group = Group.open(
+                path, words, of_run, called, settings, attrs=made_of, overwrite=overwrite
+            )
             group.grow([parse_checkpoint(checkpoint)], labels)
         group.commit(committed(one, checkpoint).assign(scale=(CHECKPOINT, np.ones(1))))
+
+
+def _activations_named(found: Contents, layer: str, name: str | None, run: str) -> dict[str, str]:
+    """Attribute that tells on which activations an autoencoder is looked at, where there are."""
+    is_there = any(each.attrs.get("layer") == layer for each in found.of(ACTIVATIONS, run))
+    if name is None and not is_there:
+        return {}
+    return {"activations": name_of(entry_of(found, layer, name, run, with_values=True))}
 
 
 def committed(one: Autoencoder, checkpoint: str) -> xr.Dataset:
