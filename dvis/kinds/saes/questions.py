@@ -209,6 +209,11 @@ def searched_lines(options: SearchOptions) -> Iterator[str]:
         )
     best = found["null_best"].median().item()
     yield f"With ids shuffled the best of all latents has {best:.3f} (median of shuffles)"
+    if found.sizes["latent"] and not found["score"].max().item() > best:
+        yield (
+            "No latent is above that: with so few examples, or so many latents, the best may be "
+            "chance. Give more positive and negative samples"
+        )
 
 
 def _noted(found: xr.Dataset, options: SearchOptions) -> Iterator[str]:

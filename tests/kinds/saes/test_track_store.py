@@ -302,3 +302,16 @@ def test_the_command_says_what_was_found(store: Path, capsys: pytest.CaptureFixt
     assert "3 checkpoints measured" in said
     report = dvis.measure.track_saes(store, LAYER, name="warm", split="all")
     assert report.n_measured == 0
+
+
+def test_so_few_samples_that_births_mean_nothing_are_said(store: Path, tmp_path: Path) -> None:
+    report = track_saes(options_for(store, split="held_out"))
+    assert any("samples (held_out) alone" in note for note in report.notes)
+    assert any("births are no finding" in note for note in report.notes) == (
+        dvis.tracks(store, LAYER, "warm").n_latents[0].item() == 0
+    )
+    silent = options_of(tmp_path, N_CHECKPOINTS, layers=(LAYER,), n_images=40)
+    keep_activations(silent)
+    train(store_of(silent), "warm", warm_start=True)
+    many = track_saes(options_for(store_of(silent)))
+    assert not any("alone" in note for note in many.notes)

@@ -15,6 +15,7 @@ import xarray as xr
 
 from dvis.analysis.control import EXCHANGEABLE
 from dvis.disk import write_lock
+from dvis.kinds.saes.measure.links import LEAST_ROWS
 from dvis.kinds.saes.measure.tracking import CANNOT_TELL, EXCHANGED, with_ends
 from dvis.kinds.saes.options import SaeRecipe
 from dvis.kinds.saes.plan import forget_state, known_steps, states_beside, train_saes
@@ -45,6 +46,7 @@ from dvis.store.writer import restructuring, writing
 from dvis.sweep.runner import Report
 
 SECOND = "second"
+_FEW_SAMPLES = 32
 _NO_SECOND = (
     "no second seed stands beside these tracks, so that no drift is a finding; --controls trains "
     "one"
@@ -99,8 +101,27 @@ def track_saes(options: TrackOptions, *, progress: bool = False) -> Report:
             report.n_measured = len(source.labels)
             forget_state(source.store, folder)
         _add_selectivity(group, source, model, options)
-    report.notes += _notes(group, second)
+    report.notes += [*_notes(group, second), *_said_of_few(group, source)]
     return report
+
+
+def _said_of_few(group: Group, source: Source) -> list[str]:
+    """Of how few rows tracks are, where births may come of that alone."""
+    rows, said = source.rows(source.labels[0]), []
+    if rows.n_samples < _FEW_SAMPLES:
+        said.append(
+            f"tracks are of {counted(rows.n_samples, 'sample')} ({source.split}) alone, and "
+            f"latents that fire in fewer than {LEAST_ROWS} rows have none; with so few a birth may "
+            "be no more than a latent that now fires often enough. Give --split all, or keep "
+            "activations of more samples"
+        )
+    n_latents = np.asarray(group.array("n_latents")[:])
+    if not n_latents[0]:
+        said.append(
+            f"no latent fires in {LEAST_ROWS} rows at {source.labels[0]}: whatever is there later "
+            "looks born, and such births are no finding"
+        )
+    return said
 
 
 def _settings(source: Source, options: TrackOptions, pooled: PooledPlan | None) -> dict[str, Any]:
