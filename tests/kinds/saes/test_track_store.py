@@ -306,7 +306,7 @@ def test_the_command_says_what_was_found(store: Path, capsys: pytest.CaptureFixt
 
 def test_so_few_samples_that_births_mean_nothing_are_said(store: Path, tmp_path: Path) -> None:
     report = track_saes(options_for(store, split="held_out"))
-    assert any("samples (held_out) alone" in note for note in report.notes)
+    assert any("(held_out) alone" in note for note in report.notes)
     assert any("births are no finding" in note for note in report.notes) == (
         dvis.tracks(store, LAYER, "warm").n_latents[0].item() == 0
     )
