@@ -310,8 +310,9 @@ def test_so_few_samples_that_births_mean_nothing_are_said(store: Path, tmp_path:
     assert any("births are no finding" in note for note in report.notes) == (
         dvis.tracks(store, LAYER, "warm").n_latents[0].item() == 0
     )
-    silent = options_of(tmp_path, N_CHECKPOINTS, layers=(LAYER,), n_images=40)
-    keep_activations(silent)
-    train(store_of(silent), "warm", warm_start=True)
-    many = track_saes(options_for(store_of(silent)))
-    assert not any("alone" in note for note in many.notes)
+    (tmp_path / "many").mkdir()
+    many = options_of(tmp_path / "many", N_CHECKPOINTS, layers=(LAYER,), n_images=40)
+    keep_activations(many)
+    train(store_of(many), "warm", warm_start=True)
+    report = track_saes(options_for(store_of(many)))
+    assert not any("alone" in note for note in report.notes)
