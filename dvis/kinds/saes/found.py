@@ -112,6 +112,12 @@ class Found:
         names = [*self._ids]
         return np.array([names[each] for each in numbers.ravel()], str).reshape(numbers.shape)
 
+    def top_values(self, row: int, places: np.ndarray) -> np.ndarray:
+        """Scores of the top images of latents at some places, (latent, rank)."""
+        at = {CHECKPOINT: row, SCORE: 0, RANK: slice(self.n_top), LATENT: places}
+        values: np.ndarray = self.dataset["top_value"].isel(at).transpose(LATENT, RANK).values
+        return values
+
     def _numbered(self, ids: np.ndarray) -> np.ndarray:
         """Ids as numbers: a few thousand texts stand there, each often."""
         codes, names = pd.factorize(np.asarray(ids, object).ravel())

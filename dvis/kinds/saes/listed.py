@@ -20,6 +20,7 @@ from dvis.kinds.saes.lineage import begun_apart
 from dvis.kinds.saes.nearest import Directions
 from dvis.kinds.saes.parts import TITLES, names_table, parts_of
 from dvis.kinds.saes.read import SAE_READER, activations_made_of, name_of
+from dvis.kinds.saes.tracks.listed import Tracked, listed_tracks
 from dvis.kinds.saes.words import KIND, is_autoencoders, is_evaluation, pictured_as
 from dvis.kinds.shown import checkpoint_documents
 from dvis.schema import CHECKPOINT, SchemaError, Status, counted
@@ -35,12 +36,18 @@ def listed_latents(asked: Asked) -> Iterator[ListedUnits]:
     """The latents of each of a run's autoencoders, and below them those of levels of its chains."""
     entries = asked.contents.of(KIND, asked.run)
     evaluations = {_key(each): each for each in entries if is_evaluation(each.attrs)}
-    chained = listed_chains(asked)
+    chained, tracked = listed_chains(asked), listed_tracks(asked)
     for entry in entries:
         if is_autoencoders(entry.attrs):
             key = _key(entry)
             chains = [each for each in chained if _key(each.entry) == key]
-            yield Latents(asked, entry, evaluations.get(key), chains)
+            of_latents = key.run, key.layer, key.name
+            tracks = [
+                each
+                for each in tracked
+                if (each.entry.run, each.entry.attrs["layer"], each.of_list) == of_latents
+            ]
+            yield Latents(asked, entry, evaluations.get(key), chains, tracks)
             for each in chains:
                 yield from each.levels()
 
@@ -57,6 +64,7 @@ class Latents:
     entry: Entry
     evaluation: Entry | None
     chains: Sequence[Chained] = ()
+    tracks: Sequence[Tracked] = ()
 
     @property
     def key(self) -> ListKey:
@@ -225,6 +233,7 @@ class Latents:
             [
                 *([names_table(named[unit])] if unit in named else []),
                 *parts,
+                *(part for each in self.tracks for part in each.parts(unit, self.found)),
                 *(graph for each in self.chains for graph in each.graph(0, unit)),
             ]
             for unit, parts in zip(units, own, strict=True)

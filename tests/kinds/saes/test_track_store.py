@@ -15,6 +15,8 @@ from tiny_activations import options_of, store_of
 import dvis
 from dvis.cli import main
 from dvis.kinds.activations.plan import keep_activations
+from dvis.kinds.parts import Asked
+from dvis.kinds.saes.listed import listed_latents
 from dvis.kinds.saes.plan import train_saes
 from dvis.kinds.saes.plan_evaluation import evaluate_saes
 from dvis.kinds.saes.store_options import EvaluateOptions, TrackOptions, TrainOptions
@@ -316,3 +318,27 @@ def test_so_few_samples_that_births_mean_nothing_are_said(store: Path, tmp_path:
     train(store_of(many), "warm", warm_start=True)
     report = track_saes(options_for(store_of(many)))
     assert not any("alone" in note for note in report.notes)
+
+
+def test_the_page_of_a_latent_has_its_track_and_its_film(own: Path) -> None:
+    evaluate_saes(EvaluateOptions(store=own, layer=LAYER, name="cold", split="all", n_top=3))
+    asked = Asked(store=own, contents=dvis.contents(own), run="checkpoints")
+    (listed,) = (each for each in listed_latents(asked) if each.key.name == "cold")
+    (tracked,) = (each for each in listed.tracks if each.entry.attrs["method"] == "match")
+    # None is linked in so small a store: one is made up that has another number each time.
+    tracks, numbers = dvis.tracks(own, LAYER, "cold", method="match").load(), [-1, 3, 5]
+    tracks["latent"] = tracks.latent.where(~tracks.latent.isin([3, 5]), -1)
+    tracks["latent"][:, 7] = numbers
+    tracks["similarity"][:, 7] = [np.nan, np.nan, 0.8]
+    vars(tracked)["tracks"] = tracks
+    of_match = [part for part in listed.parts([5])[0] if "Track 7 by match" in part.title]
+    assert [part.shape for part in of_match] == ["curves", "curves", "pictures"]
+    np.testing.assert_array_equal(of_match[0].lines[0].values, tracks.similarity[:, 7])
+    film, found = of_match[2], dvis.latents(own, LAYER, "cold").isel(score=0).load()
+    assert film.empty[0] == "not there"
+    for row, number in enumerate(numbers[1:], 1):
+        top = found.isel(checkpoint=row).sel(latent=number)
+        wanted = top.top_sample.where(top.top_value > 0, "").values.tolist()
+        assert film.samples[row].tolist() == wanted
+        assert f"latent {number}" in film.note
+    assert not any("by match" in part.title for part in listed.parts([6])[0])  # of one checkpoint

@@ -43,7 +43,7 @@ class Chained:
     def chain(self) -> xr.Dataset | None:
         """The first seed at the checkpoints that are there, without weights; None if half grown."""
         try:
-            dataset = SAE_READER.open_entry(self.asked.store, self.asked.contents, self.entry)
+            dataset = self.asked.group(SAE_READER, self.entry)
         except SchemaError:  # half grown; the next `dvis sae chain` repairs it
             return None
         n_seeds = dataset.sizes[SEED]
