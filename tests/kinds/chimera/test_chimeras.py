@@ -153,7 +153,9 @@ def test_another_cut_is_added_and_another_final_checkpoint_is_refused(tmp_path: 
     assert bool((found.status == dvis.Status.COMPLETE).all())
     write_checkpoints(tmp_path / "run", 4)
     options = chimera_options(tmp_path, layers=("conv2",), to=("fc",))
-    with pytest.raises(ValueError, match=r"settings: final.*Give another --name"):
+    with pytest.raises(
+        ValueError, match=r"were made with other settings: final.*Give another --name.* them"
+    ):
         make_chimeras(options)
     label = str(found.checkpoint.values[0])
     make_chimeras(replace(options, final=label, name="backwards"))

@@ -91,7 +91,9 @@ def test_attribution_and_chosen_targets_lie_beside_it(tmp_path: Path) -> None:
     wanted = expected.strength.sel(layer_from="bn1", layer_to="conv2")
     np.testing.assert_allclose(found.sel(channel_from=range(8)), wanted[:8], rtol=2e-3)
     assert dvis.check_store(tmp_path / "net.zarr") == []
-    with pytest.raises(ValueError, match=r"made with other settings.*method"):
+    with pytest.raises(
+        ValueError, match=r"The influence .* was made with other settings.*method.* replace it$"
+    ):
         measure_influence(replace(options, method="ablation", name=ds.attrs["name"]))
 
 
