@@ -13,6 +13,7 @@ from dvis.kinds.influence.circuits import INPUT, top_inputs
 from dvis.kinds.influence.pictures.nodes import (
     Births,
     agreement_note,
+    measured_note,
     moment_name,
     moment_names,
     node_name,
@@ -205,7 +206,11 @@ def _notes(
     dataset: xr.Dataset, found: xr.Dataset, axis: TimeAxis, born: Births, is_marked: bool
 ) -> list[str]:
     """Where it is from, and how to read it."""
-    when = f"at {moment_name(found, found.attrs['strongest_at'])}"
+    label = found.attrs["strongest_at"]
+    when, at = f"at {moment_name(found, label)}", found.sel({CHECKPOINT: label})
+    ends = str(found[LAYER_FROM].values[0]), str(found[LAYER_TO].item())
+    partly = measured_note(dataset, [ends], label)
+    others = "others" if partly else "layer's other units"
     has_null = bool(np.isfinite(found["null_strength"]).any())
     return [
         origin_of(dataset),
@@ -213,7 +218,8 @@ def _notes(
         f"the strongest inputs {when}",
         "red: edge born, strength stays at or above half of its last",
         _BARS.format(when=when),
-        "grey: 90 % of the layer's other units" if has_null else "",
-        agreement_note(found["reliability"].sel({CHECKPOINT: found.attrs["strongest_at"]})),
+        partly,
+        f"grey: 90 % of the {others}" if has_null else "",
+        agreement_note(at["reliability"], is_of_all=not partly),
         born.criterion if is_marked else "",
     ]
