@@ -16,7 +16,6 @@ from dvis.kinds.influence.pictures.nodes import (
     images_of_node,
     measured_note,
     moment_name,
-    moment_names,
     node_name,
 )
 from dvis.kinds.influence.pictures.scales import (
@@ -31,6 +30,7 @@ from dvis.plots.canvas import evenly, headline, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_names
 from dvis.schema import CHECKPOINT, counted
 
 if TYPE_CHECKING:

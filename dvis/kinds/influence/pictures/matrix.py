@@ -16,12 +16,13 @@ from dvis.kinds.influence.ends import (
     other_layer,
     prepared,
 )
-from dvis.kinds.influence.pictures.nodes import Births, moment_names
+from dvis.kinds.influence.pictures.nodes import Births
 from dvis.kinds.influence.words import CHANNEL_FROM, CHANNEL_TO, LAYER_FROM, LAYER_TO
 from dvis.plots.canvas import UNKNOWN_COLOR, evenly, headline, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_names
 from dvis.schema import CHECKPOINT, Status, counted
 
 if TYPE_CHECKING:

@@ -16,7 +16,7 @@ from dvis.analysis.trajectories import steps_of
 from dvis.kinds.activations.pictures.cells import images_of_unit
 from dvis.kinds.influence.ends import n_measured, prepared
 from dvis.plots.selection import labels_of
-from dvis.plots.ticks import short_name
+from dvis.plots.time_axis import moment_names
 from dvis.schema import CHANNEL, CHECKPOINT, LATENT, LAYER, counted
 
 if TYPE_CHECKING:
@@ -35,15 +35,6 @@ def node_name(layer: str, channel: int) -> str:
     'layer2 · 17'
     """
     return f"{layer} · {channel}"
-
-
-def moment_names(dataset: xr.Dataset) -> list[str]:
-    """What checkpoints are called: their steps where all are known, else their short names."""
-    if "step" in dataset.coords:
-        steps = np.atleast_1d(dataset["step"].values).astype(float)
-        if np.isfinite(steps).all():
-            return [f"step {step:,.0f}" for step in steps]
-    return [short_name(label) for label in labels_of(dataset, CHECKPOINT)]
 
 
 def moment_name(dataset: xr.Dataset, label: str) -> str:
