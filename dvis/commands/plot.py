@@ -37,7 +37,8 @@ class PlotOptions:
         autoencoders on autoencoders over depth, and chain-tree, what a latent of one is made of; of
         influence
         circuit-film, a unit's strongest inputs over training, circuit, what a unit is built of,
-        edge-heatmap, when its inputs come up, influence-matrix, of a layer on another, and
+        edge-heatmap, when its inputs come up (by influence; of shares of --method edges there is
+        none), influence-matrix, of a layer on another, and
         event-alignment, inputs around births; chimera, how networks answer whose lower or upper
         layers are early; accuracy-over-training and accuracy-by-layer, what linear probes read off
         layers; attributes, what layers tell of drawn pairs that differ in one attribute and what

@@ -13,24 +13,29 @@ if TYPE_CHECKING:
 
 _INCHES = (2.6, 1.9)  # of a panel
 _MOST_COLUMNS = 4
+_PAD_INCHES = 0.1  # at either side of a panel
 
 
 def panels(
-    titles: Sequence[str], axis: TimeAxis, *, share_y: bool = True
+    titles: Sequence[str], axis: TimeAxis, *, share_y: bool = True, beside: float = 0
 ) -> tuple["Figure", "list[Axes]"]:
-    """A figure of titled, empty panels, at most four a row, whose lowest name the ticks."""
+    """A figure of titled, empty panels, at most four a row, whose lowest name the ticks.
+
+    It is so many inches wider as what stands beside them takes.
+    """
     columns = min(len(titles), _MOST_COLUMNS)
     rows = -(-len(titles) // columns)
     width, height = _INCHES
     figure, grid = subplots(
         nrows=rows,
         ncols=columns,
-        figsize=(max(columns * width + 0.5, 4.8), rows * height + 0.7),
+        figsize=(max(columns * width + 0.5 + beside, 4.8), rows * height + 0.7),
         squeeze=False,
         sharex=True,
         sharey=share_y,
         layout="constrained",
     )
+    figure.get_layout_engine().set(w_pad=_PAD_INCHES)  # else names at neighbours' ends touch
     made = list(grid.flat)
     for axes, title in zip(made, titles, strict=False):
         show_axis(axes, axis, inches=width - 0.6)

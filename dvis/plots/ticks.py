@@ -23,7 +23,7 @@ from dvis.store.labels import LabelIndex
 if TYPE_CHECKING:
     from matplotlib.ticker import Formatter, Locator
 
-_TICK_INCHES = 1.2
+_LETTER_INCHES, _TICK_GAP_INCHES = 0.067, 0.2  # at 8 points
 _TICK_LINE_INCHES = 0.3
 _TICK_POINTS = 8
 _MAX_LETTERS = 16
@@ -118,7 +118,8 @@ def name_ticks(names: Sequence[str], which: str = "x") -> "tuple[Locator, Format
     """
     from matplotlib import ticker
 
-    tick_inches = _TICK_INCHES if which == "x" else _TICK_LINE_INCHES
+    width = _TICK_GAP_INCHES + _LETTER_INCHES * max(map(len, names), default=0)
+    tick_inches = width if which == "x" else _TICK_LINE_INCHES
 
     class FewTicks(ticker.Locator):
         """Evenly spread places, the first and the last among them."""
@@ -129,7 +130,8 @@ def name_ticks(names: Sequence[str], which: str = "x") -> "tuple[Locator, Format
         def tick_values(self, vmin: float, vmax: float) -> Any:
             axes: Any = self.axis.axes  # type: ignore[union-attr]  # set before ticks are asked for
             length = axes.bbox.width if which == "x" else axes.bbox.height
-            room = max(2, int(length / axes.get_figure(root=True).dpi / tick_inches))
+            # Half of the first name and half of the last are beyond the axis.
+            room = max(2, 1 + int(length / axes.get_figure(root=True).dpi / tick_inches))
             return np.unique(np.linspace(0, len(names) - 1, min(room, len(names))).round())
 
     class ShortNames(ticker.Formatter):

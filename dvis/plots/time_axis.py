@@ -1,6 +1,6 @@
 """What pictures run over: checkpoints in training order, training steps, real time or epochs."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -89,7 +89,7 @@ def time_axis(dataset: xr.Dataset, x: XAxis, xscale: Scale = "auto") -> TimeAxis
     require_scale("xscale", xscale)
     if xscale == "log" and x in (CHECKPOINT, "time"):
         raise ValueError(f"{x} has no logarithmic scale; take x='step' or x='epoch' for one")
-    labels = [str(label) for label in np.atleast_1d(dataset[CHECKPOINT].values)]
+    labels = _labels_of(dataset)
     positions = _positions(dataset, x)
     known = np.flatnonzero(~np.isnan(positions))
     if not len(known):
@@ -112,6 +112,22 @@ def time_axis(dataset: xr.Dataset, x: XAxis, xscale: Scale = "auto") -> TimeAxis
         all_names=short,
         note=_note(x, positions, len(labels)),
     )
+
+
+def moment_names(dataset: xr.Dataset) -> list[str]:
+    """What checkpoints are called: their steps where all are known, else their short names."""
+    if "step" in dataset.coords:
+        steps = np.atleast_1d(dataset["step"].values).astype(float)
+        if np.isfinite(steps).all():
+            return [f"step {step:,.0f}" for step in steps]
+    return [short_name(label) for label in _labels_of(dataset)]
+
+
+def named_by_steps(axis: TimeAxis, dataset: xr.Dataset) -> TimeAxis:
+    """An axis over checkpoints whose ticks are called as `moment_names` has it; others as is."""
+    if axis.name != CHECKPOINT:
+        return axis
+    return replace(axis, all_names=moment_names(dataset))
 
 
 def require_scale(name: str, scale: str) -> None:
@@ -161,6 +177,10 @@ def cell_edges(axes: "Axes", positions: np.ndarray, which: Literal["x", "y"] = "
     first, last = steps[steps > 0][[0, -1]]
     edges = np.concatenate([[seen[0] - first / 2], middles, [seen[-1] + last / 2]])
     return np.asarray(transform.inverted().transform(edges), float)
+
+
+def _labels_of(dataset: xr.Dataset) -> list[str]:
+    return [str(label) for label in np.atleast_1d(dataset[CHECKPOINT].values)]
 
 
 def _positions(dataset: xr.Dataset, x: XAxis) -> np.ndarray:

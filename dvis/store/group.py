@@ -99,8 +99,8 @@ class Group:
                 add_later_arrays(group, words)
                 return cls(store, words, group)
             if not overwrite:
-                where = f"The {words.noun} {name!r} of {store}, run {run!r},"
-                raise ValueError(other_settings(where, stored, settings, differing))
+                where = f"{name!r} of {store}, run {run!r},"
+                raise ValueError(other_settings(words.noun, where, stored, settings, differing))
         made = make_group(store, words, run, name, {**(attrs or {}), **settings})
         return cls(store, words, made)
 

@@ -95,7 +95,11 @@ def existing_group(store: Path, words: Words, run: str, name: str) -> zarr.Group
 
 
 def other_settings(
-    where: str, stored: Mapping[str, Any], asked: Mapping[str, Any], differing: Sequence[str]
+    noun: str,
+    where: str,
+    stored: Mapping[str, Any],
+    asked: Mapping[str, Any],
+    differing: Sequence[str],
 ) -> str:
     """Text of an error for a group that was made with other settings, by the names of these."""
     texts = []
@@ -107,7 +111,8 @@ def other_settings(
             texts.append(f"{whose} {' and '.join(parts)}")
         else:
             texts.append(f"{key} ({there} there, {here} asked for)")
+    were, them = ("were", "them") if noun.endswith("s") else ("was", "it")
     return (
-        f"{where} were made with other settings: {'; '.join(texts)}. Give another --name, or "
-        "--overwrite to replace them"
+        f"The {noun} {where} {were} made with other settings: {'; '.join(texts)}. Give another "
+        f"--name, or --overwrite to replace {them}"
     )

@@ -19,9 +19,10 @@ class ChimeraOptions(ProbeRunOptions):
     layers
         Layers behind whose outputs the network is cut, by their dotted names.
     to
-        Layers whose units are looked at (default: the layers, and the model's last).
+        Layers whose units are looked at, later than a cut (default: the layers, and the model's
+        last).
     final
-        Label of the checkpoint that the other part is of (default: the last that is asked for).
+        Label of the checkpoint that the other part is of (default: the last of those asked for).
     name
         Name of the chimeras in the store (default: from the images).
     """

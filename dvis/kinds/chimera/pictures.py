@@ -16,7 +16,7 @@ from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null, null_note
 from dvis.plots.panels import panels
 from dvis.plots.selection import at_layer, known_channels, labels_of, listed, origin_of
-from dvis.plots.time_axis import Scale, XAxis, time_axis
+from dvis.plots.time_axis import Scale, XAxis, named_by_steps, time_axis
 from dvis.schema import CHANNEL, CHECKPOINT, DEPTH, LAYER
 
 if TYPE_CHECKING:
@@ -28,6 +28,7 @@ CALLED = {
     ABOVE: "final below, early above",
     BOTH: "early throughout",
 }
+_LEGEND_INCHES = 1.6
 NULL = (0.05, 0.95)
 VARIABLES = ("correlation", "null_correlation")
 _ADVICE = "Open one with dvis.chimera"
@@ -82,8 +83,8 @@ def chimera_curves(
         if asked is not None:
             of_layer = of_layer.sel({CHANNEL: known_channels(of_layer, asked)})
     cuts = cuts_before(of_layer)
-    axis = time_axis(of_layer, x, xscale)
-    figure, grid = panels([f"cut behind {cut}" for cut in cuts], axis)
+    axis = named_by_steps(time_axis(of_layer, x, xscale), of_layer)
+    figure, grid = panels([f"cut behind {cut}" for cut in cuts], axis, beside=_LEGEND_INCHES)
     n_units = 1
     for axes, cut in zip(grid, cuts, strict=True):
         values, null = (unit_values(of_layer, cut, name) for name in VARIABLES)

@@ -4,6 +4,7 @@ A model's name, its checkpoints, cuts and images in; the group `{run}/chimera/{n
 there is skipped, so that a run that was stopped goes on.
 """
 
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any
 
 from dvis.kinds.chimera.measure import Chimeras, ChimeraTask
@@ -22,6 +23,7 @@ from dvis.sweep.runner import Report, carry_out
 if TYPE_CHECKING:
     from distributed import Client
 
+Outputs = dict[str, LayerOutput]
 _LEAST_IMAGES = 3  # of two, every correlation is 1 or -1
 
 
@@ -49,9 +51,9 @@ def make_chimeras(
     FileNotFoundError, CheckpointError
         When there are no checkpoints or images, or none can be loaded, the final one among them.
     KeyError, ValueError
-        When the model has no such layer, the run no such final checkpoint, or weights work on both
-        sides of a cut; an option is out of its range; or the store has chimeras of other images,
-        layers or final weights under the name.
+        When the model has no such layer, the run no such final checkpoint or none beside it, no
+        target comes after a cut, or weights work on both sides of one; an option is out of its
+        range; or the store has chimeras of other images, layers or final weights under the name.
     DiskFullError
         When there is no space left; what was measured before is safe, and a second run goes on.
     """
@@ -63,28 +65,61 @@ def make_chimeras(
             f"{len(probe.images)} images were given; a correlation over images takes "
             f"{_LEAST_IMAGES} or more. Give --n-images 256"
         )
-    cuts, targets = probe.chosen(options.layers), _targets(options, probe)
+    final = _final(options, run)
+    cuts, targets, notes = _in_order(
+        probe.chosen(options.layers), _targets(options, probe), is_chosen=bool(options.to)
+    )
     calls = {layer: each.n_calls for layer, each in (cuts | targets).items()}
     image = probe.images.batch(0, 1, next(probe.module.parameters()))
-    plan = _planned(options, run, probe, targets, splits(probe.module, tuple(cuts), calls, image))
+    of_cuts = splits(probe.module, tuple(cuts), calls, image)
+    plan = _planned(
+        options, run, replace(probe, notes=[*probe.notes, *notes]), final, targets, of_cuts
+    )
     return carry_out(plan, run, options, client=client, progress=progress)
 
 
-def _targets(options: ChimeraOptions, probe: Probe) -> dict[str, LayerOutput]:
+def _targets(options: ChimeraOptions, probe: Probe) -> Outputs:
     """Layers whose units are looked at."""
     if options.to:
         return probe.chosen(options.to)
     return probe.chosen((*options.layers, next(reversed(probe.outputs))))
 
 
+def _in_order(
+    cuts: Outputs, targets: Outputs, *, is_chosen: bool
+) -> tuple[Outputs, Outputs, list[str]]:
+    """Cuts that come before a target, targets that come after a cut, and what is said of others.
+
+    Targets that nobody chose stay: of them it is told how the checkpoint answers as a whole.
+    """
+    first = min(cut.depth for cut in cuts.values())
+    last = max(target.depth for target in targets.values())
+    if first >= last:
+        raise ValueError(
+            f"none of {', '.join(targets)} comes after {', '.join(cuts)}; cut behind layers that "
+            "run before one of --to"
+        )
+    useful = {name: cut for name, cut in cuts.items() if cut.depth < last}
+    told = {n: each for n, each in targets.items() if each.depth > first or not is_chosen}
+    notes = [
+        f"no target comes after {cut}: it is not cut there" for cut in cuts if cut not in useful
+    ]
+    notes += [
+        f"no cut comes before {target}: it is not looked at"
+        for target in targets
+        if target not in told
+    ]
+    return useful, told, notes
+
+
 def _planned(
     options: ChimeraOptions,
     run: RunFacts,
     probe: Probe,
-    targets: dict[str, LayerOutput],
+    final: CheckpointFile,
+    targets: Outputs,
     of_cuts: dict[str, Split],
 ) -> Plan:
-    final = _final(options, run)
     cuts = tuple(of_cuts)
     return Plan(
         model=options.model,
@@ -148,6 +183,12 @@ def _final(options: ChimeraOptions, run: RunFacts) -> CheckpointFile:
         final = there[options.final]
     if final.label in run.unreadable:
         raise run.unreadable[final.label]
+    if all(checkpoint.label == final.label for checkpoint in run.checkpoints):
+        raise ValueError(
+            f"{final.label} is the only checkpoint asked for and the final one itself: there is "
+            "nothing to put together with it; ask for others in --checkpoints, or for another "
+            "--final"
+        )
     return final
 
 

@@ -93,7 +93,9 @@ def kernels_film(
     for column, label in enumerate(shown[CHECKPOINT].values.tolist(), first):
         axes[0, column].set_title(_when(shown, column - first, label), fontsize=7)
     _colour_bar(figure, drawn)
-    headline(figure, _title(of_channel), *_notes(dataset, names, bool(first)))
+    n_all, n_shown = dataset.sizes[CHECKPOINT], shown.sizes[CHECKPOINT]
+    how_many = f"{n_shown} of {n_all} checkpoints" if n_shown < n_all else ""
+    headline(figure, _title(of_channel), *_notes(dataset, names, bool(first), how_many))
     return saved(figure, path)
 
 
@@ -213,12 +215,13 @@ def _title(of_channel: xr.Dataset) -> str:
     return f"Kernels to {of_channel.attrs.get('layer', '')}, channel {int(of_channel[CHANNEL])}"
 
 
-def _notes(dataset: xr.Dataset, names: list[str], has_left: bool) -> list[str]:
+def _notes(dataset: xr.Dataset, names: list[str], has_left: bool, how_many: str) -> list[str]:
     norm = str(dataset.attrs.get("norm", ""))
     statistics = "recalibrated" if dataset.attrs.get("batch_norm") == "recalibrate" else "running"
     ranked = "share" if "share" in dataset else "kernel"
     return [
         " ".join(str(dataset.attrs[key]) for key in ("model", "run") if key in dataset.attrs),
+        how_many,
         f"{norm} folded in ({statistics} statistics)" if norm else "no batch norm behind",
         f"inputs with the largest {ranked} at the last checkpoint",
         f"left: their feature images of {' or '.join(names)}" if has_left else "",

@@ -45,7 +45,8 @@ def edges(
         - `share`, float16: of the variance of the channel's output, over images and positions,
           before bias and batch norm. Signed; over input channels shares sum to 1, as far as float16
           goes. NaN of a channel that does not vary, beyond the channels of a layer, and where
-          nothing is measured; 0 of inputs that a grouped convolution does not read;
+          nothing is measured; 0 of inputs that a grouped convolution does not read. The `share` of
+          `dvis.influence` is of responses averaged over positions, and not comparable;
         - `status` (checkpoint, layer), uint8, as `dvis.open` has it;
         - `input_layer` (layer), str: the layer whose output the input is, elementwise functions
           aside, "" where that cannot be told;

@@ -21,6 +21,7 @@ from dvis.kinds.influence.words import BLOCK
 from dvis.models.data.fixed_images import FixedImages
 from dvis.models.mixing import why_alone
 from dvis.progress import in_bytes, in_time
+from dvis.schema import counted
 
 _ARRAYS = ("strength", "share", "direction", "half_difference")
 _TIMED_TARGETS = 2
@@ -38,9 +39,10 @@ class Cost:
 
 @dataclass(frozen=True, kw_only=True)
 class Estimate:
-    """What a checkpoint takes: each layer, and in all, in seconds; and one forward pass."""
+    """What a checkpoint takes, in seconds: layers, statistics, all; and one forward pass."""
 
     costs: list[Cost]
+    statistics: float
     seconds: float
     one_pass: float
 
@@ -51,8 +53,9 @@ def estimate(survey: Survey) -> Estimate:
     one_pass = _forward_seconds(survey)
     is_backward = survey.options.method == "attribution"
     costs = (_of_attribution if is_backward else _of_ablation)(survey, one_pass)
-    seconds = sum(cost.seconds for cost in costs) + _of_statistics(survey, one_pass)
-    return Estimate(costs=costs, seconds=seconds, one_pass=one_pass)
+    statistics = _of_statistics(survey, one_pass)
+    seconds = sum(cost.seconds for cost in costs) + statistics
+    return Estimate(costs=costs, statistics=statistics, seconds=seconds, one_pass=one_pass)
 
 
 def cost_lines(survey: Survey, n_checkpoints: int) -> list[str]:
@@ -72,13 +75,18 @@ def cost_lines(survey: Survey, n_checkpoints: int) -> list[str]:
         f"{in_time(cost.seconds)}"
         for cost in found.costs
     ]
+    if found.statistics:
+        lines.append(
+            f"statistics of batch norm: {_passes(found.statistics / one_pass)} a checkpoint, "
+            f"{in_time(found.statistics)}"
+        )
     n_pairs = sum(cost.n_pairs for cost in found.costs)
     n_bytes = n_pairs * len(_ARRAYS) * np.dtype(np.float16).itemsize * n_checkpoints
     return [
         *lines,
         f"in all: {n_pairs:,} pairs, {_passes(seconds / one_pass)}, {in_time(seconds)} a "
-        f"checkpoint; at {n_checkpoints:,} checkpoints {in_bytes(n_bytes)} before compression, "
-        f"{in_time(seconds * n_checkpoints)} in one process; nothing was written",
+        f"checkpoint; at {counted(n_checkpoints, 'checkpoint')} {in_bytes(n_bytes)} before "
+        f"compression, {in_time(seconds * n_checkpoints)} in one process; nothing was written",
     ]
 
 
@@ -134,7 +142,7 @@ def _of_ablation(survey: Survey, one_pass: float) -> list[Cost]:
         n_targets = sum(_n_kept(survey, target) for target in targets)
         costs.append(
             Cost(
-                what=f"{source}: {len(units):,} sources x {n_targets:,} targets",
+                what=f"{source}: {counted(len(units), 'source')} x {counted(n_targets, 'target')}",
                 n_pairs=len(units) * n_targets,
                 seconds=max(first - before, 0) * n_rows / (n_images * (1 + n_copies))
                 + n_blocks * (one_pass + before * len(survey.images) / n_images),
@@ -190,9 +198,10 @@ def _of_attribution(survey: Survey, one_pass: float) -> list[Cost]:
         backward = max(seconds[1] - seconds[0], 0) / _TIMED_TARGETS
         n_sources = sum(len(survey.units[source]) for source in sources)
         forward = max(seconds[0] - backward, 0)
+        ends = counted(n_sources, "source"), counted(n_targets, "target")
         costs.append(
             Cost(
-                what=f"onto {target}: {n_sources:,} sources x {n_targets:,} targets",
+                what=f"onto {target}: {' x '.join(ends)}",
                 n_pairs=n_sources * n_targets,
                 seconds=(forward + n_targets * backward) * len(survey.images) / n_images + one_pass,
             )

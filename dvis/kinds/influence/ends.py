@@ -200,6 +200,19 @@ def influence_of(
     return table.drop_vars("half_difference").assign(strength_even=even, strength_odd=odd)
 
 
+def n_measured(dataset: xr.Dataset, layer_from: str, layer_to: str) -> tuple[int, int]:
+    """How many channels of a layer are measured onto another, at any checkpoint, and how many are.
+
+    Of a Dataset of one checkpoint, at that.
+    """
+    pair = dataset["status"].sel({LAYER_FROM: layer_from, LAYER_TO: layer_to})
+    is_there = pair == Status.COMPLETE
+    channels = channels_of(dataset, FROM, layer_from)
+    if CHECKPOINT in is_there.dims:
+        is_there = is_there.any(CHECKPOINT)
+    return int(is_there.sel({CHANNEL_FROM: channels}).sum()), len(channels)
+
+
 def strongest(strength: np.ndarray, k: int) -> np.ndarray:
     """Places of the k largest, the largest first; those that are not known are none of them."""
     order = np.argsort(-np.nan_to_num(strength, nan=-np.inf), kind="stable")

@@ -3,6 +3,7 @@
 A Dataset of influence in, nodes and edges over checkpoints out.
 """
 
+from collections import Counter
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final, TypeAlias
@@ -56,8 +57,9 @@ def unit_graph(
     -------
     Dataset, or None where nothing acts on the unit and it acts on nothing
         `layer`, `channel`, `null` (node, ...): in the order of execution, within a layer by where
-        their targets are; the null is the median strength of all channels of the layer from which
-        a node's edges come, (node, checkpoint). `is_root` (node) is true of the unit.
+        their targets are; the null is the median strength of all measured channels of the layer
+        from which a node's edges come, (node, checkpoint), NaN where these are its inputs here and
+        there are no others. `is_root` (node) is true of the unit.
         `source`, `target`, `rank` (edge): places of nodes, and how many edges of that end are
         stronger at the last checkpoint. `strength`, `spread`, `direction` (edge, checkpoint);
         `spread` is half the difference of strength between even and odd images. `reliability`
@@ -195,8 +197,13 @@ def _nulls(steps: Sequence[_Step], places: Mapping[_Unit, int], n_checkpoints: i
     """Median strength of all sources onto each target, NaN for nodes that are none."""
     nulls = np.full((len(places), n_checkpoints), np.nan, np.float32)
     for step in steps:
-        median = step.numbers["strength"].astype(np.float32).median(CHANNEL_FROM)
+        strength = step.numbers["strength"].astype(np.float32)
+        n_measured = strength.notnull().any(CHECKPOINT).sum(CHANNEL_FROM)
+        n_drawn = Counter(target for _, target, _ in step.edges)
+        median = strength.median(CHANNEL_FROM)
         for target in median[CHANNEL_TO].values.tolist():
+            if int(n_measured.sel({CHANNEL_TO: target})) <= n_drawn[target]:
+                continue
             nulls[places[step.layer_to, target]] = median.sel({CHANNEL_TO: target})
     return nulls
 

@@ -55,7 +55,7 @@ class InfluenceOptions(ProbeRunOptions):
         Name of the influence in the store (default: from the images and the method).
     plan
         Say how many passes, pairs and bytes it would be and how long it would take, and write
-        nothing.
+        nothing. It does not go with edges, where one pass over the images serves all layers.
     """
 
     images_unasked: ClassVar[int | None] = 128

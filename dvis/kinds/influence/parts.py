@@ -1,12 +1,14 @@
 """Parts of the page of influence: the circuit about a unit, for each group that measured it."""
 
 from collections.abc import Iterator, Sequence
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
 import xarray as xr
 
 from dvis.kinds.influence.graph import unit_graph
+from dvis.kinds.influence.pictures.nodes import measured_note
 from dvis.kinds.influence.read import INFLUENCE_READER
 from dvis.kinds.parts import Asked, Column, Graph
 from dvis.schema import CHECKPOINT
@@ -41,9 +43,10 @@ def unit_graphs(asked: Asked) -> Iterator[Graph]:
 def _drawn(graph: xr.Dataset, influence: xr.Dataset, name: str) -> Graph:
     layers = list(dict.fromkeys(graph["layer"].values.tolist()))
     nulls = _rounded(graph["null"].values)
+    partly = measured_note(influence, pairwise(layers))
     return Graph(
         title=f"Circuit · {name}",
-        note=_note(influence, layers),
+        note=_note(influence, layers, partly),
         checkpoints=[str(label) for label in graph[CHECKPOINT].values],
         columns=[_column(layer) for layer in layers],
         column=[layers.index(layer) for layer in graph["layer"].values.tolist()],
@@ -56,7 +59,7 @@ def _drawn(graph: xr.Dataset, influence: xr.Dataset, name: str) -> Graph:
         null=[row if np.isfinite(row).any() else [] for row in nulls],
         strength_text="change of the target over images, in its standard deviations",
         spread_text="half the difference between even and odd images",
-        null_text="median of all sources of that layer",
+        null_text=f"median of all sources of that layer{' that were measured' if partly else ''}",
         low_text="inhibits",
         high_text="excites",
         said=[_agreement(value) for value in graph["reliability"].values.tolist()],
@@ -68,7 +71,7 @@ def _column(layer: str) -> Column:
     return Column(label=layer, layer=name, list_name=of_list)
 
 
-def _note(influence: xr.Dataset, layers: Sequence[str]) -> str:
+def _note(influence: xr.Dataset, layers: Sequence[str], partly: str) -> str:
     """What influence it is, and what it cannot tell."""
     attrs = influence.attrs
     said = [
@@ -83,6 +86,8 @@ def _note(influence: xr.Dataset, layers: Sequence[str]) -> str:
         there = [layer for layer in layers[:-1] if is_cut.get(layer) == state]
         if there:
             said.append(f"Some of what comes later {verb} {', '.join(there)}, and is not seen.")
+    if partly:
+        said.append(f"{partly[0].upper()}{partly[1:]}.")
     return " ".join(said)
 
 

@@ -8,7 +8,9 @@ from collections.abc import Mapping
 from typing import TYPE_CHECKING
 
 from dvis.kinds.influence.cost import cost_lines
+from dvis.kinds.influence.dead import said_of_dead
 from dvis.kinds.influence.options import InfluenceOptions
+from dvis.kinds.influence.read import INFLUENCE_READER
 from dvis.kinds.influence.survey import Survey, surveyed
 from dvis.kinds.influence.words import CHANNEL_FROM, CHANNEL_TO, LAYER_FROM, LAYER_TO, WORDS
 from dvis.kinds.saes.travelling import WithAutoencoders
@@ -67,7 +69,9 @@ def measure_influence(
         store = options.store_of(model_name(options.model))
         notes = cost_lines(survey, len(run.checkpoints))
         return Report(store=store, run=options.run, name=plan.name, unit=plan.unit, notes=notes)
-    return carry_out(plan, run, options, client=client, progress=progress)
+    report = carry_out(plan, run, options, client=client, progress=progress)
+    report.notes += said_of_dead(INFLUENCE_READER.open(report.store, report.run, report.name))
+    return report
 
 
 def influence_plan(survey: Survey) -> Plan:

@@ -64,16 +64,23 @@ def influence(
     -------
     Dataset
         Dims (checkpoint, layer_from, channel_from, layer_to, channel_to), NaN where the target is
-        not later than the source, is dead, or nothing is measured, with
+        not later than the source, is dead, or nothing is measured. The response r is the target's
+        mean over positions, one number an image; the change e is r less what it is with the source
+        replaced, or the first order of that; all is over images, at each checkpoint anew:
 
-        - `strength`, float16: RMS of the change over images, in standard deviations of the target's
-          response at that checkpoint;
-        - `share`, float16: covariance of the change with the target's response over its variance;
-        - `direction`, float16: correlation of the change with the source's mean over positions, -1
-          inhibits, 1 excites;
-        - `half_difference`, float16: squared strength over even images less that over odd ones,
-          over their sum; `ds.dvis.reliability()` makes one number a target of it;
-        - `response_sd` (checkpoint, layer_to, channel_to), float32: in units of the layer's output;
+        - `strength`, float16: RMS of e, in standard deviations of the unchanged r (and over the
+          root of 2 where maps of other images took the source's place);
+        - `share`, float16: Cov(e, r) / Var(r): positive where the source drives the response the
+          way in which it varies. Not that of `dvis.edges`, which is over all positions and images,
+          of one layer's own inputs, and sums to 1;
+        - `direction`, float16: correlation of e with the source's own mean over positions: 1, the
+          target rises with it, excites; -1 inhibits. It is of other numbers than `share`, and may
+          be of the other sign; NaN where e or the source's mean is the same for all images;
+        - `half_difference`, float16: mean of e² over even images less that over odd ones, over
+          their sum: half the difference of squared strengths, relative to the squared strength.
+          `ds.dvis.reliability()` makes one number a target of it;
+        - `response_sd` (checkpoint, layer_to, channel_to), float32: standard deviation of the
+          unchanged r in units of the layer's output, 0 of dead targets;
         - `status` (checkpoint, layer_from, channel_from, layer_to), uint8, as `dvis.open` has it;
         - `is_cut` (layer_from), int8: 1 where all that comes later passes through the layer, 0
           where some goes around it and is not seen, -1 where that could not be told.

@@ -153,7 +153,9 @@ def test_another_cut_is_added_and_another_final_checkpoint_is_refused(tmp_path: 
     assert bool((found.status == dvis.Status.COMPLETE).all())
     write_checkpoints(tmp_path / "run", 4)
     options = chimera_options(tmp_path, layers=("conv2",), to=("fc",))
-    with pytest.raises(ValueError, match=r"settings: final.*Give another --name"):
+    with pytest.raises(
+        ValueError, match=r"were made with other settings: final.*Give another --name.* them"
+    ):
         make_chimeras(options)
     label = str(found.checkpoint.values[0])
     make_chimeras(replace(options, final=label, name="backwards"))
@@ -173,10 +175,42 @@ def test_errors_say_what_to_do(tmp_path: Path) -> None:
         chimera_options(tmp_path, noise=3)
     with pytest.raises(ValueError, match=r"takes 3 or more\. Give --n-images 256"):
         make_chimeras(chimera_options(tmp_path, n_images=2))
+    two = {"a": Sharing(), "b": Sharing()}
     with pytest.raises(ValueError, match="work on both sides of 'pool'"):
-        chimeras_of(tmp_path / "s.zarr", {"a": Sharing()}, Sharing(), layers="pool", to="relu")
+        chimeras_of(tmp_path / "s.zarr", two, Sharing(), layers="pool", to="relu")
     with pytest.raises(KeyError, match="No option 'layer'"):
         measure.chimera(Skipping(), layer="first")
+
+
+def test_what_cannot_say_anything_is_left_out_or_refused(tmp_path: Path) -> None:
+    report = make_chimeras(chimera_options(tmp_path, to=("conv1", "conv2")))
+    assert [note for note in report.notes if note.startswith("no ")] == [
+        "no target comes after conv2: it is not cut there",
+        "no cut comes before conv1: it is not looked at",
+    ]
+    found = dvis.chimera(tmp_path / "net.zarr")
+    assert (found.cut.values.tolist(), found.layer.values.tolist()) == (["bn1"], ["conv2"])
+    for layers, to in ((("conv2",), ("conv2",)), (("conv2", "fc"), ("bn1",)), (("fc",), ())):
+        with pytest.raises(ValueError, match=r"comes after .*; cut behind layers that run before"):
+            make_chimeras(chimera_options(tmp_path, layers=layers, to=to, name="none"))
+    labels = found.checkpoint.values.tolist()
+    for options in ({}, {"final": labels[0]}):
+        with pytest.raises(ValueError, match=r"only checkpoint asked for and the final one itself"):
+            make_chimeras(
+                chimera_options(tmp_path, checkpoint_patterns=(labels[0],), name="none", **options)
+            )
+    assert (
+        make_chimeras(
+            chimera_options(
+                tmp_path, checkpoint_patterns=(labels[0],), final=labels[2], name="one", to=("fc",)
+            )
+        ).n_measured
+        == 2
+    )
+    assert set(dvis.tree(tmp_path / "net.zarr")["checkpoints/chimera"].children) == {
+        "shapes-val",
+        "one",
+    }
 
 
 def test_dead_and_broken_networks(tmp_path: Path) -> None:

@@ -1,5 +1,6 @@
 """Gains of chimeras and their picture: planted ratios, intervals, nulls, and errors."""
 
+from itertools import pairwise
 from pathlib import Path
 
 import numpy as np
@@ -100,6 +101,22 @@ def test_seed_and_errors() -> None:
         waits_for_inputs(made, n_resamples=0)
     with pytest.raises(TypeError, match="give a number"):
         waits_for_inputs(made, least_gap="much")
+
+
+def test_names_under_neighbouring_panels_stand_apart() -> None:
+    first = made_up_chimeras().isel(checkpoint=[0])
+    names = [f"checkpoint_2024-03-25-{i:02d}h28_epoch_{i}_train_200.pth.tar" for i in range(13)]
+    steps = ("checkpoint", 20 * np.arange(13))
+    made = xr.concat([first] * 13, "checkpoint").assign_coords(checkpoint=names, step=steps)
+    figure = made.dvis.chimera_curves()
+    figure.draw_without_rendering()
+    shown = [axes.get_xticklabels() for axes in figure.axes if axes.axison]
+    assert [[label.get_text() for label in of_panel] for of_panel in shown] == [
+        ["step 0", "step 120", "step 240"]
+    ] * 2
+    boxes = [label.get_window_extent() for of_panel in shown for label in of_panel]
+    gaps = [after.x0 - before.x1 for before, after in pairwise(boxes)]
+    assert min(gaps) > 0.15 * figure.dpi
 
 
 def test_picture_has_a_panel_for_each_cut_before_the_layer(tmp_path: Path) -> None:

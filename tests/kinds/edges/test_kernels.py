@@ -110,6 +110,12 @@ def test_the_film_has_a_row_an_input_and_a_column_a_checkpoint(drawn_kernels: An
     assert low == -high
 
 
+def test_the_film_says_how_many_checkpoints_it_shows(drawn_kernels: Any) -> None:
+    some = drawn_kernels.dvis.kernels_film(5, k=1, max_images=3)
+    assert "; 3 of 4 checkpoints; " in some.get_supxlabel().replace("\n", " ")
+    assert "of 4 checkpoints" not in drawn_kernels.dvis.kernels_film(5, k=1).get_supxlabel()
+
+
 def test_feature_images_stand_beside(run_of_features: Path) -> None:
     features = dvis.open(run_of_features / "net.zarr")
     kernels = measure.kernels(net, run_of_features / "run", layer="conv2", channels=[2])

@@ -256,6 +256,9 @@ def test_a_matrix_is_sorted_by_births_on_one_scale():
     assert panels[0].get_lines()[0].get_ydata()[0] == 1.5
     assert [each.get_text() for each in panels[0].get_yticklabels()[:2]] == ["3", "1"]
     assert panels[1].get_xticklabels()[0].get_text() == "6"
+    # Of those that are born at once, here never, the order tells nothing of what is drawn.
+    assert [each.get_text() for each in panels[0].get_yticklabels()[2:]] == ["0", "2", "4", "5"]
+    assert "ties by channel number" in words(figure)
 
 
 def test_a_matrix_without_births_has_the_strongest_first():
@@ -268,6 +271,39 @@ def test_a_matrix_without_births_has_the_strongest_first():
     assert over_the_edge(figure) == []
     with pytest.raises(ValueError, match="No influence of layer3 on layer2 is measured"):
         made.dvis.influence_matrix("layer2", layer_from="layer3")
+
+
+def of_channels(n: int) -> xr.Dataset:
+    """Influence of the first channels of each layer alone, as `--channels` measures it."""
+    made = made_up_influence()
+    is_measured = made["channel_from"] < n
+    names = ["strength", "share", "direction", "half_difference"]
+    some = {name: made[name].where(is_measured) for name in names}
+    some["status"] = made["status"].where(is_measured, 0).astype(np.uint8)
+    return made.assign(some)
+
+
+def test_pictures_of_some_channels_say_so_and_nothing_of_others_that_nobody_knows():
+    counts = "3 of 6 channels of layer2"
+    few = of_channels(3)
+    graph = words(few.dvis.circuit_graph("layer3", 5, k=3))
+    assert f"measured: {counts}, 3 of 4 channels of layer1" in graph
+    assert "the 3 strongest measured inputs of each unit" in graph
+    assert "stronger than" not in graph
+    film = words(few.dvis.circuit_film("layer3", 5, k=3))
+    assert "its 3 strongest measured inputs" in film
+    heatmap = words(few.dvis.edge_heatmap("layer3", 5, k=3))
+    for shown in (graph, film, heatmap):
+        assert f"measured: {counts}" in shown
+        assert "order of the inputs that were measured" in shown
+        assert not any(said in shown for said in ("all inputs", "others", "other units"))
+    more = words(of_channels(5).dvis.circuit_graph("layer3", 5, k=4))
+    # Of layer1 all four are measured, and shown.
+    assert "of 4 lines are stronger than 95 % of the other inputs" in more
+    assert "measured: 5 of 6 channels of layer2;" in more
+    whole = words(made_up_influence().dvis.circuit_graph("layer3", 5, k=3))
+    assert "measured: " not in whole
+    assert "the order of all inputs" in whole
 
 
 def aligned() -> xr.Dataset:

@@ -132,6 +132,21 @@ def test_the_page_is_told_what_influence_it_is(tmp_path: Path) -> None:
     assert max(digits) <= 3, "kept small for static pages"
 
 
+def test_the_page_says_of_how_few_channels_it_is(tmp_path: Path) -> None:
+    made = planted()
+    is_measured = made["channel_from"] < 3
+    made["strength"] = made["strength"].where(is_measured)
+    made["status"] = made["status"].where(is_measured, 0).astype(np.uint8)
+    write_influence(tmp_path / "net.zarr", made)
+    (part,) = part_of(tmp_path / "net.zarr", Unit(layer="layer2", channel=2))
+    assert "Measured: 3 of 4 channels of layer1, 3 of 6 channels of layer2." in part.note
+    assert part.null_text.endswith("that were measured")
+    assert len(part.null[part.root]) == 0  # no others are known
+    few = unit_graph(made, "layer2", 2, k=2)
+    assert few is not None
+    assert few.null[few.is_root].notnull().all()
+
+
 @pytest.mark.parametrize("of_list", ["", "wide"])
 def test_latents_are_units_of_their_list(tmp_path: Path, of_list: str) -> None:
     write_influence(tmp_path / "net.zarr", made_up_influence({"conv1": 4, "conv2~wide": 3}))

@@ -1,5 +1,6 @@
 """Influence measured into a store: by the command, from Python, of latents, and refused."""
 
+import re
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -91,7 +92,9 @@ def test_attribution_and_chosen_targets_lie_beside_it(tmp_path: Path) -> None:
     wanted = expected.strength.sel(layer_from="bn1", layer_to="conv2")
     np.testing.assert_allclose(found.sel(channel_from=range(8)), wanted[:8], rtol=2e-3)
     assert dvis.check_store(tmp_path / "net.zarr") == []
-    with pytest.raises(ValueError, match=r"made with other settings.*method"):
+    with pytest.raises(
+        ValueError, match=r"The influence .* was made with other settings.*method.* replace it$"
+    ):
         measure_influence(replace(options, method="ablation", name=ds.attrs["name"]))
 
 
@@ -272,8 +275,14 @@ def test_the_plan_writes_nothing_and_says_what_it_would_be(tmp_path: Path) -> No
     assert "224 pairs" in notes[-1]
     assert "3.58 kB" in notes[-1]  # 224 pairs, four numbers of two bytes, two checkpoints
     assert "nothing was written" in notes[-1]
+    one = replace(options, checkpoint_patterns=("*train_0*",), batch_norm="recalibrate")
+    *rows, total = measure_influence(one).notes
+    assert [row.partition(":")[0] for row in rows] == ["bn1", "conv2", "statistics of batch norm"]
+    passes = [float(re.search(r"([\d.e+-]+) forward passes", each)[1]) for each in (*rows, total)]
+    assert sum(passes[:-1]) == pytest.approx(passes[-1], rel=0.02)  # three digits are shown
+    assert "at 1 checkpoint " in total
     onto = measure_influence(replace(options, method="attribution", to=("fc:1",))).notes
-    assert onto[0].startswith("onto fc: 24 sources x 1 targets: 24 pairs")
+    assert onto[0].startswith("onto fc: 24 sources x 1 target: 24 pairs")
 
 
 def test_the_command(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
@@ -336,6 +345,29 @@ def test_a_layer_without_channels_is_refused(tmp_path: Path) -> None:
         measure.influence(
             model, layers=["0", "2"], noise=8, input_size=9, store=tmp_path / "s.zarr", workers=0
         )
+
+
+def test_dead_units_are_said_once_a_layer(tmp_path: Path) -> None:
+    states = {f"step_{i}": seeded_net(i).state_dict() for i in range(3)}
+    states["step_0"]["fc.weight"][:] = 0
+    states["step_1"]["fc.weight"][2] = 0
+    for name in ("weight", "bias"):
+        states["step_1"][f"bn1.{name}"][4] = 0
+    given: dict[str, Any] = {"layers": ["bn1", "conv2", "fc"], "noise": 10, "workers": 0}
+    given |= {"input_size": 16, "batch_norm": "running", "store": tmp_path / "own.zarr"}
+    report = measure.influence(seeded_net(0), states, **given)
+    assert [note for note in report.notes if "dead" in note] == [
+        "5 of 12 targets of fc over all checkpoints (all at step_0) are dead: what answers the "
+        "same to all images cannot be influenced",
+        "1 of 24 sources of bn1 over all checkpoints is without any effect: dead, or nothing of "
+        "it reaches conv2",
+        # Those that batch norm's offset holds below 0, where fc is not dead itself.
+        "12 of 32 sources of conv2 over all checkpoints are without any effect: dead, or nothing "
+        "of it reaches fc",
+    ]
+    given["store"] = tmp_path / "one.zarr"
+    one = measure.influence(seeded_net(0), {"step_0": states["step_0"]}, **given)
+    assert one.notes[-1].startswith("4 of 4 targets of fc (all at step_0) are dead: what answers")
 
 
 def test_weights_that_are_not_finite_fail_alone(tmp_path: Path) -> None:

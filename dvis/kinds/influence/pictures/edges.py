@@ -1,6 +1,5 @@
 """Edge heat map: the influence of a unit's inputs over training, sorted by when each comes up."""
 
-from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -13,8 +12,8 @@ from dvis.kinds.influence.circuits import INPUT, top_inputs
 from dvis.kinds.influence.pictures.nodes import (
     Births,
     agreement_note,
+    measured_note,
     moment_name,
-    moment_names,
     node_name,
 )
 from dvis.kinds.influence.pictures.scales import direction_color
@@ -23,7 +22,15 @@ from dvis.plots.canvas import UNKNOWN_COLOR, headline, saved, subplots, value_sc
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain
-from dvis.plots.time_axis import Scale, TimeAxis, XAxis, cell_edges, show_axis, time_axis
+from dvis.plots.time_axis import (
+    Scale,
+    TimeAxis,
+    XAxis,
+    cell_edges,
+    named_by_steps,
+    show_axis,
+    time_axis,
+)
 from dvis.schema import CHECKPOINT, counted
 
 if TYPE_CHECKING:
@@ -53,7 +60,8 @@ def edge_heatmap(
 
     An edge is born at the first checkpoint from which its strength stays at or above half of its
     last. Below those that are born stand the others. Beside, each one's strength at the checkpoint
-    where they were chosen, with its values over even and over odd images.
+    where they were chosen, with its values over even and over odd images. Edges are of influence
+    here, not the shares that `dvis.edges` gives.
 
     Parameters
     ----------
@@ -88,7 +96,7 @@ def edge_heatmap(
         When it is no Dataset of influence.
     """
     found = top_inputs(dataset, layer, channel, k=k, checkpoint=checkpoint, layer_from=layer_from)
-    axis = _axis(found, x, xscale)
+    axis = named_by_steps(time_axis(found, x, xscale), found)
     places = _edge_births(found, axis)
     order = np.lexsort((np.arange(len(places)), np.where(places < 0, len(axis.places), places)))
     rows = found["strength"].transpose(INPUT, CHECKPOINT).values[order][:, axis.places]
@@ -113,12 +121,6 @@ def edge_heatmap(
     title = f"Influence of {counted(len(order), 'input')} on {node_name(*unit)}, sorted by birth"
     headline(figure, title, *_notes(dataset, found, axis, born, is_marked))
     return saved(figure, path)
-
-
-def _axis(found: xr.Dataset, x: XAxis, xscale: Scale) -> TimeAxis:
-    """The time axis, whose checkpoints are called by their steps."""
-    axis = time_axis(found, x, xscale)
-    return replace(axis, all_names=moment_names(found)) if x == CHECKPOINT else axis
 
 
 def _edge_births(found: xr.Dataset, axis: TimeAxis) -> np.ndarray:
@@ -205,7 +207,11 @@ def _notes(
     dataset: xr.Dataset, found: xr.Dataset, axis: TimeAxis, born: Births, is_marked: bool
 ) -> list[str]:
     """Where it is from, and how to read it."""
-    when = f"at {moment_name(found, found.attrs['strongest_at'])}"
+    label = found.attrs["strongest_at"]
+    when, at = f"at {moment_name(found, label)}", found.sel({CHECKPOINT: label})
+    ends = str(found[LAYER_FROM].values[0]), str(found[LAYER_TO].item())
+    partly = measured_note(dataset, [ends], label)
+    others = "others" if partly else "layer's other units"
     has_null = bool(np.isfinite(found["null_strength"]).any())
     return [
         origin_of(dataset),
@@ -213,7 +219,8 @@ def _notes(
         f"the strongest inputs {when}",
         "red: edge born, strength stays at or above half of its last",
         _BARS.format(when=when),
-        "grey: 90 % of the layer's other units" if has_null else "",
-        agreement_note(found["reliability"].sel({CHECKPOINT: found.attrs["strongest_at"]})),
+        partly,
+        f"grey: 90 % of the {others}" if has_null else "",
+        agreement_note(at["reliability"], is_of_all=not partly),
         born.criterion if is_marked else "",
     ]

@@ -14,8 +14,8 @@ from dvis.kinds.influence.pictures.nodes import (
     agreement_note,
     birth_handles,
     images_of_node,
+    measured_note,
     moment_name,
-    moment_names,
     node_name,
 )
 from dvis.kinds.influence.pictures.scales import (
@@ -30,6 +30,7 @@ from dvis.plots.canvas import evenly, headline, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_names
 from dvis.schema import CHECKPOINT, counted
 
 if TYPE_CHECKING:
@@ -114,8 +115,10 @@ def circuit_film(
     for cell, name in zip(axes[0], moment_names(shown), strict=True):
         cell.set_title(plain(name.replace(", ", ",\n")), fontsize=7)
     show_scales(figure, largest, *birth_handles(born))
-    title = f"{node_name(*unit)} and its {counted(len(inputs), 'strongest input')}, over training"
-    headline(figure, title, *_notes(dataset, found, shown, born, unit_images))
+    partly = measured_note(dataset, [(inputs[0][0], unit[0])], found.attrs["strongest_at"])
+    which = counted(len(inputs), "strongest measured input" if partly else "strongest input")
+    title = f"{node_name(*unit)} and its {which}, over training"
+    headline(figure, title, *_notes(dataset, found, shown, born, partly, unit_images))
     return saved(figure, path)
 
 
@@ -191,6 +194,7 @@ def _notes(
     found: xr.Dataset,
     shown: xr.Dataset,
     born: Births,
+    partly: str,
     unit_images: xr.Dataset | None,
 ) -> list[str]:
     """Where it is from, what was chosen, and what the other inputs have."""
@@ -200,7 +204,8 @@ def _notes(
     low, middle, high = at["null_strength"].values.tolist()
     weakest = float(at["strength"][-1])
     others = (
-        f"the weakest of them has {weakest:.2g}, the others of the layer {middle:.2g} "
+        f"the weakest of them has {weakest:.2g}, the others {'' if partly else 'of the layer '}"
+        f"{middle:.2g} "
         f"(90 %: {low:.2g} to {high:.2g})"
     )
     return [
@@ -208,8 +213,9 @@ def _notes(
         f"{n_shown} of {n_all} checkpoints" if n_shown < n_all else "",
         _HOW,
         f"inputs: the strongest at {name}, with their strength then",
+        partly,
         others if np.isfinite(middle) else "",
-        agreement_note(at["reliability"]),
+        agreement_note(at["reliability"], is_of_all=not partly),
         born.criterion,
         "" if unit_images is not None else "no feature images are given",
     ]

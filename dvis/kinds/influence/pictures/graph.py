@@ -11,6 +11,7 @@ from dvis.kinds.influence.circuits import circuit
 from dvis.kinds.influence.pictures.nodes import (
     agreement_note,
     images_of_node,
+    measured_note,
     moment_name,
     node_name,
 )
@@ -225,12 +226,18 @@ def _notes(
 ) -> list[str]:
     """Where it is from, what was chosen, and what the other sources have."""
     others = found["null_strength"].sel(quantile=0.95)
-    n_beyond = int((found["strength"] > others).sum())
+    n_known, n_beyond = int(others.notnull().sum()), int((found["strength"] > others).sum())
+    layers = found[LAYER].values
+    ends = (layers[found[end].values].tolist() for end in ("node_from", "node_to"))
+    partly = measured_note(dataset, zip(*ends, strict=True), str(found[CHECKPOINT].item()))
     return [
         origin_of(dataset),
-        f"the {k} strongest inputs of each unit at this checkpoint",
-        f"{n_beyond} of {found.sizes['edge']} lines are stronger than 95 % of the other inputs of "
-        "their own target",
-        agreement_note(found["reliability"]),
+        f"the {k} strongest {'measured ' if partly else ''}inputs of each unit at this checkpoint",
+        partly,
+        f"{n_beyond} of {counted(n_known, 'line')} are stronger than 95 % of the other inputs of "
+        "their own target"
+        if n_known
+        else "",
+        agreement_note(found["reliability"], is_of_all=not partly),
         "grey: without a feature image" if any(image is None for image in images) else "",
     ]

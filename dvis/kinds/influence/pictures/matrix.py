@@ -16,12 +16,13 @@ from dvis.kinds.influence.ends import (
     other_layer,
     prepared,
 )
-from dvis.kinds.influence.pictures.nodes import Births, moment_names
+from dvis.kinds.influence.pictures.nodes import Births
 from dvis.kinds.influence.words import CHANNEL_FROM, CHANNEL_TO, LAYER_FROM, LAYER_TO
 from dvis.plots.canvas import UNKNOWN_COLOR, evenly, headline, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
 from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_names
 from dvis.schema import CHECKPOINT, Status, counted
 
 if TYPE_CHECKING:
@@ -56,8 +57,10 @@ def influence_matrix(
     """Strength of all pairs of two layers, a panel a checkpoint: a row a source, a column a target.
 
     Units stand in the same order in all panels, some with their numbers: by their births, those
-    that are not born last, behind a line; without births by the strength of all that they receive
-    or give (the root of the mean of squares) at the last checkpoint, the strongest first.
+    that are not born last, behind a line, and those of one checkpoint by their numbers, for an
+    order by the strength that is drawn would make blocks of noise; without births by the strength
+    of all that they receive or give (the root of the mean of squares) at the last checkpoint, the
+    strongest first.
 
     Parameters
     ----------
@@ -108,6 +111,7 @@ def influence_matrix(
         f"{len(chosen)} of {n_all} checkpoints" if len(chosen) < n_all else "",
         _HOW,
         f"{born.criterion}; behind the line: not born" if born.criterion else "",
+        "ties by channel number" if born.labels else "",
     )
     headline(figure, f"Influence of {source} on {to}, {by}", *notes)
     return saved(figure, path)
@@ -126,16 +130,15 @@ def _strength(whole: xr.Dataset, shown: xr.Dataset, source: str, to: str) -> np.
 def _order(whole: xr.Dataset, last: np.ndarray, end: End, layer: str, born: Births) -> _Order:
     """Places of a layer's units by their births, else by strength, (unit, other unit)."""
     channels = channels_of(whole, end, layer)
-    squares = np.nan_to_num(last.astype(float)) ** 2
-    strongest = -squares.sum(1)
     if not born.labels:
-        places = np.lexsort((strongest,))
+        squares = np.nan_to_num(last.astype(float)) ** 2
+        places = np.argsort(-squares.sum(1), kind="stable")
         return _Order(places=places, channels=channels[places], n_born=0)
     units = [(layer, int(channel)) for channel in channels]
     at = [born.place(unit, whole) for unit in units]
     is_born = np.array([place >= 0 for place in at], bool)
     key = np.where(is_born, at, whole.sizes[CHECKPOINT])
-    places = np.lexsort((strongest, key))
+    places = np.lexsort((channels, key))
     return _Order(places=places, channels=channels[places], n_born=int(is_born.sum()))
 
 

@@ -3,6 +3,7 @@
 Datasets in; texts, Datasets and places out.
 """
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Self
 
@@ -13,9 +14,10 @@ from dvis.analysis.births import BORN
 from dvis.analysis.requirements import require_births
 from dvis.analysis.trajectories import steps_of
 from dvis.kinds.activations.pictures.cells import images_of_unit
+from dvis.kinds.influence.ends import n_measured, prepared
 from dvis.plots.selection import labels_of
-from dvis.plots.ticks import short_name
-from dvis.schema import CHANNEL, CHECKPOINT, LATENT, LAYER
+from dvis.plots.time_axis import moment_names
+from dvis.schema import CHANNEL, CHECKPOINT, LATENT, LAYER, counted
 
 if TYPE_CHECKING:
     from matplotlib.lines import Line2D
@@ -33,15 +35,6 @@ def node_name(layer: str, channel: int) -> str:
     'layer2 · 17'
     """
     return f"{layer} · {channel}"
-
-
-def moment_names(dataset: xr.Dataset) -> list[str]:
-    """What checkpoints are called: their steps where all are known, else their short names."""
-    if "step" in dataset.coords:
-        steps = np.atleast_1d(dataset["step"].values).astype(float)
-        if np.isfinite(steps).all():
-            return [f"step {step:,.0f}" for step in steps]
-    return [short_name(label) for label in labels_of(dataset, CHECKPOINT)]
 
 
 def moment_name(dataset: xr.Dataset, label: str) -> str:
@@ -122,13 +115,27 @@ def birth_handles(born: Births) -> "list[Line2D]":
     return [Line2D([], [], label="unit born", **BIRTH_STYLE)] if born.labels else []
 
 
-def agreement_note(reliability: xr.DataArray) -> str:
+def measured_note(influence: xr.Dataset, pairs: Iterable[tuple[str, str]], label: str = "") -> str:
+    """Of which layers (source, target) not all channels are measured at a checkpoint, or at any."""
+    whole = prepared(influence)
+    at = whole.sel({CHECKPOINT: label}) if label else whole
+    counts = {source: n_measured(at, source, target) for source, target in pairs}
+    said = [
+        f"{n_there:,} of {counted(n_all, 'channel')} of {source}"
+        for source, (n_there, n_all) in counts.items()
+        if n_there < n_all
+    ]
+    return f"measured: {', '.join(said)}" if said else ""
+
+
+def agreement_note(reliability: xr.DataArray, *, is_of_all: bool = True) -> str:
     """How far halves of the images agree on the order of a unit's inputs, or of several units'."""
     lowest, highest = float(reliability.min()), float(reliability.max())
     if not np.isfinite(lowest):
         return ""
+    which = "all inputs" if is_of_all else "the inputs that were measured"
     rho = f"{lowest:.2f}" + (f" to {highest:.2f}" if highest - lowest >= 0.01 else "")
-    return f"even and odd images agree on the order of all inputs: Spearman's \u03c1 {rho}"
+    return f"even and odd images agree on the order of {which}: Spearman's \u03c1 {rho}"
 
 
 def _criterion(births: xr.Dataset) -> str:
