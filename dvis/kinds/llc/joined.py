@@ -26,6 +26,7 @@ _JOINED = {
     "llc_se": "llc_se",
     "llc_n_diverged": "n_diverged",
     "llc_is_settled": "is_settled",
+    "llc_step_bias": "step_bias",
 }
 _MISSING = {"is_settled": False}  # of others NaN
 
@@ -47,10 +48,10 @@ def with_llc(dataset: xr.Dataset, store: StoreLike, found: Contents, run: str) -
     Returns
     -------
     Dataset
-        With `llc`, `llc_se` and `llc_n_diverged` (checkpoint), float64, and `llc_is_settled`,
-        bool, of the default entry and of that epsilon, gamma and those parameters that its
-        attribute `shown` names; NaN and false at checkpoints without chains. They are computed
-        when they are looked at.
+        With `llc`, `llc_se`, `llc_n_diverged` and `llc_step_bias` (checkpoint), float64, and
+        `llc_is_settled`, bool, of the default entry and of that epsilon, gamma and those parameters
+        that its attribute `shown` names; NaN and false at checkpoints without chains. They are
+        computed when they are looked at.
     """
     entry = shown_entry(found, run)
     if entry is None:
@@ -68,6 +69,7 @@ def with_llc(dataset: xr.Dataset, store: StoreLike, found: Contents, run: str) -
         "llc_se": "standard error of the LLC",
         "llc_n_diverged": "chains that diverged, left out of the LLC",
         "llc_is_settled": "whether the LLC's chains are long enough, agree, and drift no more",
+        "llc_step_bias": "what the finite step adds to the LLC at most",
     }
     return dataset.assign(
         {

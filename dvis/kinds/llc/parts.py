@@ -5,6 +5,7 @@ from collections.abc import Iterator
 import numpy as np
 import xarray as xr
 
+from dvis.kinds.llc.analysis.settling import are_coarse
 from dvis.kinds.llc.joined import estimates_by_gamma, shown_entry
 from dvis.kinds.llc.words import GAMMA
 from dvis.kinds.parts import Asked, Curves, Line
@@ -28,14 +29,18 @@ def llc_curve(asked: Asked) -> Iterator[Curves]:
             for place in range(found.sizes[GAMMA])
         ],
         band="± standard error",
-        remark="chains diverged and do not count, or have not settled",
+        remark="chains diverged and do not count, have not settled, or took coarse steps",
     )
 
 
 def _line(of_gamma: xr.Dataset, *, is_shown: bool, is_alone: bool) -> Line:
     llc, error = of_gamma["llc"].values, of_gamma["llc_se"].values
+    is_coarse = are_coarse(of_gamma["step_bias"].values, error)
     states = zip(
-        of_gamma["n_diverged"].values, of_gamma["is_settled"].values, np.isfinite(llc), strict=True
+        of_gamma["n_diverged"].values,
+        np.isfinite(llc) & ~of_gamma["is_settled"].values,
+        np.isfinite(llc) & is_coarse,
+        strict=True,
     )
     return Line(
         label="LLC" if is_alone else f"LLC at γ = {of_gamma[GAMMA].item():g}",
@@ -43,13 +48,14 @@ def _line(of_gamma: xr.Dataset, *, is_shown: bool, is_alone: bool) -> Line:
         low=llc - error,
         high=llc + error,
         remarks=[
-            _said(int(n_diverged), bool(is_known and not is_settled))
-            for n_diverged, is_settled, is_known in states
+            _said(int(n_diverged), is_unsettled=bool(is_unsettled), is_coarse=bool(is_coarse))
+            for n_diverged, is_unsettled, is_coarse in states
         ],
         beside_slider="LLC" if is_shown else "",
     )
 
 
-def _said(n_diverged: int, is_unsettled: bool) -> str:
+def _said(n_diverged: int, *, is_unsettled: bool, is_coarse: bool) -> str:
     diverged = f"{counted(n_diverged, 'chain')} diverged" if n_diverged else ""
-    return ", ".join(filter(None, (diverged, "not settled" if is_unsettled else "")))
+    doubts = ("not settled" if is_unsettled else "", "coarse steps" if is_coarse else "")
+    return ", ".join(filter(None, (diverged, *doubts)))

@@ -18,7 +18,8 @@ from tiny_losses import Quadratic, half_square
 
 import dvis
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
-from dvis.kinds.llc.analysis.settling import is_drifting, with_length
+from dvis.kinds.llc.analysis.settling import are_coarse, is_drifting, with_length
+from dvis.kinds.llc.analysis.settling_words import doubts_of
 from dvis.kinds.llc.command import EstimateCommand, llc
 from dvis.kinds.llc.measure import estimate
 from dvis.kinds.llc.options import CalibrateOptions
@@ -63,6 +64,31 @@ def test_an_estimate_that_is_too_short_is_marked_and_auto_gives_the_right_one(
     assert (bool(short.is_settled), bool(long.is_settled)) == (False, True)
     assert exact - short.llc > max(2 * short.llc_se, 0.3 * exact)
     assert abs(long.llc - long.step_bias / 2 - exact) < 3 * long.llc_se
+
+
+def test_steps_so_coarse_that_they_add_more_than_its_error_are_marked() -> None:
+    curvatures = np.full(30, 100.0)
+    coarse = llc_of(sampled(curvatures, draws=600, burn_in=200)).squeeze()  # the default epsilon
+    small = float(coarse.epsilon) / 20
+    settings = ChainSettings(nbeta=NBETA, diagnostics_every=5, seed=3, draws=4000, burn_in=2000)
+    values = torch.linspace(0.5, 1.5, 256)
+    fine = llc_of(
+        estimate(
+            Quadratic(curvatures),
+            (values,),
+            loss=half_square,
+            gamma=PULL,
+            epsilon=small,
+            settings=settings,
+        )
+    ).squeeze()
+    exact = posterior(curvatures)
+    assert coarse.rhat < 1.1
+    assert coarse.llc - exact > 2 * coarse.llc_se
+    assert are_coarse(coarse.step_bias, coarse.llc_se)
+    assert not are_coarse(fine.step_bias, fine.llc_se)
+    assert abs(fine.llc - exact) < 3 * fine.llc_se
+    assert any("coarse steps: 1 of 1" in line for line in doubts_of(coarse, 400))
 
 
 def test_chains_of_auto_begin_as_shorter_ones_do(stiff: dict[Any, xr.Dataset]) -> None:

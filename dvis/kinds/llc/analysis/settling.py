@@ -14,7 +14,7 @@ begin at w* agree long before that, so that neither R-hat nor the effective samp
 import math
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import TypeVar
+from typing import Any, TypeVar
 
 import numpy as np
 import xarray as xr
@@ -31,10 +31,16 @@ from dvis.kinds.llc.settings import (
 # independent draws of a chain's loss along the slowest one.
 BURN_IN_RELAXATIONS, DRAW_RELAXATIONS = 2, 5
 MAX_RHAT = 1.1  # above it chains do not agree
+MOST_STEP_BIAS = 2  # standard errors of an LLC that the size of its steps may add
 _LEVEL = 0.01  # of each test for drift
 _LEAST_CHAINS = 2  # fewer have no spread to hold a drift against
 
 Numbers = TypeVar("Numbers", np.ndarray, xr.DataArray)
+
+
+def are_coarse(step_bias: Any, error: Any) -> Any:
+    """Whether steps are so coarse that they may add more than two standard errors to an LLC."""
+    return step_bias > MOST_STEP_BIAS * error
 
 
 def relaxation_draws(epsilon: Numbers, gamma: Numbers) -> Numbers:

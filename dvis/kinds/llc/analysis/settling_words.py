@@ -8,13 +8,14 @@ import xarray as xr
 from dvis.kinds.llc.analysis.settling import (
     BURN_IN_RELAXATIONS,
     DRAW_RELAXATIONS,
+    MOST_STEP_BIAS,
+    are_coarse,
     is_long_enough,
     settled_length,
 )
 from dvis.schema import counted
 
 _WITHOUT_END = 10**15  # draws
-_STANDARD_ERRORS = 2
 
 
 def why_too_short(relaxation: float, burn_in: int, n_draws: int) -> str:
@@ -68,11 +69,11 @@ def doubts_of(estimates: xr.Dataset, n_draws: int) -> Iterator[str]:
             f"longer chains may give others; {why or few}"
         )
     bias = estimates["step_bias"]
-    is_coarse = is_known & (bias > _STANDARD_ERRORS * error)
+    is_coarse = is_known & are_coarse(bias, error)
     if is_coarse.any():
         share = float((bias / abs(llc)).where(is_coarse).max())
         yield (
             f"coarse steps: {int(is_coarse.sum())} of {counted(int(is_known.sum()), 'LLC')} may be "
-            f"too high by up to {share:.0%}, more than {_STANDARD_ERRORS} standard errors "
+            f"too high by up to {share:.0%}, more than {MOST_STEP_BIAS} standard errors "
             "(step_bias): take a smaller --epsilon"
         )

@@ -7,6 +7,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.llc.analysis.llc_and_births import births_at_llc_changes
+from dvis.kinds.llc.analysis.settling import are_coarse
 from dvis.kinds.llc.pictures.traces import BAD_COLOR, LLC_COLOR
 from dvis.plots.canvas import headline, layer_colors, saved, subplots, without_box
 from dvis.plots.documentation import documented
@@ -98,7 +99,9 @@ def llc_and_births(
     room = 0.03 * (last - first)
     above.set_xlim(*scale.inverted().transform(np.array([first - room, last + room])))
     is_doubtful = _unsettled(dataset, axis.labels, llc) & np.isfinite(shown["llc"][axis.places])
-    doubt = "diamond: chains have not settled, longer ones may differ" if is_doubtful.any() else ""
+    doubt = (
+        "diamond: chains have not settled, or their steps are coarse" if is_doubtful.any() else ""
+    )
     headline(figure, _title(found), origin_of(dataset), axis.note, *_notes(found), doubt)
     return saved(figure, path)
 
@@ -135,10 +138,14 @@ def _draw_llc(
 
 
 def _unsettled(dataset: xr.Dataset, labels: list[str], llc: str | xr.DataArray) -> np.ndarray:
-    """Where the LLC that `dvis.open` joined is of chains that have not settled."""
+    """Where the LLC that `dvis.open` joined has not settled, or is of coarse steps."""
     if not (isinstance(llc, str) and llc == "llc") or "llc_is_settled" not in dataset:
         return np.zeros(len(labels), bool)
-    return ~dataset["llc_is_settled"].sel({CHECKPOINT: labels}).values.astype(bool)
+    own = dataset.sel({CHECKPOINT: labels})
+    is_unsettled = ~own["llc_is_settled"].values.astype(bool)
+    if "llc_step_bias" in own:
+        is_unsettled |= are_coarse(own["llc_step_bias"].values, own["llc_se"].values)
+    return is_unsettled
 
 
 def _draw_band(axes: "Axes", axis: TimeAxis, values: np.ndarray, dataset: xr.Dataset) -> None:

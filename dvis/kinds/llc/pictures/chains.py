@@ -8,7 +8,7 @@ import xarray as xr
 
 from dvis.kinds.llc.analysis.calibration import cells_of, with_error
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
-from dvis.kinds.llc.analysis.settling import MAX_RHAT
+from dvis.kinds.llc.analysis.settling import MAX_RHAT, are_coarse
 from dvis.kinds.llc.pictures.traces import (
     BAD_COLOR,
     LLC_COLOR,
@@ -250,6 +250,8 @@ def _state(found: xr.Dataset) -> str:
         notes.append(f"{n_diverged} diverged, which do not count")
     if np.isfinite(found["llc"]) and not found["is_settled"]:
         notes.append("not settled: longer ones may differ")
+    if are_coarse(float(found["step_bias"]), float(found["llc_se"])):
+        notes.append(f"coarse steps may add up to {float(found['step_bias']):.3g}")
     if float(found["rhat"]) > MAX_RHAT:
         notes.append(f"R-hat above {MAX_RHAT:g}: take more draws")
     if np.isfinite(found["mala"]):

@@ -8,7 +8,7 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.requirements import require
-from dvis.kinds.llc.analysis.settling import MAX_RHAT
+from dvis.kinds.llc.analysis.settling import MAX_RHAT, are_coarse
 from dvis.kinds.llc.pictures.traces import BAD_COLOR
 from dvis.kinds.llc.words import ALL_PARAMETERS, CELL_DIMS, EPSILON, GAMMA, PARAMETERS
 from dvis.plots.canvas import Color
@@ -69,7 +69,7 @@ def read_llc(dataset: xr.Dataset) -> list[LlcCurve]:
     if others:
         raise ValueError(f"llc runs over {', '.join(others)} too; choose one of each")
     dataset = _with_plain_names(dataset)
-    names = ("llc", "llc_se", "rhat", "n_diverged", "is_settled")
+    names = ("llc", "llc_se", "rhat", "n_diverged", "is_settled", "step_bias")
     table = dataset[[name for name in names if name in dataset]]
     for dim in CELL_DIMS:
         if dim not in table.dims:
@@ -96,17 +96,17 @@ def read_llc(dataset: xr.Dataset) -> list[LlcCurve]:
 
 
 def _is_unsettled(columns: Mapping[str, np.ndarray]) -> np.ndarray:
-    """Where chains have not settled, or disagree whatever else the Dataset says."""
+    """Where chains have not settled, disagree whatever else is said, or took coarse steps."""
     is_doubtful = (columns["is_settled"] == 0) | (columns["rhat"] > MAX_RHAT)
+    is_doubtful |= are_coarse(columns["step_bias"].astype(float), columns["llc_se"].astype(float))
     return np.asarray(is_doubtful & np.isfinite(columns["llc"]))
 
 
 def _with_plain_names(dataset: xr.Dataset) -> xr.Dataset:
-    """With `is_settled` where `dvis.open` joined it under a longer name."""
-    joined = "llc_is_settled"
-    if joined not in dataset or "is_settled" in dataset:
-        return dataset
-    return dataset.assign(is_settled=dataset[joined])
+    """With `is_settled` and `step_bias` where `dvis.open` joined them under longer names."""
+    names = ("is_settled", "step_bias")
+    joined = {name: f"llc_{name}" for name in names if name not in dataset}
+    return dataset.assign({name: dataset[long] for name, long in joined.items() if long in dataset})
 
 
 def settings_name(curve: LlcCurve, others: list[LlcCurve]) -> str:
@@ -194,7 +194,10 @@ def doubts(panels: list["Axes"], axis: TimeAxis, curves: list[LlcCurve]) -> list
     return [
         note
         for note, is_needed in (
-            ("diamond: chains have not settled, longer ones may differ", is_unsettled.any()),
+            (
+                "diamond: chains have not settled, or their steps are coarse",
+                is_unsettled.any(),
+            ),
             (f"red ground: {_several(n_below, 'LLC')} below 0, no minimum there", n_below),
             (f"red cross: {_several(n_lost, 'diverged chain')}, left out", n_lost),
         )
