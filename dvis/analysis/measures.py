@@ -10,7 +10,7 @@ and of responses to fixed images it is their correlation, over images, with the 
 A Dataset in, a DataArray over checkpoints out, which says in its attributes what it is.
 """
 
-from typing import Literal, get_args
+from typing import Any, Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -25,6 +25,7 @@ STANDARDISED, CORRELATION, RAW_MEASURE = get_args(Measure)
 GIVEN = "given"
 _ACTIVATION, _ANSWER = RAW
 _MEAN, _SD, _SET = "reference_mean", "reference_sd", "reference"
+_MAX = "reference_max"
 _LEAST_IMAGES = 3  # of two, every correlation is 1 or -1
 # A spread below this share of the numbers that it is of is rounding of float32.
 _LEAST_SPREAD = 1e-6
@@ -127,7 +128,8 @@ def _standardised(dataset: xr.Dataset) -> xr.DataArray:
     activation = of_complete_units(dataset, dataset[_ACTIVATION]).astype(float)
     mean, spread = dataset[_MEAN], dataset[_SD]
     size = np.maximum(np.abs(activation), np.abs(mean))
-    found: xr.DataArray = (activation - mean) / spread.where(spread > _LEAST_SPREAD * size)
+    is_known = (spread > _LEAST_SPREAD * size) & ~_is_of_one_image(dataset)
+    found: xr.DataArray = (activation - mean) / spread.where(is_known)
     found = found.rename("standardised_activation")
     found.attrs = {
         "long_name": "activation in reference sd",
@@ -135,11 +137,32 @@ def _standardised(dataset: xr.Dataset) -> xr.DataArray:
         "comment": (
             "activation of the feature image less the mean over reference images, in their "
             f"standard deviations at that checkpoint ({_sets(dataset)}); no value where these do "
-            "not move the unit. It depends on these images, and an untrained unit that stands out "
-            f"among them as a trained one does is born at once{_lacking(dataset, activation)}"
+            "not move the unit, or one of them alone does. It depends on these images, and an "
+            "untrained unit that stands out among them as a trained one does is born at "
+            f"once{_lacking(dataset, activation)}"
         ),
     }
     return found
+
+
+def _is_of_one_image(dataset: xr.Dataset) -> Any:
+    r"""Whether a unit's spread over reference images is that of a single one.
+
+    Where one of n moves it the highest lies nearly :math:`\sqrt n` deviations above the mean, where
+    two do alike :math:`\sqrt{n / 2}`.
+    """
+    tables = nested(np.atleast_1d(dataset.attrs.get("references", [])))
+    if not {_MAX, _SET} <= set(dataset) or not tables:
+        return False
+    numbers = np.array([*(table["n_images"] for table in tables), np.nan], float)
+    n_images = xr.apply_ufunc(
+        lambda places: numbers[np.clip(places, -1, len(tables)).astype(int)],
+        dataset[_SET],
+        dask="parallelized",
+        output_dtypes=[float],
+    )
+    height = (dataset[_MAX] - dataset[_MEAN]) / dataset[_SD]
+    return height > (n_images / 2) ** 0.5
 
 
 def _sets(dataset: xr.Dataset) -> str:

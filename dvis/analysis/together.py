@@ -12,6 +12,11 @@ from dvis.analysis.resampling import BOUND, MIDDLE
 from dvis.analysis.trajectories import quantiles
 
 _WINDOWS, _LEAST_WINDOW = 6, 2  # windows in all checkpoints, by simulation; checkpoints
+_LEAST_CHECKPOINTS = 21  # of fewer a planted alignment is found in 1 % (docs/levels.md)
+_CANNOT_TELL = (
+    "that one causes the other, nor which is first; of one run's few changes it seldom says "
+    "anything"
+)
 _LONG_NAMES = {
     "is_together": "together with a change of the second series",
     "nearest_step": "training step of the second series' nearest change",
@@ -78,7 +83,9 @@ def alignment(
         - `share_together`, float64: NaN where there are none;
         - `n_pairs`, int64: pairs of changes that are together;
         - `null_n_pairs` (bound), float64: where 95 % of the jitters' pairs lie;
-        - `p_value`, float64: NaN where either has no change of a known step.
+        - `p_value`, float64: NaN where either has no change of a known step, or the second series
+          has 20 checkpoints or fewer, of which the test finds nothing that is there;
+          `attrs["why_no_p"]` says so.
 
     Raises
     ------
@@ -128,6 +135,7 @@ def alignment(
         bounds = room, len(axis) - room
         pairs = n_near[_jittered(others.astype(int), bounds, window, n_permutations, seed)].sum(1)
     n_together, n_changes = int(is_together.sum()), int(np.isfinite(steps).sum())
+    why = _why_no_p(len(pairs) > 1, len(axis))
     found = {
         "is_together": is_together,
         "nearest_step": xr.apply_ufunc(_steps_at, nearest, kwargs={"axis": axis}),
@@ -137,7 +145,7 @@ def alignment(
         "share_together": n_together / n_changes if n_changes else np.nan,
         "n_pairs": int(pairs[0]),
         "null_n_pairs": (BOUND, quantiles(pairs[1:], MIDDLE)),
-        "p_value": float((pairs >= pairs[0]).mean()) if len(pairs) > 1 else np.nan,
+        "p_value": np.nan if why else float((pairs >= pairs[0]).mean()),
     }
     result = xr.Dataset(
         found,
@@ -147,6 +155,8 @@ def alignment(
             "second": second.attrs.get("variable", ""),
             "exchangeable": "places of a change of the second series within the window",
             "null": "changes of the two have no more in common than trends slower than the window",
+            "why_no_p": why,
+            "cannot_tell": _CANNOT_TELL,
             "tolerance": tolerance,
             "window": window,
             "n_permutations": n_permutations,
@@ -185,6 +195,18 @@ def _one_series(second: xr.Dataset) -> xr.DataArray:
             "such as second.sel(layer=..., channel=...)"
         )
     return steps
+
+
+def _why_no_p(is_tested: bool, n_checkpoints: int) -> str:
+    """Why there is no p, "" where there is one."""
+    if not is_tested:
+        return "one of the two has no change of a known step"
+    if n_checkpoints < _LEAST_CHECKPOINTS:
+        return (
+            f"with {n_checkpoints} checkpoints the test has no power: it takes "
+            f"{_LEAST_CHECKPOINTS} or more"
+        )
+    return ""
 
 
 def _places(steps: np.ndarray, axis: np.ndarray) -> np.ndarray:

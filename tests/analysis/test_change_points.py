@@ -205,3 +205,17 @@ def test_what_runs_over_more_than_units_is_refused() -> None:
     dataset = made_up(np.zeros((4, 1, 2)), image=np.zeros((4, 1, 2, 2, 2, 3), np.uint8))
     with pytest.raises(ValueError, match="image runs over y, x, rgb too"):
         change_points(dataset, variable="image")
+
+
+def test_values_that_repeat_have_no_more_false_alarms_than_others() -> None:
+    generator = np.random.default_rng(0)
+    shape = 1000, 25
+    nulls = {
+        "20 images, 0.99": generator.binomial(20, 0.99, shape) / 20,
+        "10 images, 0.97": generator.binomial(10, 0.97, shape) / 10,
+        "rounded": np.round(0.6 * generator.normal(size=shape)),
+        "behind a ReLU": np.maximum(generator.normal(size=shape) - 0.52, 0),
+    }
+    assert {name for name, series in nulls.items() if false_alarms(series) > 0.08} == set()
+    low, high = (generator.binomial(20, p, (200, 12)) / 20 for p in (0.5, 0.99))
+    assert false_alarms(np.concatenate([low, high], 1)) > 0.99

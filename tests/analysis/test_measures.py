@@ -149,6 +149,31 @@ def test_a_unit_without_spread_has_no_value_and_no_infinity() -> None:
     assert births(silent).state.values.tolist() == [["absent", "born"]]
 
 
+def test_the_spread_of_a_single_reference_image_is_none() -> None:
+    images, dims = np.random.default_rng(0).normal(size=(4, 64)), ("checkpoint", "layer", "channel")
+    images[0] = np.arange(64) == 5  # one image moves the unit, and then two
+    images[1] = np.arange(64) > 61
+    ds = xr.Dataset(
+        {
+            "activation": (dims, np.array([1.0, 2, 3, 4]).reshape(4, 1, 1)),
+            "reference": (dims, np.zeros((4, 1, 1), np.int32)),
+            **{
+                f"reference_{name}": (dims, values.reshape(4, 1, 1))
+                for name, values in {
+                    "mean": images.mean(1),
+                    "sd": images.std(1, ddof=1),
+                    "max": images.max(1),
+                }.items()
+            },
+        },
+        {"checkpoint": [*"abcd"], "layer": ["one"], "channel": [0]},
+        {"references": [{"name": "noise", "n_images": 64}]},
+    )
+    found = development(ds, measure="standardised").squeeze()
+    assert found.isnull().values.tolist() == [True, False, False, False]
+    assert "one of them alone" in found.attrs["comment"]
+
+
 def test_correlation_is_numpys_with_the_last_complete_checkpoint() -> None:
     run = of_answers(rising_at([[2, 5]], 8), np.ones((8, 1)))
     run["status"][7, 0, 0] = Status.FAILED

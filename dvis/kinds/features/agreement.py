@@ -3,11 +3,13 @@
 A Dataset of `dvis.open` in, a labelled Dataset of layers and checkpoints out.
 """
 
+import numpy as np
 import xarray as xr
 
 from dvis.analysis.control import with_control
-from dvis.analysis.ranking import QUANTILE, QUANTILES, over_channels
+from dvis.analysis.ranking import over_channels
 from dvis.analysis.requirements import require
+from dvis.analysis.selectivity import LEVEL
 from dvis.analysis.trajectories import in_one_piece, of_complete_units, origin
 from dvis.kinds.features.words import SEED_NULL, SEED_SIMILARITY
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS
@@ -43,8 +45,10 @@ def seed_agreement(dataset: xr.Dataset) -> xr.Dataset:
           `control` of the null, `units exchanged`;
         - `n_units` (control, checkpoint, layer), int64: over how many;
         - `above_null` (checkpoint, layer), float64, 0 to 1: share of units whose seeds are more
-          alike than 95 % of pairs of different units; 0.05 is what chance gives, NaN where either
-          is not known.
+          alike than 95 % of pairs of different units, or than all of them where they are fewer than
+          19; NaN where either is not known;
+        - `chance` (checkpoint, layer), float64: what that would be if seeds were pairs of different
+          units: 0.05 or less of 19 pairs or more, one in five of four.
 
     Raises
     ------
@@ -69,8 +73,8 @@ def seed_agreement(dataset: xr.Dataset) -> xr.Dataset:
         for name in (SEED_SIMILARITY, SEED_NULL)
     )
     of_seeds, of_units = over_channels(seeds), over_channels(null)
-    highest = of_units.sel({QUANTILE: QUANTILES[-1]}, drop=True)
     n_seeds, n_null = (each.notnull().sum(CHANNEL) for each in (seeds, null))
+    highest, chance = _bound(null)
     above = (seeds > highest).sum(CHANNEL) / n_seeds.where((n_seeds > 0) & (n_null > 0))
     of_pairs = "pairs of different units of a layer"
     described = {
@@ -80,6 +84,7 @@ def seed_agreement(dataset: xr.Dataset) -> xr.Dataset:
         ),
         "n_units": (with_control(n_seeds, {EXCHANGED: n_null}, of_pairs), "units"),
         "above_null": (above.transpose(CHECKPOINT, LAYER), "share of units above the null's 95 %"),
+        "chance": (chance.transpose(CHECKPOINT, LAYER), "share that chance gives"),
     }
     return xr.Dataset(
         {
@@ -88,6 +93,31 @@ def seed_agreement(dataset: xr.Dataset) -> xr.Dataset:
         },
         attrs={**origin(dataset), "exchangeable": of_pairs},
     )
+
+
+def _bound(null: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """What one more pair exceeds by a chance of 5 % or, of few, the smallest there is; and that."""
+    found: tuple[xr.DataArray, xr.DataArray] = xr.apply_ufunc(
+        _of_pairs,
+        null,
+        input_core_dims=[[CHANNEL]],
+        output_core_dims=[[], []],
+        dask="parallelized",
+        output_dtypes=[float, float],
+    )
+    return found
+
+
+def _of_pairs(null: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
+    """The same of pairs along the last axis, NaN for none.
+
+    Of n pairs the k-th smallest is exceeded by one more with the probability 1 - k / (n + 1).
+    """
+    n = np.isfinite(null).sum(-1)
+    place = np.minimum(np.ceil((1 - LEVEL) * (n + 1)), n).astype(int)
+    ordered = np.sort(null.astype(float), axis=-1)
+    bound = np.take_along_axis(ordered, np.maximum(place - 1, 0)[..., None], -1)[..., 0]
+    return np.where(n > 0, bound, np.nan), np.where(n > 0, 1 - place / (n + 1), np.nan)
 
 
 def _see_units(dataset: xr.Dataset) -> None:

@@ -279,7 +279,7 @@ class VisualizeOptions(RunOptions):
         Images of each unit.
     restarts
         Optimisations of each image from different seeds: the best is kept, and the spread of their
-        activations stored as restart_sd. One to which no gradient comes is always tried from three
+        activations stored as restart_sd. One to which no gradient comes is always tried from four
         more.
     number_of_seeds
         Seeds whose images are compared with each other, for the agreement stored as

@@ -144,7 +144,7 @@ def asleep(folder: Path) -> None:
     """Checkpoints at the second of which conv2 answers to strong images alone."""
     state = {k: v.clone() for k, v in seeded_net(0).state_dict().items()}
     state["bn2.bias"][:] = 1.0
-    for i, bias in enumerate((1.0, -2.0, 1.0)):
+    for i, bias in enumerate((1.0, -2.5, 1.0)):
         state["bn2.bias"][14] = bias
         facts = {"step": i, "input": {"size": 16, "mean": (0.5,) * 3, "std": (0.25,) * 3}}
         facts["input"]["channels"] = 3
@@ -154,7 +154,7 @@ def asleep(folder: Path) -> None:
 
 def test_a_dead_unit_begins_at_the_image_beside(options: VisualizeOptions, tmp_path: Path) -> None:
     asleep(tmp_path / "asleep")
-    settings = feature_settings("default", {"max_iterations": 60, "convergence_window": 5})
+    settings = feature_settings("default", {"max_iterations": 300, "stop_rule": "never"})
     options = replace(
         options,
         checkpoint_path=(tmp_path / "asleep",),

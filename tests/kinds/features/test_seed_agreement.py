@@ -11,6 +11,7 @@ import xarray as xr
 import dvis
 from dvis.analysis.control import controlled
 from dvis.cli import main
+from dvis.kinds.features.agreement import seed_agreement
 from dvis.kinds.features.measure.similarity import similarity
 from dvis.kinds.features.options import VisualizeOptions
 from dvis.kinds.features.parts import seed_curves
@@ -208,3 +209,20 @@ def test_a_store_without_seeds_has_no_part(options: VisualizeOptions) -> None:
     document = ShownFeatures(options.store).unit(0, 0, 1)
     names = [each["name"] for each in document["compared"]]
     assert names == ["constant", "reference", "held out"]
+
+
+@pytest.mark.parametrize(("n_units", "chance"), [(4, 0.2), (8, 1 / 9), (20, 1 / 21), (64, 0.046)])
+def test_of_few_units_chance_is_more_than_a_twentieth(n_units: int, chance: float) -> None:
+    generator = np.random.default_rng(0)
+    dims = ("checkpoint", "layer", "channel")
+    labels = {
+        "checkpoint": ["a"],
+        "layer": [f"l{i}" for i in range(400)],
+        "channel": range(n_units),
+    }
+    seeds, null = (
+        xr.DataArray(generator.normal(size=(1, 400, n_units)), labels, dims) for _ in range(2)
+    )
+    found = seed_agreement(xr.Dataset({"seed_similarity": seeds, "seed_similarity_null": null}))
+    np.testing.assert_allclose(found.chance, chance, atol=1e-3)
+    assert found.above_null.mean().item() == pytest.approx(chance, abs=0.03)

@@ -17,6 +17,7 @@ from dvis.models.hooks import LayerOutput
 TOLERANCE = 0.005  # of the difference between two images' activations
 _SHARES = 0.5, 0.25, 0.75  # of the way, so that no bend is missed where it changes its sign
 _SEED = 0
+_MOST_NAMED = 5  # channels
 
 
 def is_linear(
@@ -62,9 +63,13 @@ def is_linear(
     return straight
 
 
-def said_of_linear(layer: str) -> str:
-    """What is to be said once of a layer that has such units."""
+def said_of_linear(layer: str, channels: Sequence[int]) -> str:
+    """What is to be said of a layer that has such units."""
+    some = ", ".join(map(str, channels[:_MOST_NAMED]))
+    more = f" and {len(channels) - _MOST_NAMED} more" if len(channels) > _MOST_NAMED else ""
+    noun = "channel" if len(channels) == 1 else "channels"
     return (
-        f"{layer}: activations of some channels or all are linear in the image, so that the best "
-        "image is black, white or a checkerboard at the ends of the range, and shows no feature"
+        f"{layer}, {noun} {some}{more}: activations are linear in the image on the way to it, so "
+        "that the best image is black, white or a checkerboard at the ends of the range, and shows "
+        "no feature"
     )

@@ -196,7 +196,7 @@ class FeatureVisualisation:
             Dims (image_number, channel, y, x, rgb, step_in_run) with `image`, `activation`,
             `value_min`, `value_max`, `stop_step`, `seed`, `loss`, `is_dead`, `error` and
             `held_out_mean`; with several restarts `restart_sd`, with several seeds
-            `seed_similarity`. An image to which no gradient came is tried again from three other
+            `seed_similarity`. An image to which no gradient came is tried again from four other
             seeds. With a reference, what it adds (see
             `dvis.kinds.features.measure.reference.answers`), and of a ReferenceTask this alone.
         """
@@ -356,8 +356,11 @@ class FeatureVisualisation:
         result = labelled(task, kept, numbers, self.number_of_images)
         inputs = model_input(images, normalisation, next(model.parameters()))
         reached = np.array([each.activation for each in kept])
-        if is_linear(model, outputs, objectives, inputs, reached).any():
-            result.attrs[NOTES].append(said_of_linear(task.layer))
+        straight = is_linear(model, outputs, objectives, inputs, reached)
+        if straight.any():
+            places = np.flatnonzero(straight) % len(task.channels)
+            channels = [task.channels[place] for place in dict.fromkeys(places.tolist())]
+            result.attrs[NOTES].append(said_of_linear(task.layer, channels))
         return result
 
     def _objectives(

@@ -17,8 +17,9 @@ from dvis.kinds.features.measure.parametrisations import Parametrisation
 from dvis.kinds.features.measure.stored import StoredImage
 
 # Of what is tried again where no start gave a gradient, how much larger the contrast is: a standard
-# deviation of values from 0 to 1, and a factor for those without bounds. None is a start as usual.
-_CONTRASTS: tuple[tuple[float, float] | None, ...] = (None, (0.15, 3.0), (0.3, 9.0))
+# deviation of values from 0 to 1, and a factor for those without bounds. None is a start as usual;
+# at 4 nearly all values are at an end of the range.
+_CONTRASTS: tuple[tuple[float, float] | None, ...] = (None, (0.15, 3.0), (0.3, 9.0), (4.0, 27.0))
 
 
 @dataclass(frozen=True)

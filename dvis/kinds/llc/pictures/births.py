@@ -214,7 +214,7 @@ def _notes(found: xr.Dataset) -> list[str]:
     tolerance, window = found.attrs["tolerance"], found.attrs["window"]
     near = f"near: at most {counted(tolerance, 'checkpoint')} away"
     if np.isnan(found["p_value"]):
-        return [near]
+        return [near, *([f"no p: {found.attrs['why_no_p']}"] if found.attrs["why_no_p"] else [])]
     low, high = found["null_n_pairs"].values
     test = (
         f"pairs of a birth and a change that are near: {int(found['n_pairs'])}; "
