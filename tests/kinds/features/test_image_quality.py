@@ -101,7 +101,7 @@ def test_a_layer_that_is_linear_in_the_image_is_said() -> None:
         for layer in ("conv1", "conv2", "conv3", LOGITS)
     }
     (note,) = made.pop("conv1")
-    assert note.startswith("conv1: ")
+    assert note.startswith("conv1, channels 0, 1: ")
     assert "linear in the image" in note
     assert made == {"conv2": [], "conv3": [], LOGITS: []}
 
