@@ -50,7 +50,7 @@ def selectivity_map(
     At the left the AUROC of each class, white where the unit tells nothing of it; in the middle the
     index at the checkpoint, in the colour of what the unit is called, over grey up to what one unit
     of 20 reaches by chance; at the right the index over all checkpoints, pale where it is within
-    its null. Units without an index are left out.
+    its null. Units without an index are left out. Numbers in the title are of all others.
 
     Parameters
     ----------
@@ -81,6 +81,7 @@ def selectivity_map(
     of_layer = of_layer[[*_NEEDS]].transpose(CHECKPOINT, unit, ...).load()
     at = at_checkpoint(of_layer, checkpoint)
     rows, n_there = _sorted_rows(at, max_units)
+    counts = [f"{int((at['state'] == each).sum())} {each}" for each in STATES[:-1]]
     of_layer, at = of_layer.isel({unit: rows}), at.isel({unit: rows})
     label = str(at[CHECKPOINT].item())
     is_over_training = of_layer.sizes[CHECKPOINT] > 1 and not dataset.attrs.get(UNMATCHED)
@@ -89,7 +90,6 @@ def selectivity_map(
     _draw_index(axes[1], at)
     if is_over_training:
         _draw_over_training(axes[2], of_layer)
-    counts = [f"{int((at['state'] == each).sum())} {each}" for each in STATES[:-1]]
     shown = f"{len(rows)} of {n_there} units shown, evenly chosen" if len(rows) < n_there else ""
     name = (
         labels_of(of_layer, LAYER)[0] if LAYER in of_layer.coords else dataset.attrs.get(LAYER, "")

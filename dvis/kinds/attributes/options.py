@@ -10,6 +10,7 @@ from dvis.sweep.place import at_least
 from dvis.sweep.probing_options import ProbeRunOptions
 
 ALL = "all"
+DRAWN = "shapes"  # on which batch norm is measured where no images are given
 N_FOLDS = 5  # of pairs: a direction is learnt on four and tried on the fifth
 _FEWEST_PAIRS = 2 * N_FOLDS
 
@@ -62,6 +63,8 @@ class AttributeOptions(ProbeRunOptions):
     latents: str | None = None
 
     def __post_init__(self) -> None:
+        if self.n_images is not None and not self.given:
+            object.__setattr__(self, "dataset", DRAWN)  # as where nothing is said of images
         super().__post_init__()
         if not self.layers:
             raise ValueError("no layers given; give some, such as layer1 layer4, or all")

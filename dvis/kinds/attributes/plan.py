@@ -13,7 +13,7 @@ from PIL import Image
 from dvis.analysis.resampling import BOUND
 from dvis.kinds.attributes.latents import trained_autoencoders
 from dvis.kinds.attributes.measure import AttributeMeasurement, AttributeTask
-from dvis.kinds.attributes.options import ALL, N_FOLDS, AttributeOptions
+from dvis.kinds.attributes.options import ALL, DRAWN, N_FOLDS, AttributeOptions
 from dvis.kinds.attributes.words import (
     ATTRIBUTE,
     BOUNDS,
@@ -42,8 +42,6 @@ from dvis.sweep.runner import Report, carry_out
 
 if TYPE_CHECKING:
     from distributed import Client
-
-_IMAGES = "shapes"  # on which batch norm is measured where no images are given
 
 
 def measure_attributes(
@@ -79,7 +77,7 @@ def measure_attributes(
     find_device(options.device)
     contrasts = [Contrast.parse(label) for label in options.attributes]
     run = run_of(options)
-    probe = probe_of(options if options.given else replace(options, dataset=_IMAGES), run)
+    probe = probe_of(options if options.given else replace(options, dataset=DRAWN), run)
     plan = _planned(options, probe, contrasts, run)
     return carry_out(plan, run, options, client=client, progress=progress)
 

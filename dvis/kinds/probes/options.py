@@ -33,7 +33,8 @@ class LinearProbeOptions(ProbeRunOptions):
         columns of --labels).
     labels
         A csv file of labels of one's own: a header, then sample id and label in each line; a column
-        for each target.
+        for each target. A column of numbers that are not whole, or of more than 100 whole ones, is
+        read as numbers, any other as classes.
     pool
         What of a layer's output is read: its mean over places or tokens; cls, the class token; or
         flatten, all of it, as 128 principal components of the training split; flatten:64 so many.
@@ -50,7 +51,7 @@ class LinearProbeOptions(ProbeRunOptions):
         can be made by its name).
     from_activations
         Name of activations that the store keeps (see `dvis activations`), in place of images: of
-        these layers, of all checkpoints that have them; no file of the model is read.
+        these layers, of the checkpoints that have them; no file of the model is read.
     keep_weights
         Keep the probes' weights, of channels as they are; not of what is flattened.
     name

@@ -36,7 +36,7 @@ from dvis.kinds.probes.words import (
     probe_words,
 )
 from dvis.models.model_reference import model_name
-from dvis.names import parse_checkpoint
+from dvis.names import chosen, parse_checkpoint
 from dvis.progress import progress_bar
 from dvis.schema import CHECKPOINT, LAYER, SOURCE, UNIT, SchemaError, Status, did_you_mean
 from dvis.store.contents import Entry, contents, open_group
@@ -113,6 +113,7 @@ class _Kept:
     model: str
     run: str
     entries: Mapping[str, Entry]
+    patterns: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, options: LinearProbeOptions) -> Self:
@@ -125,6 +126,11 @@ class _Kept:
         """
         store = options.store_of(model_name(options.model))
         found = contents(store)
+        asked_for, own = model_name(options.model), str(found.attrs.get("model", ""))
+        if asked_for != own:
+            raise ValueError(
+                f"the model is {asked_for!r}, and {found.name} is of {own!r}; give --model {own}"
+            )
         if not found.of(ACTIVATIONS):
             raise SchemaError(
                 f"{found.name} keeps no activations; keep some with `dvis activations`, or train "
@@ -149,8 +155,13 @@ class _Kept:
                     f"{entry.name!r} keeps top images alone; keep values too, by `dvis activations "
                     "--keep values` under another --name"
                 )
-        model = str(found.attrs.get("model", ""))
-        return cls(store=store, model=model, run=options.run, entries=entries)
+        return cls(
+            store=store,
+            model=own,
+            run=options.run,
+            entries=entries,
+            patterns=options.checkpoint_patterns,
+        )
 
     @cached_property
     def opened(self) -> dict[str, xr.Dataset]:
@@ -183,9 +194,11 @@ class _Kept:
 
     @cached_property
     def checkpoints(self) -> list[str]:
-        """Labels of the checkpoints that all layers have, in training order."""
+        """Labels of the checkpoints that are asked for and all layers have, in training order."""
         first, *others = ([*each[CHECKPOINT].values.tolist()] for each in self.opened.values())
-        return [label for label in first if all(label in other for other in others)]
+        shared = [label for label in first if all(label in other for other in others)]
+        wanted = set(chosen(shared, self.patterns))
+        return [label for label in shared if label in wanted]
 
     @cached_property
     def steps(self) -> dict[str, int]:

@@ -25,6 +25,7 @@ _ALIASES = {
     "scale": ("size",),
 }
 _SHOWN = 5
+_MOST_CLASSES = 100  # of whole numbers in a column
 _UNKNOWN = -1
 
 
@@ -258,12 +259,34 @@ class LabelFile:
         columns = {}
         for place, name in enumerate(header[1:]):
             known = {each: of[place] for each, of in texts.items() if of[place] != ""}
+            numbers = _numbers(known)
+            if numbers is not None:
+                own = np.array([numbers.get(each, np.nan) for each in images.sample_ids])
+                columns[name] = Target(name=name, values=own[:, None])
+                notes.append(f"{path.name}: {name} is read as numbers, whose score is R²")
+                continue
             classes = {text: number for number, text in enumerate(sorted(set(known.values())))}
             of_samples = [classes.get(known.get(each, ""), _UNKNOWN) for each in images.sample_ids]
             values = np.array(of_samples, np.int64)
             columns[name] = Target(name=name, values=values, classes=tuple(classes))
         content = blake2b(path.read_bytes(), digest_size=16).hexdigest()
         return cls(columns=columns, fingerprint=content, notes=notes)
+
+
+def _numbers(known: Mapping[str, str]) -> dict[str, float] | None:
+    """A column as numbers, where all are finite ones and some not whole; None where it has classes.
+
+    Whole numbers are classes, unless there are more than are told apart as such.
+    """
+    try:
+        numbers = {each: float(text) for each, text in known.items()}
+    except ValueError:
+        return None
+    values = np.array([*numbers.values()])
+    if not len(values) or not np.isfinite(values).all():
+        return None
+    is_whole = bool((values == np.rint(values)).all())
+    return None if is_whole and len(np.unique(values)) <= _MOST_CLASSES else numbers
 
 
 def _lines(path: Path) -> tuple[list[str], list[list[str]]]:

@@ -97,6 +97,19 @@ def test_labels_of_a_file(shapes: ImageSet, tmp_path: Path) -> None:
     assert both.is_known.sum() == 40
 
 
+def test_columns_of_numbers_are_numbers(shapes: ImageSet, tmp_path: Path) -> None:
+    path = tmp_path / "labels.csv"
+    rows = [f"{i},{i / 3:.4f},{i % 4},{'' if i else 'x'}" for i in range(50)]
+    path.write_text("\n".join(["sample,share,kind,text", *rows]))
+    found = LabelFile.read(path, shapes, is_part=False)
+    share, kind = found.columns["share"], found.columns["kind"]
+    assert (share.metric, share.values.shape) == ("r2", (50, 1))
+    np.testing.assert_allclose(share.values[:, 0], np.arange(50) / 3, atol=1e-4)
+    assert (kind.metric, kind.classes) == ("accuracy", ("0", "1", "2", "3"))
+    assert not found.columns["text"].is_known[1:].any()
+    assert any("share is read as numbers" in note for note in found.notes)
+
+
 def test_ids_that_do_not_match_are_named(shapes: ImageSet, tmp_path: Path) -> None:
     path = tmp_path / "labels.csv"
     path.write_text("sample,striped\n1,yes\n4x,no\n")

@@ -117,6 +117,9 @@ def test_what_is_not_there_is_said(kept: Path, tmp_path: Path) -> None:
         asked(kept, dataset="shapes")
     with pytest.raises(ValueError, match="n_images goes with dataset, not with from_activations"):
         asked(kept, n_images=20)
+    with pytest.raises(ValueError, match=r"the model is 'other', and .* is of 'net'; give --model"):
+        train_probes(asked(kept, model="tiny_models:other"))
+    assert train_probes(asked(kept, checkpoint_patterns=("*_10.*",), name="last")).n_measured == 2
     with pytest.raises(KeyError, match="No run 'other'"):
         train_probes(asked(kept, run="other"))
     with pytest.raises(FileNotFoundError):

@@ -180,10 +180,10 @@ def _trend_text(trend: xr.Dataset) -> str:
     """Correlation with depth and its p, or why there is none."""
     correlation, p_value = float(trend["correlation"]), float(trend["p_value"])
     if np.isnan(correlation):
-        return "no trend: the same at all depths"
+        return "from level 1 on the same at all depths"
     if np.isnan(p_value):
-        return f"ρ {correlation:+.2f}; no p: it could not be below 0.05"
-    return f"ρ {correlation:+.2f}, p {p_value:.2g}"
+        return f"from level 1 on ρ {correlation:+.2f}; no p: it could not be below 0.05"
+    return f"from level 1 on ρ {correlation:+.2f}, p {p_value:.2g}"
 
 
 def _rows_note(on: str) -> str:

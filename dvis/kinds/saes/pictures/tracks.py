@@ -155,11 +155,14 @@ def _draw_drift(axes: "Axes", there: xr.Dataset) -> None:
     if "null_drift" in there:
         high = _quarters(there["null_drift"])[2]
         draw_null(axes, places, np.where(np.isfinite(high), 0.0, np.nan), high)
-    low, middle, high = _quarters(there["drift"])
+    is_here = (there[LATENT] >= 0).transpose(CHECKPOINT, TRACK)
+    is_older = is_here.copy(data=is_here.values.cumsum(0) > 1)  # where it begins a drift is 0
+    low, middle, high = _quarters(there["drift"].where(is_older))
     axes.fill_between(places, low, high, color=UNIT_COLORS[0], alpha=0.25, lw=0)
     axes.plot(places, middle, color=UNIT_COLORS[0], lw=1.4, marker=".")
     axes.set_ylabel("1 - cosine", fontsize=8)
-    axes.set_title("drift of the decoder since a track begins", loc="left", fontsize=8)
+    what = "drift of the decoder since a track begins, of those that began before"
+    axes.set_title(what, loc="left", fontsize=8)
     axes.set_ylim(0, None)
 
 
