@@ -153,6 +153,8 @@ class Words:
         Attributes that a group must have, of what type, and what they say.
     agrees : callable
         Whether a group with some attributes is of a setting, by its name and value.
+    is_of_others : bool
+        Whether groups are called after what they are of, so that no name of their own can be given.
     of_runs : mapping of str to str
         Runs of dims whose labels are checkpoints, beside the group's own checkpoints.
     """
@@ -166,6 +168,7 @@ class Words:
     noun: str = "group"
     said: Mapping[str, tuple[Any, str]] = field(default_factory=dict)
     agrees: Callable[[Mapping[str, Any], str, Any], bool] = is_equal
+    is_of_others: bool = False
     of_runs: Mapping[str, str] = field(default_factory=dict)
 
     def there(self, has: Callable[[str], bool]) -> "Words":

@@ -105,7 +105,7 @@ def _where(name: xr.Dataset, several: bool) -> str:
     """A name that a program gave, in a line."""
     where = f"{name['run'].item()}, " if several else ""
     by, score, high = (name[each].item() for each in ("by", "score", "null_high"))
-    chance = f", by chance {high:.2f}" if np.isfinite(high) else ""
+    chance = f", by chance {high:.2f}" if np.isfinite(high) else ", of too few images to tell"
     unit = f"latent {name[LATENT].item()} of {name[AUTOENCODER].item()}"
     said = f"{name['text'].item()} (named by {by}: {score:.2f}{chance})"
     return f"{where}{name[LAYER].item()}, {unit}: {said}"

@@ -100,7 +100,16 @@ class Group:
                 return cls(store, words, group)
             if not overwrite:
                 where = f"{name!r} of {store}, run {run!r},"
-                raise ValueError(other_settings(words.noun, where, stored, settings, differing))
+                raise ValueError(
+                    other_settings(
+                        words.noun,
+                        where,
+                        stored,
+                        settings,
+                        differing,
+                        can_be_named=not words.is_of_others,
+                    )
+                )
         made = make_group(store, words, run, name, {**(attrs or {}), **settings})
         return cls(store, words, made)
 

@@ -100,6 +100,8 @@ def other_settings(
     stored: Mapping[str, Any],
     asked: Mapping[str, Any],
     differing: Sequence[str],
+    *,
+    can_be_named: bool = True,
 ) -> str:
     """Text of an error for a group that was made with other settings, by the names of these."""
     texts = []
@@ -112,7 +114,8 @@ def other_settings(
         else:
             texts.append(f"{key} ({there} there, {here} asked for)")
     were, them = ("were", "them") if noun.endswith("s") else ("was", "it")
+    another = "another --name, or " if can_be_named else ""
     return (
-        f"The {noun} {where} {were} made with other settings: {'; '.join(texts)}. Give another "
-        f"--name, or --overwrite to replace {them}"
+        f"The {noun} {where} {were} made with other settings: {'; '.join(texts)}. Give {another}"
+        f"--overwrite to replace {them}"
     )

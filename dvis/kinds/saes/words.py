@@ -233,6 +233,7 @@ def evaluation_words(*, n_latents: int = 1, n_classes: int = 1, n_top: int = 1) 
         kind=KIND,
         arrays=arrays,
         noun="sparse autoencoders",
+        is_of_others=True,
         said={"layer": (str, "of which layer"), "evaluated": (str, "of which autoencoders it is")},
     )
 

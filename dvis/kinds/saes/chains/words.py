@@ -88,6 +88,7 @@ def chain_words(*, n_latents: int = 1, n_inputs: int = 1, n_leaves: int = 1) -> 
         kind=KIND,
         arrays=arrays,
         noun="chains of autoencoders",
+        is_of_others=True,
         said={
             "layer": (str, "of which layer"),
             CHAINED: (str, "with which autoencoders they begin"),

@@ -85,6 +85,7 @@ def track_words(*, n_tracks: int = 1, n_codes: int = 1, n_channels: int = 1) -> 
         kind=KIND,
         arrays=arrays,
         noun="tracks of latents",
+        is_of_others=True,
         said={
             "layer": (str, "of which layer"),
             TRACKED: (str, "of which autoencoders they are"),
