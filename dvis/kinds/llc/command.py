@@ -3,7 +3,7 @@
 import shlex
 import sys
 from collections.abc import Iterable, Iterator, Sequence
-from dataclasses import MISSING, dataclass, fields
+from dataclasses import MISSING, dataclass, fields, replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -253,7 +253,13 @@ def _draw_calibration(report: "CalibrationReport", command: CalibrateCommand) ->
 
 
 def estimate_command(options: CalibrateOptions, pick: Recommendation) -> str:
-    """The command that estimates at all checkpoints beside the one that was calibrated at."""
+    """The command that estimates at all checkpoints beside the one that was calibrated at.
+
+    Chains that were too short to settle are asked to be as long as they must: `--draws auto`.
+    """
+    settings = options.settings
+    if _is_to_be_longer(pick) and settings.method == "sgld":
+        settings = replace(settings, draws=AUTO)
     called_as = sys.argv[0]
     words = ["python", called_as] if called_as.endswith(".py") else ["dvis", "llc"]
     words += ["estimate", "--model", str(options.model)]
@@ -262,8 +268,14 @@ def estimate_command(options: CalibrateOptions, pick: Recommendation) -> str:
     words += ["--epsilon", f"{pick.epsilon:g}", "--gamma", f"{pick.gamma:g}"]
     shared = {item.name for item in fields(ChainOptions)} - {"model", "settings"}
     words += _flags(options, shared)
-    words += _flags(options.settings, {item.name for item in fields(options.settings)})
+    words += _flags(settings, {item.name for item in fields(settings)})
     return shlex.join(words)
+
+
+def _is_to_be_longer(pick: Recommendation) -> bool:
+    """Whether the recommended cell passes but is not settled, and a longer chain would be."""
+    cell = pick.table.sel({EPSILON: pick.epsilon, GAMMA: pick.gamma})
+    return str(cell["verdict"].item()) == NOT_SETTLED and bool(np.isfinite(cell["relaxation"]))
 
 
 def _flags(options: Any, names: set[str]) -> list[str]:

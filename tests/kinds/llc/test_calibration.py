@@ -1,5 +1,7 @@
 """Calibration: which cell is recommended of chains with a known answer, and what to try else."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 import xarray as xr
@@ -12,7 +14,12 @@ from dvis.kinds.llc.analysis.calibration import (
     recommend,
     with_error,
 )
+from dvis.kinds.llc.command import estimate_command
+from dvis.kinds.llc.options import CalibrateOptions
+from dvis.kinds.llc.settings import ChainSettings
 from dvis.schema import SchemaError
+
+CALIBRATED = CalibrateOptions(model="resnet18")
 
 
 @pytest.fixture(scope="module")
@@ -145,8 +152,12 @@ def test_chains_shorter_than_the_pull_needs_are_not_settled() -> None:
         "the pull needs 6,667 draws to settle: take --burn-in 13334 --draws 33334, or gamma 3.3e"
         in found.reason
     )
+    assert estimate_command(CALIBRATED, found).endswith("--epsilon 0.0003 --gamma 1 --draws auto")
+    of_rmsprop = replace(CALIBRATED, settings=ChainSettings(method="rmsprop"))
+    assert "auto" not in estimate_command(of_rmsprop, found)
     without_pull = recommend(of_cells([level(5)], [1e-3], gamma=[0.0], burn_in=40))
     assert "take --gamma above 0" in without_pull.reason
+    assert "auto" not in estimate_command(CALIBRATED, without_pull)
 
 
 def test_a_settled_cell_is_preferred_to_larger_steps_that_are_not() -> None:
