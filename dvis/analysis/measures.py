@@ -10,7 +10,7 @@ and of responses to fixed images it is their correlation, over images, with the 
 A Dataset in, a DataArray over checkpoints out, which says in its attributes what it is.
 """
 
-from typing import Any, Literal, get_args
+from typing import Literal, get_args
 
 import numpy as np
 import xarray as xr
@@ -145,7 +145,7 @@ def _standardised(dataset: xr.Dataset) -> xr.DataArray:
     return found
 
 
-def _is_of_one_image(dataset: xr.Dataset) -> Any:
+def _is_of_one_image(dataset: xr.Dataset) -> xr.DataArray:
     r"""Whether a unit's spread over reference images is that of a single one.
 
     Where one of n moves it the highest lies nearly :math:`\sqrt n` deviations above the mean, where
@@ -153,7 +153,7 @@ def _is_of_one_image(dataset: xr.Dataset) -> Any:
     """
     tables = nested(np.atleast_1d(dataset.attrs.get("references", [])))
     if not {_MAX, _SET} <= set(dataset) or not tables:
-        return False
+        return xr.zeros_like(dataset[_SD], dtype=bool)
     numbers = np.array([*(table["n_images"] for table in tables), np.nan], float)
     n_images = xr.apply_ufunc(
         lambda places: numbers[np.clip(places, -1, len(tables)).astype(int)],
@@ -162,7 +162,8 @@ def _is_of_one_image(dataset: xr.Dataset) -> Any:
         output_dtypes=[float],
     )
     height = (dataset[_MAX] - dataset[_MEAN]) / dataset[_SD]
-    return height > (n_images / 2) ** 0.5
+    is_one: xr.DataArray = height > (n_images / 2) ** 0.5
+    return is_one
 
 
 def _sets(dataset: xr.Dataset) -> str:
