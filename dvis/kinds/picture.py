@@ -53,3 +53,10 @@ def one_layer(options: Any) -> str | None:
     if len(options.layer) > 1:
         raise ValueError(f"give one layer, not {len(options.layer)}")
     return options.layer[0] if options.layer else None
+
+
+def refuse(noun: str, **given: Any) -> None:
+    """Raise ValueError where an option is given that a picture of these has no use for."""
+    for option, value in given.items():
+        if value is not None:
+            raise ValueError(f"this picture of {noun} takes no --{option}; leave it out")

@@ -90,6 +90,20 @@ class Contents:
             raise KeyError(did_you_mean("run", run, runs, self.name))
         return run
 
+    def attrs_of_runs(self, run: str | None) -> list[dict[str, Any]]:
+        """Attributes of a run, or of all by name.
+
+        Raises
+        ------
+        KeyError
+            When there is no such run.
+        """
+        if run is None:
+            return [attrs for _, attrs in sorted(self.run_attrs.items())]
+        if run not in self.run_attrs:
+            raise KeyError(did_you_mean("run", run, sorted(self.run_attrs), self.name))
+        return [self.run_attrs[run]]
+
     def default_run(self, kind: str) -> str:
         """The store's default run, or the first that has groups of a kind."""
         runs = self.runs(kind)

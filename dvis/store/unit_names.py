@@ -21,7 +21,6 @@ from dvis.schema import (
     LATENT,
     LAYER,
     SchemaError,
-    did_you_mean,
     run_group,
 )
 from dvis.store.contents import Contents, StoreLike, contents, read_contents, resolve
@@ -172,12 +171,9 @@ def chosen_names(found: Contents, run: str | None, search: str = "") -> list[Lat
     KeyError
         When there is no such run.
     """
-    if run is not None and run not in found.run_attrs:
-        raise KeyError(did_you_mean("run", run, sorted(found.run_attrs), found.name))
     return [
         each
-        for name, attrs in sorted(found.run_attrs.items())
-        if run in (None, name)
+        for attrs in found.attrs_of_runs(run)
         for each in names_of(attrs)
         if is_found(each.text, search)
     ]

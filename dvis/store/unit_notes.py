@@ -25,7 +25,6 @@ from dvis.schema import (
     UNIT,
     UNIT_NOTE,
     SchemaError,
-    did_you_mean,
     run_group,
 )
 from dvis.store.contents import Contents, StoreLike, contents, read_contents, resolve
@@ -171,12 +170,9 @@ def notes(
 
 def _chosen(found: Contents, run: str | None, search: str) -> list[Note]:
     """Notes of a run, or of all, in which all words of a search occur."""
-    if run is not None and run not in found.run_attrs:
-        raise KeyError(did_you_mean("run", run, sorted(found.run_attrs), found.name))
     return [
         each
-        for name, attrs in sorted(found.run_attrs.items())
-        if run in (None, name)
+        for attrs in found.attrs_of_runs(run)
         for each in notes_of(attrs)
         if is_found(each.text, search)
     ]

@@ -10,7 +10,7 @@ from dvis.kinds.attributes.pictures import (
     attribute_units,
     attributes_over_training,
 )
-from dvis.kinds.picture import Picture
+from dvis.kinds.picture import Picture, refuse
 from dvis.plots.time_axis import Scale, XAxis
 
 
@@ -24,7 +24,7 @@ def _over_training(
     xscale: Scale = "auto",
     path: Path,
 ) -> None:
-    _refuse("channel", channel)
+    refuse("attributes", channel=channel)
     attributes_over_training(dataset, target or None, layer, x=x, xscale=xscale, path=path)
 
 
@@ -37,21 +37,15 @@ def _units(
     checkpoint: str | None = None,
     path: Path,
 ) -> None:
-    _refuse("channel", channel)
+    refuse("attributes", channel=channel)
     attribute_units(dataset, target or None, layer, checkpoint=checkpoint, path=path)
 
 
 def _pairs(
     dataset: xr.Dataset, *, layer: Any, channel: Any, target: tuple[str, ...] = (), path: Path
 ) -> None:
-    _refuse("layer", layer)
-    _refuse("channel", channel)
+    refuse("attributes", layer=layer, channel=channel)
     attribute_pairs(dataset, target or None, path=path)
-
-
-def _refuse(what: str, given: Any) -> None:
-    if given is not None:
-        raise ValueError(f"this picture of attributes takes no --{what}; leave it out")
 
 
 PICTURES = {

@@ -5,7 +5,7 @@ from typing import Any
 
 import xarray as xr
 
-from dvis.kinds.picture import Picture
+from dvis.kinds.picture import Picture, refuse
 from dvis.kinds.probes.pictures import accuracy_by_layer, accuracy_over_training
 from dvis.plots.time_axis import Scale, XAxis
 
@@ -20,7 +20,7 @@ def _over_training(
     xscale: Scale = "auto",
     path: Path,
 ) -> None:
-    _refuse("channel", channel)
+    refuse("probes", channel=channel)
     accuracy_over_training(dataset, target or None, layer, x=x, xscale=xscale, path=path)
 
 
@@ -33,14 +33,8 @@ def _by_layer(
     checkpoint: str | None = None,
     path: Path,
 ) -> None:
-    _refuse("layer", layer)
-    _refuse("channel", channel)
+    refuse("probes", layer=layer, channel=channel)
     accuracy_by_layer(dataset, target or None, checkpoint, path=path)
-
-
-def _refuse(what: str, given: Any) -> None:
-    if given is not None:
-        raise ValueError(f"a picture of probes takes no --{what}; leave it out")
 
 
 PICTURES = {
