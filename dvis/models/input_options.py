@@ -5,6 +5,8 @@ Free of torch, so that the command line can name the options where torch is abse
 
 from dataclasses import dataclass
 
+from dvis.models.option_numbers import at_least
+
 ASSUMED = "assumed (ImageNet's)"  # who tells what a model takes, where nobody does
 
 
@@ -33,9 +35,7 @@ class InputOptions:
 
     def __post_init__(self) -> None:
         for name in ("input_size", "input_channels"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"{name} is {value}; it must be at least 1")
+            at_least(name, getattr(self, name), 1)
         if len(self.input_mean) != len(self.input_std):
             raise ValueError(
                 f"{len(self.input_mean)} values of input_mean and {len(self.input_std)} of "

@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import ClassVar, Literal, get_args
 
 from dvis.models.data_options import DataOptions
+from dvis.models.option_numbers import at_least
 
 BatchNorm = Literal["recalibrate", "running"]
 
@@ -90,6 +91,4 @@ class ProbeOptions(ImageOptions):
             raise ValueError(f"batch_norm is {self.batch_norm!r}; give recalibrate or running")
         fewest = {"noise": self.fewest_images, "n_images": self.fewest_images}
         for name in ("noise", "n_images", "image_size", "batch_size"):
-            value, least = getattr(self, name), fewest.get(name, 1)
-            if value is not None and value < least:
-                raise ValueError(f"{name} is {value}; it must be at least {least}")
+            at_least(name, getattr(self, name), fewest.get(name, 1))

@@ -14,6 +14,7 @@ import tyro
 
 from dvis.models.input_options import InputOptions
 from dvis.models.model_reference import Model
+from dvis.models.option_numbers import at_least
 from dvis.schema import DEFAULT_RUN
 from dvis.sweep.executors import (
     ExecutorFactory,
@@ -147,15 +148,3 @@ class RunOptions(ModelOptions):
     ] = None
     checkpoint_patterns: Annotated[tuple[str, ...], tyro.conf.arg(name="checkpoints")] = ()
     steps: Path | None = None
-
-
-def at_least(name: str, value: float | None, least: float) -> None:
-    """Raise where an option that is given is not as large as it must be.
-
-    Raises
-    ------
-    ValueError
-        With the option's value, and the least.
-    """
-    if value is not None and not value >= least:
-        raise ValueError(f"{name} is {value}; it must be at least {least}")

@@ -21,6 +21,7 @@ from dvis.kinds.activations.half import take_as_float32
 from dvis.kinds.activations.read import entry_of
 from dvis.kinds.activations.stored_blocks import StoredBlocks, stored_blocks
 from dvis.kinds.activations.words import VALUES, Split
+from dvis.models.option_numbers import at_least
 from dvis.schema import CHECKPOINT, SOURCE, Status, counted, did_you_mean
 from dvis.store.contents import Entry, StoreLike, open_group, read_contents, resolve
 from dvis.store.datasets import SAMPLE, open_dataset
@@ -80,10 +81,8 @@ class ActivationRows:
 
     def __post_init__(self) -> None:
         for name in ("batch_size", "block_rows", "pool_blocks"):
-            if getattr(self, name) < 1:
-                raise ValueError(f"{name} is {getattr(self, name)}; it must be at least 1")
-        if self.seed < 0:
-            raise ValueError(f"seed is {self.seed}; it must be at least 0")
+            at_least(name, getattr(self, name), 1)
+        at_least("seed", self.seed, 0)
 
     @classmethod
     def open(

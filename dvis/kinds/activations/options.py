@@ -11,8 +11,9 @@ import tyro
 
 from dvis.kinds.activations.words import KEEP, VALUES, Dtype, n_top_of
 from dvis.models.data_options import DataOptions
+from dvis.models.option_numbers import at_least
 from dvis.schema import MAX_IMAGE_SIDE
-from dvis.sweep.place import RunOptions, at_least
+from dvis.sweep.place import RunOptions
 
 _TOKENS = re.compile(r"all|cls|mean|random:(?P<n>[1-9]\d*)")
 _BYTES = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kMGT]?)i?B?", re.IGNORECASE)

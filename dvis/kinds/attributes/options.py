@@ -6,7 +6,7 @@ Free of torch, so that the command line can name the options where torch is abse
 from dataclasses import dataclass
 from typing import ClassVar
 
-from dvis.sweep.place import at_least
+from dvis.models.option_numbers import at_least
 from dvis.sweep.probing_options import ProbeRunOptions
 
 ALL = "all"

@@ -12,8 +12,9 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from dvis.kinds.features.latent_names import name_and_numbers
+from dvis.models.option_numbers import at_least
 from dvis.schema import did_you_mean
-from dvis.sweep.place import RunOptions, at_least
+from dvis.sweep.place import RunOptions
 
 Preset = Literal["default", "original"]
 Param = Literal["pixel", "fourier", "maco"]

@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import ClassVar, Literal
 
-from dvis.sweep.place import at_least
+from dvis.models.option_numbers import at_least
 from dvis.sweep.probing_options import ProbeRunOptions
 
 Method = Literal["ablation", "attribution", "edges"]

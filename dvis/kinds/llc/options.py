@@ -4,17 +4,18 @@ Free of torch, so that the command line can name the options where torch is abse
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import Annotated, Literal
+from typing import Annotated, Any, Literal
 
 import tyro
 
 from dvis.kinds.llc.settings import AUTO, ChainSettings
 from dvis.kinds.llc.words import ALL_PARAMETERS
 from dvis.models.data_options import DataOptions
-from dvis.sweep.place import ModelOptions, RunOptions, at_least
+from dvis.models.option_numbers import at_least, is_number
+from dvis.sweep.place import ModelOptions, RunOptions
 
 DEFAULT_NAME = "llc"
 DEFAULT_GAMMA = 100.0
@@ -80,10 +81,10 @@ class EstimateOptions(ChainOptions, RunOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least("chains", self.chains, 1)
+        at_least("chains", self.chains, 1, is_needed=True)
         if self.epsilon != AUTO:
-            _check_positive("epsilon", self.epsilon)
-        _check_not_negative("gamma", self.gamma)
+            check_numbers("epsilon", self.epsilon, is_positive=True, words=[AUTO])
+        check_numbers("gamma", self.gamma)
         _check_name(self.name)
         if self.parameters and self.per_layer:
             raise ValueError("give --parameters or --per-layer, not both")
@@ -128,10 +129,10 @@ class CalibrateOptions(ChainOptions):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        at_least("cell_chains", self.cell_chains, 1)
-        at_least("chains", self.chains, 1)
-        _check_positive("epsilon", self.epsilon)
-        _check_not_negative("gamma", self.gamma)
+        at_least("cell_chains", self.cell_chains, 1, is_needed=True)
+        at_least("chains", self.chains, 1, is_needed=True)
+        check_numbers("epsilon", self.epsilon, is_positive=True)
+        check_numbers("gamma", self.gamma)
         if self.settings.draws == AUTO:
             raise ValueError(
                 "--draws is auto, but a calibration holds chains of one length against each other; "
@@ -143,23 +144,26 @@ class CalibrateOptions(ChainOptions):
             raise ValueError("--parameters is empty; leave it out for all weights")
 
 
-def _check_positive(name: str, values: Sequence[float]) -> None:
-    _check_given(name, values)
-    for value in values:
-        if not 0 < value < math.inf:
-            raise ValueError(f"{name} is {value}; give a number above 0")
+def check_numbers(
+    name: str, values: Any, *, is_positive: bool = False, words: Sequence[str] = ()
+) -> None:
+    """Raise where values of an option are not all finite numbers from 0 on, or above it.
 
-
-def _check_not_negative(name: str, values: Sequence[float]) -> None:
-    _check_given(name, values)
-    for value in values:
-        if not 0 <= value < math.inf:
-            raise ValueError(f"{name} is {value}; give 0 or more")
-
-
-def _check_given(name: str, values: Sequence[float]) -> None:
-    if not values:
+    Raises
+    ------
+    ValueError
+        With what was given, and what may be.
+    """
+    wanted = "above 0" if is_positive else "of 0 or more"
+    if isinstance(values, str) or not isinstance(values, Iterable):
+        choices = ", or ".join([f"numbers {wanted}", *words])
+        raise ValueError(f"{name} is {values!r}; give {choices}")
+    given = list(values)
+    if not given:
         raise ValueError(f"{name} names no value; give one or more, or leave --{name} out")
+    for value in given:
+        if not (is_number(value) and 0 <= value < math.inf) or (is_positive and value == 0):
+            raise ValueError(f"{name} is {value!r}; give a number {wanted}")
 
 
 def _check_name(name: str) -> None:

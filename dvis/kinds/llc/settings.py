@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from dvis.kinds.llc.words import PRECONDITIONER
+from dvis.models.option_numbers import at_least, is_number
 
 NBetaRule = Literal["batch", "n"]
 Method = Literal["sgld", "rmsprop"]
@@ -80,9 +81,8 @@ class ChainSettings:
             ("diagnostics_every", 0),
             ("n_curvature_iterations", 0),
         ):
-            value = getattr(self, name)
-            if value != AUTO and value < least:
-                raise ValueError(f"{name} is {value}; it must be at least {least}")
+            words = [AUTO] if name == "draws" else []
+            at_least(name, getattr(self, name), least, words=words, is_needed=True)
         for name, choices in (("method", get_args(Method)), ("mode", get_args(Mode))):
             value = getattr(self, name)
             if value not in choices:
@@ -98,6 +98,8 @@ class ChainSettings:
         if isinstance(self.nbeta, str):
             if self.nbeta not in get_args(NBetaRule):
                 raise ValueError(f"nbeta is {self.nbeta!r}; give batch, n, or a number above 0")
+        elif not is_number(self.nbeta):
+            raise ValueError(f"nbeta is {self.nbeta!r}; give batch, n, or a number above 0")
         elif not (math.isfinite(self.nbeta) and self.nbeta > 0):
             raise ValueError(f"nbeta is {self.nbeta}; it must be finite and above 0")
 

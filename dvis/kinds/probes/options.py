@@ -8,7 +8,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import ClassVar
 
-from dvis.sweep.place import at_least
+from dvis.models.option_numbers import at_least
 from dvis.sweep.probing_options import ProbeRunOptions
 
 _POOL = re.compile(r"mean|cls|flatten(:(?P<n>[1-9]\d*))?")

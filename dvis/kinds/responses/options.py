@@ -8,8 +8,9 @@ from typing import Annotated, Literal
 
 import tyro
 
+from dvis.models.option_numbers import at_least
 from dvis.models.probe_options import ImageOptions
-from dvis.sweep.place import RunOptions, at_least
+from dvis.sweep.place import RunOptions
 
 Aggregation = Literal["mean", "max"]
 ALL, LAST = "all", "last"

@@ -6,6 +6,8 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
+from dvis.models.option_numbers import at_least, is_number
+
 SaeKind = Literal["batchtopk", "topk", "relu", "jumprelu"]
 Select = Literal["exact", "sampled"]
 Frozen = Literal["nothing", "encoder", "decoder"]
@@ -321,12 +323,6 @@ def _one_of(name: str, value: str, allowed: tuple[str, ...]) -> None:
         raise ValueError(f"{name} is {value!r}; give one of {', '.join(allowed)}")
 
 
-def at_least(name: str, value: int | None, least: int) -> None:
-    """Raise where an option that is given is not as large as it must be."""
-    if value is not None and value < least:
-        raise ValueError(f"{name} is {value}; give {least} or more")
-
-
 def _number(
     name: str,
     value: float | None,
@@ -337,9 +333,10 @@ def _number(
 ) -> None:
     if value is None:
         return
-    is_enough = value > least if is_open else value >= least
-    if is_enough and value <= most and value < math.inf:
-        return
+    if is_number(value):
+        is_enough = value > least if is_open else value >= least
+        if is_enough and value <= most and value < math.inf:
+            return
     wanted = f"above {least:g}" if is_open else f"of {least:g} or more"
     limit = "" if most == math.inf else f", at most {most:g}"
-    raise ValueError(f"{name} is {value}; give a number {wanted}{limit}")
+    raise ValueError(f"{name} is {value!r}; give a number {wanted}{limit}")

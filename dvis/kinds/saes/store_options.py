@@ -16,10 +16,10 @@ from dvis.kinds.saes.options import (
     SaeRecipe,
     Score,
     TrackMethod,
-    at_least,
     steps_of,
 )
 from dvis.models.model_reference import Model
+from dvis.models.option_numbers import at_least
 from dvis.schema import did_you_mean
 
 _ROWS = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[kMG]?)")

@@ -14,8 +14,10 @@ from dvis.kinds.llc.measure.losses import Loss, loss_name
 from dvis.kinds.llc.measure.measurement import ChainTask, LocalLearning, StartTask
 from dvis.kinds.llc.measure.samples import samples_of
 from dvis.kinds.llc.measure.weights import Choice, labelled_choices
+from dvis.kinds.llc.options import check_numbers
 from dvis.kinds.llc.settings import ChainSettings, epsilon_bound
 from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, PARAMETERS
+from dvis.models.option_numbers import at_least
 from dvis.progress import progress_bar
 
 DIMS = (PARAMETERS, EPSILON, GAMMA, CHAIN, DRAW)
@@ -74,6 +76,10 @@ def estimate(
         When the model has no such weights, the data is random or no data, or no step size follows
         from the curvature.
     """
+    at_least("chains", chains, 1, is_needed=True)
+    if not isinstance(epsilon, str):
+        check_numbers("epsilon", np.atleast_1d(epsilon).tolist(), is_positive=True)
+    check_numbers("gamma", np.atleast_1d(gamma).tolist())
     given = samples_of(samples)
     settings = settings or ChainSettings()
     choices = labelled_choices(parameters)

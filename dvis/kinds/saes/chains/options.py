@@ -11,11 +11,11 @@ from dvis.kinds.activations.words import Split
 from dvis.kinds.saes.options import (
     ChainOn,
     ChainRecipe,
-    at_least,
     steps_of,
     widths_divided,
 )
 from dvis.kinds.saes.store_options import rows_of
+from dvis.models.option_numbers import at_least
 from dvis.schema import did_you_mean
 
 _DEPTH = 3

@@ -32,7 +32,8 @@ from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.chain_levels import Chain, Level, Trainer, in_own_order
 from dvis.kinds.saes.measure.chain_statistics import Found, Looker
 from dvis.kinds.saes.measure.rows import Floats, Rows
-from dvis.kinds.saes.options import ChainOn, ChainRecipe, at_least
+from dvis.kinds.saes.options import ChainOn, ChainRecipe
+from dvis.models.option_numbers import at_least
 from dvis.schema import CHECKPOINT
 
 CODES_EXCHANGED = "codes exchanged"
