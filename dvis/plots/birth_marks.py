@@ -7,12 +7,14 @@ import xarray as xr
 
 from dvis.analysis.births import ABSENT, BORN, NEVER, UNSTABLE
 from dvis.analysis.births import births as find_births
+from dvis.analysis.deaths import deaths
 from dvis.analysis.requirements import require_births
 from dvis.plots.time_axis import TimeAxis
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, SchemaError
 
 # What a unit can be that is not born, in the order in which pictures show it.
 UNBORN = (UNSTABLE, NEVER, ABSENT)
+DEAD = "dead"  # of what is absent: at every checkpoint at which it was tried
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -88,6 +90,24 @@ def birth_marks(births: xr.Dataset, axis: TimeAxis, units: list[tuple[str, int]]
     return BirthMarks(
         positions=positions, places=indices, states=found, criterion=_criterion(births)
     )
+
+
+def with_dead(states: list[str], dataset: xr.Dataset, units: list[tuple[str, int]]) -> list[str]:
+    """States in which units that are absent from births are dead, where they always were."""
+    found = deaths(dataset)
+    if found is None:
+        return states
+    is_dead = found["is_throughout"]
+    for dim in (LAYER, CHANNEL):
+        if dim not in is_dead.dims:
+            is_dead = is_dead.expand_dims(dim)
+    table = is_dead.transpose(LAYER, CHANNEL).values
+    rows = {str(layer): row for row, layer in enumerate(is_dead[LAYER].values)}
+    columns = {int(channel): column for column, channel in enumerate(is_dead[CHANNEL].values)}
+    return [
+        DEAD if state == ABSENT and table[rows[layer], columns[channel]] else state
+        for state, (layer, channel) in zip(states, units, strict=True)
+    ]
 
 
 def _criterion(births: xr.Dataset) -> str:

@@ -8,13 +8,16 @@ import numpy as np
 import xarray as xr
 
 from dvis.analysis.births import ABSENT, BORN
+from dvis.analysis.deaths import deaths
 from dvis.analysis.order import birth_order
 from dvis.plots.birth_marks import (
+    DEAD,
     UNBORN,
     BirthMarks,
     birth_marks,
     births_of,
     refuse_births,
+    with_dead,
 )
 from dvis.plots.canvas import (
     Color,
@@ -57,9 +60,11 @@ def births_by_layer(
     """When the units of each layer are born: a point a unit, a row a layer, early layers on top.
 
     The bar is the checkpoint by which half of the born units are born, the box spans 25 to 75 %.
-    Units born at the same checkpoint are stacked. At the right stands how many are born, unstable
-    and never born. The margin has what `birth_order` finds of these layers: their rank correlation
-    with depth, its interval, and what it is where layers are permuted.
+    Units born at the same checkpoint are stacked. At the right stands how many are born, unstable,
+    never born and, where the Dataset tells, dead at all checkpoints: no gradient reached their
+    images from any start, so that there is nothing to be born. The margin has what `birth_order`
+    finds of these layers: their rank correlation with depth, its interval, and what it is where
+    layers are permuted.
 
     Parameters
     ----------
@@ -90,11 +95,12 @@ def births_by_layer(
     axis = time_axis(dataset, x, xscale)
     found = births_of(dataset, births, variable)
     marks = birth_marks(found, axis, curves.units)
+    states = with_dead(marks.states, dataset, curves.units)
     rows_of: dict[str, list[int]] = {}
-    for row, (name, state) in enumerate(zip(curves.layers, marks.states, strict=True)):
+    for row, (name, state) in enumerate(zip(curves.layers, states, strict=True)):
         if state != ABSENT:
             rows_of.setdefault(name, []).append(row)
-    if not rows_of:
+    if not set(states) - {ABSENT, DEAD}:
         raise ValueError(f"No unit is complete and has {curves.variable}; nothing to draw")
     there = list(rows_of)
     layers = [there[i] for i in evenly(len(there), max_layers, "max_layers")]
@@ -109,7 +115,9 @@ def births_by_layer(
         births_here = marks.places[rows_of[name]]
         _draw_births(axes, axis, births_here, place, colors[name], row_inches)
     _show_rows(axes, axis, layers)
-    _count_states(axes, layers, {name: [marks.states[r] for r in rows_of[name]] for name in layers})
+    of_layers = {name: [states[row] for row in rows_of[name]] for name in layers}
+    columns = _COUNTED if deaths(dataset) is None else (*_COUNTED, DEAD)
+    _count_states(axes, of_layers, columns)
     notes = (
         _order_in_words(found, there),
         _off_axis(marks, x),
@@ -172,14 +180,14 @@ def _show_rows(axes: "Axes", axis: TimeAxis, layers: list[str]) -> None:
     axes.spines["left"].set_visible(False)
 
 
-def _count_states(axes: "Axes", layers: list[str], states: dict[str, list[str]]) -> None:
-    """Columns of numbers at the right of the rows: born, unstable, never born."""
-    size = 8 if len(layers) <= 8 else 7
-    for column, state in enumerate(_COUNTED):
+def _count_states(axes: "Axes", states: dict[str, list[str]], columns: tuple[str, ...]) -> None:
+    """Columns of numbers at the right of the rows: born, unstable, never born, dead."""
+    size = 8 if len(states) <= 8 else 7
+    for column, state in enumerate(columns):
         offset = _COLUMN_POINTS * (column + 0.5)
         _write(axes, state, (1.0, -0.55), offset, fontsize=8, va="bottom", color="0.4")
-        for place, layer in enumerate(layers):
-            n = states[layer].count(state)
+        for place, of_layer in enumerate(states.values()):
+            n = of_layer.count(state)
             color = "black" if n else "0.7"
             _write(axes, str(n or "–"), (1.0, place), offset, fontsize=size, color=color)
 

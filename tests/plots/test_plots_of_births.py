@@ -93,7 +93,31 @@ def test_births_stand_in_their_layer_at_their_step(rising: xr.Dataset, births: x
         assert (abs(of_layer[:, 1] - row) < 0.5).all()
         assert len(np.unique(of_layer, axis=0)) == len(of_layer)
     written = [text.get_text() for text in axes.texts]
-    assert written == ["born", "4", "3", "unstable", "–", "–", "never", "–", "1"]
+    assert written == [
+        *("born", "4", "3", "unstable", "–", "–", "never", "–", "1", "dead", "–", "–"),
+    ]
+
+
+def test_units_that_are_dead_at_all_checkpoints_are_counted_by_layer(rising: xr.Dataset) -> None:
+    rising["status"][:, 0, 0] = int(Status.DEAD)  # throughout
+    rising["status"][0, 0, 1] = int(Status.ABSENT)  # as far as it was tried
+    rising["status"][1:, 0, 1] = int(Status.DEAD)
+    rising["status"][:2, 0, 2] = int(Status.DEAD)  # comes to life
+    rising["status"][:, 1, 0] = int(Status.ABSENT)  # never tried
+    (axes,) = plots.births_by_layer(rising).axes
+    written = [text.get_text() for text in axes.texts]
+    assert written[-3:] == ["dead", "2", "–"]
+    assert sum(int(number.replace("–", "0")) for number in written[1::3]) == 4  # of layer1
+    (axes,) = plots.births_by_layer(rising, "layer1", [0, 2]).axes
+    assert [text.get_text() for text in axes.texts][-2:] == ["dead", "1"]
+    rising["status"][:, 1] = int(Status.DEAD)  # a layer of nothing else has its row
+    (axes,) = plots.births_by_layer(rising).axes
+    assert [text.get_text() for text in axes.texts][-3:] == ["dead", "2", "4"]
+
+
+def test_what_has_no_status_has_no_column_of_dead_units(rising: xr.Dataset) -> None:
+    (axes,) = plots.births_by_layer(rising.drop_vars("status")).axes
+    assert "dead" not in [text.get_text() for text in axes.texts]
 
 
 def test_the_margin_has_the_order_of_layers(rising: xr.Dataset) -> None:
