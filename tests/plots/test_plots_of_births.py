@@ -36,6 +36,36 @@ def test_the_birth_of_a_unit_is_marked(rising: xr.Dataset, births: xr.Dataset) -
     assert not feature_pictures.development(rising, "layer2", 3, births=births).axes[0].texts
 
 
+def threshold_of(axes: Axes) -> list[tuple[float, str]]:
+    """Where dotted lines across the axes lie, and what the legend calls them."""
+    lines = [line for line in axes.get_lines() if line.get_linestyle() == ":"]
+    legend = axes.get_legend()
+    named = [] if legend is None else [text.get_text() for text in legend.get_texts()]
+    return [(float(line.get_ydata()[0]), name) for line, name in zip(lines, named, strict=True)]
+
+
+def test_development_draws_the_level_that_births_are_read_off(rising: xr.Dataset) -> None:
+    found = find_births(rising, fraction=0.7)
+    axes = feature_pictures.development(rising, "layer1", 1, births=found).axes[0]
+    final = float(found.final_level.sel(layer="layer1", channel=1))
+    ((level, name),) = threshold_of(axes)
+    assert level == pytest.approx(0.7 * final)
+    assert name == "born from here on: 70% of the final level"
+    low, high = axes.get_ylim()
+    assert low < level < high
+    from_first = find_births(rising, baseline="first")
+    axes = feature_pictures.development(rising, "layer1", 1, births=from_first).axes[0]
+    first = float(from_first.first_level.sel(layer="layer1", channel=1))
+    assert threshold_of(axes)[0][0] == pytest.approx((first + final) / 2)
+
+
+def test_development_draws_no_level_of_another_measure(rising: xr.Dataset) -> None:
+    other = find_births(rising, variable=-rising["activation"].rename("similarity"))
+    for births in (None, other):
+        axes = feature_pictures.development(rising, "layer1", 1, births=births).axes[0]
+        assert threshold_of(axes) == []
+
+
 def test_heatmap_sorts_units_by_birth(rising: xr.Dataset, births: xr.Dataset) -> None:
     order = np.random.default_rng(0).permutation(4)
     shuffled = rising.isel(channel=order)

@@ -65,7 +65,8 @@ def development(
     {xscale}
     {yscale}
     births : Dataset, optional
-        As `ds.dvis.births` gives it, to mark where the unit is born and show its image there.
+        As `ds.dvis.births` gives it, to mark where the unit is born and show its image there, and
+        the level from which on it counts as born, where the trajectory is what births are read off.
     max_images : int
         How many images to show at most.
     {path}
@@ -93,7 +94,7 @@ def development(
     show_axis(axes, axis, inches=_WIDTH - _LEFT - _RIGHT)
     status = unit["status"].values[axis.places]
     _draw_trajectory(axes, axis, curves, yscale)
-    birth = -1 if births is None else _mark_birth(axes, axis, unit, births)
+    birth = -1 if births is None else _mark_birth(axes, axis, unit, births, curves)
     across = _across(axes, axis.positions)
     chosen = _evenly_along(across, status, limit)
     if birth >= 0 and len(chosen) > 2:  # in place of its neighbour, unless that is an end
@@ -129,13 +130,17 @@ def _draw_trajectory(axes: "Axes", axis: TimeAxis, curves: Curves, yscale: Scale
     axes.set_xlim(axes.get_xlim())
 
 
-def _mark_birth(axes: "Axes", axis: TimeAxis, unit: xr.Dataset, births: xr.Dataset) -> int:
-    """Mark a unit's birth; return its place on the axis, -1 where there is none."""
+def _mark_birth(
+    axes: "Axes", axis: TimeAxis, unit: xr.Dataset, births: xr.Dataset, curves: Curves
+) -> int:
+    """Mark a unit's birth and its threshold; return its place on the axis, -1 without a birth."""
     require_births(births, "birth_checkpoint", "state")
     of_unit = births
     for dim in (LAYER, CHANNEL):
         if dim in births.dims:
             of_unit = of_unit.sel({dim: unit[dim].item()})
+    if _is_read_off(births, curves):
+        _draw_threshold(axes, of_unit)
     label = str(of_unit["birth_checkpoint"].values)
     if str(of_unit["state"].values) != BORN or label not in axis.labels:
         return -1
@@ -153,6 +158,33 @@ def _mark_birth(axes: "Axes", axis: TimeAxis, unit: xr.Dataset, births: xr.Datas
         color=UNIT_COLORS[1],
     )
     return place
+
+
+def _is_read_off(births: xr.Dataset, curves: Curves) -> bool:
+    """Whether a trajectory is what births were read off, so that their levels lie on its axis."""
+    has_levels = {"first_level", "final_level"} <= set(births) and "fraction" in births.attrs
+    return has_levels and births.attrs.get("variable") == curves.variable
+
+
+def _draw_threshold(axes: "Axes", of_unit: xr.Dataset) -> None:
+    """The level from which on the unit counts as born, with its name; none of what is absent."""
+    first, final = float(of_unit["first_level"]), float(of_unit["final_level"])
+    fraction = float(of_unit.attrs["fraction"])
+    is_from_first = of_unit.attrs.get("baseline") == "first"
+    baseline = first if is_from_first else 0.0
+    threshold = baseline + fraction * (final - baseline)
+    if not np.isfinite(threshold) or (axes.get_yscale() == "log" and threshold <= 0):
+        return
+    of_what = "the way from the first to the final level" if is_from_first else "the final level"
+    axes.axhline(
+        threshold,
+        color=UNIT_COLORS[1],
+        lw=1.0,
+        ls=":",
+        zorder=2,
+        label=f"born from here on: {fraction:.0%} of {of_what}",
+    )
+    axes.legend(fontsize=8, frameon=False, loc="best")
 
 
 def _across(axes: "Axes", positions: np.ndarray) -> np.ndarray:
