@@ -48,7 +48,7 @@ class Status(IntEnum):
     COMPLETE = 1
     INCOMPLETE = 2  # the image or the info is missing
     FAILED = 3  # not to be trusted, nothing of it is shown
-    DEAD = 4  # its optimisation never began to move: what is there tells nothing of the unit
+    DEAD = 4  # no start moved its image; other images may, or it answers the same to all
 
 
 class SchemaError(ValueError):

@@ -136,6 +136,8 @@ def visualize(
         again = replace(plan, tasks=tasks, notes=())
         if options.cross_check:
             sweeps.cross_check(again, report)
+        assert start.recorder is not None
+        report.notes += start.recorder.said_of_deaths(tasks)
         if options.number_of_seeds > 1:
             sweeps.seed_null(again, report)
     return report

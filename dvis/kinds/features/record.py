@@ -11,9 +11,11 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.features import reference_sets
+from dvis.kinds.features.dead import notes_of_dead, said_of_deaths
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.levels import model_input
 from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of, with_directions
+from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.run_notes import finish_import
 from dvis.kinds.features.tasks import FeatureTask, ReferenceTask
 from dvis.kinds.features.words import (
@@ -34,7 +36,6 @@ _MISSING, _DONE, _OTHER_OPTIONS, _OTHER_WEIGHTS = range(4)
 _WHY = {_OTHER_OPTIONS: "of other options", _OTHER_WEIGHTS: OTHER_WEIGHTS}
 _OTHER_DIRECTIONS = "of other weights, or of others of {}, under the same label"
 _OTHER_REFERENCE = "held against other reference images"
-_DEAD = "dead: from no start did a gradient reach the image"
 
 
 class FeatureRecorder:
@@ -163,7 +164,9 @@ class FeatureRecorder:
                 of_set = np.full(units.sizes[CHANNEL], self._set[variant], np.int32)
                 units[REFERENCE] = CHANNEL, of_set
             units = self.commit(group, units, self._params[variant])
-            said += [f"{variant}, {text}" for text in said_of(units, UNIT_DIMS)]
+            # Of dead units all is said at the end, when some may have come to life.
+            of_units = units.drop_vars("note")
+            said += [f"{variant}, {text}" for text in said_of(of_units, UNIT_DIMS)]
         return said
 
     def commit(self, group: FeatureGroup, units: xr.Dataset, params: int) -> xr.Dataset:
@@ -183,7 +186,7 @@ class FeatureRecorder:
         place = units[CHECKPOINT].item(), units[LAYER].item(), units[CHANNEL].values
         units = units.drop_vars("is_dead").assign(
             {
-                "note": (CHANNEL, np.where(is_dead, _DEAD, "").astype(object)),
+                "note": (CHANNEL, notes_of_dead(units, is_dead)),
                 "status": (CHANNEL, np.where(is_dead, Status.DEAD, Status.COMPLETE)),
                 "params": (CHANNEL, np.full(n_units, params)),
                 FORM: (CHANNEL, np.zeros(n_units, np.uint8)),
@@ -206,6 +209,18 @@ class FeatureRecorder:
     def group(self, variant: str) -> FeatureGroup:
         """The group of a variant, by its objective and image number."""
         return self._groups[variant]
+
+    def said_of_deaths(self, tasks: Sequence[FeatureTask]) -> list[str]:
+        """How many units of some tasks are dead, by variant and layer, over all checkpoints."""
+        channels: dict[tuple[str, str], set[int]] = {}
+        for task in tasks:
+            for variant, _ in self.groups_of(task):
+                channels.setdefault((variant, task.layer), set()).update(task.channels)
+        said: list[str] = []
+        for (variant, layer), asked in channels.items():
+            opened = FEATURE_READER.open(self.store, self.run, self.group(variant).variant)
+            said += said_of_deaths(opened, variant, layer, sorted(asked))
+        return said
 
     def groups_of(self, task: FeatureTask) -> Iterator[tuple[str, FeatureGroup]]:
         """Names and groups of a task's variants, by image number."""

@@ -9,6 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
+from dvis.kinds.features.dead import NOTE_OF_DEAD
 from dvis.kinds.features.words import KIND
 from dvis.schema import SCALAR_CHUNK, SchemaError, Status
 from dvis.store.contents import Entry, StoreLike, contents, open_group
@@ -16,7 +17,7 @@ from dvis.store.damage import NamedArray
 from dvis.store.tally import n_checkpoints
 
 # How the notes of a sweep begin, which name no file; those of an import begin with one.
-_NOTES_OF_SWEEPS = ("dead: ", "failed: ")
+_NOTES_OF_SWEEPS = (NOTE_OF_DEAD, "failed: ")
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -166,7 +166,10 @@ def test_dead_units_are_marked_and_left_out(options: VisualizeOptions, tmp_path:
     options = dead_run(options)
     report = visualize(options)
     assert report.n_measured == 12
-    assert sum("channel 2: dead" in note for note in report.notes) == 3
+    (said,) = [note for note in report.notes if "relu: of" in note]
+    assert said == "average-0, relu: of 4 units 1 dead at all 3 checkpoints (channel 2)"
+    (told,) = [note for note in report.notes if "dead says" in note]
+    assert "3 times it answers 0 to all reference images" in told
     dataset = dvis.open(options.store)
     status = dataset.status.sel(layer="relu").values
     assert (status[:, 2] == Status.DEAD).all()
