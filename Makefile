@@ -21,6 +21,8 @@ DIGIT_RUN := demo/digit_net_checkpoints/1
 DIGIT_STORE := demo/stores/digit_net.zarr
 # Three checkpoints at which a small autoencoder of one layer's activations is trained.
 SOME := "*_train_0.*" "*_train_48.*" "*_train_250.*"
+# The first and the last, at which layers are shown pairs of images.
+ENDS := "*_train_0.*" "*_train_250.*"
 SAE_LAYER := layer3
 SAE := shapes-latents
 PAGE := demo/page
@@ -47,6 +49,11 @@ demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 		--tokens 500k --batch-size 1024 --warm-start --name $(SAE)
 	OMP_NUM_THREADS=1 $(BIN)/python scripts/sae.py evaluate $(STORE) --layer $(SAE_LAYER) --model resnet18 --checkpoint-path $(RUN) \
 		--controls --untrained $$(basename $(RUN)/*_train_0.*)
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/sae.py chain $(STORE) --layer $(SAE_LAYER) --name $(SAE) --depth 2 --seeds 0 \
+		--tokens 50k --n-shuffles 5
+	OMP_NUM_THREADS=1 $(BIN)/python scripts/attributes.py --model resnet18 --checkpoint-path $(RUN) --checkpoints $(ENDS) \
+		--layers layer1 $(SAE_LAYER) --attributes colour --n-pairs 20 --n-images 64 --n-random 3 --workers 0 \
+		--store $(STORE)
 	$(BIN)/python scripts/visualize.py --model resnet18 --checkpoint-path $(RUN) --checkpoints $(SOME) \
 		--layers $(SAE_LAYER) --latents $(SAE) 0 1 2 3 4 5 6 7 --max-iterations 64 --store $(STORE)
 	$(BIN)/python scripts/visualize.py --model $(DIGIT_NET) --checkpoint-path $(DIGIT_RUN) \

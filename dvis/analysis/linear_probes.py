@@ -310,11 +310,15 @@ def errors_of_determinations(
     return np.array(found)
 
 
-def band_of(draws: Floats) -> tuple[Floats, Floats]:
+def band_of(
+    draws: Floats, lowest: float = -np.inf, highest: float = np.inf
+) -> tuple[Floats, Floats]:
     r"""Mean of draws (draw, ...), and between which values 95 % of others lie, (..., bound).
 
     With m draws of the mean :math:`\bar x` and the spread s,
-    :math:`\bar x \pm t_{m-1} s \sqrt{1 + 1/m}`: where one more would lie. NaN of fewer than two.
+    :math:`\bar x \pm t_{m-1} s \sqrt{1 + 1/m}`: where one more would lie, as far as
+    there are such values: none lies below the lowest that is possible, or above the highest. NaN of
+    fewer than two. Order statistics would need 39 draws for such a band.
 
     In 400 simulations of noise with m = 5 it held 97 % of accuracies and 89 % of R^2, which are
     skewed to below; 1.5 and 0.5 % were above it.
@@ -325,7 +329,7 @@ def band_of(draws: Floats) -> tuple[Floats, Floats]:
         return unknown, np.stack([unknown, unknown], -1)
     mean = draws.mean(0)
     reach = t_quantile(_BAND, n_draws - 1) * draws.std(0, ddof=1) * np.sqrt(1 + 1 / n_draws)
-    return mean, np.stack([mean - reach, mean + reach], -1)
+    return mean, np.clip(np.stack([mean - reach, mean + reach], -1), lowest, highest)
 
 
 def log_loss(

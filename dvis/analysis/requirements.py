@@ -40,7 +40,7 @@ def require(
     ValueError
         When a selection left nothing along a label.
     """
-    require_dataset(dataset)
+    require_dataset(dataset, advice=advice)
     missing = [name for name in (*variables, *labels) if name not in dataset]
     if missing:
         there = ", ".join(map(str, dataset.variables)) or "nothing"
@@ -62,7 +62,7 @@ def require_births(births: xr.Dataset, *variables: str) -> None:
     require(births, *variables, labels=(), advice=_FIND_BIRTHS)
 
 
-def require_dataset(given: Any, name: str = "This") -> None:
+def require_dataset(given: Any, name: str = "This", advice: str = _OPEN_ONE) -> None:
     """Raise where something else than a Dataset is given.
 
     Raises
@@ -71,7 +71,7 @@ def require_dataset(given: Any, name: str = "This") -> None:
         When it is no Dataset.
     """
     if not isinstance(given, xr.Dataset):
-        raise TypeError(f"{name} is no Dataset but {_described(given)}. {_OPEN_ONE}")
+        raise TypeError(f"{name} is no Dataset but {_described(given)}. {advice}")
 
 
 def require_some(data: xr.Dataset | xr.DataArray, *dims: str) -> None:

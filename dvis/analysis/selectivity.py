@@ -9,11 +9,12 @@ from typing import Final
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.baselines import untrained_label
 from dvis.analysis.births import births
 from dvis.analysis.control import EXCHANGEABLE
 from dvis.analysis.quantities import CLASS, SHUFFLE
 from dvis.analysis.requirements import require
-from dvis.schema import CHANNEL, CHECKPOINT, LATENT, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, LATENT
 
 SELECTIVE, COMMON, UNTRAINED = "selective", "common class", "as untrained"
 UNSELECTIVE, NO_INDEX = "not selective", "absent"
@@ -78,7 +79,7 @@ def judged(found: xr.Dataset, untrained: str | None = None) -> xr.Dataset:
     own_share = share.isel({CLASS: best.clip(0)}).drop_vars(CLASS, errors="ignore")
     n_own = found["n_of_class"].isel({CLASS: best.clip(0)}).drop_vars(CLASS, errors="ignore")
     error = _auroc_error(auroc, n_own, found["n_of_class"].sum() - n_own)
-    label = _untrained_label(found, untrained)
+    label = untrained_label(found, untrained)
     of_first = found["auroc"].isel({CHECKPOINT: 0}, drop=True)
     at = found["auroc"].sel({CHECKPOINT: label}, drop=True) if label else of_first * np.nan
     of_untrained = at.max(unit)
@@ -185,14 +186,3 @@ def _auroc_error(auroc: xr.DataArray, n_own: xr.DataArray, n_rest: xr.DataArray)
     of_own = (n_own - 1) * (auroc / (2 - auroc) - squared)
     of_rest = (n_rest - 1) * (2 * squared / (1 + auroc) - squared)
     return ((auroc * (1 - auroc) + of_own + of_rest).clip(0) / (n_own * n_rest)) ** 0.5
-
-
-def _untrained_label(found: xr.Dataset, untrained: str | None) -> str:
-    """The checkpoint before the network learns: the one that is asked for, or that of step 0."""
-    labels = [str(each) for each in found[CHECKPOINT].values]
-    if untrained is not None:
-        if untrained not in labels:
-            raise KeyError(did_you_mean(CHECKPOINT, untrained, labels, "this Dataset"))
-        return untrained
-    steps = found["step"].values if "step" in found.coords else np.full(len(labels), np.nan)
-    return next((each for each, step in zip(labels, steps, strict=True) if step == 0), "")

@@ -88,6 +88,8 @@ class PlotOptions:
         Linear or logarithmic steps or epochs.
     yscale
         Linear or logarithmic values of curves.
+    above
+        What dates of attributes are to be above: shuffled, first or untrained (default: shuffled).
     max_images
         How many images to show at most.
     method
@@ -125,6 +127,7 @@ class PlotOptions:
     x: plots.XAxis = "checkpoint"
     xscale: plots.Scale = "auto"
     yscale: plots.Scale = "auto"
+    above: str | None = None
     max_images: int | None = None
     method: str | None = None
     track: int | None = None

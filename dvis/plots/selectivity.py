@@ -9,9 +9,17 @@ from typing import TYPE_CHECKING
 import numpy as np
 import xarray as xr
 
-from dvis.analysis.quantities import CLASS
+from dvis.analysis.quantities import CLASS, SHUFFLE
 from dvis.analysis.requirements import require
-from dvis.analysis.selectivity import COMMON, NO_INDEX, SELECTIVE, STATES, UNSELECTIVE, UNTRAINED
+from dvis.analysis.selectivity import (
+    COMMON,
+    LEAST_SHUFFLES,
+    NO_INDEX,
+    SELECTIVE,
+    STATES,
+    UNSELECTIVE,
+    UNTRAINED,
+)
 from dvis.plots.canvas import UNKNOWN_COLOR, evenly, headline, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import NULL_COLOR
@@ -33,6 +41,7 @@ STATE_COLORS = {
 _MOST_NAMED = 40  # rows, and classes, whose names are written
 _CLASS_LETTERS = 19
 _FEW = 14  # rows beside which a short label fits
+_NULL = "null_selectivity"
 _NEEDS = ("selectivity", "selectivity_high", "best_class", "auroc", "state")
 
 
@@ -98,13 +107,22 @@ def selectivity_map(
     notes = (
         origin_of(dataset),
         shown,
-        "grey: index that one unit of 20 exceeds with labels shuffled",
+        f"grey: index that one unit of 20 exceeds with labels shuffled{_n_shuffles(dataset)}",
         f"untrained: {short_name(untrained)}" if untrained else "no checkpoint untrained is known",
         str(dataset.attrs.get(UNMATCHED, "")) and "numbers of latents do not stay over checkpoints",
     )
     title = f"{name}, {short_name(label)}: which classes drive {unit}s\n{', '.join(counts)}"
     headline(figure, title, *notes)
     return saved(figure, path)
+
+
+def _n_shuffles(dataset: xr.Dataset) -> str:
+    """How many shuffles the bound is of, and that of so few there is none."""
+    n_shuffles = dataset[_NULL].sizes.get(SHUFFLE) if _NULL in dataset else None
+    if n_shuffles is None:
+        return ""
+    lacking = "" if n_shuffles >= LEAST_SHUFFLES else f": no bound, {LEAST_SHUFFLES} are needed"
+    return f" ({n_shuffles} shuffles{lacking})"
 
 
 def _sorted_rows(at: xr.Dataset, max_units: int) -> tuple[np.ndarray, int]:

@@ -15,14 +15,17 @@ from dvis.plots.canvas import UNKNOWN_COLOR, evenly, headline, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.selection import labels_of, origin_of
 from dvis.plots.ticks import cut, plain, short_name
+from dvis.plots.time_axis import moment_names
 from dvis.schema import CHECKPOINT, LAYER, UNMATCHED
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
+_CHECKPOINTS = "checkpoints"  # attribute of colours that are places: what these are called
 _MOST_COLORS = 10  # categories with a colour of their own: the most frequent
 _OTHERS = "others"
+_MOST_NAMED = 8  # checkpoints beside a scale
 _PANEL = 2.15  # inches
 _GREY = "0.8"
 
@@ -50,7 +53,8 @@ def unit_scatter(
     cosines : Dataset, optional
         What `dvis.channel_cosines` or `dvis.latent_cosines` gave of the same.
     color : DataArray, (unit,), optional
-        Text that names what a unit is, "" for nothing; or numbers, NaN for none.
+        Text that names what a unit is, "" for nothing; or numbers, NaN for none. Numbers with an
+        attribute `checkpoints` are places among these, whose names stand beside the scale.
     max_checkpoints : int
         How many checkpoints to show at most, evenly chosen.
     {path}
@@ -100,9 +104,8 @@ def unit_scatter(
                 title=what,
                 title_fontsize=7.5,
             )
-    else:
-        bar = figure.colorbar(handles, ax=list(grid[0]), aspect=20, pad=0.01)
-        bar.set_label(plain(what), fontsize=8)
+    elif color is not None:
+        _draw_scale(figure, list(grid[0]), handles, color)
     name = ", ".join(str(dataset.attrs[key]) for key in (LAYER, "name") if key in dataset.attrs)
     chance = float(dataset.attrs.get("chance_overlap", np.nan))
     notes = (
@@ -113,6 +116,23 @@ def unit_scatter(
     )
     headline(figure, f"{name}: {dataset.sizes[str(unit)]} {unit}s on two components", *notes)
     return saved(figure, path)
+
+
+def among_checkpoints(place: xr.DataArray, dataset: xr.Dataset, long_name: str) -> xr.DataArray:
+    """Places along a Dataset's checkpoints as colours, NaN of none, with what these are called."""
+    told = {"long_name": long_name, _CHECKPOINTS: moment_names(dataset)}
+    return place.where(place >= 0).assign_attrs(told)
+
+
+def _draw_scale(figure: "Figure", panels: "list[Axes]", scale: Any, color: xr.DataArray) -> None:
+    """The scale of colours that are numbers, with names of checkpoints where they are places."""
+    bar = figure.colorbar(scale, ax=panels, aspect=20, pad=0.01)
+    bar.set_label(plain(_meaning(color)), fontsize=8)
+    bar.ax.tick_params(labelsize=7)
+    if names := [str(each) for each in color.attrs.get(_CHECKPOINTS, ())]:
+        places = np.arange(int(color.min()), int(color.max()) + 1)
+        places = places[evenly(len(places), _MOST_NAMED, "names")]
+        bar.set_ticks(places.tolist(), labels=[plain(names[each]) for each in places])
 
 
 def _draw_maps(
@@ -178,10 +198,12 @@ def _colors(
     if set(color.dims) != {unit}:
         raise ValueError(f"colours are of {color.dims}; give one a unit, along {unit!r}")
     values = color.reindex({unit: shown[unit].values}, fill_value=_nothing(color)).values
-    what = str(color.attrs.get("long_name", color.name or ""))
+    what = _meaning(color)
     if values.dtype.kind in "fiu":
         known = values[np.isfinite(values)].astype(float)
-        low, high = (known.min(), known.max()) if len(known) else (0.0, 1.0)
+        if not len(known):
+            return [_GREY] * n_units, np.zeros(n_units), [_dot(Line2D, "none", _GREY)], what
+        low, high = known.min(), known.max()
         norm = mpl.colors.Normalize(low, high if high > low else low + 1)
         scale = mpl.cm.ScalarMappable(norm, "viridis")
         colors = [scale.to_rgba(each) if np.isfinite(each) else _GREY for each in values]
@@ -196,6 +218,10 @@ def _colors(
         handles.append(_dot(Line2D, named, _GREY))
     keys = [common.index(text) if text in palette else len(common) for text in texts]
     return [palette.get(text, _GREY) for text in texts], np.array(keys), handles, what
+
+
+def _meaning(color: xr.DataArray) -> str:
+    return str(color.attrs.get("long_name", color.name or ""))
 
 
 def _dot(line: Any, label: str, color: Any) -> Any:

@@ -146,8 +146,7 @@ def trend_rows(n: int) -> Iterator[Rates]:
         made = [make(n, *shape) for shape in _CHAINS]
         rates = [_share(depth_trend(each, n_permutations=999)["p_value"].values) for each in made]
         is_null = not name.startswith("**")
-        note = "no independent levels" if name.endswith("walk") else ""
-        yield Rates(name=name, rates=rates, note=note, is_null=is_null)
+        yield Rates(name=name, rates=rates, is_null=is_null)
 
 
 def change_rows(n: int) -> Iterator[Rates]:

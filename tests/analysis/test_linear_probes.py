@@ -92,6 +92,17 @@ def test_shuffled_control_is_at_chance_in_95_of_100_seeds() -> None:
     assert 89 <= np.sum(holds_another) <= 100  # 95 % of others, within 2.7 standard errors
 
 
+def test_a_band_of_few_draws_ends_where_scores_end() -> None:
+    draws = np.array([[0.02, 0.5, 0.99], [0.3, 0.52, 0.7], [0.0, 0.48, 1.0]])
+    mean, band = band_of(draws, lowest=0, highest=1)
+    _, free = band_of(draws)
+    assert free[0, 0] < 0
+    assert free[2, 1] > 1
+    np.testing.assert_array_equal(band, np.clip(free, 0, 1))
+    np.testing.assert_array_equal(band[1], free[1])
+    np.testing.assert_allclose(mean, draws.mean(0))
+
+
 @pytest.mark.parametrize("n_classes", [2, 5])
 def test_classes_equal_scikit_learn_by_hand(n_classes: int) -> None:
     rng = np.random.default_rng(n_classes)

@@ -6,6 +6,7 @@ import xarray as xr
 from matplotlib.collections import PathCollection, QuadMesh
 
 import dvis
+from dvis.plots.unit_scatter import among_checkpoints
 
 N_CHANNELS = 6
 
@@ -53,6 +54,25 @@ def test_numbers_are_a_scale_and_nothing_is_grey(responses: xr.Dataset) -> None:
     assert len(figure.axes) == 5  # four checkpoints and a scale
     with pytest.raises(ValueError, match="give one a unit, along 'channel'"):
         found.dvis.unit_scatter(color=color.rename(channel="latent"))
+
+
+def test_a_scale_of_births_is_labelled_with_checkpoints(responses: xr.Dataset) -> None:
+    found = dvis.channel_map(responses)
+    place = xr.DataArray([1, 1, -1, 3, 2, 1], {"channel": np.arange(6)}, ("channel",))
+    stepped = responses.assign_coords(step=("checkpoint", [0, 12, 48, 1200]))
+    for given, names in (
+        (stepped, ["step 12", "step 48", "step 1,200"]),
+        (responses, ["step_1.pth", "step_2.pth", "step_3.pth"]),
+    ):
+        figure = found.dvis.unit_scatter(color=among_checkpoints(place, given, "birth"))
+        *_, bar = figure.axes
+        assert [each.get_text() for each in bar.get_yticklabels()] == names
+        assert bar.get_ylabel() == "birth"
+    none = among_checkpoints(0 * place - 1, stepped, "birth")
+    assert len(found.dvis.unit_scatter(color=none).axes) == 4  # of nothing there is no scale
+    same = among_checkpoints(0 * place + 2, stepped, "birth")
+    *_, bar = found.dvis.unit_scatter(color=same).axes
+    assert [each.get_text() for each in bar.get_yticklabels()] == ["step 48"]
 
 
 def test_what_is_no_map_is_refused(responses: xr.Dataset) -> None:

@@ -9,6 +9,14 @@ from typing import Literal, get_args
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.baselines import (
+    FIRST,
+    IN_WORDS,
+    SHUFFLED,
+    UNTRAINED,
+    require_baseline,
+    untrained_label,
+)
 from dvis.analysis.requirements import require, require_whole_numbers
 from dvis.analysis.resampling import BOUND, MIDDLE, resamples
 from dvis.analysis.staying import stays_above
@@ -29,9 +37,9 @@ from dvis.kinds.attributes.words import (
     TELLS,
     USES,
 )
-from dvis.schema import CHECKPOINT, LAYER, did_you_mean
+from dvis.schema import CHECKPOINT, LAYER
 
-Baseline = Literal["null", "first"]
+AttributeBaseline = Literal["shuffled", "first", "untrained"]
 QUESTION = "question"
 ADVICE = "Open one with dvis.attributes"
 DATED, ALWAYS, NEVER, ABSENT = "dated", "always", "never", "absent"
@@ -48,7 +56,11 @@ _LONG_NAMES = {
 
 
 def attribute_dates(
-    dataset: xr.Dataset, *, above: Baseline = "null", n_resamples: int = 1000, seed: int = 0
+    dataset: xr.Dataset,
+    *,
+    above: AttributeBaseline = "shuffled",
+    n_resamples: int = 1000,
+    seed: int = 0,
 ) -> xr.Dataset:
     """From which checkpoint on each layer tells each attribute, and from which the output uses it.
 
@@ -63,10 +75,10 @@ def attribute_dates(
     ----------
     dataset : Dataset
         What `dvis.attributes` gave.
-    above : {"null", "first"}
+    above : {"shuffled", "first", "untrained"}
         What they are to be above: the upper end of the null, of exchanged sides and of random
-        directions; or what they were at the first checkpoint, which is the question of what
-        training adds where that is the network untrained.
+        directions; what they were at the first checkpoint; or at that of step 0, the network
+        untrained, which is the question of what training adds: without one all are absent.
     n_resamples : int
         Draws of pairs.
     seed : int
@@ -118,7 +130,7 @@ def _dates_of(
     values = _read(dataset, question)
     margins, of_draws = _margins(dataset, question, above, n_resamples, seed)
     if question == USES:  # of what cannot be told nothing is used
-        told, told_draws = _margins(dataset, TELLS, "null", n_resamples, seed)
+        told, told_draws = _margins(dataset, TELLS, SHUFFLED, n_resamples, seed)
         margins, of_draws = np.minimum(margins, told), np.minimum(of_draws, told_draws)
     like = values.isel({CHECKPOINT: 0}, drop=True)
     position = stays_above(margins)
@@ -155,11 +167,17 @@ def _margins(
     """By how much numbers are above what they are held against, and those of draws of pairs."""
     values = _read(dataset, question).values
     drawn = _drawn(dataset, question, n_resamples, seed)
-    if above == "null":
+    if above == SHUFFLED:
         level = _read(dataset, f"null_{question}", BOUND).sel({BOUND: "upper"}, drop=True).values
         return values - level, drawn - level
-    margins, of_draws = values - values[..., :1], drawn - drawn[..., :1]
-    margins[..., 0], of_draws[..., 0] = -1, -1  # which is not above itself
+    labels = [str(each) for each in dataset[CHECKPOINT].values]
+    label = labels[0] if above == FIRST else untrained_label(dataset)
+    if not label:
+        return np.full_like(values, np.nan), np.full_like(drawn, np.nan)
+    at = labels.index(label)
+    margins = values - values[..., at, None]
+    of_draws = drawn - drawn[..., at, None]
+    margins[..., at], of_draws[..., at] = -1, -1  # which is not above itself
     margins[np.isnan(values)], of_draws[np.isnan(drawn)] = np.nan, np.nan
     return margins, of_draws
 
@@ -193,11 +211,13 @@ def _states(margins: np.ndarray, position: np.ndarray, is_known: np.ndarray) -> 
 
 def _reasons(states: np.ndarray, question: str, above: str) -> np.ndarray:
     """Why there is no date."""
-    against = "what it was at the first checkpoint" if above == "first" else "its null"
-    never = f"{question} is not above {against} at the last checkpoint"
+    never = f"{question} is not above {IN_WORDS[above]} at the last checkpoint"
     never += ", or the layer does not tell it there" if question == USES else ""
-    texts = {ABSENT: "nothing is known of it at any checkpoint", NEVER: never}
-    found = np.vectorize(lambda state: texts.get(state, ""), otypes=[f"U{len(never) + 20}"])
+    unknown = "nothing is known of it at any checkpoint"
+    unknown += f", or of {IN_WORDS[above]}" if above == UNTRAINED else ""
+    texts = {ABSENT: unknown, NEVER: never}
+    longest = max(map(len, texts.values()))
+    found = np.vectorize(lambda state: texts.get(state, ""), otypes=[f"U{longest}"])
     return np.asarray(found(states))
 
 
@@ -206,8 +226,7 @@ def _check(dataset: xr.Dataset, above: str, n_resamples: int) -> None:
     labels = (CHECKPOINT, LAYER, ATTRIBUTE)
     bands = [f"null_{question}" for question in QUESTIONS]
     require(dataset, *QUESTIONS, *bands, *names, labels=labels, advice=ADVICE)
-    if above not in get_args(Baseline):
-        raise ValueError(did_you_mean("baseline", above, get_args(Baseline), "dvis"))
+    require_baseline(above, get_args(AttributeBaseline), "attribute_dates")
     require_whole_numbers(n_resamples=n_resamples)
     if n_resamples < 2:
         raise ValueError(f"n_resamples is {n_resamples}; give 2 or more")

@@ -263,7 +263,7 @@ class AttributeMeasurement:
             "null_score": np.abs(scores[1:]).max(1),
             TELLS: told[0].mean(),
             "tells_se": error_of_mean(told[0], self.seed),
-            "null_tells": band_of(told[1:].mean(1))[1],
+            "null_tells": band_of(told[1:].mean(1), 0, 1)[1],
             "told": told[0],
         }
 

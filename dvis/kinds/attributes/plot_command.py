@@ -5,6 +5,7 @@ from typing import Any
 
 import xarray as xr
 
+from dvis.analysis.baselines import SHUFFLED
 from dvis.kinds.attributes.pictures import (
     attribute_pairs,
     attribute_units,
@@ -22,10 +23,13 @@ def _over_training(
     target: tuple[str, ...] = (),
     x: XAxis = "checkpoint",
     xscale: Scale = "auto",
+    above: Any = SHUFFLED,
     path: Path,
 ) -> None:
     refuse("attributes", channel=channel)
-    attributes_over_training(dataset, target or None, layer, x=x, xscale=xscale, path=path)
+    attributes_over_training(
+        dataset, target or None, layer, x=x, xscale=xscale, above=above, path=path
+    )
 
 
 def _units(
@@ -49,7 +53,9 @@ def _pairs(
 
 
 PICTURES = {
-    "attributes": Picture(draw=_over_training, options=("target", "x", "xscale"), opens=("name",)),
+    "attributes": Picture(
+        draw=_over_training, options=("target", "x", "xscale", "above"), opens=("name",)
+    ),
     "attribute-units": Picture(draw=_units, options=("target", "checkpoint"), opens=("name",)),
     "attribute-pairs": Picture(draw=_pairs, options=("target",), opens=("name",)),
 }

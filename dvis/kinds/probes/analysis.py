@@ -3,11 +3,20 @@
 A Dataset of `dvis.probes` in, checkpoints with their bounds out.
 """
 
-from typing import Any, Literal, get_args
+from typing import Any, get_args
 
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.baselines import (
+    FIRST,
+    MAJORITY,
+    PIXELS,
+    SHUFFLED,
+    UNTRAINED,
+    Baseline,
+    require_baseline,
+)
 from dvis.analysis.requirements import require, require_numbers
 from dvis.analysis.resampling import BOUND
 from dvis.analysis.staying import stays_above
@@ -20,15 +29,14 @@ from dvis.analysis.trajectories import (
     steps_of,
 )
 from dvis.kinds.probes.words import HELD_OUT, SCORE, SPLIT, TARGET
-from dvis.schema import CHECKPOINT, LAYER, did_you_mean
+from dvis.schema import CHECKPOINT, LAYER
 
-Baseline = Literal["shuffled", "untrained", "pixels", "majority"]
 TELLS, NEVER, ALWAYS, ABSENT = "tells", "never", "always", "absent"
 ADVICE = "Open one with dvis.probes"
 _BASELINES: dict[str, tuple[str, str | None]] = {
-    "untrained": ("untrained_score", "untrained_score_se"),
-    "pixels": ("pixel_score", "pixel_score_se"),
-    "majority": ("majority_score", None),
+    UNTRAINED: ("untrained_score", "untrained_score_se"),
+    PIXELS: ("pixel_score", "pixel_score_se"),
+    MAJORITY: ("majority_score", None),
 }
 COMMENT = (
     "Bounds are over images, not over training runs. That a probe reads something off a layer does "
@@ -37,7 +45,7 @@ COMMENT = (
 
 
 def tells_from(
-    dataset: xr.Dataset, *, above: Baseline = "shuffled", errors: float = 1.96
+    dataset: xr.Dataset, *, above: Baseline = SHUFFLED, errors: float = 1.96
 ) -> xr.Dataset:
     r"""From which checkpoint on each layer tells each target, with bounds.
 
@@ -49,15 +57,16 @@ def tells_from(
 
     Of layers that hold nothing but noise, 1.5 % of accuracies and 0.5 % of R^2 are above those of
     shuffled targets at the last checkpoint (400 simulations with five shuffles). An untrained layer
-    tells much already: `above="untrained"` is the question of what training adds.
+    tells much already: `above="untrained"` is the question of what training adds, `above="first"`
+    the same of the first checkpoint with a score, where nothing was drawn untrained.
 
     Parameters
     ----------
     dataset : Dataset
         What `dvis.probes` gave.
-    above : {"shuffled", "untrained", "pixels", "majority"}
-        What scores are to be above: the upper end of those of shuffled targets; the network
-        untrained; pixels; the commonest class, or the mean.
+    above : {"shuffled", "first", "untrained", "pixels", "majority"}
+        What scores are to be above: the upper end of those of shuffled targets; those of the first
+        checkpoint that has some; the network untrained; pixels; the commonest class, or the mean.
     errors : float
         Standard errors z that bounds are away; 1.96 for 95 %.
 
@@ -100,10 +109,13 @@ def tells_from(
         .transpose(..., CHECKPOINT)
         for name in (SCORE, "score_se")
     )
-    level, of_level = _held_against(dataset, above)
-    margin = (scores - level).transpose(*scores.dims)
-    together: xr.DataArray = (error**2 + of_level**2) ** 0.5
-    reach = errors * together.transpose(*scores.dims)
+    if above == FIRST:
+        margin, together = _above_first(scores, error)
+    else:
+        level, of_level = _held_against(dataset, above)
+        margin = (scores - level).transpose(*scores.dims)
+        together = ((error**2 + of_level**2) ** 0.5).transpose(*scores.dims)
+    reach = errors * together
     found: dict[str, Any] = {}
     at = {
         "from": _stays_from(margin),
@@ -140,8 +152,7 @@ def _check(dataset: xr.Dataset, above: str, errors: float) -> None:
     labels = (CHECKPOINT, LAYER, TARGET, SPLIT)
     require(dataset, SCORE, "score_se", labels=labels, advice=ADVICE)
     require_numbers(errors=errors)
-    if above not in get_args(Baseline):
-        raise ValueError(did_you_mean("baseline", above, get_args(Baseline), "dvis"))
+    require_baseline(above, get_args(Baseline), "tells_from")
     if not errors >= 0:
         raise ValueError(f"errors is {errors}; give 0 or more standard errors")
     if missing := [dim for dim in (CHECKPOINT, SPLIT) if dim not in dataset[SCORE].dims]:
@@ -156,7 +167,7 @@ def _check(dataset: xr.Dataset, above: str, errors: float) -> None:
 def _held_against(dataset: xr.Dataset, above: str) -> tuple[xr.DataArray, xr.DataArray]:
     """What scores are to be above, and its standard error."""
     at: dict[str, Any] = {SPLIT: HELD_OUT}
-    if above == "shuffled":
+    if above == SHUFFLED:
         require(dataset, "null_score", labels=(BOUND,), advice=ADVICE)
         upper = dataset["null_score"].sel({**at, BOUND: "upper"}, drop=True)
         return upper, xr.DataArray(0.0)
@@ -166,13 +177,24 @@ def _held_against(dataset: xr.Dataset, above: str) -> tuple[xr.DataArray, xr.Dat
     return dataset[level].sel(at, drop=True), of_level
 
 
+def _above_first(scores: xr.DataArray, error: xr.DataArray) -> tuple[xr.DataArray, xr.DataArray]:
+    """By how much scores are above the first of their own that is known, and the error of that."""
+    first = xr.DataArray(np.isfinite(scores.values).argmax(-1), dims=scores.dims[:-1])
+    margin = scores - scores.isel({CHECKPOINT: first}).drop_vars(CHECKPOINT)
+    of_first = error.isel({CHECKPOINT: first}).drop_vars(CHECKPOINT)
+    is_first = xr.DataArray(np.arange(scores.sizes[CHECKPOINT]), dims=CHECKPOINT) == first
+    margin = margin.where(~is_first | scores.isnull(), -np.inf)  # which is not above itself
+    together: xr.DataArray = (error**2 + of_first**2) ** 0.5
+    return margin.transpose(*scores.dims), together.transpose(*scores.dims)
+
+
 def _stays_from(margin: xr.DataArray) -> xr.DataArray:
     """Position from which margins (..., checkpoint) are above 0 to the end, -1 where at none."""
     return margin.isel({CHECKPOINT: 0}, drop=True).copy(data=stays_above(margin.values))
 
 
 def _states(margin: xr.DataArray, position: xr.DataArray) -> xr.DataArray:
-    is_known = np.isfinite(margin.values)
+    is_known = ~np.isnan(margin.values)
     states = np.select(
         [~is_known.any(-1), position.values < 0, position.values == is_known.argmax(-1)],
         [ABSENT, NEVER, ALWAYS],

@@ -105,7 +105,9 @@ class Fits:
             probes = inputs.told_numbers(np.nan_to_num(values))
         probe, *of_shuffled = probes
         mean, band = band_of(
-            np.array([each.scores for each in of_shuffled]).reshape(n_shuffles, len(probe.scores))
+            np.array([each.scores for each in of_shuffled]).reshape(n_shuffles, len(probe.scores)),
+            lowest=0 if target.is_class else -np.inf,
+            highest=1,
         )
         n_unconverged = sum(each.n_unconverged for each in probes)
         return {

@@ -6,9 +6,9 @@ import numpy as np
 import xarray as xr
 
 from dvis.kinds.parts import Asked, Curves, Line
-from dvis.kinds.probes.pictures import NO_UNTRAINED, held_out, null_band, untrained_of
+from dvis.kinds.probes.pictures import NO_UNTRAINED, exchanged_of, held_out, null_band, untrained_of
 from dvis.kinds.probes.read import PROBE_READER
-from dvis.kinds.probes.words import CALLED, EXCHANGED, SCORE, TARGET
+from dvis.kinds.probes.words import CALLED, SCORE, TARGET
 from dvis.plots.canvas import evenly
 from dvis.plots.selection import labels_of
 from dvis.schema import CHECKPOINT, LAYER
@@ -50,7 +50,7 @@ def _of_target(of_target: xr.Dataset, target: str, name: str) -> Curves:
         band="± standard error over images",
         null_low=low,
         null_high=high,
-        null_text=f"95 % of the null, {EXCHANGED}",
+        null_text=f"95 % of the null, {exchanged_of(of_target)}",
     )
 
 

@@ -47,8 +47,8 @@ def accuracy_over_training(
     """What each layer tells over training, a panel for each target, of the images held out.
 
     Lines are scores over plus and minus a standard error, dashes the same layers untrained, dots
-    pixels, and faint dots the commonest class or the mean. Grey is where scores of shuffled targets
-    lie.
+    pixels, and faint dots the majority: the commonest class or the mean. Grey is where scores of
+    shuffled targets lie.
 
     Parameters
     ----------
@@ -113,8 +113,8 @@ def accuracy_by_layer(
     """What layers tell in the order of execution, a panel for each target, of the images held out.
 
     A line is a checkpoint, over plus and minus a standard error; dashes the network untrained, dots
-    pixels, and faint dots the commonest class or the mean. Grey is where scores of shuffled targets
-    lie, at any of the checkpoints.
+    pixels, and faint dots the majority: the commonest class or the mean. Grey is where scores of
+    shuffled targets lie, at any of the checkpoints.
 
     Parameters
     ----------
@@ -229,17 +229,24 @@ def _legend(figure: "Figure", axes: "Axes", shown: xr.Dataset, untrained: Any) -
     if _has_untrained(shown):
         handles, names = [*handles, Line2D([], [], **untrained)], [*names, "untrained"]
     handles += [Line2D([], [], **_PIXELS), Line2D([], [], **_MAJORITY)]
-    names += ["pixels", "commonest, mean"]
+    names += ["pixels", "majority"]
     figure.legend(handles, names, loc="outside right center", frameon=False, fontsize=7)
 
 
 def _headline(
     figure: "Figure", title: str, dataset: xr.Dataset, shown: xr.Dataset, *notes: str
 ) -> None:
-    null = null_note(EXCHANGED, "95 %") if shown["null_score"].notnull().any() else ""
+    has_null = bool(shown["null_score"].notnull().any())
+    null = null_note(exchanged_of(dataset), "95 %") if has_null else ""
     lacking = "" if _has_untrained(shown) else NO_UNTRAINED
     errors = "± standard error over the images held out"
     headline(figure, title, origin_of(dataset), *notes, errors, null, lacking)
+
+
+def exchanged_of(dataset: xr.Dataset) -> str:
+    """What the null exchanges, and by how many shuffles it is known."""
+    n_shuffles = dataset.attrs.get("n_shuffles")
+    return EXCHANGED if n_shuffles is None else f"{EXCHANGED}, {n_shuffles} shuffles"
 
 
 def _has_untrained(shown: xr.Dataset) -> bool:

@@ -14,6 +14,7 @@ from dvis.analysis.unit_maps import unit_cosines, unit_map
 from dvis.kinds.responses.analysis import IMAGE_CLASS, selectivity
 from dvis.kinds.responses.words import IMAGE
 from dvis.plots.selection import at_layer
+from dvis.plots.unit_scatter import among_checkpoints
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT_DIMS, did_you_mean
 
 _LEAST_IMAGES = 3  # of two, every correlation is 1 or -1
@@ -128,5 +129,5 @@ def channel_colors(dataset: xr.Dataset, by: str | None) -> xr.DataArray | None:
         raise ValueError(did_you_mean("color", str(by), COLORS, "a map"))
     if by == "birth":
         place = births(dataset)["birth"].isel({LAYER: 0}, drop=True)
-        return place.where(place >= 0).assign_attrs(long_name="number of the checkpoint of birth")
+        return among_checkpoints(place, dataset, "checkpoint of birth")
     return best_classes(selectivity(dataset).isel({LAYER: 0}, drop=True))

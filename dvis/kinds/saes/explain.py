@@ -30,7 +30,7 @@ if TYPE_CHECKING:
 
 Floats = NDArray[np.float64]
 
-CLASSIFIER, INPUT, RULE = "classifier", "input", "rule"
+CLASSIFIER, INPUT, RULE, EXAMPLE = "classifier", "input", "rule", "example"
 TREE, SPARSE = "tree", "sparse"
 LATENTS, CHANNELS = "latents", "channels"
 _MOST_SAMPLES = 6000  # of a split, at random
@@ -88,7 +88,8 @@ def explain_latents(
           `attrs["model_accuracy_of"]`, of which images, NaN where nothing is known;
         - of the tree of latents `rule` (rule), text, `rule_class`, `rule_n` and `rule_right`, held
           out samples that it is of and that are of its class, and `rule_low`, `rule_high` (rule,
-          latent), which a score exceeds and does not exceed;
+          latent), which a score exceeds and does not exceed, and `rule_example` (rule, example),
+          ids of samples that it is of, those held out first;
         - `weight` (class, latent), of the sparse classifier of scores as they are.
 
     Raises
@@ -335,7 +336,7 @@ def _weights(fit: Any, task: _Task) -> dict[str, xr.Variable]:
 
 def _rules(fit: Any, task: _Task, found: xr.Dataset) -> dict[str, xr.Variable]:
     """The rules of the tree of latents, as text and as numbers."""
-    from dvis.kinds.saes.measure.simple_classifiers import rules_of
+    from dvis.kinds.saes.measure.simple_classifiers import N_EXAMPLES, rules_of
 
     rules = rules_of(fit, task.inputs[LATENTS], task.labels, task.splits)
     numbers = found[LATENT].values.tolist()
@@ -345,7 +346,9 @@ def _rules(fit: Any, task: _Task, found: xr.Dataset) -> dict[str, xr.Variable]:
         for n, note in zip(numbers, notes, strict=True)
     ]
     low, high = (np.full((len(rules), len(numbers)), sign * np.inf) for sign in (-1, 1))
+    examples = np.full((len(rules), N_EXAMPLES), "", object)
     for place, rule in enumerate(rules):
+        examples[place, : len(rule.examples)] = task.ids[[*rule.examples]]
         for latent, (above, upto) in rule.bounds.items():
             low[place, latent], high[place, latent] = above, upto
     texts = [in_words(rule.bounds, names, task.classes[rule.label]) for rule in rules]
@@ -354,6 +357,7 @@ def _rules(fit: Any, task: _Task, found: xr.Dataset) -> dict[str, xr.Variable]:
         "rule_class": quantity(RULE, [rule.label for rule in rules], "class that the rule says"),
         "rule_n": quantity(RULE, [rule.n_held_out for rule in rules], "samples held out in it"),
         "rule_right": quantity(RULE, [rule.n_right for rule in rules], "of these of its class"),
+        "rule_example": quantity((RULE, EXAMPLE), examples.astype(str), "sample that it is of"),
         "rule_low": quantity((RULE, LATENT), low, "what a score exceeds"),
         "rule_high": quantity((RULE, LATENT), high, "what a score does not exceed"),
     }

@@ -3,11 +3,9 @@
 What `dvis sae evaluate` found in; names with scores out, kept in the store apart from notes.
 """
 
-from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any
 
 import numpy as np
 import xarray as xr
@@ -18,6 +16,15 @@ from dvis.analysis.requirements import require_whole_numbers
 from dvis.analysis.selectivity import LEVEL, chance_bound
 from dvis.kinds.activations.pictures.samples import Samples
 from dvis.kinds.saes.dims import LATENT, SCORE, SHUFFLE, quantity
+from dvis.kinds.saes.namers import (
+    CLASS_NAMER,
+    ByClass,
+    ByFunction,
+    Namer,
+    Shown,
+    name_of,
+    score_of,
+)
 from dvis.kinds.saes.pictures.chosen import measured_at
 from dvis.kinds.saes.pictures.made_of import samples_and_tokens
 from dvis.kinds.saes.read import latents as opened_latents
@@ -25,97 +32,12 @@ from dvis.kinds.saes.read import name_in_layer
 from dvis.schema import CHECKPOINT, LAYER, did_you_mean
 from dvis.store.unit_names import AUTO_NAME, LatentName, keep_names
 
-CLASS_NAMER = "class"
+_MIXED = "images mixed of all latents"
 _LEAST_IMAGES = 5  # of fewer, any name that is chosen by them fits
 _CANNOT_TELL = (
     "what the latent computes: a name fits the images that drive it most, of which it has few; of "
     f"so many latents {LEVEL:.0%} exceed their null by chance".replace("%", " %")
 )
-
-
-@dataclass(frozen=True, kw_only=True)
-class Shown:
-    """Images that a namer looks at.
-
-    Attributes
-    ----------
-    ids : tuple of str
-        Ids of samples.
-    images : tuple of ndarray, (y, x, colour), uint8 0-255
-        Their thumbnails; empty where the store keeps none.
-    classes : tuple of str
-        Names of their classes, "" where one has none.
-    """
-
-    ids: tuple[str, ...]
-    images: tuple[np.ndarray, ...]
-    classes: tuple[str, ...]
-
-    def first(self, n: int) -> "Shown":
-        """The first of them, n at most."""
-        return Shown(ids=self.ids[:n], images=self.images[:n], classes=self.classes[:n])
-
-
-class Namer(Protocol):
-    """What gives names: `by` says what it is."""
-
-    by: str
-
-    def name(self, shown: Shown) -> tuple[str, float]:
-        """A name of what the images share, and how well it fits."""
-
-    def score(self, text: str, shown: Shown) -> float | None:
-        """How well a name fits images, None where the namer cannot say."""
-
-
-class ByClass:
-    """The commonest class of the images, with its purity: the share of images that are of it."""
-
-    by = CLASS_NAMER
-
-    def name(self, shown: Shown) -> tuple[str, float]:
-        """The commonest class, the first by name of equals, and its share."""
-        counts = Counter(each for each in shown.classes if each)
-        if not counts:
-            return "", np.nan
-        best = min(counts, key=lambda each: (-counts[each], each))
-        return best, counts[best] / len(shown.classes)
-
-    def score(self, text: str, shown: Shown) -> float | None:
-        """Share of the images that are of a class."""
-        return shown.classes.count(text) / len(shown.classes)
-
-
-class ByFunction:
-    """Somebody's own function of images.
-
-    Parameters
-    ----------
-    function : callable
-        Gives a text and a score, higher where it fits better, of a list of images (y, x, colour),
-        uint8. Where it has an attribute `score`, a function of a text and images, names are held
-        against other latents' images by that.
-    by : str, optional
-        What it is called; by default its own name.
-    """
-
-    def __init__(self, function: Callable[..., tuple[str, float]], by: str | None = None) -> None:
-        self._function = function
-        self.by = by or str(getattr(function, "__name__", type(function).__name__))
-
-    def name(self, shown: Shown) -> tuple[str, float]:
-        """What the function says."""
-        text, score = self._function(list(shown.images))
-        if not isinstance(text, str):
-            raise TypeError(
-                f"the namer {self.by} gave {text!r} for a name; give a text and a score"
-            )
-        return text.strip(), float(score)
-
-    def score(self, text: str, shown: Shown) -> float | None:
-        """What its attribute `score` says, None without one."""
-        own = getattr(self._function, "score", None)
-        return None if own is None else float(own(text, list(shown.images)))
 
 
 def name_latents(
@@ -144,9 +66,9 @@ def name_latents(
     layer, name, run
         As `dvis.latents` takes them.
     namer : callable, namer or "class", optional
-        `function(images) -> text, score` of a list of images, (y, x, colour), uint8; by default
-        the commonest class of the images with its purity. `dvis.kinds.saes.measure.clip_words`
-        has zero-shot words of OpenCLIP.
+        `function(images) -> text, score` of a list of images, (y, x, colour), uint8, where the
+        text is "" for no name; by default the commonest class of the images with its purity.
+        `dvis.kinds.saes.measure.clip_words` has zero-shot words of OpenCLIP.
     latents : sequence of int, optional
         Which; by default all that fire.
     checkpoint : str, optional
@@ -177,9 +99,12 @@ def name_latents(
         As `dvis.latents` does, or when there is no such latent.
     ValueError
         When no latent fires, the store keeps no thumbnails and the namer needs them, images have no
-        classes and the namer is of classes, or a number is out of its range.
+        classes and the namer is of classes, a number is out of its range, or the score of a name is
+        not finite.
     TypeError
-        When the namer is none, or gave no text.
+        When the namer is none, or gave something else than a text and a number.
+    RuntimeError
+        When the namer failed.
     """
     require_whole_numbers(n_images=n_images, n_random=n_random, seed=seed)
     if n_images < 1 or n_random < 0:
@@ -192,7 +117,7 @@ def name_latents(
     shown = _shown(dataset, at, n_images)
     asked = _asked(at, shown, latents)
     _require_known(shown, chosen)
-    named = {number: chosen.name(shown[number]) for number in asked}
+    named = {each: name_of(chosen, shown[each], f"latent {each}") for each in asked}
     generator = np.random.default_rng(seed)
     null, exchanged = _null(chosen, named, shown, n_random, generator)
     found = _labelled(named, shown, null)
@@ -285,9 +210,9 @@ def _null(
 ) -> tuple[np.ndarray, str]:
     """Scores of the null, (random, latent), and what it exchanges."""
     numbers, first = [*shown], next(iter(named))
-    if namer.score(named[first][0], shown[first]) is None:
-        mixed = [*_mixed(shown, n_random, generator)]
-        scores = np.array([namer.name(each)[1] for each in mixed], float)
+    if score_of(namer, named[first][0], shown[first], f"latent {first}") is None:
+        mixed = _mixed(shown, n_random, generator)
+        scores = np.array([name_of(namer, each, _MIXED)[1] for each in mixed], float)
         return np.tile(scores[:, None], (1, len(named))), "images among latents"
     n_random = min(n_random, len(numbers) - 1)
     null = np.full((n_random, len(named)), np.nan)
@@ -296,7 +221,7 @@ def _null(
         # As many images as the latent has: the fewer, the purer.
         n_own = len(shown[number].ids)
         for row, other in enumerate(others.tolist()) if text else ():
-            score = namer.score(text, shown[other].first(n_own))
+            score = score_of(namer, text, shown[other].first(n_own), f"latent {other}")
             null[row, column] = np.nan if score is None else score
     return null, "latents whose images are named"
 

@@ -106,6 +106,17 @@ def test_dates_above_the_first_checkpoint() -> None:
     assert found.from_step.values.tolist() == [10, 20]
 
 
+def test_dates_above_the_network_untrained() -> None:
+    """Which is the checkpoint of step 0, wherever it stands; without one nothing is known."""
+    rising = made_up_attributes(pairs_of([0.9, 0.95, 0.99]), pairs_of([0.1, 0.1, 0.2]))
+    of_first = rising.dvis.attribute_dates(above="first").squeeze()
+    found = rising.dvis.attribute_dates(above="untrained").squeeze()
+    assert found.from_step.identical(of_first.from_step)
+    without = rising.isel(checkpoint=[1, 2]).dvis.attribute_dates(above="untrained").squeeze()
+    assert without.state.values.tolist() == ["absent", "absent"]
+    assert without.reason.values[0].endswith(", or of that of the network untrained")
+
+
 def test_what_is_not_known_is_absent() -> None:
     made = made_up_attributes(pairs_of([0.9, 0.9]), pairs_of([0.9, 0.9]))
     unknown = made.assign({name: made[name] * np.nan for name in ("uses", "lost")})
@@ -126,8 +137,8 @@ def test_checkpoints_of_which_nothing_is_known_are_passed_over() -> None:
 
 def test_errors_say_what_to_do() -> None:
     made = made_up_attributes(pairs_of([0.5, 0.9]), pairs_of([0.1, 0.9]))
-    with pytest.raises(ValueError, match=r"No baseline 'nul'.*Did you mean 'null'"):
-        made.dvis.attribute_dates(above="nul")
+    with pytest.raises(ValueError, match=r"No baseline 'shuffle'.*Did you mean 'shuffled'"):
+        made.dvis.attribute_dates(above="shuffle")
     with pytest.raises(ValueError, match="n_resamples is 1; give 2 or more"):
         made.dvis.attribute_dates(n_resamples=1)
     with pytest.raises(ValueError, match=r"no dimension layer; select with lists"):

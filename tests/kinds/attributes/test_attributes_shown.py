@@ -53,7 +53,10 @@ def test_curves_have_what_they_are_held_against(store: Path) -> None:
     assert tells.lines[2].get_ydata()[0] == at.pixel_tells.item()
     np.testing.assert_allclose(uses.lines[2].get_ydata(), at.response.isel(layer=0))
     text = " ".join(each.get_text() for each in figure.texts).replace("\n", " ")
-    assert "sides of pairs exchanged, random directions of a layer, of any layer" in text
+    said = (
+        "sides of pairs exchanged (3 draws), random directions of a layer (2 draws), of any layer"
+    )
+    assert said in text
     plt.close(figure)
 
 
@@ -93,6 +96,33 @@ def test_units_are_the_best_and_marked_beyond_their_null(store: Path) -> None:
     assert best_units(scores, 2).tolist() == [0, 2]
     assert best_units(scores, 3).tolist() == [0, 2, 3]
     assert best_units(scores, 99).tolist() == [0, 2, 3, 4]
+
+
+def test_latents_are_drawn_below_channels_against_their_own_null(store: Path) -> None:
+    found = dvis.attributes(store).load()
+    scores = np.random.default_rng(0).uniform(-0.2, 0.2, (*found.tells.shape, 9))
+    scores[-1, 1, :, 7] = 0.9
+    scores[:, 0] = np.nan  # a layer without autoencoders
+    dims = (*found.tells.dims, "latent")
+    found = found.assign(
+        latent_score=(dims, scores),
+        null_latent_score=0.5 + 0 * found.null_score,
+    ).assign_coords(latent=np.arange(9))
+    figure = found.dvis.attribute_units(max_units=4)
+    above, below, *_ = figure.axes
+    assert len(above.get_yticklabels()) == len(below.get_yticklabels()) == 4
+    called = [text.get_text() for text in below.get_yticklabels()]
+    layer = str(found.layer.values[1])
+    assert f"{layer}, latent 7" in called
+    assert all(each.startswith(f"{layer}, latent ") for each in called)
+    dots = below.lines[0].get_xydata()
+    row = called.index(f"{layer}, latent 7")
+    assert dots.tolist() == [[0, row], [1, row]]
+    said = " ".join(text.get_text() for text in figure.texts)
+    assert "4 of 9 latents" in said
+    none = found.assign(latent_score=np.nan * found.latent_score)
+    assert len(none.dvis.attribute_units(max_units=4).axes) == 2  # and the scale
+    plt.close("all")
 
 
 def test_pairs_are_shown_as_they_are_kept(store: Path) -> None:

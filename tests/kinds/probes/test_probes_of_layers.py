@@ -273,6 +273,12 @@ def test_tells_from_has_bounds() -> None:
     never = made_up_probes(scores, error=0.05, upper=0.95).dvis.tells_from()
     assert never.state.values.ravel().tolist() == ["never", "never"]
     assert never.from_step.isnull().all()
+    first = made.dvis.tells_from(above="first").squeeze()
+    assert first.from_checkpoint.values.tolist() == ["step_10", "step_10"]
+    assert first.latest_step.values.tolist() == [30, 20]  # 0.2 > 1.96 sqrt(2) 0.05 > 0.12
+    flat = made_up_probes(np.array([[np.nan], [0.9], [0.8]]), error=0.5)
+    assert flat.dvis.tells_from(above="first").state.item() == "never"
+    assert flat.dvis.tells_from(above="first").earliest_step.item() == 20
     with pytest.raises(ValueError, match=r"No baseline 'pixel'.*Did you mean 'pixels'"):
         made.dvis.tells_from(above="pixel")
 

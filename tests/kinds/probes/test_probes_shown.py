@@ -47,7 +47,7 @@ def test_pictures_have_every_baseline(store: Path) -> None:
             "position_x: R²",
         ]
         names = [text.get_text() for text in figure.legends[0].get_texts()]
-        assert names[-3:] == ["untrained", "pixels", "commonest, mean"]
+        assert names[-3:] == ["untrained", "pixels", "majority"]
         (notes,) = [t.get_text() for t in figure.texts if "grey" in t.get_text()]
         assert "95 % of the null, targets of samples" in notes.replace("\n", " ")
         at = found.sel(target="background", split="held-out")

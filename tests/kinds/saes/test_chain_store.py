@@ -223,7 +223,7 @@ def test_trends_leave_level_0_out(trained: Path) -> None:
     assert (trends.smallest_p.dropna("statistic") >= 0.5).all()
     assert trends.p_value.isnull().all()
     assert "no p below 0.05 is possible" in str(trends.why_no_p.values[1, 0])
-    assert trends.attrs["exchangeable"] == "depths of a chain"
+    assert trends.attrs["exchangeable"] == "depths of a chain, or signs of its steps"
     with pytest.raises(dvis.SchemaError, match=r"Open one with dvis\.chains"):
         dvis.saes(trained, LAYER).dvis.chain_trends()
 

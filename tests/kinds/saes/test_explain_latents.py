@@ -45,6 +45,7 @@ def test_a_planted_rule_is_found_and_no_deeper_tree(scores: np.ndarray, splits: 
     held = splits.held_out
     inside = (scores[held, 3] > planted.bounds[3][0]) & (scores[held, 6] <= planted.bounds[6][1])
     assert planted.n_held_out == inside.sum()
+    assert planted.examples == tuple(held[inside][:4])
     assert planted.n_right == labels[held][inside].sum()
     assert sum(rule.n_held_out for rule in rules) == len(held)
     assert sum(rule.n_train for rule in rules) == len(splits.train)
@@ -120,6 +121,26 @@ def test_rules_are_drawn_beside_the_images_of_their_latents(
     assert any(axes.get_images() for axes in figure.axes)
     with pytest.raises(dvis.SchemaError, match=r"dvis\.explain_latents"):
         dvis.latents(store, LAYER).dvis.latent_rules(dvis.latents(store, LAYER))
+
+
+def test_a_latent_that_is_to_be_low_is_never_shown_by_its_top_images(
+    store: Path, explained: xr.Dataset
+) -> None:
+    """Beside such a rule are samples of it, with the numbers of the latents that it asks low."""
+    of_store = dvis.latents(store, LAYER)
+    captions = [axes.get_title() for axes in of_store.dvis.latent_rules(explained).axes]
+    for place in range(min(6, explained.sizes["rule"])):
+        rule = explained.isel(rule=place)
+        low = [int(each) for each in rule.latent.values[np.isfinite(rule.rule_high)]]
+        if low:
+            said = f"low: {', '.join(map(str, low[:3]))}"
+            assert any(said in each for each in captions)
+    only_low = explained.isel(rule=[0]).copy(deep=True)
+    only_low.rule_low.values[:], only_low.rule_high.values[:] = -np.inf, np.inf
+    only_low.rule_high.values[0, 2] = 0.1
+    titles = [axes.get_title() for axes in of_store.dvis.latent_rules(only_low).axes]
+    assert not any("latent 2" in each for each in titles)
+    assert sum("low: 2" in each for each in titles) == 1
 
 
 def test_the_command_prints_rules_and_writes_the_picture(

@@ -52,10 +52,33 @@ def test_a_map_is_of_decoders_and_is_coloured_by_what_was_found(
     assert dvis.latent_map(trained).position.shape == (2, N_LATENTS, 2)
     assert set(latent_colors(trained, None).values) <= {*map(str, range(10)), ""}
     assert latent_colors(trained, "birth").dims == ("latent",)
+    names = latent_colors(trained, "birth").attrs["checkpoints"]
+    assert len(names) == trained.sizes["checkpoint"]
     path = tmp_path / "map.png"
     with pytest.raises(SystemExit, match="0"):
         main(["plot", "latent-map", str(store), "--layer", LAYER, "--out", str(path)])
     assert path.stat().st_size > 0
+
+
+def test_a_map_takes_the_decoder_alone_and_refuses_what_has_none(store: Path) -> None:
+    trained = dvis.saes(store, LAYER)
+    whole, alone = dvis.latent_map(trained), dvis.latent_map(trained.decoder)
+    xr.testing.assert_identical(alone.position.drop_attrs(), whole.position.drop_attrs())
+    one = dvis.latent_map(trained.decoder[-1])
+    assert one.position.sizes["checkpoint"] == 1
+    bare = xr.DataArray(trained.decoder.values, dims=trained.decoder.dims)
+    np.testing.assert_array_equal(dvis.latent_map(bare).position, whole.position)
+    assert len(dvis.latent_map(bare).dvis.unit_scatter().axes) == 2
+    cosines = dvis.latent_cosines(trained.decoder)
+    np.testing.assert_array_equal(cosines.cosine, trained.dvis.latent_cosines().cosine)
+    with pytest.raises(ValueError, match=r"dimensions \('checkpoint', 'latent'\); directions have"):
+        dvis.latent_map(trained.threshold)
+    with pytest.raises(ValueError, match="No latent is left"):
+        dvis.latent_map(trained.decoder[:, :0])
+    with pytest.raises(TypeError, match=r"no Dataset but of type ndarray.*or give its decoder"):
+        dvis.latent_map(trained.decoder.values)
+    with pytest.raises(dvis.SchemaError, match="or give its decoder"):
+        dvis.latent_map(dvis.latents(store, LAYER))
 
 
 def test_latents_without_a_store_are_refused(found: xr.Dataset) -> None:

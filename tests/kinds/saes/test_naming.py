@@ -15,7 +15,7 @@ from dvis.cli import main
 from dvis.kinds.listed import ListedUnits
 from dvis.kinds.parts import Asked
 from dvis.kinds.saes.listed import listed_latents
-from dvis.kinds.saes.naming import ByClass, Shown
+from dvis.kinds.saes.namers import ByClass, Shown
 from dvis.schema import run_group
 from dvis.store.contents import contents
 from dvis.store.guarded import GuardedStore
@@ -170,7 +170,20 @@ def test_commands_name_and_list(store: Path, capsys: pytest.CaptureFixture[str])
         ({"n_images": 0}, ValueError, "n_images is 0"),
         ({"namer": "classes"}, ValueError, "No namer 'classes'.*Did you mean 'class'"),
         ({"namer": 7}, TypeError, "a namer of type int is none: give a function"),
-        ({"namer": lambda images: (7, 0.5)}, TypeError, "gave 7 for a name; give a text"),
+        ({"namer": lambda images: "ab"}, TypeError, "gave 'ab', of type str, of latent 0; give a"),
+        ({"namer": lambda images: None}, TypeError, "gave None, of type NoneType, of latent 0"),
+        ({"namer": lambda images: ("a", 1, 2)}, TypeError, r"gave \('a', 1, 2\), of type tuple"),
+        ({"namer": lambda images: (7, 0.5)}, TypeError, r"gave \(7, 0.5\).* give a text and a num"),
+        ({"namer": lambda images: ("a", "0.5")}, TypeError, "gave '0.5', of type str, for the sco"),
+        (
+            {"namer": lambda images: ("a", True)},
+            TypeError,
+            "gave True, of type bool, for the score",
+        ),
+        ({"namer": lambda images: ("a", np.nan)}, ValueError, "gave nan for the score of latent 0"),
+        ({"namer": lambda images: ("", np.inf)}, ValueError, "gave inf for the score of latent 0"),
+        ({"namer": lambda images: 1 / 0}, RuntimeError, "latent 0: ZeroDivisionError: division"),
+        ({"namer": lambda images: 1 / 0, "latents": [2]}, RuntimeError, "failed .* of latent 2"),
         ({"namer": lambda images: ("x" * 2001, 0.5)}, ValueError, "has 2001 letters"),
     ],
 )
@@ -180,6 +193,24 @@ def test_errors_keep_nothing(
     with pytest.raises(error, match=text):
         dvis.name_latents(store, LAYER, **how)
     assert dvis.latent_names(store).sizes["name"] == 0
+
+
+def test_no_name_needs_no_score_and_numbers_are_of_any_library(store: Path) -> None:
+    given = iter([("  ", np.nan), ("ring", np.float32(0.5)), *[("", 0)] * 20])
+    found = dvis.name_latents(
+        store, LAYER, namer=lambda images: next(given), latents=[1, 2], n_random=20, keep=False
+    )
+    assert found.auto_name.values.tolist() == ["", "ring"]
+    np.testing.assert_array_equal(found.score, [np.nan, 0.5])
+
+
+def test_a_score_by_the_function_itself_is_held_to_the_same(store: Path) -> None:
+    def rings(images: list[np.ndarray]) -> tuple[str, float]:
+        return "ring", 0.5
+
+    rings.score = lambda text, images: "high"  # type: ignore[attr-defined]  # as callers write it
+    with pytest.raises(TypeError, match="rings gave 'high', of type str, for the score of latent"):
+        dvis.name_latents(store, LAYER, namer=rings)
 
 
 def test_attributes_that_hold_no_names_are_said(store: Path) -> None:

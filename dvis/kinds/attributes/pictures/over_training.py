@@ -7,12 +7,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import xarray as xr
 
+from dvis.analysis.baselines import IN_WORDS, SHUFFLED
 from dvis.kinds.attributes.analysis import (
     ALWAYS,
     DATED,
     NEVER,
     QUESTION,
-    Baseline,
+    AttributeBaseline,
     attribute_dates,
 )
 from dvis.kinds.attributes.pictures.selected import null_band, selected
@@ -37,7 +38,7 @@ _MARKS: Mapping[str, dict[str, Any]] = {
     USES: {"marker": "s", "markersize": 4.5, "markerfacecolor": "white"},
 }
 _APART = {TELLS: -0.17, USES: 0.17}  # of a layer's two dates, in rows
-_ABOVE = {"null": "each layer's own null", "first": "what was at the first checkpoint"}
+_ABOVE = {**IN_WORDS, SHUFFLED: "each layer's own null"}
 _PIXELS: dict[str, Any] = {"color": "black", "linestyle": ":", "lw": 1.2}
 _SIZE: dict[str, Any] = {"color": "black", "linestyle": "--", "lw": 1.0}
 
@@ -50,7 +51,7 @@ def attributes_over_training(
     *,
     x: XAxis = "checkpoint",
     xscale: Scale = "auto",
-    above: Baseline = "null",
+    above: AttributeBaseline = "shuffled",
     max_layers: int = 6,
     path: str | Path | None = None,
 ) -> "Figure":
@@ -73,7 +74,7 @@ def attributes_over_training(
         Layers; by default all, or `max_layers` of them.
     {x}
     {xscale}
-    above : {"null", "first"}
+    above : {"shuffled", "first", "untrained"}
         What dates are to be above, as `ds.dvis.attribute_dates` takes it.
     {max_layers}
     {path}
@@ -113,10 +114,19 @@ def attributes_over_training(
         origin_of(dataset),
         axis.note,
         f"± standard error over pairs; dates with 95 % intervals, above {_ABOVE[above]}",
-        null_note(f"{EXCHANGED[TELLS]} exchanged, random {EXCHANGED[USES]}", "95 %")
+        null_note(
+            f"{EXCHANGED[TELLS]} exchanged{_counted(dataset, 'n_shuffles')}, random "
+            f"{EXCHANGED[USES]}{_counted(dataset, 'n_random')}",
+            "95 %",
+        )
         + ", of any layer",
     )
     return saved(figure, path)
+
+
+def _counted(dataset: xr.Dataset, name: str) -> str:
+    """How many draws a null is known by, where that is said."""
+    return f" ({dataset.attrs[name]} draws)" if name in dataset.attrs else ""
 
 
 def _grid(names: Sequence[str], axis: TimeAxis, n_layers: int) -> "tuple[Figure, np.ndarray]":

@@ -1,8 +1,9 @@
 """Units that tell attributes, and the pairs as they are drawn."""
 
 from collections.abc import Sequence
+from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import xarray as xr
@@ -15,13 +16,29 @@ from dvis.plots.canvas import UNKNOWN_COLOR, headline, require_limit, saved, sub
 from dvis.plots.documentation import documented
 from dvis.plots.selection import at_checkpoint, labels_of, origin_of
 from dvis.plots.ticks import plain, short_name
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER
+from dvis.schema import CHANNEL, CHECKPOINT, LATENT, LAYER
 
 if TYPE_CHECKING:
+    from matplotlib.axes import Axes
     from matplotlib.figure import Figure
 
 _ROW_INCHES, _COLUMN_INCHES = 0.2, 0.85
 _PAIR_INCHES = 0.8
+
+
+@dataclass(frozen=True)
+class _Scores:
+    """What one kind of unit has: its dimension, its scores, and their null."""
+
+    unit: str
+    score: str
+    null: str
+
+
+_SCORES = (
+    _Scores(CHANNEL, SCORE, "null_score"),
+    _Scores(LATENT, "latent_score", "null_latent_score"),
+)
 
 
 @documented
@@ -36,8 +53,10 @@ def attribute_units(
 ) -> "Figure":
     """Scores of the units that tell an attribute best, a row a unit and a column an attribute.
 
-    Dots mark scores beyond the highest of any channel of the layer with sides of pairs exchanged.
-    Of each attribute as many are shown, by their scores without the sign, in the layers' order.
+    Channels are above and, where the attributes were measured of latents too, latents below. Dots
+    mark scores beyond the highest of any channel, or latent, of the layer with sides of pairs
+    exchanged. Of each attribute as many are shown, by their scores without the sign, in the layers'
+    order.
 
     Parameters
     ----------
@@ -50,7 +69,7 @@ def attribute_units(
     checkpoint : str or int, optional
         By name or place; the last by default.
     max_units : int
-        How many units to show at most.
+        How many channels, and latents, to show at most.
     {path}
 
     Returns
@@ -66,42 +85,67 @@ def attribute_units(
     """
     require_limit("max_units", max_units)
     shown = at_checkpoint(selected(dataset, attribute, layer), checkpoint)
-    scores = shown[SCORE].stack(unit=(LAYER, CHANNEL)).transpose("unit", ATTRIBUTE)
-    bounds = shown["null_score"].max(SHUFFLE).transpose(LAYER, ATTRIBUTE)
-    rows = best_units(scores.values, max_units)
-    if not len(rows):
+    kinds = [of for of in _SCORES if of.score in shown]
+    several = {of.unit: _best(shown, of, max_units) for of in kinds}
+    several = {unit: scores for unit, scores in several.items() if scores.sizes["unit"]}
+    if not several:
         raise ValueError("No unit has a score there; nothing to draw")
-    scores = scores.isel(unit=rows)
-    owners = [str(each) for each in scores[LAYER].values]
-    beyond = np.abs(scores.values) > bounds.sel({LAYER: owners}).values
     names = labels_of(shown, ATTRIBUTE)
-    height = max(2.2, 1.3 + _ROW_INCHES * len(rows))
-    width = max(4.2, 2.4 + _COLUMN_INCHES * len(names))
-    figure, axes = subplots(figsize=(width, height), layout="constrained")
-    mesh = axes.imshow(
-        np.ma.masked_invalid(scores.values), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto"
+    heights = [_ROW_INCHES * scores.sizes["unit"] + 0.5 for scores in several.values()]
+    figure, grid = subplots(
+        nrows=len(several),
+        figsize=(max(4.2, 2.4 + _COLUMN_INCHES * len(names)), max(2.2, 0.8 + sum(heights))),
+        height_ratios=heights,
+        squeeze=False,
+        layout="constrained",
     )
-    axes.set_facecolor(UNKNOWN_COLOR)
-    found = np.argwhere(beyond)
-    axes.plot(found[:, 1], found[:, 0], ".", color="black", markersize=3, linestyle="none")
-    axes.set_xticks(range(len(names)), [plain(titled(shown, name)) for name in names], fontsize=7)
-    units = zip(owners, scores[CHANNEL].values.tolist(), strict=True)
-    axes.set_yticks(range(len(rows)), [plain(f"{of}, {channel}") for of, channel in units])
-    axes.tick_params(axis="y", labelsize=6)
-    for place in [i for i in range(1, len(owners)) if owners[i] != owners[i - 1]]:
-        axes.axhline(place - 0.5, color="black", lw=0.8)
-    bar = figure.colorbar(mesh, ax=axes, pad=0.02, aspect=30)
+    panels = list(grid[:, 0])
+    notes = []
+    for axes, of in zip(panels, [of for of in kinds if of.unit in several], strict=True):
+        mesh = _draw_scores(axes, several[of.unit], shown, of)
+        axes.set_xticks(
+            range(len(names)), [plain(titled(shown, name)) for name in names], fontsize=7
+        )
+        n_there = int(shown[of.score].notnull().any(ATTRIBUTE).sum())
+        notes.append(f"{several[of.unit].sizes['unit']} of {n_there} {of.unit}s")
+    bar = figure.colorbar(mesh, ax=panels, pad=0.02, aspect=30)
     bar.set_label("score: -1 the first value, 1 the second", fontsize=7)
     bar.ax.tick_params(labelsize=7)
     headline(
         figure,
         f"Units that tell attributes, at {short_name(str(shown[CHECKPOINT].item()))}",
         origin_of(dataset),
-        f"{len(rows)} of {int(shown[SCORE].notnull().any(ATTRIBUTE).sum())} units",
-        f"dots: beyond the highest of a layer's channels in {shown.sizes[SHUFFLE]} shuffles, "
-        f"{EXCHANGED[TELLS]} exchanged",
+        *notes,
+        f"dots: beyond the highest of a layer's {' or '.join(f'{unit}s' for unit in several)} in "
+        f"{shown.sizes[SHUFFLE]} shuffles, {EXCHANGED[TELLS]} exchanged",
     )
     return saved(figure, path)
+
+
+def _best(shown: xr.Dataset, of: _Scores, max_units: int) -> xr.DataArray:
+    """Scores of the units of one kind that tell best, (unit, attribute)."""
+    scores = shown[of.score].stack(unit=(LAYER, of.unit)).transpose("unit", ATTRIBUTE)
+    return scores.isel(unit=best_units(scores.values, max_units))
+
+
+def _draw_scores(axes: "Axes", scores: xr.DataArray, shown: xr.Dataset, of: _Scores) -> Any:
+    """A row a unit, with dots where a score is beyond the null of the layer's units."""
+    owners = [str(each) for each in scores[LAYER].values]
+    bounds = shown[of.null].max(SHUFFLE).transpose(LAYER, ATTRIBUTE)
+    beyond = np.abs(scores.values) > bounds.sel({LAYER: owners}).values
+    mesh = axes.imshow(
+        np.ma.masked_invalid(scores.values), cmap="RdBu_r", vmin=-1, vmax=1, aspect="auto"
+    )
+    axes.set_facecolor(UNKNOWN_COLOR)
+    found = np.argwhere(beyond)
+    axes.plot(found[:, 1], found[:, 0], ".", color="black", markersize=3, linestyle="none")
+    called = "" if of.unit == CHANNEL else f"{of.unit} "
+    units = zip(owners, scores[of.unit].values.tolist(), strict=True)
+    axes.set_yticks(range(len(owners)), [plain(f"{name}, {called}{unit}") for name, unit in units])
+    axes.tick_params(axis="y", labelsize=6)
+    for place in [i for i in range(1, len(owners)) if owners[i] != owners[i - 1]]:
+        axes.axhline(place - 0.5, color="black", lw=0.8)
+    return mesh
 
 
 @documented

@@ -57,8 +57,7 @@ def chain_trends(chains: xr.Dataset, *, n_permutations: int = 9_999, seed: int =
         combine_attrs="drop",
     )
     found = depth_trend(several, DEPTH, SEED, n_permutations=n_permutations, seed=seed)
-    said = {EXCHANGEABLE: "depths of a chain"}
     kept = {k: v for k, v in chains.attrs.items() if k not in (EXCHANGEABLE, "cannot_tell")}
     if CHECKPOINT in found.dims:
         found = found.assign_coords({CHECKPOINT: chains[CHECKPOINT]})
-    return found.assign_attrs({**kept, **found.attrs, **said})
+    return found.assign_attrs({**kept, **found.attrs})

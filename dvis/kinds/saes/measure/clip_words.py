@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dvis.kinds.saes.naming import Shown
+from dvis.kinds.saes.namers import Shown
 from dvis.models.safe_load import load_safely
 from dvis.models.safetensors_files import is_safetensors, load_safetensors
 from dvis.models.zoo import construct_clip

@@ -26,6 +26,8 @@ _TOLERANCE = 1e-3
 
 Floats = NDArray[np.float64]
 
+N_EXAMPLES = 4  # samples of a rule that are named
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Chosen:
@@ -61,6 +63,8 @@ class Rule:
         Class that it says.
     n_train, n_held_out, n_right : int
         Training samples that it is of, samples held out, and how many of these are of the class.
+    examples : tuple of int
+        Samples that it is of, those held out first, as many as are shown at most.
     """
 
     bounds: dict[int, tuple[float, float]]
@@ -68,6 +72,7 @@ class Rule:
     n_train: int
     n_held_out: int
     n_right: int
+    examples: tuple[int, ...] = ()
 
 
 def decision_tree(
@@ -193,14 +198,15 @@ def rules_of(tree: Any, inputs: Floats, labels: NDArray[np.int64], splits: Split
         below, above = int(nodes.children_left[node]), int(nodes.children_right[node])
         if below < 0:
             label = int(tree.classes_[nodes.value[node, 0].argmax()])
-            held = splits.held_out[leaves[splits.held_out] == node]
+            held, learnt = (each[leaves[each] == node] for each in (splits.held_out, splits.train))
             found.append(
                 Rule(
                     bounds=bounds,
                     label=label,
-                    n_train=int((leaves[splits.train] == node).sum()),
+                    n_train=len(learnt),
                     n_held_out=len(held),
                     n_right=int((labels[held] == label).sum()),
+                    examples=tuple(np.concatenate([held, learnt])[:N_EXAMPLES].tolist()),
                 )
             )
             continue

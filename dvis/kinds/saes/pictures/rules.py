@@ -30,6 +30,7 @@ if TYPE_CHECKING:
 MAX_RULES = 6
 _N_IMAGES, _MOST_LATENTS = 4, 3  # of a latent, and of a rule
 _CELL_INCHES, _TEXT_INCHES, _ABOVE_INCHES = 0.74, 2.9, 1.9
+_MOST_NAMED = 3  # latents in a caption
 _LETTERS = 42  # of a rule in a line
 _LINES = 8
 
@@ -47,7 +48,8 @@ def latent_rules(
     Above, accuracies on samples held out with two standard errors, over grey where they lie with
     classes shuffled. Below, the rules of most training samples, for each class one before any has
     a second; beside each the top images of the latents that it asks to be large, each latent's maps
-    on its own scale.
+    on its own scale. What it asks to be low has no top images of its own: there are samples that
+    the rule is of, those held out first, captioned with the numbers of those latents.
 
     Parameters
     ----------
@@ -72,7 +74,7 @@ def latent_rules(
     """
     require(
         explained,
-        *("accuracy", "null_accuracy", "rule_class", "rule_low", "weight"),
+        *("accuracy", "null_accuracy", "rule_class", "rule_low", "rule_example", "weight"),
         labels=(RULE, LATENT, CLASS),
         advice="Give what dvis.explain_latents gave",
     )
@@ -89,12 +91,17 @@ def latent_rules(
     asked = [_asked(explained, rule) for rule in rules]
     numbers = list(dict.fromkeys(latent for latents in asked for latent in latents))
     top = at[["top_sample", "top_value", "top_map"]].sel({LATENT: numbers}).load()
-    samples, tokens = samples_and_tokens(dataset, top["top_sample"].values.ravel().tolist())
+    examples = explained["rule_example"].values[rules].ravel().tolist()
+    ids = [*top["top_sample"].values.ravel().tolist(), *filter(None, examples)]
+    samples, tokens = samples_and_tokens(dataset, ids)
     figure, above, grid = _parts(len(rules))
     _draw_accuracies(above, explained)
     for row, (rule, latents) in enumerate(zip(rules, asked, strict=True)):
         _draw_rule(grid[row][0], explained.isel({RULE: rule}))
         _draw_images(grid[row][1:], top, latents, samples, tokens)
+        _draw_examples(
+            grid[row][1 + len(latents) * _N_IMAGES :], explained.isel({RULE: rule}), samples
+        )
     attrs = explained.attrs
     n_rules = explained.sizes[RULE]
     has_maps = bool(samples.thumbnails) and tokens is not None
@@ -103,6 +110,7 @@ def latent_rules(
         f"{len(rules)} of {n_rules} rules" if len(rules) < n_rules else "",
         f"{attrs['n_train']} samples for learning, {attrs['n_held_out']} held out",
         f"model: of {attrs['model_accuracy_of']}",
+        "low: samples that the rule is of, whose scores of these latents it asks to be low",
         MAP_NOTE.format(scale="the latent's largest code") if has_maps else "",
         samples.note,
     )
@@ -121,13 +129,19 @@ def _chosen(explained: xr.Dataset, max_rules: int) -> list[int]:
 
 
 def _asked(explained: xr.Dataset, rule: int) -> list[int]:
-    """Numbers of the latents that a rule asks to be large; where it has none, of its others."""
-    low = explained["rule_low"].values[rule]
-    high = explained["rule_high"].values[rule]
-    places = np.flatnonzero(np.isfinite(low))
-    if not len(places):
-        places = np.flatnonzero(np.isfinite(high))
-    return [int(each) for each in explained[LATENT].values[places][:_MOST_LATENTS]]
+    """Numbers of the latents that a rule asks to be large and nothing else.
+
+    The top images of one that is not to be large are those that the rule is not of.
+    """
+    of_rule = explained.isel({RULE: rule})
+    is_large = np.isfinite(of_rule["rule_low"].values) & np.isposinf(of_rule["rule_high"].values)
+    most = _MOST_LATENTS - bool(len(_low(of_rule)))
+    return [int(each) for each in explained[LATENT].values[is_large][:most]]
+
+
+def _low(rule: xr.Dataset) -> list[int]:
+    """Numbers of the latents that a rule asks to be at most something."""
+    return [int(each) for each in rule[LATENT].values[np.isfinite(rule["rule_high"].values)]]
 
 
 def _parts(n_rules: int) -> "tuple[Figure, Axes, list[list[Axes]]]":
@@ -227,3 +241,16 @@ def _draw_images(
             draw_sample(
                 cell, str(at["top_sample"].item()), samples, at["top_map"].values, tokens, caption
             )
+
+
+def _draw_examples(cells: "list[Axes]", rule: xr.Dataset, samples: Samples) -> None:
+    """Samples that a rule is of, for the latents that it asks to be low; none without such."""
+    numbers = _low(rule)
+    if not numbers:
+        return
+    more = f" +{len(numbers) - _MOST_NAMED}" if len(numbers) > _MOST_NAMED else ""
+    said = f"low: {', '.join(map(str, numbers[:_MOST_NAMED]))}{more}"
+    for place, (cell, each) in enumerate(zip(cells, rule["rule_example"].values, strict=False)):
+        if each:
+            cell.set_axis_on()
+            draw_sample(cell, str(each), samples, None, None, said if place == 0 else "")
