@@ -304,17 +304,18 @@ A run is called as a folder is, 'checkpoints', or as folders within each other, 
         problem = "it has no name before, between or after its slashes" if label else "it is empty"
     elif "\0" in label or any("\ud800" <= c <= "\udfff" for c in label):
         problem = "it has characters that a store cannot keep"
-    elif any(len(_segment(part).encode()) > _MAX_SEGMENT_BYTES for part in parts):
+    elif any(len(label_segment(part).encode()) > _MAX_SEGMENT_BYTES for part in parts):
         problem = "it is too long for a folder"
     if problem:
         raise ValueError(
             f"No {what} can be called {label!r}: {problem}. A {what} is called as a folder is, "
             "'checkpoints', or as folders within each other, 'seeds/run 1'"
         )
-    return "/".join(map(_segment, parts))
+    return "/".join(map(label_segment, parts))
 
 
-def _segment(label: str) -> str:
+def label_segment(label: str) -> str:
+    """A name that a group or an array of a store can have, of a label without a slash."""
     # Zarr forbids ".", ".." and names that begin with "__", and turns a backslash into a slash;
     # "zarr.json" and "c" are files and folders of its own.
     if label.strip(".") == "" or label.startswith("__") or label in ("zarr.json", "c"):

@@ -19,6 +19,7 @@ import zarr
 
 from dvis.disk import explain_full_disk, remove_tree, write_lock
 from dvis.schema import LABEL_CHUNK, TEXT, SchemaError, label_path
+from dvis.store.checksums import create_array
 from dvis.store.contents import StoreLike
 from dvis.store.guarded import GuardedStore
 from dvis.store.thumbnails import GREY, THUMBNAIL, ThumbnailFiles
@@ -141,7 +142,8 @@ def keep_dataset(
         group = zarr.open_group(files, path=path_of_set(name), mode="a")
         for column, variable in samples.variables.items():
             is_text = variable.dtype.kind in "OUT"
-            array = group.create_array(
+            array = create_array(
+                group,
                 str(column),
                 shape=variable.shape,
                 dtype=TEXT if is_text else variable.dtype,

@@ -4,7 +4,7 @@ A group as it lies on disk in, faults out.
 """
 
 from collections import Counter
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -14,12 +14,14 @@ import numpy as np
 import zarr
 
 from dvis.progress import progress_bar
-from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, Mark, VariableSpec, Words
+from dvis.schema import CHANNEL, CHECKPOINT, SOURCE, Mark, Status, VariableSpec, Words
 from dvis.store.group import ABSENT, FAILED, Group
 from dvis.store.growth import UNREADABLE
+from dvis.store.keeping import promises_of
+from dvis.store.promised import Promised, Region
 from dvis.store.regions import regions
 
-Region: TypeAlias = tuple[slice, ...]
+_PRESENT = tuple(status for status in Status if status != Status.ABSENT)
 _NOT_MENDED = "`--fix` does not mend labels and coordinates; put a copy of the file in its place"
 
 
@@ -141,6 +143,7 @@ def chunk_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
     Every part of a damaged chunk is a fault; where it has none, the chunk is one.
     """
     names = [name for name in group.words.arrays if name not in group.own_files]
+    promised = promises_of(group)
     with progress_bar(len(names), "arrays", f"decode {place}", shown=progress) as bar:
         for name in names:
             array = group.array(name)
@@ -148,13 +151,38 @@ def chunk_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
                 try:
                     array[region]
                 except UNREADABLE as err:
-                    yield from _of_chunk(
-                        group, name, region, f"its {name} is damaged: {err.__cause__ or err}", place
-                    )
+                    message = f"its {name} is damaged: {err.__cause__ or err}"
+                    yield from _of_chunk(group, name, region, message, place)
+                    continue
+                if name in promised and _is_lost(group, promised[name], region):
+                    message = f"a file of its {name} is missing"
+                    yield from _of_chunk(group, name, region, message, place, (Status.COMPLETE,))
             bar.update()
 
 
-def _of_chunk(group: Group, name: str, region: Region, message: str, place: str) -> Iterator[Fault]:
+def _is_lost(group: Group, promised: Promised, region: Region) -> bool:
+    """Whether the file of a region is missing that must be there."""
+    pairs = zip(region, promised.file_shape, strict=True)
+    key = promised.key(tuple(along.start // of_file for along, of_file in pairs))
+    index = promised.index_of(key)
+    if index is None or (group.folder / promised.name / key).exists():
+        return False
+
+    def has_complete(status: Promised, of_parts: Region) -> bool:
+        return bool((readable(group.array(status.name), of_parts) == Status.COMPLETE).any())
+
+    return promised.is_due(index, has_complete)
+
+
+def _of_chunk(
+    group: Group,
+    name: str,
+    region: Region,
+    message: str,
+    place: str,
+    lost: Sequence[int] = _PRESENT,
+) -> Iterator[Fault]:
+    """A fault of each part of a chunk whose status is one of those that lose something by it."""
     mark = group.words.marks[0]
     if not _is_emptied(group.words, name):
         yield Fault(place, f"{message}. {_NOT_MENDED}")
@@ -163,8 +191,8 @@ def _of_chunk(group: Group, name: str, region: Region, message: str, place: str)
     if name in group.words.arrays_of(mark):
         status = group.array(mark.status)
         of_parts = region[: len(status.shape)]
-        there = readable(status, of_parts) != ABSENT
-        units = np.argwhere(there) + [along.start for along in of_parts]
+        is_lost = np.isin(readable(status, of_parts), lost)
+        units = np.argwhere(is_lost) + [along.start for along in of_parts]
     if not len(units):
         yield Fault(place, message, None, damaged)
         return

@@ -19,6 +19,7 @@ from dvis.schema import CHECKPOINT, TEXT, Mark, Status, Words, is_forgotten
 from dvis.store import making
 from dvis.store.damage import NamedArray
 from dvis.store.growth import resize, settle
+from dvis.store.keeping import Keeper
 from dvis.store.making import add_later_arrays, existing_group, make_group, other_settings
 from dvis.store.part_cache import PartCache
 from dvis.store.placing import (
@@ -47,6 +48,7 @@ class Group:
 
     def __init__(self, store: Path, words: Words, group: zarr.Group) -> None:
         self.store, self.zarr = store, group
+        self.folder = store / group.path
         self._all_words, self.words = words, words.there(group.__contains__)
         self._arrays: dict[str, Any] = {}
         self._caches: dict[str, PartCache] = {}
@@ -125,7 +127,9 @@ class Group:
     def array(self, name: str) -> Any:
         """One of the group's arrays, `source/...` included."""
         if name not in self._arrays:
-            self._arrays[name] = NamedArray(self.zarr[name])
+            stored: Any = self.zarr[name]
+            # A chunk of nothing but the fill value is a file too: one that is missing was lost.
+            self._arrays[name] = NamedArray(stored.with_config({"write_empty_chunks": True}))
         return self._arrays[name]
 
     def add_arrays(self, names: Sequence[str]) -> None:
@@ -181,6 +185,7 @@ class Group:
             if added:
                 self.array(dim)[first[dim] :] = np.array(added, self.words.arrays[dim].dtype)
         self.read_labels()
+        self._keeper.keep_labels()
 
     def write_column(self, name: str, by_label: Mapping[Any, Any]) -> None:
         """Set a coordinate, such as `step`, at the labels that are named and there."""
@@ -254,6 +259,8 @@ class Group:
                 self.put(name, places, of_parts, status)
             else:
                 self._put_shared(name, places, of_parts, status, mark)
+        if mark is self.words.marks[0]:
+            self._keeper.keep_parts(places, values)
         self.put(mark.status, places, status, status)
 
     def put(self, name: str, places: Places, values: np.ndarray, status: np.ndarray) -> None:
@@ -293,8 +300,7 @@ class Group:
 
     def clear(self, name: str, dim: str, place: int) -> None:
         """Empty an array at a place along a dim; what it marks or holds is absent already."""
-        at = tuple(place if each == dim else slice(None) for each in self.words.arrays[name].dims)
-        self.array(name)[at] = self.words.arrays[name].fill
+        self._keeper.clear(name, dim, place)
 
     def fail(self, places: Places, error: str, mark: Mark | None = None) -> None:
         """Mark parts failed, with the error; those that are there are kept."""
@@ -388,6 +394,7 @@ class Group:
             if spec.dims == (dim,)
         }
         self._caches.clear()
+        self._keeper = Keeper(self)
 
 
 def _plain(labels: Any) -> Any:

@@ -78,7 +78,7 @@ def settle(group: zarr.Group) -> bool:
 
 
 def _arrays_of(group: zarr.Group, above: str = "") -> Iterator[tuple[str, zarr.Array[Any]]]:
-    """Arrays of a group and of those below it, by their path."""
+    """Arrays of a group and of those below it, by their path in it."""
     for name, member in group.members():
         if isinstance(member, zarr.Array):
             yield above + name, member

@@ -3,13 +3,16 @@
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import zarr
 
 from dvis.disk import remove_tree
 from dvis.schema import VariableSpec, Words, group_path, run_group
+from dvis.store.checksums import create_array
 from dvis.store.contents import groups_below
 from dvis.store.guarded import GuardedStore
+from dvis.store.read_store import GENERATION, generation_path
 
 
 def make_group(
@@ -33,6 +36,9 @@ def make_group(
         if not of_array.is_optional:
             _make_array(group, array, of_array, words.sizes)
     named = {"run": run, words.name_attr: name, "coordinates": " ".join(words.coordinates)}
+    generation = uuid4().hex[:16]
+    group.create_group(generation_path(generation))
+    group.update_attributes({GENERATION: generation})
     # Only now is it one: a group without its kind is of a making that was cut off.
     group.update_attributes({**named, **attrs})
     group.update_attributes({"dvis_kind": words.kind})
@@ -42,7 +48,8 @@ def make_group(
 def _make_array(
     group: zarr.Group, name: str, of_array: VariableSpec, sizes: Mapping[str, int]
 ) -> None:
-    group.create_array(
+    create_array(
+        group,
         name,
         shape=tuple(sizes.get(dim, 0) for dim in of_array.dims),
         dtype=of_array.dtype,

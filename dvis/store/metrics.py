@@ -3,21 +3,27 @@
     {run}/training/    checkpoint (checkpoint); train_loss, val_accuracy, ... (checkpoint)
 
 They come out of the checkpoints' files with the first sweep over them, and `dvis.open` joins them
-to everything that has the same checkpoints.
+to everything that has the same checkpoints. A training calls its numbers as it likes: what an array
+is called tells nothing, its attribute `metric` does.
 """
 
 from collections.abc import Mapping
+from hashlib import blake2b
 from pathlib import Path
 from typing import Any
+from urllib.parse import quote
 
 import numpy as np
 import zarr
 
-from dvis.schema import CHECKPOINT, FORGOTTEN, TEXT, TRAINING, run_group
+from dvis.schema import CHECKPOINT, FORGOTTEN, TEXT, TRAINING, label_segment, run_group
+from dvis.store.checksums import create_array
 from dvis.store.guarded import GuardedStore
 from dvis.store.writer import restructuring
 
 _CHUNK = (4096,)
+_METRIC = "metric"  # attribute of an array: what the training called its numbers
+_MOST_BYTES = 200
 
 
 def write_metrics(store: Path, run: str, metrics: Mapping[str, Mapping[str, float]]) -> None:
@@ -50,7 +56,11 @@ def read_metrics(group: zarr.Group) -> dict[str, dict[str, float]]:
     if CHECKPOINT not in group:
         return {}
     labels = np.asarray(group[CHECKPOINT][:]).tolist()  # type: ignore[index]
-    columns = {name: np.asarray(array[:]) for name, array in group.arrays() if name != CHECKPOINT}
+    columns = {
+        metric_name(name, array.attrs): np.asarray(array[:])
+        for name, array in group.arrays()
+        if name != CHECKPOINT
+    }
     return {
         label: {
             name: float(values[row])
@@ -60,6 +70,29 @@ def read_metrics(group: zarr.Group) -> dict[str, dict[str, float]]:
         for row, label in enumerate(labels)
         if label  # a row without a label was cut off
     }
+
+
+def metric_name(array: str, attrs: Mapping[str, Any]) -> str:
+    """What a training called the numbers of an array; its name is that in earlier stores."""
+    return str(attrs.get(_METRIC, array))
+
+
+def _array_name(metric: str) -> str:
+    """A name that any metric's array can have.
+
+    Examples
+    --------
+    >>> _array_name("val_loss"), _array_name("train/loss"), _array_name("checkpoint")
+    ('val_loss', 'train%2Floss', '%63heckpoint')
+    """
+    name = label_segment(metric).replace("/", "%2F") or "%"
+    name = name if name != CHECKPOINT else f"%{ord(name[0]):X}{name[1:]}"
+    if len(name.encode()) <= _MOST_BYTES:
+        return name
+    # The beginning is for people who look; what follows tells it from others that begin alike.
+    return (
+        f"{quote(name)[: _MOST_BYTES // 2]}%{blake2b(metric.encode(), digest_size=8).hexdigest()}"
+    )
 
 
 def forget_metrics(store: Path, group: str, label: str) -> None:
@@ -87,29 +120,34 @@ def forget_metrics(store: Path, group: str, label: str) -> None:
 
 
 def _write(group: zarr.Group, metrics: Mapping[str, Mapping[str, float]]) -> None:
-    names = sorted({name for numbers in metrics.values() for name in numbers})
-    columns: dict[str, tuple[np.ndarray, Any, dict[str, Any]]] = {
-        name: (
-            np.array([numbers.get(name, np.nan) for numbers in metrics.values()]),
-            np.nan,
-            {"long_name": name.replace("_", " "), "units": "1"},
-        )
-        for name in names
+    there = {
+        metric_name(name, array.attrs): name for name, array in group.arrays() if name != CHECKPOINT
     }
+    for metric in sorted({name for numbers in metrics.values() for name in numbers}):
+        values = np.array([numbers.get(metric, np.nan) for numbers in metrics.values()])
+        attrs = {_METRIC: metric, "long_name": metric.replace("_", " "), "units": "1"}
+        _write_column(group, there.get(metric, _array_name(metric)), values, np.nan, attrs)
     # Labels come last: a row without one does not count.
-    columns[CHECKPOINT] = np.array(list(metrics), TEXT), "", {"long_name": "checkpoint"}
-    for name, (values, fill, attrs) in columns.items():
-        if name not in group:
-            group.create_array(
-                name,
-                shape=values.shape,
-                dtype=TEXT if name == CHECKPOINT else "float64",
-                chunks=_CHUNK,
-                fill_value=fill,
-                dimension_names=(CHECKPOINT,),
-                attributes=attrs,
-            )
-        array: Any = group[name]
-        if array.shape != values.shape:
-            array.resize(values.shape)
-        array[:] = values
+    labels = np.array(list(metrics), TEXT)
+    _write_column(group, CHECKPOINT, labels, "", {"long_name": "checkpoint"})
+
+
+def _write_column(
+    group: zarr.Group, name: str, values: np.ndarray, fill: Any, attrs: Mapping[str, Any]
+) -> None:
+    if name not in group:
+        create_array(
+            group,
+            name,
+            shape=values.shape,
+            dtype=values.dtype,
+            chunks=_CHUNK,
+            fill_value=fill,
+            dimension_names=(CHECKPOINT,),
+            attributes=dict(attrs),
+        )
+    stored: Any = group[name]
+    array = stored.with_config({"write_empty_chunks": True})
+    if array.shape != values.shape:
+        array.resize(values.shape)
+    array[:] = values

@@ -73,6 +73,18 @@ def unpack(data: bytes, n_positions: int) -> dict[int, bytes]:
     return pictures
 
 
+def held_positions(data: bytes, n_positions: int) -> list[int]:
+    """Positions of a chunk that hold a picture, damaged or not.
+
+    Raises
+    ------
+    BlockError
+        When the index is damaged.
+    """
+    entries = _parse_index(data[-_index_bytes(n_positions) :], n_positions)
+    return [int(position) for position in np.flatnonzero(entries["length"])]
+
+
 def sound_pictures(data: bytes, n_positions: int) -> dict[int, bytes]:
     """Pictures of a chunk that pass their checksum; the damaged ones are left out.
 

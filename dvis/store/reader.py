@@ -22,8 +22,10 @@ from dvis.schema import CHECKPOINT, LAYER, SchemaError, did_you_mean, is_forgott
 from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
 from dvis.store.depth import in_order_of_execution
 from dvis.store.labels import with_plain_text
+from dvis.store.metrics import metric_name
 from dvis.store.places import sources_of, told_places
 from dvis.store.portable import portable
+from dvis.store.read_store import read_store
 from dvis.store.steady import open_steady
 from dvis.store.unit_notes import with_notes
 
@@ -185,7 +187,7 @@ class Reader:
     ) -> xr.Dataset:
         """A group as a labelled, lazy Dataset in training order, tied to its store."""
         try:
-            dataset = open_steady(store, entry.group, chunks)
+            dataset = open_steady(store, entry.group, entry.attrs, chunks)
         except ValueError as err:
             if "conflicting sizes" not in str(err):
                 raise
@@ -233,18 +235,22 @@ def with_metrics(
 ) -> xr.Dataset:
     """The Dataset, and the numbers of its checkpoints that the training kept, by label.
 
-    One that bears the name of something measured is called `training_...`.
+    One that bears the name of something measured is called `training_...`; slashes become "_".
     """
     if run not in training:
         return dataset
-    kept = xr.open_zarr(store, group=training[run], chunks=None, consolidated=True).load()
+    group: Any = read_store(store, training[run], {})  # xarray's hints know no Zarr stores
+    kept = xr.open_zarr(group, group=training[run], chunks=None, consolidated=True).load()
     rows = {label: row for row, label in enumerate(kept[CHECKPOINT].values.tolist())}
     order = [rows.get(label, -1) for label in dataset[CHECKPOINT].values.tolist()]
-    metrics = {}
-    for name, variable in kept.data_vars.items():
+    metrics: dict[str, Any] = {}
+    for array, variable in kept.data_vars.items():
         values = np.append(variable.values, np.nan)[order]
-        called = f"training_{name}" if name in dataset.variables else name
-        metrics[called] = (CHECKPOINT, values, variable.attrs)
+        # A slash is no name in a tree, nor in a file of netCDF.
+        name = metric_name(str(array), variable.attrs).replace("/", "_") or "unnamed"
+        while name in dataset.variables or name in metrics or name in dataset.dims:
+            name = f"training_{name}"
+        metrics[name] = (CHECKPOINT, values, variable.attrs)
     return dataset.assign(metrics)
 
 

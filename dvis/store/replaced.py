@@ -14,6 +14,7 @@ import zarr
 from zarr.abc.store import Store
 
 from dvis.schema import SOURCE
+from dvis.store.checksums import create_array
 
 REPLACED = f"{SOURCE}/replaced"
 
@@ -61,7 +62,8 @@ def replacements(store: str | Path | Store, group: str) -> int:
 
 def _counter(group: zarr.Group) -> Any:
     if REPLACED not in group:
-        group.create_array(
+        create_array(
+            group,
             REPLACED,
             shape=(),
             dtype="int64",

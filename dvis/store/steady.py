@@ -5,7 +5,7 @@ A group's path in, a lazy Dataset out, in which no curve is half old and half ne
 
 import asyncio
 import time
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from pathlib import Path
 from typing import Any, ClassVar
 
@@ -16,6 +16,7 @@ from xarray.core import indexing
 from zarr.abc.store import Store
 
 from dvis.schema import Status
+from dvis.store.read_store import read_store
 from dvis.store.replaced import replacements
 
 _STATUS = "status"
@@ -23,7 +24,9 @@ _N_TRIES = 20
 _WAIT_S = 0.01  # longer each time: two seconds in all
 
 
-def open_steady(store: str | Path | Store, group: str, chunks: Any = None) -> xr.Dataset:
+def open_steady(
+    store: str | Path | Store, group: str, attrs: Mapping[str, Any], chunks: Any = None
+) -> xr.Dataset:
     """A group of a store as a lazy Dataset, by the metadata consolidated at the store's root.
 
     Parameters
@@ -32,6 +35,8 @@ def open_steady(store: str | Path | Store, group: str, chunks: Any = None) -> xr
         The store.
     group : str
         Path of the group.
+    attrs : mapping of str to object
+        Its attributes.
     chunks : optional
         As `xarray.open_zarr` takes it.
 
@@ -42,7 +47,7 @@ def open_steady(store: str | Path | Store, group: str, chunks: Any = None) -> xr
         chunks are read again where units were replaced while they were read, and are NaN where
         `status` says that there is nothing. Of these, `chunks={}` gives whole units a task.
     """
-    opened: Any = store  # xarray's hints know no Zarr stores
+    opened: Any = read_store(store, group, attrs)  # xarray's hints know no Zarr stores
     return xr.open_dataset(
         opened,
         engine=_SteadyEntrypoint,

@@ -42,7 +42,7 @@ def test_complete_units_without_their_activation_are_faults(own_store: Path) -> 
     found = dvis.check_store(own_store, fix=True)
     of_layer = [fault for fault in found if fault.unit and fault.unit[1] == 0]
     assert len(of_layer) == len(found) == int(is_complete.sum())
-    assert all("is complete, but has no activation" in str(fault) for fault in found)
+    assert all("a file of its activation is missing" in str(fault) for fault in found)
     assert dvis.check_store(own_store) == []
 
 

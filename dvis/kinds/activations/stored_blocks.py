@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Any, Protocol
 
 import numpy as np
-from zarr.codecs import BytesCodec
+from zarr.codecs import BytesCodec, Crc32cCodec
 from zarr.storage import LocalStore
 
 from dvis.kinds.activations.value_files import ValueFiles
@@ -60,9 +60,10 @@ def stored_blocks(store: StoreLike, entry: Entry, group: Any, row: int) -> Store
 
 
 def _is_raw(values: Any) -> bool:
-    """Whether a chunk's file is the array."""
+    """Whether a chunk's file is the array, with a checksum after it or none."""
     codecs = values.metadata.codecs
-    if len(codecs) != 1 or not isinstance(codecs[0], BytesCodec):
+    is_plain = len(codecs) == 1 or (len(codecs) == 2 and isinstance(codecs[1], Crc32cCodec))
+    if not is_plain or not isinstance(codecs[0], BytesCodec):
         return False
     # As its metadata say it: the attribute is an enum or a text, by the version of zarr.
     described: Any = codecs[0].to_dict()

@@ -7,6 +7,7 @@ one writer has written the block's status.
 import os
 import socket
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Self
 
@@ -14,6 +15,7 @@ import numpy as np
 
 from dvis.disk import inside, is_held_by, unlink_inside, write_atomically
 from dvis.kinds.activations.words import VALUES
+from dvis.store.checksums import CRC_BYTES, ends_with_checksum, with_checksum, without_checksum
 
 
 @dataclass(frozen=True)
@@ -44,7 +46,13 @@ class ValueFiles:
     @property
     def n_bytes(self) -> int:
         """Size of every file."""
-        return int(np.prod(self.block)) * np.dtype(self.dtype).itemsize
+        n_bytes = int(np.prod(self.block)) * np.dtype(self.dtype).itemsize
+        return n_bytes + (CRC_BYTES if self.is_checked else 0)
+
+    @cached_property
+    def is_checked(self) -> bool:
+        """Whether files end with a checksum, as those of an earlier dvis do not."""
+        return ends_with_checksum(inside(self.store, self.group, VALUES))
 
     def write(self, row: int, block: int, values: np.ndarray) -> None:
         """Write a block, (sample, token, channel), as Zarr would: the last one is filled up."""
@@ -54,7 +62,8 @@ class ValueFiles:
             filling = np.full((n_lacking, *self.block[1:]), np.nan, values.dtype)
             values = np.concatenate([values, filling])
         data = values.reshape(-1).view(np.uint8).data
-        write_atomically(self.path(row, block), data, root=self.store)
+        whole = with_checksum(data) if self.is_checked else data
+        write_atomically(self.path(row, block), whole, root=self.store)
 
     def remove(self, row: int, block: int) -> None:
         """Remove a block, if it is there."""
@@ -66,10 +75,16 @@ class ValueFiles:
         Raises
         ------
         FileNotFoundError, ValueError
-            When the file is not there, or shorter than it has to be.
+            When the file is not there, not of the length that it has to have, or damaged.
         """
         dtype = np.dtype(self.dtype).newbyteorder("<")
-        return np.memmap(self.path(row, block), dtype, mode="r", shape=self.block)
+        path = self.path(row, block)
+        data = np.memmap(path, np.uint8, mode="r")
+        if len(data) != self.n_bytes:
+            raise ValueError(f"{len(data)} bytes where there are to be {self.n_bytes}")
+        if self.is_checked:
+            without_checksum(data.data, "it")
+        return data[: int(np.prod(self.block)) * dtype.itemsize].view(dtype).reshape(self.block)
 
 
 @dataclass(frozen=True)

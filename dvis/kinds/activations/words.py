@@ -27,6 +27,7 @@ from dvis.schema import (
     spec,
     status_spec,
 )
+from dvis.store.checksums import NOT_COMPRESSED
 from dvis.store.datasets import SAMPLE
 
 KIND = "activations"
@@ -79,13 +80,13 @@ def activation_words(
     """Words of a layer's group that keeps some of it, with chunks of so many samples and so on.
 
     A chunk of `values` is not compressed: its file is the array, (sample, token, channel), in
-    little-endian numbers, which `numpy.memmap` maps.
+    little-endian numbers, which `numpy.memmap` maps, and a checksum.
     """
     sums = {"chunks": (1, _SUMS_BLOCKS, n_channels)}
     parts = {"chunks": _PARTS_CHUNK}
     raw = {
         "chunks": (1, block_samples, n_tokens, n_channels),
-        "compressors": None,
+        "compressors": NOT_COMPRESSED,
         "filters": None,
     }
     dims = (*PART_DIMS, CHANNEL)

@@ -15,7 +15,7 @@ from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
 from dvis.kinds.features.words import Form, Variant
 from dvis.progress import progress_bar
 from dvis.schema import Status
-from dvis.store.faults import Fault, readable
+from dvis.store.faults import Fault, Region, readable
 from dvis.store.group import Group
 from dvis.store.picture_files import PictureError, decode
 from dvis.store.regions import regions
@@ -69,7 +69,18 @@ def _unit_faults(reader: BlockReader, place: str, progress: bool) -> Iterator[Fa
             for row, column, message in _block_faults(reader, block, n_parameters, pool):
                 unit = (block.row + row, block.layer, block.channel + column)
                 yield Fault(_place(reader, place, unit), message, unit)
+            if block.fault and not (block.status != Status.ABSENT).any():
+                yield Fault(place, f"its image is damaged: {block.fault}", None, _whole(block))
             bar.update()
+
+
+def _whole(block: Block) -> tuple[str, Region]:
+    """A block whose file cannot be read, as what is to be emptied."""
+    rows, columns = block.status.shape
+    corner = (block.row, block.layer, block.channel)
+    pairs = zip(corner, (rows, 1, columns), strict=True)
+    of_units = tuple(slice(first, first + n) for first, n in pairs)
+    return "image", (*of_units, slice(None), slice(None), slice(None))
 
 
 def _block_faults(
@@ -98,6 +109,12 @@ def _block_faults(
     for (row, column), fault in zip(units, pool.map(fault_of, units), strict=True):
         if fault:
             yield row, column, fault
+    if block.fault and not units:  # of a check with --fix that was killed before it emptied it
+        for row, column in zip(*np.nonzero(block.status), strict=True):
+            yield int(row), int(column), block.fault
+    for row, column in sorted(block.damaged - {*units}):
+        if row < rows and column < columns:
+            yield row, column, "a damaged picture that is not the unit's is in the way of others'"
 
 
 def _image_fault(reader: BlockReader, block: Block, unit: tuple[int, int]) -> str:

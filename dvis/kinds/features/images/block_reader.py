@@ -23,6 +23,7 @@ class Block:
 
     `row`, `layer` and `channel` are the indices of its corner; `status` and `form` are
     (checkpoint, channel) arrays of what the group says of its units, cut at the group's edge.
+    `damaged` are pictures that the file holds and that are not those that were written.
     """
 
     path: Path
@@ -33,6 +34,7 @@ class Block:
     form: np.ndarray
     images: dict[Position, bytes]
     fault: str = ""
+    damaged: frozenset[Position] = frozenset()
 
 
 class BlockReader:
@@ -62,7 +64,7 @@ class BlockReader:
         return per_layer * n_layers * -(-n_channels // self.blocks.channels)
 
     def walk(self) -> Iterator[Block]:
-        """Blocks in which some unit has a status, with their pictures."""
+        """Blocks with their pictures, those of which no unit has a status too."""
         status, form = self.array("status"), self.array("source/form")
         for row in range(0, status.shape[0], self.blocks.checkpoints):
             rows = slice(row, row + self.blocks.checkpoints)
@@ -81,10 +83,11 @@ class BlockReader:
         path = self.blocks.path(
             row // self.blocks.checkpoints, layer, channel // self.blocks.channels
         )
-        if not (status != Status.ABSENT).any():
+        if not (status != Status.ABSENT).any() and not path.exists():
             return Block(path, row, layer, channel, status, form, {})
         try:
             images = self.blocks.read(path)
         except (BlockError, OSError) as err:
             return Block(path, row, layer, channel, status, form, {}, str(err))
-        return Block(path, row, layer, channel, status, form, images)
+        damaged = frozenset(self.blocks.damaged(path, images))
+        return Block(path, row, layer, channel, status, form, images, damaged=damaged)

@@ -6,28 +6,35 @@ in the file: a reader who has just read the old index still finds the image that
 """
 
 import os
-from collections.abc import Container, Iterable, Iterator, Mapping
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Self
 
-import google_crc32c
 import numpy as np
 import zarr
 from zarr.codecs import BytesCodec, ShardingCodec
 
 from dvis.disk import inside, write_atomically
 from dvis.kinds.features.words import BLOCK_CHANNELS, block_checkpoints
+from dvis.store.checksums import (
+    CRC_BYTES,
+    NOT_COMPRESSED,
+    ChecksumError,
+    is_checked,
+    with_checksum,
+    without_checksum,
+)
 from dvis.store.picture_codec import (
     BlockError,
     JpegCodec,
+    held_positions,
     pack,
     read_pictures,
     sound_pictures,
 )
 
 _ABSENT = np.uint64(2**64 - 1)
-_CRC_BYTES = 4
 
 Position = tuple[int, int]  # checkpoint and channel, counted from the block's corner
 
@@ -61,14 +68,17 @@ def image_layout(
         "chunks": inner,
         "shards": block,
         "serializer": BytesCodec(),
-        "compressors": None,
+        "compressors": NOT_COMPRESSED,
         "filters": None,
     }
 
 
 @dataclass(frozen=True)
 class ImageBlocks:
-    """The blocks of one image array on a local disk, in a folder of the store at `root`."""
+    """The blocks of one image array on a local disk, in a folder of the store at `root`.
+
+    Raw pixels end with a checksum where the array `is_checked`; those of an earlier dvis do not.
+    """
 
     folder: Path
     root: Path
@@ -78,6 +88,7 @@ class ImageBlocks:
     height: int
     width: int
     codec: str
+    is_checked: bool = True
 
     @classmethod
     def of(cls, array: zarr.Array[Any], folder: Path, root: Path) -> Self:
@@ -95,6 +106,7 @@ class ImageBlocks:
             block[3],
             block[4],
             "jpeg" if isinstance(codec, JpegCodec) else "raw",
+            isinstance(codec, JpegCodec) or is_checked(array),
         )
 
     def path(self, row: int, layer: int, column: int) -> Path:
@@ -128,6 +140,18 @@ class ImageBlocks:
             for position, picture in sound_pictures(data, self.checkpoints * self.channels).items()
         }
 
+    def damaged(self, path: Path, sound: Collection[Position]) -> set[Position]:
+        """Positions of a block that hold a picture which is not among the sound ones."""
+        try:
+            data = path.read_bytes()
+            if self.codec != "raw":
+                held = held_positions(data, self.checkpoints * self.channels)
+                return {divmod(position, self.channels) for position in held} - {*sound}
+            there = np.flatnonzero(self._raw_index(data)[:, 0] != _ABSENT).tolist()
+            return {(row, channel) for row in self._rows for channel in there} - {*sound}
+        except (FileNotFoundError, BlockError):
+            return set()
+
     def pick(self, path: Path, wanted: Iterable[Position]) -> Iterator[tuple[Position, bytes]]:
         """Some images of a block, of which no others are read: encoded pictures, or raw pixels.
 
@@ -151,7 +175,7 @@ class ImageBlocks:
             yield divmod(place, self.channels), picture
 
     def merge(
-        self, path: Path, images: Mapping[Position, bytes], drop: Container[Position] = ()
+        self, path: Path, images: Mapping[Position, bytes], drop: Collection[Position] = ()
     ) -> None:
         """Put images into a block, beside those that it holds, and drop some, by one rename.
 
@@ -160,12 +184,13 @@ class ImageBlocks:
         Raises
         ------
         ValueError
-            When a symbolic link leads to the file.
+            When a symbolic link leads to the file, or pixels that are damaged are neither replaced
+            nor dropped with the others of their checksum.
         """
         self._require_no_link(path)
         old = path.read_bytes() if path.exists() else b""
         if self.codec == "raw":
-            write_atomically(path, self._merge_raw(old, images), root=self.root)
+            write_atomically(path, self._merge_raw(old, images, drop), root=self.root)
             return
         # Channel by channel: the images of one unit over checkpoints lie side by side.
         n_positions = self.checkpoints * self.channels
@@ -209,28 +234,46 @@ class ImageBlocks:
 
     @property
     def _index_bytes(self) -> int:
-        return self.channels * 16 + _CRC_BYTES
+        return self.channels * 16 + CRC_BYTES
+
+    @property
+    def _stored_bytes(self) -> int:
+        """Size of a channel's images at all checkpoints of a block."""
+        return self.checkpoints * self._image_bytes + (CRC_BYTES if self.is_checked else 0)
 
     def _raw_index(self, data: bytes) -> np.ndarray:
         """Offset and size of each channel's inner chunk, (channel, 2) uint64."""
         if not data:
             return np.full((self.channels, 2), _ABSENT, np.uint64)
         tail = data[-self._index_bytes :]
-        index, crc = tail[:-_CRC_BYTES], int.from_bytes(tail[-_CRC_BYTES:], "little")
-        if len(tail) != self._index_bytes or google_crc32c.value(index) != crc:
-            raise BlockError("the index of a shard is cut short or damaged")
+        try:
+            index = without_checksum(tail, "the index of a shard")
+        except ChecksumError as err:
+            raise BlockError(str(err)) from err
+        if len(tail) != self._index_bytes:
+            raise BlockError("the index of a shard is cut short")
         return np.frombuffer(index, "<u8").reshape(-1, 2).copy()
 
     def _read_raw(self, data: bytes) -> dict[Position, bytes]:
-        size = self._image_bytes
         images = {}
         for channel, (offset, _) in enumerate(self._raw_index(data)):
             if offset == _ABSENT:
                 continue
-            for checkpoint in range(self.checkpoints):
-                start = int(offset) + checkpoint * size
-                images[checkpoint, channel] = data[start : start + size]
+            stored = data[int(offset) : int(offset) + self._stored_bytes]
+            for checkpoint, pixels in enumerate(self._sound_raw(stored)):
+                images[checkpoint, channel] = pixels
         return images
+
+    def _sound_raw(self, stored: bytes | bytearray) -> list[bytes]:
+        """Pixels of a channel at each checkpoint of a block; none where they are damaged."""
+        if len(stored) != self._stored_bytes:
+            return []
+        try:
+            pixels = without_checksum(stored, "a picture") if self.is_checked else stored
+        except ChecksumError:
+            return []
+        size = self._image_bytes
+        return [bytes(pixels[i * size : (i + 1) * size]) for i in range(self.checkpoints)]
 
     def _pick_encoded(self, path: Path, places: np.ndarray) -> dict[int, bytes]:
         n_positions = self.checkpoints * self.channels
@@ -244,23 +287,50 @@ class ImageBlocks:
         with path.open("rb", buffering=0) as file:
             file.seek(max(0, file.seek(0, os.SEEK_END) - self._index_bytes))
             index = self._raw_index(file.read())
+            by_channel: dict[int, list[int]] = {}
             for checkpoint, channel in wanted:
-                if index[channel, 0] != _ABSENT:
-                    file.seek(int(index[channel, 0]) + checkpoint * self._image_bytes)
-                    yield (checkpoint, channel), file.read(self._image_bytes)
+                by_channel.setdefault(channel, []).append(checkpoint)
+            for channel, checkpoints in by_channel.items():
+                if index[channel, 0] == _ABSENT:
+                    continue
+                file.seek(int(index[channel, 0]))
+                if pictures := self._sound_raw(file.read(self._stored_bytes)):
+                    yield from (((each, channel), pictures[each]) for each in checkpoints)
 
-    def _merge_raw(self, old: bytes, images: Mapping[Position, bytes]) -> bytes:
+    def _merge_raw(
+        self, old: bytes, images: Mapping[Position, bytes], drop: Collection[Position] = ()
+    ) -> bytes:
         try:
             index = self._raw_index(old)
         except BlockError:
             old, index = b"", self._raw_index(b"")
         body = bytearray(old[: -self._index_bytes] if old else b"")
-        size = self._image_bytes
+        by_channel: dict[int, dict[int, bytes]] = {}
         for (checkpoint, channel), pixels in images.items():
-            if index[channel, 0] == _ABSENT:
-                index[channel] = len(body), self.checkpoints * size
-                body.extend(bytes(self.checkpoints * size))
-            start = int(index[channel, 0]) + checkpoint * size
-            body[start : start + size] = pixels
-        encoded = index.astype("<u8").tobytes()
-        return bytes(body + encoded + google_crc32c.value(encoded).to_bytes(4, "little"))
+            by_channel.setdefault(channel, {})[checkpoint] = pixels
+        dropped = {channel for _, channel in drop}
+        for channel in sorted(dropped | by_channel.keys()):
+            new = by_channel.get(channel, {})
+            offset = int(index[channel, 0])
+            is_there = offset != _ABSENT
+            there = self._sound_raw(body[offset : offset + self._stored_bytes]) if is_there else []
+            if is_there and not there and channel in dropped:
+                index[channel] = _ABSENT
+                is_there = False
+            if not new:
+                continue
+            if is_there and not there and len(new) < self.checkpoints:
+                raise BlockError("a picture is damaged; `dvis check --fix` first")
+            if not is_there:
+                offset = len(body)
+                index[channel] = offset, self._stored_bytes
+                body.extend(bytes(self._stored_bytes))
+            there = there or [bytes(self._image_bytes)] * self.checkpoints
+            pixels = b"".join(new.get(row, there[row]) for row in self._rows)
+            stored = with_checksum(pixels) if self.is_checked else pixels
+            body[offset : offset + self._stored_bytes] = stored
+        return bytes(body) + with_checksum(index.astype("<u8").tobytes())
+
+    @property
+    def _rows(self) -> range:
+        return range(self.checkpoints)
