@@ -15,9 +15,10 @@ from dvis.kinds.features.made_of import WEIGHTS, fingerprint_of
 from dvis.kinds.features.words import Form, Variant
 from dvis.progress import progress_bar
 from dvis.schema import Status
-from dvis.store.faults import Fault, Region, readable
+from dvis.store.faults import Fault, readable
 from dvis.store.group import Group
 from dvis.store.picture_files import PictureError, decode
+from dvis.store.promised import Region
 from dvis.store.regions import regions
 
 
