@@ -15,16 +15,19 @@ import shutil
 import socket
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from datetime import datetime
+from hashlib import blake2b
 from pathlib import Path
-from urllib.parse import quote
+from urllib.parse import quote, unquote
 
 from filelock import FileLock, Timeout
 
 logger = logging.getLogger(__name__)
 
+STORE_LOCK = "store"  # the part of a store that is its list of groups
 _PATIENCE_S = 0.5
+_MOST_LOCK_NAME = 200
 _SEPARATORS = r"/\\:" if os.name == "nt" else "/"
 _FILE_NAME = re.compile(rf"(?!\.\.?\Z)[^\0{_SEPARATORS}]+")
 
@@ -40,7 +43,7 @@ def write_lock(store: Path, name: str, *, wait: bool = True) -> Iterator[None]:
     Parameters
     ----------
     store : Path
-        The store's folder; it need not exist yet.
+        The store's folder, by whatever links and dots it is reached; it need not exist yet.
     name : str
         The part: `"store"` for its list of groups, or a run and a kind of group.
     wait : bool
@@ -55,15 +58,48 @@ def write_lock(store: Path, name: str, *, wait: bool = True) -> Iterator[None]:
     OSError
         When the folder beside the store cannot be written.
     """
-    folder = store.with_name(f".{store.name}.locks")
+    folder = _lock_folder(store)
     inside(folder.parent, folder.name).mkdir(parents=True, exist_ok=True)
-    path = _lock_file(store, name)
+    with _held(_lock_file(store, name), f"{store} ({name})", wait=wait):
+        yield
+
+
+@contextmanager
+def whole_store_lock(store: Path) -> Iterator[None]:
+    """Hold the right to write any part of a store, of which none is being written.
+
+    Who begins to write a part meanwhile waits: it asks for the list of groups after its own lock.
+
+    Parameters
+    ----------
+    store : Path
+        The store's folder.
+
+    Raises
+    ------
+    StoreLockedError
+        When another process writes a part of it.
+    ValueError, OSError
+        As `write_lock` does.
+    """
+    with write_lock(store, STORE_LOCK, wait=False), ExitStack() as locks:
+        own = _lock_file(store, STORE_LOCK)
+        for path in sorted(_lock_folder(store).glob("*.lock")):
+            if path != own:
+                part = unquote(path.stem)
+                locks.enter_context(_held(path, f"{store} ({part})", wait=False))
+        yield
+
+
+@contextmanager
+def _held(path: Path, what: str, *, wait: bool) -> Iterator[None]:
+    """Hold a lock, and say beside it who does."""
     holder = path.with_suffix(".holder.json")
     lock = FileLock(path)
     try:
         lock.acquire(timeout=_PATIENCE_S if wait else 0)
     except Timeout:
-        text = f"{store} ({name}) is being written by {_describe(holder)}"
+        text = f"{what} is being written by {_describe(holder)}"
         if not wait:
             raise StoreLockedError(f"{text}. Wait for it to end, then run again") from None
         logger.warning("%s; waiting for it", text)
@@ -74,11 +110,11 @@ def write_lock(store: Path, name: str, *, wait: bool = True) -> Iterator[None]:
             "host": socket.gethostname(),
             "since": datetime.now().isoformat(timespec="seconds"),
         }
-        write_atomically(holder, json.dumps(facts).encode(), root=folder)
+        write_atomically(holder, json.dumps(facts).encode(), root=path.parent)
         yield
     finally:
         try:
-            unlink_inside(holder, root=folder)
+            unlink_inside(holder, root=path.parent)
         finally:
             lock.release()
 
@@ -105,8 +141,18 @@ def is_held_by(store: Path, name: str, pid: int, host: str) -> bool:
 
 
 def _lock_file(store: Path, name: str) -> Path:
-    folder = store.with_name(f".{store.name}.locks")
-    return inside(folder, f"{quote(name, safe='')[:200]}.lock")
+    called = quote(name, safe="")
+    if len(called) > _MOST_LOCK_NAME:
+        # What is cut off tells it from others that begin alike.
+        digest = blake2b(name.encode(), digest_size=8).hexdigest()
+        called = f"{called[: _MOST_LOCK_NAME - 17]}-{digest}"
+    return inside(_lock_folder(store), f"{called}.lock")
+
+
+def _lock_folder(store: Path) -> Path:
+    """Where the locks of a store lie, whatever path leads to it."""
+    real = store.resolve()
+    return real.with_name(f".{real.name}.locks")
 
 
 def _describe(holder: Path) -> str:

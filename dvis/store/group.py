@@ -26,6 +26,7 @@ from dvis.store.placing import (
     Places,
     as_stored,
     first_of_each,
+    plain_labels,
     put_curves,
     put_parts,
     taken,
@@ -194,9 +195,9 @@ class Group:
     def places(self, labels: Mapping[str, Any]) -> Places:
         """Where parts are along each dim, by their labels: one for all, or one a part."""
         return {
-            dim: np.array([self.rows[dim][label] for label in _plain(of_parts)], np.int64)
+            dim: np.array([self.rows[dim][label] for label in plain_labels(of_parts)], np.int64)
             if np.ndim(of_parts)
-            else self.rows[dim][_plain(of_parts)]
+            else self.rows[dim][plain_labels(of_parts)]
             for dim, of_parts in labels.items()
         }
 
@@ -395,8 +396,3 @@ class Group:
         }
         self._caches.clear()
         self._keeper = Keeper(self)
-
-
-def _plain(labels: Any) -> Any:
-    """Labels as the group's own table has them: text, int and float of Python."""
-    return np.asarray(labels).tolist()

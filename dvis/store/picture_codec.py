@@ -28,6 +28,7 @@ from zarr.core.buffer import Buffer, NDBuffer
 from zarr.storage import LocalStore
 
 from dvis.store.picture_files import PictureError, decode, encode_png
+from dvis.store.read_store import LocalReadStore
 
 MAGIC = b"dvj1"
 _ENTRY = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc", "<u4")])
@@ -176,6 +177,7 @@ class JpegCodec(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
         path = _local_path(byte_getter)
         if path is not None:
             pictures = await asyncio.to_thread(read_pictures, path, positions.ravel(), n_positions)
+            await _confirm(byte_getter, chunk_spec, is_there=pictures is not None)
         else:
             pictures = await _fetch(byte_getter, positions.ravel(), chunk_spec)
         if pictures is None:
@@ -209,6 +211,14 @@ def _local_path(byte_getter: ByteGetter) -> Path | None:
     store = getattr(byte_getter, "store", None)
     path = getattr(byte_getter, "path", None)
     return store.root / path if isinstance(store, LocalStore) and path is not None else None
+
+
+async def _confirm(byte_getter: Any, chunk_spec: ArraySpec, *, is_there: bool) -> None:
+    """Have the store say of a file that was read around it what it would have said by itself."""
+    if not is_there:
+        await byte_getter.get(chunk_spec.prototype)
+    elif isinstance(byte_getter.store, LocalReadStore):
+        byte_getter.store.confirm(byte_getter.path)
 
 
 async def _fetch(

@@ -17,6 +17,11 @@ _MAX_BOX_ITEMS = 2**20
 _MOST_SECONDS = (2**63 - 1) // 10**9
 
 
+def plain_labels(labels: Any) -> Any:
+    """Labels as a group's own table has them: text, int and float of Python."""
+    return np.asarray(labels).tolist()
+
+
 def taken(places: Places, chosen: np.ndarray) -> Places:
     """Where some of the parts are."""
     return {dim: place[chosen] if np.ndim(place) else place for dim, place in places.items()}

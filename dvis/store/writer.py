@@ -8,22 +8,32 @@ import warnings
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
 from datetime import UTC, datetime
+from glob import escape
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
+from uuid import uuid4
 
 import zarr
 
-from dvis.disk import explain_full_disk, write_lock
+from dvis.disk import STORE_LOCK, explain_full_disk, remove_tree, write_lock
 from dvis.schema import SCHEMA_VERSION, TRAINING, SchemaError, run_group
 from dvis.store.contents import groups_below
 from dvis.store.growth import settle
 from dvis.store.guarded import GuardedStore
 
-STORE_LOCK = "store"
-
-
 _ARCHITECTURE = "architecture"  # attribute of a store: what tells its model from others of its name
+
+
+def removed_path(store: Path) -> Path:
+    """Where a store goes, in one step, that is about to be removed."""
+    return store.with_name(f".{store.name}.removed-{uuid4().hex[:8]}")
+
+
+def clear_removed(store: Path) -> None:
+    """Remove what is left of stores that were removed; the caller holds the store's lock."""
+    for left in store.parent.glob(f".{escape(store.name)}.removed-*"):
+        remove_tree(left, root=store.parent)
 
 
 def create_store(path: Path, model: str, architecture: str | None = None) -> None:
@@ -35,6 +45,7 @@ def create_store(path: Path, model: str, architecture: str | None = None) -> Non
         When there is something else at the path, or another model's store.
     """
     with write_lock(path, STORE_LOCK):
+        clear_removed(path)
         if not (path / "zarr.json").exists():
             if path.exists() and not path.is_dir():
                 raise SchemaError(f"{path} is a file; give another --store")
@@ -107,9 +118,10 @@ def writing(
     """
     path = Path(store).expanduser()
     run_group(run)  # raises for a name that no store can keep, before there is one
-    create_store(path, model, architecture)
     try:
+        # The store after the lock: nobody removes it in between.
         with write_lock(path, f"{run}/{kind}"):
+            create_store(path, model, architecture)
             yield path
     except OSError as err:
         raise explain_full_disk(err, path) from err

@@ -5,13 +5,12 @@ on where a killed one stopped. One process, which holds the run's lock, plans an
 read (`dvis.kinds.features.tree.reading`).
 """
 
-import os
 from collections.abc import Iterator, Mapping, Sequence
 from concurrent.futures.process import BrokenProcessPool
-from contextlib import ExitStack, contextmanager
+from contextlib import contextmanager
 from pathlib import Path
 
-from dvis.disk import explain_full_disk, inside, is_file_name, remove_tree, write_lock
+from dvis.disk import explain_full_disk, inside, is_file_name, whole_store_lock
 from dvis.kinds.features.run_notes import finish_import
 from dvis.kinds.features.tree.problems import Problem
 from dvis.kinds.features.tree.reading import reading_pool
@@ -21,8 +20,7 @@ from dvis.kinds.features.tree.tree_names import find_models
 from dvis.kinds.features.words import KIND
 from dvis.names import Steps, Told, check_batches, check_told, chosen, read_told
 from dvis.progress import progress_bar
-from dvis.store.contents import contents
-from dvis.store.writer import create_store
+from dvis.store.writer import clear_removed, removed_path, writing
 
 
 def ingest_tree(
@@ -155,9 +153,8 @@ def _failures_explained(store: Path) -> Iterator[None]:
 
 def _import_runs(job: ImportJob, runs: Sequence[RunSurvey]) -> None:
     """Import runs, one after the other, each under its lock."""
-    create_store(job.store, job.tree.model)
     for run in runs:
-        with write_lock(job.store, f"{run.run}/{KIND}"):
+        with writing(job.store, job.tree.model, run.run, KIND):
             RunImport(job, run).run()
     below = str(job.tree.start.relative_to(job.tree.root.parent))
     finish_import(job.store, [str(problem) for problem in job.report.problems], below)
@@ -176,12 +173,9 @@ def _remove_store(path: Path) -> None:
     if not (path / "zarr.json").exists():
         return
     inside(path.parent, path.name)  # raises for a link, of which only the name would go
-    with ExitStack() as locks:
-        for run in contents(path).runs(KIND):
-            locks.enter_context(write_lock(path, f"{run}/{KIND}", wait=False))
-        doomed = path.with_name(f".{path.name}.removed-{os.getpid()}")
-        path.rename(doomed)
-    remove_tree(doomed, root=doomed.parent)
+    with whole_store_lock(path):
+        path.rename(removed_path(path))
+        clear_removed(path)
 
 
 def _nothing_there(path: str | Path, problems: Sequence[Problem]) -> str:
