@@ -28,6 +28,7 @@ from dvis.store.faults import (
 )
 from dvis.store.group import Group
 from dvis.store.guarded import GuardedStore
+from dvis.store.metric_faults import metric_faults
 from dvis.store.set_faults import set_faults
 from dvis.store.writer import restructuring
 
@@ -66,7 +67,7 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
         with restructuring(store):
             pass  # which sets half-grown groups right
     found = contents(store)
-    faults = list(_store_faults(store, found))
+    faults = [*_store_faults(store, found), *metric_faults(store, found)]
     faults += set_faults(store, found, fix=fix, progress=progress)
     for entry in found.entries:
         if entry.kind in KINDS:

@@ -44,10 +44,10 @@ def are_checked(codecs: Any) -> bool:
     )
 
 
-def can_be_checked_in_place(array: zarr.Array[Any]) -> bool:
-    """Whether chunks with checksums can be read as those without, and lie beside them."""
+def is_compressed(array: zarr.Array[Any]) -> bool:
+    """Whether chunks are compressed by zstd, so that one with a checksum reads as one without."""
     codecs = array.metadata.codecs  # type: ignore[union-attr]  # Zarr v3 only
-    return not are_checked(codecs) and any(isinstance(codec, ZstdCodec) for codec in codecs)
+    return any(isinstance(codec, ZstdCodec) for codec in codecs)
 
 
 def with_checksum(data: bytes | bytearray | memoryview) -> bytes:
@@ -83,9 +83,6 @@ def _crc(data: bytes | bytearray | memoryview) -> bytes:
 
 def checked_metadata(array: zarr.Array[Any]) -> Mapping[str, Any]:
     """An array's metadata, with checksums in its compressed chunks."""
-    described = dict(array.metadata.to_dict())
-    codecs: Any = described["codecs"]
-    described["codecs"] = [
-        COMPRESSED[0].to_dict() if isinstance(codec, ZstdCodec) else codec for codec in codecs
-    ]
-    return described
+    codecs = array.metadata.codecs  # type: ignore[union-attr]  # Zarr v3 only
+    checked = [COMPRESSED[0] if isinstance(codec, ZstdCodec) else codec for codec in codecs]
+    return {**array.metadata.to_dict(), "codecs": [codec.to_dict() for codec in checked]}

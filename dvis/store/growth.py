@@ -55,7 +55,7 @@ def settle(group: zarr.Group) -> bool:
     with warnings.catch_warnings():
         # What a killed process had not renamed into its place yet.
         warnings.filterwarnings("ignore", message=r"Object at \S+\.partial is not recognized")
-        arrays = dict(_arrays_of(group))
+        arrays = dict(arrays_of(group))
     dims = {name: _dims_of(array) for name, array in arrays.items()}
     if "status" not in arrays:
         raise _damaged(group, "has no array 'status'")
@@ -77,13 +77,13 @@ def settle(group: zarr.Group) -> bool:
     return not is_whole
 
 
-def _arrays_of(group: zarr.Group, above: str = "") -> Iterator[tuple[str, zarr.Array[Any]]]:
+def arrays_of(group: zarr.Group, above: str = "") -> Iterator[tuple[str, zarr.Array[Any]]]:
     """Arrays of a group and of those below it, by their path in it."""
     for name, member in group.members():
         if isinstance(member, zarr.Array):
             yield above + name, member
         else:
-            yield from _arrays_of(member, f"{above}{name}/")
+            yield from arrays_of(member, f"{above}{name}/")
 
 
 def _dims_of(array: zarr.Array[Any]) -> tuple[str, ...]:

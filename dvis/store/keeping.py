@@ -99,7 +99,7 @@ def _indices_at(promised: Promised, places: Places) -> set[Index]:
     """Files that hold parts."""
     assert promised.status is not None
     dims = promised.metadata.dimension_names or ()
-    n_own = len(dims) - len(promised.status.shape)
+    n_own = max(0, len(dims) - len(promised.status.shape))
     along = [
         np.atleast_1d(places[str(dim)]) // of_file
         for dim, of_file in zip(dims, promised.file_shape, strict=True)

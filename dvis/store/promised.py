@@ -2,9 +2,10 @@
 
 Whoever writes a group keeps to this: labels, coordinates and status have all of their files as soon
 as the group has grown; every other array of parts has one wherever a part is complete, were it of
-nothing but the fill value. Along dims that parts have beside those of their status only the first
-is promised, for parts may be of different lengths. Groups of an earlier dvis, whose arrays carry no
-checksums, promise nothing.
+nothing but the fill value, and so has what parts share that has the first dims of their status.
+Along dims that parts have beside those of their status only the first file is promised, for parts
+may be of different lengths. Groups of an earlier dvis, whose arrays carry no checksums, promise
+nothing.
 """
 
 import re
@@ -55,10 +56,9 @@ class Promised:
 
     def indices(self) -> Iterator[Index]:
         """All files that can be promised."""
-        n_own = 0 if self.status is None else len(self.n_files) - len(self.status.shape)
-        n_files = self.n_files
-        kept = n_files[: len(n_files) - n_own] + tuple(min(n, 1) for n in n_files[-n_own:] if n_own)
-        return product(*map(range, kept))
+        n_of_parts = len(self.n_files) if self.status is None else len(self.status.shape)
+        own = tuple(min(n, 1) for n in self.n_files[n_of_parts:])
+        return product(*map(range, (*self.n_files[:n_of_parts], *own)))
 
     def key(self, index: Index) -> str:
         """Name of a file below the array's folder."""
@@ -87,7 +87,10 @@ class Promised:
         if self.status is None:
             return True
         region = self.region(index)[: len(self.status.shape)]
-        return has_complete(Promised(STATUS, self.status), region)
+        others = self.status.shape[len(region) :]
+        return has_complete(
+            Promised(STATUS, self.status), (*region, *(slice(0, n) for n in others))
+        )
 
 
 def promised_by(
@@ -115,6 +118,8 @@ def promised_by(
         dims = tuple(metadata.dimension_names or ())
         if name == STATUS or dims == (name,) or name in coordinates:
             promised[name] = Promised(name, metadata)
-        elif dims[: len(of_parts)] == of_parts:
+        elif dims[: len(of_parts)] == of_parts[: len(dims)]:
             promised[name] = Promised(name, metadata, status)
+        elif len(dims) == 1:  # what is known of other labels
+            promised[name] = Promised(name, metadata)
     return promised

@@ -65,7 +65,7 @@ def create_store(path: Path, model: str, architecture: str | None = None) -> Non
             )
             if architecture is not None:
                 root.attrs[_ARCHITECTURE] = architecture
-            _consolidate(path)
+            consolidate(path)
             return
         root = zarr.open_group(GuardedStore(path), mode="r+", use_consolidated=False)
         attrs = root.attrs
@@ -87,7 +87,7 @@ def create_store(path: Path, model: str, architecture: str | None = None) -> Non
                     "Give another --store"
                 )
             root.attrs[_ARCHITECTURE] = architecture
-            _consolidate(path)
+            consolidate(path)
 
 
 @contextmanager
@@ -135,11 +135,14 @@ def restructuring(path: Path) -> Iterator[None]:
     """
     with write_lock(path, STORE_LOCK):
         yield
-        _consolidate(path)
+        consolidate(path)
 
 
-def _consolidate(path: Path) -> None:
-    """Write the metadata of all groups into the root, after setting right what a kill left."""
+def consolidate(path: Path) -> None:
+    """Write the metadata of all groups into the root, after setting right what a kill left.
+
+    The caller holds the lock of the store's list of groups.
+    """
     with warnings.catch_warnings():
         # The store is Zarr v3, whose specification does not have consolidated metadata yet.
         warnings.filterwarnings("ignore", message="Consolidated metadata is currently not part")

@@ -24,6 +24,7 @@ from dvis.kinds.features.images.blocks import ImageBlocks, image_layout
 from dvis.kinds.features.words import IMAGE, KIND, block_checkpoints
 from dvis.progress import progress_bar
 from dvis.schema import Status
+from dvis.store.compaction import add_checksums
 from dvis.store.contents import Entry, contents, open_group
 from dvis.store.writer import restructuring
 
@@ -35,8 +36,9 @@ _OTHER_SEPARATOR = {"/": ".", ".": "/"}
 def compact_store(store: str | Path, *, progress: bool = False) -> int:
     """Bring the feature images of a store on a local disk into the read layout.
 
-    Responses are written in theirs: a file holds many units of a layer with all of their images at
-    a checkpoint, or of feature images many checkpoints.
+    Arrays of an earlier dvis, of any kind, get the checksums that they lack. Responses are written
+    in the read layout: a file holds many units of a layer with all of their images at a checkpoint,
+    or of feature images many checkpoints.
 
     Cut off at any moment, the store is as before or as after, and a second run goes on. A reader
     that has the store open finds the old blocks emptied and gets an error, never a wrong image; it
@@ -52,7 +54,7 @@ def compact_store(store: str | Path, *, progress: bool = False) -> int:
     Returns
     -------
     int
-        Groups that were rewritten; those in the read layout are left alone.
+        Groups that were rewritten; those in the read layout, with checksums, are left alone.
 
     Raises
     ------
@@ -62,6 +64,8 @@ def compact_store(store: str | Path, *, progress: bool = False) -> int:
         When there is a symbolic link in the store.
     OSError
         When a block is damaged; `dvis check --fix` first.
+    StoreLockedError
+        When arrays lack checksums, and another process writes a part of the store.
     """
     store = Path(store).expanduser()
     entries = contents(store).of(KIND)
@@ -70,21 +74,22 @@ def compact_store(store: str | Path, *, progress: bool = False) -> int:
     for entry in entries:
         with write_lock(store, f"{entry.run}/{KIND}"):
             n_rewritten += _compact_group(store, entry, progress)
-    return n_rewritten
+    return n_rewritten + add_checksums(store, progress=progress)
 
 
 def _compact_group(store: Path, entry: Entry, progress: bool) -> bool:
     reader = BlockReader(store, open_group(store, entry))
     old = reader.blocks
     span = block_checkpoints(old.height, old.width, old.codec)
-    if old.checkpoints == span:
+    if old.checkpoints == span and old.is_checked:
         _retire_other_layout(store, old)  # where an earlier compaction was cut off
         return False
     for path in _other_layout(old):
         # New blocks of a compaction that was cut off; no reader knows them yet.
         unlink_inside(path, root=store)
     metadata = _metadata(reader.array("image"), old, span)
-    new = replace(old, separator=_OTHER_SEPARATOR[old.separator], checkpoints=span)
+    other = _OTHER_SEPARATOR[old.separator]
+    new = replace(old, separator=other, checkpoints=span, is_checked=True)
     title = f"compact {entry.run}, {entry.name}"
     with progress_bar(reader.n_blocks, "blocks", title, shown=progress) as bar:
         for block in reader.walk():
