@@ -12,7 +12,7 @@ from pathlib import Path
 import numpy as np
 import zarr
 
-from dvis.disk import links_below, write_lock
+from dvis.disk import links_below, specials_below, write_lock
 from dvis.kinds.kind import Kind
 from dvis.kinds.registry import KINDS, OF_UNITS
 from dvis.store.contents import Contents, Entry, contents
@@ -51,8 +51,8 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
     Returns
     -------
     list of Fault
-        Those that were found, fixed or not. Where there are symbolic links in the store, these
-        alone: nothing else is looked at or fixed, for they may lead anywhere.
+        Those that were found, fixed or not. Where there are symbolic links or pipes in the store,
+        these alone: nothing else is looked at or fixed, for they may lead anywhere.
 
     Raises
     ------
@@ -63,6 +63,8 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
     contents(store)  # raises where there is no store, before anything is written
     if links := [_link_fault(store, path) for path in islice(links_below(store), _MAX_LINKS)]:
         return links
+    if specials := [_special_fault(store, p) for p in islice(specials_below(store), _MAX_LINKS)]:
+        return specials
     if fix:
         with restructuring(store):
             pass  # which sets half-grown groups right
@@ -80,6 +82,14 @@ def _link_fault(store: Path, link: Path) -> Fault:
         str(link.relative_to(store)),
         "is a symbolic link, which dvis does not follow: put what it points to in its place, or "
         "remove it. Nothing else was looked at",
+    )
+
+
+def _special_fault(store: Path, path: Path) -> Fault:
+    return Fault(
+        str(path.relative_to(store)),
+        "is a pipe, a socket or a device, which no store has: remove it. Nothing else was "
+        "looked at",
     )
 
 

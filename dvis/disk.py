@@ -315,6 +315,13 @@ def links_below(folder: Path) -> Iterator[Path]:
     return (Path(entry.path) for entry in _entries_below(folder) if entry.is_symlink())
 
 
+def specials_below(folder: Path) -> Iterator[Path]:
+    """What below a folder is neither a file nor a folder nor a link: pipes, sockets, devices."""
+    for entry in _entries_below(folder):
+        if not (entry.is_symlink() or entry.is_dir() or entry.is_file()):
+            yield Path(entry.path)
+
+
 def require_no_links(folder: Path) -> None:
     """Raise where a symbolic link lies below a folder that is to be rewritten.
 

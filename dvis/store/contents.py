@@ -5,19 +5,22 @@ A path, a URL or a Zarr store in, names and attributes out. Nothing here reads a
 
 import json
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from math import prod
 from pathlib import Path
 from typing import Any
 
 import zarr
 from zarr.abc.store import Store
 from zarr.core.group import ConsolidatedMetadata, GroupMetadata
+from zarr.core.metadata import ArrayV3Metadata
 
 from dvis.names import natural_key
 from dvis.schema import SCHEMA_VERSION, TRAINING, SchemaError, did_you_mean
 
 StoreLike = str | Path | Store
 # Which of the groups of a run is meant where none is named: None where that cannot be said.
+_MOST_FILE_BYTES, _MOST_LABELS = 2**32, 10**8
 Default = Callable[[Sequence["Entry"], Mapping[str, Any]], "Entry | None"]
 
 
@@ -48,6 +51,8 @@ class Contents:
         Groups of every kind, by kind, run and name.
     training : dict of str to str
         Path of the group with the numbers of its training, of each run that has some.
+    arrays : mapping of str to ArrayV3Metadata
+        What is said of each array, by its path.
     """
 
     name: str
@@ -55,6 +60,7 @@ class Contents:
     run_attrs: dict[str, dict[str, Any]]
     entries: list[Entry]
     training: dict[str, str]
+    arrays: Mapping[str, ArrayV3Metadata] = field(default_factory=dict, repr=False, compare=False)
 
     def of(self, kind: str, run: str | None = None) -> list[Entry]:
         """Groups of a kind, of one run or of all, by run and name."""
@@ -237,7 +243,7 @@ def read_contents(store: StoreLike, name: str) -> Contents:
             called = attrs.get("name", attrs.get("variant", ""))
             entries.append(Entry(str(kind), run, str(called), path, attrs))
     entries.sort(key=lambda e: (e.kind, natural_key(e.run), natural_key(e.name)))
-    return Contents(name, dict(root.attrs), run_attrs, entries, training)
+    return Contents(name, dict(root.attrs), run_attrs, entries, training, _arrays_below(root))
 
 
 def groups_below(root: zarr.Group) -> dict[str, dict[str, Any]]:
@@ -248,6 +254,36 @@ def groups_below(root: zarr.Group) -> dict[str, dict[str, Any]]:
         for path, node in metadata.flattened_metadata.items()
         if isinstance(node, GroupMetadata)
     }
+
+
+def _arrays_below(root: zarr.Group) -> dict[str, ArrayV3Metadata]:
+    metadata = root.metadata.consolidated_metadata or ConsolidatedMetadata(metadata={})
+    return {
+        path: node
+        for path, node in metadata.flattened_metadata.items()
+        if isinstance(node, ArrayV3Metadata)
+    }
+
+
+def require_plausible(found: Contents, entry: Entry) -> None:
+    """Raise where a group's metadata ask for what no store holds, before memory is asked for it.
+
+    Raises
+    ------
+    SchemaError
+        When a file would hold more than 4 GiB, or there are more than 100 million labels.
+    """
+    for path, metadata in found.arrays.items():
+        if not path.startswith(f"{entry.group}/"):
+            continue
+        of_file = metadata.chunk_grid.chunk_shape  # type: ignore[attr-defined]  # regular
+        n_bytes = prod(of_file) * metadata.dtype.to_native_dtype().itemsize
+        is_label = (metadata.dimension_names or ()) == (path.rpartition("/")[2],)
+        if n_bytes > _MOST_FILE_BYTES or (is_label and metadata.shape[0] > _MOST_LABELS):
+            raise SchemaError(
+                f"{path} of {found.name} has the shape {metadata.shape} in files of {of_file}, "
+                "which no store has: its zarr.json is damaged. Put a copy of the file in its place"
+            )
 
 
 def open_group(store: StoreLike, entry: Entry) -> zarr.Group:

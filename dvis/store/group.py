@@ -99,8 +99,10 @@ class Group:
             if not differing:
                 settle(group)
                 settle_replaced(group)
-                add_later_arrays(group, words)
-                return cls(store, words, group)
+                later = add_later_arrays(group, words)
+                opened = cls(store, words, group)
+                opened._keeper.keep_arrays(later)
+                return opened
             if not overwrite:
                 where = f"{name!r} of {store}, run {run!r},"
                 raise ValueError(
@@ -135,9 +137,10 @@ class Group:
 
     def add_arrays(self, names: Sequence[str]) -> None:
         """Have these optional arrays from now on; the caller is `restructuring`."""
-        making.add_arrays(self.zarr, self._all_words, names)
+        added = making.add_arrays(self.zarr, self._all_words, names)
         self.words = self._all_words.there(self.zarr.__contains__)
         self.read_labels()
+        self._keeper.keep_arrays(added)
 
     def grow(
         self,
@@ -363,8 +366,11 @@ class Group:
     def _lengthen(self, name: str, n: int) -> None:
         """Make room along an unlabelled last dim; readers hear of it when the store is shown."""
         array = self.array(name)
-        if n > array.shape[-1]:
+        if n > (before := array.shape[-1]):
             array.resize((*array.shape[:-1], n))
+            if not before:
+                self._keeper = Keeper(self)
+                self._keeper.keep_arrays([name])
 
     def _cache_of(self, name: str) -> PartCache:
         if name not in self._caches:

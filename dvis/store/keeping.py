@@ -10,9 +10,9 @@ from typing import Any, ClassVar, Protocol
 
 import numpy as np
 
-from dvis.schema import Words
+from dvis.schema import Status, Words
 from dvis.store.placing import Places
-from dvis.store.promised import Index, Promised, promised_by
+from dvis.store.promised import Index, Promised, Region, promised_by
 
 
 class Written(Protocol):
@@ -54,6 +54,18 @@ class Keeper:
             if promised.status is None:
                 for index in promised.indices():
                     self._keep(promised, index)
+
+    def keep_arrays(self, names: Collection[str]) -> None:
+        """Give arrays that came, or got a length, after parts were complete the files they lack."""
+        for name in names:
+            if name in self._promised:
+                for index in self._promised[name].indices():
+                    if self._promised[name].is_due(index, self._has_complete):
+                        self._keep(self._promised[name], index)
+
+    def _has_complete(self, status: Promised, region: Region) -> bool:
+        stored = self._group.array(status.name)[region]
+        return bool((np.asarray(stored) == Status.COMPLETE).any())
 
     def keep_parts(self, places: Places, written: Collection[str]) -> None:
         """Give the arrays of parts that are about to be complete those files that they lack.

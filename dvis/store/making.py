@@ -60,11 +60,13 @@ def _make_array(
     )
 
 
-def add_later_arrays(group: zarr.Group, words: Words) -> None:
-    """Give a whole group of an earlier dvis the arrays that came since, empty."""
+def add_later_arrays(group: zarr.Group, words: Words) -> list[str]:
+    """Give a whole group of an earlier dvis the arrays that came since, empty; their names."""
     later = [name for name, of_array in words.arrays.items() if of_array.is_later]
-    if add_arrays(group, words, later):
+    added = add_arrays(group, words, later)
+    if added:
         group.update_attributes({"coordinates": " ".join(words.coordinates)})
+    return added
 
 
 def add_arrays(group: zarr.Group, words: Words, names: Sequence[str]) -> list[str]:

@@ -9,6 +9,7 @@ import asyncio
 import json
 import os
 import re
+import stat
 from collections.abc import Callable, Mapping
 from itertools import product
 from pathlib import Path
@@ -139,6 +140,7 @@ class LocalReadStore(LocalStore):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Value of a key, or None where there is none and none is promised."""
+        self._require_file(key)
         value = await super().get(key, prototype, byte_range)
         if value is None and key.startswith(self._inside):
             await asyncio.to_thread(self._confirm_missing, key)
@@ -153,6 +155,7 @@ class LocalReadStore(LocalStore):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Value of a key, or None where there is none and none is promised."""
+        self._require_file(key)
         value = super().get_sync(key, prototype=prototype, byte_range=byte_range)
         if value is None and key.startswith(self._inside):
             self._confirm_missing(key)
@@ -171,6 +174,17 @@ class LocalReadStore(LocalStore):
             raise SchemaError(
                 f"{self._group} of {self.root} was removed or overwritten after this Dataset was "
                 "opened. Open it again"
+            )
+
+    def _require_file(self, key: str) -> None:
+        """Raise where a pipe or a folder lies in a file's place, of which the one would hang."""
+        try:
+            mode = os.stat(os.path.join(self.root, key)).st_mode
+        except OSError:
+            return
+        if not stat.S_ISREG(mode):
+            raise SchemaError(
+                f"{key} of {self.root} is no file: remove it, then `dvis check --fix`"
             )
 
     def _confirm_missing(self, key: str) -> None:

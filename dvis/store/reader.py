@@ -19,16 +19,33 @@ from dvis.names import (
     training_order,
 )
 from dvis.schema import CHECKPOINT, LAYER, SchemaError, did_you_mean, is_forgotten
-from dvis.store.contents import Contents, Default, Entry, StoreLike, read_contents, resolve
+from dvis.store.contents import (
+    Contents,
+    Default,
+    Entry,
+    StoreLike,
+    read_contents,
+    require_plausible,
+    resolve,
+)
 from dvis.store.depth import in_order_of_execution
 from dvis.store.labels import with_plain_text
 from dvis.store.metrics import metric_name
 from dvis.store.places import sources_of, told_places
 from dvis.store.portable import portable
-from dvis.store.read_store import read_store
+from dvis.store.read_store import GENERATION, read_store
 from dvis.store.steady import open_steady
 from dvis.store.unit_notes import with_notes
 
+# What xarray, Zarr and our own code raise on metadata and labels that are not as they should be.
+_NOT_OF_THE_SCHEMA = (
+    ArithmeticError,
+    AttributeError,
+    LookupError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+)
 _PLACES = ("time", "epoch", "phase", "batch", "step")
 
 
@@ -185,17 +202,33 @@ class Reader:
     def open_entry(
         self, store: StoreLike, found: Contents, entry: Entry, chunks: Any = None
     ) -> xr.Dataset:
-        """A group as a labelled, lazy Dataset in training order, tied to its store."""
+        """A group as a labelled, lazy Dataset in training order, tied to its store.
+
+        Raises
+        ------
+        SchemaError
+            When what is said of the group is not so, or its labels cannot be read.
+        """
+        require_plausible(found, entry)
         try:
-            dataset = open_steady(store, entry.group, entry.attrs, chunks)
-        except ValueError as err:
-            if "conflicting sizes" not in str(err):
-                raise
+            return self._opened(store, found, entry, chunks)
+        except SchemaError:
+            raise
+        except _NOT_OF_THE_SCHEMA as err:
+            where = f"The {self.noun} {entry.name!r} of {found.name}, run {entry.run!r},"
+            if "conflicting sizes" in str(err):
+                raise SchemaError(
+                    f"{where} are half grown: a writer was killed while it made room. Run the same "
+                    f"`{self.made_by}` again"
+                ) from err
             raise SchemaError(
-                f"The {self.noun} {entry.name!r} of {found.name}, run {entry.run!r}, are half "
-                "grown: a writer was killed while it made room. Run the same "
-                f"`{self.made_by}` again"
+                f"{where} cannot be opened: what lies there is damaged, or not what dvis wrote "
+                f"({type(err).__name__}: {err}). `dvis check` says more"
             ) from err
+
+    def _opened(self, store: StoreLike, found: Contents, entry: Entry, chunks: Any) -> xr.Dataset:
+        dataset = open_steady(store, entry.group, entry.attrs, chunks)
+        dataset.attrs.pop(GENERATION, None)
         dataset.attrs = {"model": found.attrs.get("model", ""), **dataset.attrs}
         dataset = with_metrics(dataset, store, entry.run, found.training)
         run_attrs = found.run_attrs.get(entry.run, {})
