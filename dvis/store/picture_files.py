@@ -9,6 +9,7 @@ import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from dvis.schema import MAX_IMAGE_SIDE
@@ -57,14 +58,57 @@ def inspect(data: bytes) -> Picture:
     return Picture(height, width)
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes, out: np.ndarray | None = None) -> np.ndarray:
     """Pixels of a jpg or png as (y, x, rgb) uint8; grey becomes RGB.
+
+    Parameters
+    ----------
+    data : bytes
+        The picture.
+    out : ndarray, optional
+        Where the pixels are to be, (y, x, 3) uint8 in C order. What it holds afterwards is of
+        no use where the picture turns out to have another size.
+
+    Returns
+    -------
+    ndarray
+        `out`, where it is given and of the picture's size.
 
     Raises
     ------
     PictureError
         When the bytes cannot be decoded.
     """
+    size = _plain_size(data)
+    if size is not None:
+        pixels = (
+            out if out is not None and out.shape == (*size, 3) else np.empty((*size, 3), np.uint8)
+        )
+        try:
+            simplejpeg.decode_jpeg(data, "RGB", buffer=pixels)
+        except ValueError:
+            pass  # of what libjpeg warns about too; Pillow says whether it is a picture
+        else:
+            return pixels
+    pixels = _decode_by_pillow(data)
+    if out is None or out.shape != pixels.shape:
+        return pixels
+    out[...] = pixels
+    return out
+
+
+def _plain_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width of a jpg that simplejpeg decodes as Pillow does, to the byte, else None."""
+    frame = _jpeg_frame(data)
+    if frame is None:
+        return None
+    precision, height, width, components = frame
+    # Of four components, which are ink, each of the two makes other colours.
+    is_plain = precision == 8 and components in (1, 3)
+    return (height, width) if is_plain and _is_kept(height, width) else None
+
+
+def _decode_by_pillow(data: bytes) -> np.ndarray:
     try:
         with _open(data) as picture:
             return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
@@ -116,8 +160,12 @@ def _inspect_by_decoding(data: bytes) -> Picture:
     return Picture(height, width, kind, remark)
 
 
+def _is_kept(height: int, width: int) -> bool:
+    return 0 < height <= MAX_IMAGE_SIDE and 0 < width <= MAX_IMAGE_SIDE
+
+
 def _check_size(height: int, width: int) -> None:
-    if not (0 < height <= MAX_IMAGE_SIDE and 0 < width <= MAX_IMAGE_SIDE):
+    if not _is_kept(height, width):
         raise PictureError(
             f"claims {width} x {height} pixels; at most {MAX_IMAGE_SIDE} a side can be kept"
         )
