@@ -9,10 +9,10 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
-from trees import decoded, jpg_of
+from trees import decoded, jpg_of, pixels_of
 
 import dvis.store.picture_files as picture_files
-from dvis.store.picture_files import PictureError, decode, encode_png
+from dvis.store.picture_files import PictureError, decode, decode_small, encode_png
 
 SIZES = [(1, 1), (2, 3), (7, 9), (8, 8), (16, 17), (33, 31), (64, 64), (101, 97), (224, 223)]
 
@@ -118,3 +118,32 @@ def test_a_jpg_that_claims_too_much_is_not_decoded() -> None:
     jpg[at : at + 2] = (60_000).to_bytes(2, "big")
     with pytest.raises(PictureError, match="claims 16 x 60000 pixels"):
         decode(bytes(jpg))
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L", "CMYK"])
+@pytest.mark.parametrize("least", [(90, 90), (60, 75), (33, 40), (12, 12), (500, 500), (0, 0)])
+def test_at_a_reduced_scale_it_is_pillows_draft(mode: str, least: tuple[int, int]) -> None:
+    jpg = jpg_of(1, size=150, mode=mode)
+    with Image.open(io.BytesIO(jpg)) as picture:
+        picture.draft("RGB", (max(least[1], 1), max(least[0], 1)))
+        expected = np.asarray(picture.convert("RGB"))
+    np.testing.assert_array_equal(decode_small(jpg, *least), expected)
+
+
+@pytest.mark.usefixtures("no_pillow")
+@pytest.mark.parametrize(("height", "width"), [(224, 224), (101, 97), (64, 200)])
+def test_a_reduced_scale_is_near_a_resize(height: int, width: int) -> None:
+    pixels = np.asarray(Image.fromarray(pixels_of(4)).resize((width, height)))
+    jpg = encoded(pixels, quality=90)
+    for factor in (2, 4):
+        small = decode_small(jpg, height // factor, width // factor)
+        assert small.shape == (-(-height // factor), -(-width // factor), 3)
+        resized = Image.fromarray(decode(jpg)).resize(small.shape[1::-1], Image.Resampling.BOX)
+        assert np.abs(small.astype(int) - np.asarray(resized)).mean() < 4
+
+
+def test_what_cannot_be_reduced_comes_as_it_is() -> None:
+    png = encode_png(noise(30, 20))
+    np.testing.assert_array_equal(decode_small(png, 10, 10), decoded(png))
+    with pytest.raises(PictureError, match="cut short or damaged"):
+        decode_small(jpg_of(1, size=64)[:500], 16, 16)
