@@ -5,6 +5,7 @@ more than `dvis.schema.MAX_IMAGE_SIDE` pixels a side.
 """
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 
@@ -16,6 +17,8 @@ from dvis.schema import MAX_IMAGE_SIDE
 
 _FORMATS = ("JPEG", "PNG")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SEGMENT = struct.Struct(">BBH")  # 0xFF, marker, length
+_FRAME = struct.Struct(">BHHB")  # precision, height, width, components
 # Frame headers of the jpgs that every decoder reads: baseline, extended and progressive Huffman.
 _FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
 
@@ -218,19 +221,13 @@ def _jpeg_frame(data: bytes) -> tuple[int, int, int, int] | None:
     if data[:2] != b"\xff\xd8":
         return None
     position, frame, tables = 2, None, 0
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        if length < 2 or position + 2 + length > len(data):
+    n_bytes = len(data)
+    while position + 4 <= n_bytes:
+        prefix, marker, length = _SEGMENT.unpack_from(data, position)
+        if prefix != 0xFF or length < 2 or position + 2 + length > n_bytes:
             return None
         if marker in _FRAME_MARKERS and length >= 8:
-            body = data[position + 4 : position + 10]
-            frame = (
-                body[0],
-                int.from_bytes(body[1:3], "big"),
-                int.from_bytes(body[3:5], "big"),
-                body[5],
-            )
+            frame = _FRAME.unpack_from(data, position + 4)
         elif marker == 0xDB:  # quantisation tables
             tables |= 1
         elif marker == 0xC4:  # Huffman tables
