@@ -129,6 +129,24 @@ def read_pictures(path: Path, positions: np.ndarray, n_positions: int) -> dict[i
     return pictures
 
 
+def decode_into(out: np.ndarray, data: bytes, position: int) -> None:
+    """Decode a picture of a chunk into an array of its size, (y, x, 3) uint8 in C order.
+
+    Raises
+    ------
+    BlockError
+        When it cannot be decoded, or has another size.
+    """
+    try:
+        picture = decode(data, out)
+    except PictureError as err:
+        raise BlockError(f"picture {position} of a chunk {err}") from err
+    if picture.shape != out.shape:
+        raise BlockError(
+            f"picture {position} of a chunk is {picture.shape}, the array's are {out.shape}"
+        )
+
+
 @dataclass(frozen=True)
 class JpegCodec(ArrayBytesCodecPartialDecodeMixin, ArrayBytesCodec):
     """Zarr v3 array-to-bytes codec for uint8 chunks of (..., y, x, rgb); see the module."""
@@ -283,20 +301,14 @@ async def _decode_pictures(
     """Pixels of the positions in the product of `axes`, decoded in a few threads."""
     leading, frame = chunk_spec.shape[:-3], chunk_spec.shape[-3:]
     wanted = np.arange(_n_positions(chunk_spec.shape)).reshape(leading)[np.ix_(*axes)]
-    pixels = np.full((wanted.size, *frame), chunk_spec.fill_value or 0, np.uint8)
+    pixels = np.empty((wanted.size, *frame), np.uint8)
     present = [(i, p) for i, p in enumerate(wanted.ravel().tolist()) if p in pictures]
+    if len(present) < wanted.size:
+        pixels[...] = chunk_spec.fill_value or 0
 
     def decode_some(some: Iterable[tuple[int, int]]) -> None:
         for i, position in some:
-            try:
-                picture = decode(pictures[position])
-            except PictureError as err:
-                raise BlockError(f"picture {position} of a chunk {err}") from err
-            if picture.shape != frame:
-                raise BlockError(
-                    f"picture {position} of a chunk is {picture.shape}, the array's are {frame}"
-                )
-            pixels[i] = picture
+            decode_into(pixels[i], pictures[position], position)
 
     parts = [
         present[i : i + _PICTURES_A_THREAD] for i in range(0, len(present), _PICTURES_A_THREAD)

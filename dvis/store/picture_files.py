@@ -5,16 +5,20 @@ more than `dvis.schema.MAX_IMAGE_SIDE` pixels a side.
 """
 
 import io
+import struct
 import warnings
 from dataclasses import dataclass
 
 import numpy as np
+import simplejpeg
 from PIL import Image
 
 from dvis.schema import MAX_IMAGE_SIDE
 
 _FORMATS = ("JPEG", "PNG")
 _PNG_SIGNATURE = b"\x89PNG\r\n\x1a\n"
+_SEGMENT = struct.Struct(">BBH")  # 0xFF, marker, length
+_FRAME = struct.Struct(">BHHB")  # precision, height, width, components
 # Frame headers of the jpgs that every decoder reads: baseline, extended and progressive Huffman.
 _FRAME_MARKERS = frozenset({0xC0, 0xC1, 0xC2})
 
@@ -57,16 +61,101 @@ def inspect(data: bytes) -> Picture:
     return Picture(height, width)
 
 
-def decode(data: bytes) -> np.ndarray:
+def decode(data: bytes, out: np.ndarray | None = None) -> np.ndarray:
     """Pixels of a jpg or png as (y, x, rgb) uint8; grey becomes RGB.
+
+    Parameters
+    ----------
+    data : bytes
+        The picture.
+    out : ndarray, optional
+        Where the pixels are to be, (y, x, 3) uint8 in C order. What it holds afterwards is of
+        no use where the picture turns out to have another size.
+
+    Returns
+    -------
+    ndarray
+        `out`, where it is given and of the picture's size.
 
     Raises
     ------
     PictureError
         When the bytes cannot be decoded.
     """
+    size = _plain_size(data)
+    if size is not None:
+        pixels = out
+        if pixels is None or pixels.shape != (*size, 3):
+            pixels = np.empty((*size, 3), np.uint8)
+        try:
+            simplejpeg.decode_jpeg(data, "RGB", buffer=pixels)
+        except ValueError:
+            pass  # also of what libjpeg only warns about; Pillow says whether it is a picture
+        else:
+            return pixels
+    pixels = _decode_by_pillow(data)
+    if out is None or out.shape != pixels.shape:
+        return pixels
+    out[...] = pixels
+    return out
+
+
+def decode_small(data: bytes, height: int, width: int) -> np.ndarray:
+    """Pixels of a jpg or png at half, a quarter or an eighth of its size, where that is enough.
+
+    Scaled while it is decoded, a jpg takes less time and a fraction of the memory. A png, and what
+    is less than twice as large, comes as it is.
+
+    Parameters
+    ----------
+    data : bytes
+        The picture.
+    height, width : int
+        The size in pixels that it must have at least.
+
+    Returns
+    -------
+    ndarray, (y, x, rgb) uint8
+
+    Raises
+    ------
+    PictureError
+        When the bytes cannot be decoded.
+    """
+    size = _plain_size(data)
+    if size is not None:
+        factor = _reduction(size, (height, width))
+        least = {"min_height": -(-size[0] // factor), "min_width": -(-size[1] // factor)}
+        try:
+            return np.asarray(simplejpeg.decode_jpeg(data, "RGB", **least))
+        except ValueError:
+            pass  # as above
+    return _decode_by_pillow(data, (height, width))
+
+
+def _reduction(size: tuple[int, int], least: tuple[int, int]) -> int:
+    """By how much a jpg can be scaled down: libjpeg is quick at these alone."""
+    times = min(n // max(m, 1) for n, m in zip(size, least, strict=True))
+    return next(factor for factor in (8, 4, 2, 1) if factor == 1 or times >= factor)
+
+
+def _plain_size(data: bytes) -> tuple[int, int] | None:
+    """Height and width of a jpg that simplejpeg decodes as Pillow does, to the byte, else None."""
+    frame = _jpeg_frame(data)
+    if frame is None:
+        return None
+    precision, height, width, components = frame
+    # Of four components, which are ink, each of the two makes other colours.
+    is_plain = precision == 8 and components in (1, 3)
+    return (height, width) if is_plain and _is_kept(height, width) else None
+
+
+def _decode_by_pillow(data: bytes, least: tuple[int, int] | None = None) -> np.ndarray:
+    """Pixels of any picture, scaled down where they are still so many rows and columns."""
     try:
         with _open(data) as picture:
+            if least is not None:
+                picture.draft("RGB", (max(least[1], 1), max(least[0], 1)))
             return np.asarray(picture if picture.mode == "RGB" else picture.convert("RGB"))
     except PictureError:
         raise
@@ -116,8 +205,12 @@ def _inspect_by_decoding(data: bytes) -> Picture:
     return Picture(height, width, kind, remark)
 
 
+def _is_kept(height: int, width: int) -> bool:
+    return 0 < height <= MAX_IMAGE_SIDE and 0 < width <= MAX_IMAGE_SIDE
+
+
 def _check_size(height: int, width: int) -> None:
-    if not (0 < height <= MAX_IMAGE_SIDE and 0 < width <= MAX_IMAGE_SIDE):
+    if not _is_kept(height, width):
         raise PictureError(
             f"claims {width} x {height} pixels; at most {MAX_IMAGE_SIDE} a side can be kept"
         )
@@ -128,19 +221,13 @@ def _jpeg_frame(data: bytes) -> tuple[int, int, int, int] | None:
     if data[:2] != b"\xff\xd8":
         return None
     position, frame, tables = 2, None, 0
-    while position + 4 <= len(data) and data[position] == 0xFF:
-        marker = data[position + 1]
-        length = int.from_bytes(data[position + 2 : position + 4], "big")
-        if length < 2 or position + 2 + length > len(data):
+    n_bytes = len(data)
+    while position + 4 <= n_bytes:
+        prefix, marker, length = _SEGMENT.unpack_from(data, position)
+        if prefix != 0xFF or length < 2 or position + 2 + length > n_bytes:
             return None
         if marker in _FRAME_MARKERS and length >= 8:
-            body = data[position + 4 : position + 10]
-            frame = (
-                body[0],
-                int.from_bytes(body[1:3], "big"),
-                int.from_bytes(body[3:5], "big"),
-                body[5],
-            )
+            frame = _FRAME.unpack_from(data, position + 4)
         elif marker == 0xDB:  # quantisation tables
             tables |= 1
         elif marker == 0xC4:  # Huffman tables

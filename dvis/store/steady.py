@@ -16,6 +16,7 @@ from xarray.core import indexing
 from zarr.abc.store import Store
 
 from dvis.schema import Status
+from dvis.store.picture_array import with_pictures
 from dvis.store.read_store import read_store
 from dvis.store.replaced import replacements
 
@@ -75,6 +76,7 @@ class _SteadyEntrypoint(BackendEntrypoint):
         dataset = ZarrBackendEntrypoint().open_dataset(
             filename_or_obj, drop_variables=drop_variables, group=group, consolidated=True
         )
+        dataset = with_pictures(dataset, filename_or_obj, group)
         status = dataset.variables.get(_STATUS)
         if status is None:
             return dataset

@@ -85,8 +85,7 @@ def drift_rows(tree: Path, store: Path, metric: str, n_repetitions: int) -> list
     cpu_s, peer_cpu_s = (median(cost.cpu_s for cost in costs) for costs in (ours, peer))
     peak_mb = max(cost.peak_mb for cost in ours)
     return [
-        # Of cosine, decoding the jpgs is most of the work, which both sides leave to Pillow.
-        faster(f"drift, {metric}", wall_s, peer_wall_s, 2 if metric == "ssim" else None),
+        faster(f"drift, {metric}", wall_s, peer_wall_s, 2),
         faster(f"drift, {metric}, CPU", cpu_s, peer_cpu_s),
         at_most(
             f"drift, {metric}, peak memory", peak_mb / MEMORY_MB, 1, f"{peak_mb:.0f} MB", "1500 MB"

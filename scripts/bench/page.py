@@ -24,7 +24,8 @@ from browser import Browser, chromium, server
 
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
 FIRST_VIEW_S = 2.0
-STEP_S = 0.1
+STEP_S = 0.025
+JUMP_S = 0.1
 MEMORY_MB = 150
 SETTLE_S = 1.0  # the first second after a view is there does not count
 HAND_S = 0.15  # between two steps of a hand
@@ -105,8 +106,11 @@ def slider_steps(browser: Browser, address: str, n_steps: int) -> list[Row]:
         time.sleep(SETTLE_S)
         hand = [last - 1 - i for i in range(min(n_steps, last))]
         jumps = rng.permutation(last + 1)[:n_steps].tolist()
-        for kind, checkpoints in (("step", hand), ("jump anywhere", jumps)):
-            rows.append(_waited(f"{name}: {kind}", _steps(browser, checkpoints), STEP_S))
+        for kind, checkpoints, target in (
+            ("step", hand, STEP_S),
+            ("jump anywhere", jumps, JUMP_S),
+        ):
+            rows.append(_waited(f"{name}: {kind}", _steps(browser, checkpoints), target))
     return rows
 
 

@@ -8,11 +8,11 @@ import io
 from collections.abc import Iterable
 from dataclasses import dataclass
 
-import numpy as np
 from PIL import Image
 
 from dvis.kinds.features.shown.selection import BLOCK, ShownLayer, ShownVariant
 from dvis.kinds.features.shown.stored_pictures import Stored, stored_pictures
+from dvis.store.picture_files import PictureError, decode_small
 
 THUMB_PX = 96
 _THUMB_COLUMNS = 8
@@ -90,13 +90,8 @@ def _drawn(sheet: Sheet, n_cells: int, pictures: Iterable[tuple[int, Stored]]) -
 def _scaled(picture: Stored, size: tuple[int, int]) -> Image.Image | None:
     """A stored image at a size, None where it cannot be decoded."""
     try:
-        if isinstance(picture, np.ndarray):
-            image = Image.fromarray(picture)
-        else:
-            image = Image.open(io.BytesIO(picture), formats=("JPEG", "PNG"))
-            image.draft("RGB", size)  # a jpg comes at a half, a quarter or an eighth of its size
-            if image.mode != "RGB":
-                image = image.convert("RGB")
-        return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)
-    except (OSError, SyntaxError, ValueError):  # damaged; `dvis check` says so
+        pixels = decode_small(picture, size[1], size[0]) if isinstance(picture, bytes) else picture
+    except PictureError:  # `dvis check` says so
         return None
+    image = Image.fromarray(pixels)
+    return image if image.size == size else image.resize(size, Image.Resampling.BILINEAR)

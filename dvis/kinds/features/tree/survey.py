@@ -72,7 +72,7 @@ def survey(tree: ModelTree, patterns: Sequence[str] = ()) -> tuple[list[RunSurve
     for folder, names in _walk(tree.start, tree.root, problems):
         read = {name: found for name in names if (found := _read_name(name))}
         lookalikes.look(folder, (name for name in names if name not in read), read)
-        files = [(feature, suffix) for feature, suffix, fault in read.values() if not fault]
+        files = [(of[0], name, of[1]) for name, of in read.items() if not of[2]]
         if not files:
             if read:
                 list_units(folder, tree.root, problems)
@@ -99,17 +99,18 @@ def survey(tree: ModelTree, patterns: Sequence[str] = ()) -> tuple[list[RunSurve
     return [runs[name] for name in sorted(runs)], problems + lookalikes.problems()
 
 
-def _add_folder(run: RunSurvey, folder: Path, files: list[tuple[FeatureName, str]]) -> None:
+def _add_folder(run: RunSurvey, folder: Path, files: list[tuple[FeatureName, str, str]]) -> None:
+    """Take up a checkpoint's folder, of whose files units, names and suffixes are given."""
     run.folders[folder.name] = folder
-    run.n_units += len({(unit.layer, unit.channel, unit.variant) for unit, _ in files})
+    run.n_units += len({(unit.layer, unit.channel, unit.variant) for unit, *_ in files})
     sampled: dict[tuple[str, str], list[str]] = {}
-    for unit, suffix in files:
+    for unit, file, suffix in files:
         variant = run.variants.setdefault(unit.variant, VariantSurvey())
         wide = variant.n_channels.get(unit.layer, 0)
         variant.n_channels[unit.layer] = max(wide, unit.channel + 1)
         if form_of_suffix(suffix) & Form.HAS_IMAGE:
-            sampled.setdefault((unit.variant, unit.layer), []).append(_stem(unit) + suffix)
-    for name in {unit.variant for unit, _ in files}:
+            sampled.setdefault((unit.variant, unit.layer), []).append(file)
+    for name in {unit.variant for unit, *_ in files}:
         run.variants[name].labels.append(folder.name)
     for (name, _), pictures in sampled.items():
         run.variants[name].samples += [folder / each for each in {min(pictures), max(pictures)}]
@@ -138,7 +139,9 @@ def list_units(
             problems.append(problem_at(root, Path(entry.path), str(err.strerror)))
             continue
         unit = found.setdefault((name.variant, name.layer, name.channel), {})
-        stamps = unit.setdefault(name.is_numbered, _Stamps(_stem(name)))
+        stamps = unit.get(name.is_numbered)
+        if stamps is None:
+            stamps = unit[name.is_numbered] = _Stamps(entry.name.removesuffix(suffix))
         stamps.add(suffix, stat.st_size, stat.st_mtime_ns)
     units: dict[tuple[str, str], list[UnitFiles]] = {}
     for (variant, layer, channel), forms in found.items():
@@ -153,11 +156,6 @@ def list_units(
             forms[is_numbered].unit(channel, is_numbered, note)
         )
     return units
-
-
-def _stem(name: FeatureName) -> str:
-    form = Form.NUMBERED_NAME if name.is_numbered else 0
-    return stem_of(name.layer, name.channel, Variant.parse(name.variant), form)
 
 
 class _Stamps:

@@ -10,6 +10,7 @@ Names in, labels out, and back. Looking around in folders is here too; reading f
 import os
 import re
 from dataclasses import dataclass
+from functools import cache, cached_property
 from pathlib import Path
 
 from dvis.kinds.features.words import OBJECTIVE, Form, Variant
@@ -47,7 +48,7 @@ class FeatureName:
     image: int
     is_numbered: bool
 
-    @property
+    @cached_property  # a name that recurs in each folder is asked for it there
     def variant(self) -> str:
         """Name of the variant, without a size."""
         return f"{self.objective}-{self.image}"
@@ -92,6 +93,7 @@ def info_name(stem: str, form: int) -> str:
     return stem + INFO_SUFFIXES[bool(form & Form.CAPITAL_INFO_SUFFIX)]
 
 
+@cache
 def form_of_suffix(suffix: str) -> int:
     """The form of a unit of which there is a file with this suffix: of all its files, by "or"."""
     if suffix in INFO_SUFFIXES:
