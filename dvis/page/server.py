@@ -44,8 +44,7 @@ _MAX_DOCUMENTS = 8  # kept while the store does not change
 _READ_BYTES = 2**18
 _FOREVER = "private, max-age=31536000, immutable"
 _NEVER = "no-store"
-_LAST_PORT = 65_535
-_IDLE_S = 60.0  # that a connection may say nothing
+_LAST_PORT, _IDLE_S = 65_535, 60.0  # seconds that a connection may say nothing
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
