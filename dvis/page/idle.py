@@ -3,7 +3,10 @@
 import asyncio
 from typing import Any
 
+import h11
 from uvicorn.protocols.http.h11_impl import H11Protocol
+
+_AT_REST = (h11.IDLE, h11.DONE, h11.MUST_CLOSE, h11.CLOSED, h11.ERROR)
 
 
 def ending_idle(seconds: float) -> type[asyncio.Protocol]:
@@ -27,7 +30,7 @@ def ending_idle(seconds: float) -> type[asyncio.Protocol]:
 
         @property
         def _is_answering(self) -> bool:
-            return self.cycle is not None and not self.cycle.response_complete
+            return self.conn.our_state not in _AT_REST
 
         def _look(self) -> None:
             left = seconds
