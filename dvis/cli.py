@@ -11,6 +11,7 @@ from dvis.commands.kernels import kernels
 from dvis.commands.layers import layers
 from dvis.commands.notes import note, notes
 from dvis.commands.page import page
+from dvis.commands.plain_output import as_text, printing_plainly
 from dvis.commands.plot import plot
 from dvis.commands.store import check, forget, info, steps
 from dvis.commands.training import train
@@ -46,7 +47,8 @@ def commands_for(arguments: Sequence[str] | None) -> dict[str, Callable[..., int
     """The subcommands, made of the arguments after their names."""
     given = sys.argv[1:] if arguments is None else arguments
     return {
-        name: made(given[1:] if given[:1] == [name] else []) for name, made in commands().items()
+        name: printing_plainly(made(given[1:] if given[:1] == [name] else []))
+        for name, made in commands().items()
     }
 
 
@@ -73,6 +75,7 @@ def _run(command: Callable[[], int]) -> int:
     """Exit code of a command; a user's mistake is one line, not a traceback."""
     warned = logging.StreamHandler()
     warned.setLevel(logging.WARNING)  # dask's loggers have a level of their own, and tell more
+    warned.addFilter(_plain)
     logging.basicConfig(format="%(levelname)s: %(message)s", handlers=[warned])
     try:
         return command()
@@ -88,14 +91,20 @@ def _run(command: Callable[[], int]) -> int:
         text = err.args[0] if isinstance(err, KeyError) and err.args else err
         if isinstance(err, DiskFullError):
             text = f"{err.filename}: {err.strerror}"
-        print(f"dvis: {text}", file=sys.stderr)
+        print(f"dvis: {as_text(str(text))}", file=sys.stderr)
         return 2
     except RuntimeError as err:
         if os.environ.get("DVIS_DEBUG") or "decompress" not in str(err):
             raise
         hint = "`dvis check` on the store names its array, `dvis check --fix` mends it"
-        print(f"dvis: a chunk of an array is damaged: {err}. {hint}", file=sys.stderr)
+        print(f"dvis: a chunk of an array is damaged: {as_text(str(err))}. {hint}", file=sys.stderr)
         return 2
+
+
+def _plain(record: logging.LogRecord) -> bool:
+    """Let a record through, as text alone."""
+    record.msg, record.args = as_text(record.getMessage()), None
+    return True
 
 
 if __name__ == "__main__":

@@ -12,6 +12,7 @@ from dvis import plots
 from dvis.kinds.kind import Kind
 from dvis.kinds.picture import UNIT, Picture
 from dvis.kinds.registry import KINDS, OF_UNITS
+from dvis.models.option_numbers import bounded
 from dvis.opening import open as open_store
 from dvis.schema import did_you_mean
 from dvis.store.contents import contents
@@ -135,6 +136,9 @@ class PlotOptions:
     on: str | None = None
     read_with: str | None = None
     seed: int | None = None
+
+    def __post_init__(self) -> None:
+        bounded(self)
 
     @property
     def given(self) -> dict[str, Any]:

@@ -23,7 +23,7 @@ from dvis.models.building import (
 from dvis.models.checkpoints import CheckpointError, CheckpointFile, load_checkpoint
 from dvis.models.fitting import Weights, find_weights
 from dvis.models.model_reference import Model
-from dvis.models.weights import State
+from dvis.models.weights import State, require_plain
 
 _OLD_DENSENET = re.compile(r"(denselayer\d+\.(?:norm|conv))\.(\d)")
 _SHOWN_NAMES = 10
@@ -84,6 +84,7 @@ def load_fitted(
     plain = construct_empty(model, {})
 
     def fits(weights: Weights) -> bool:
+        require_plain(weights.state, path)
         try:
             _put(skeleton(model, _shapes(weights.state), plain), weights.state)
         except (RuntimeError, ValueError):  # torch's, of weights that do not fit
@@ -92,6 +93,7 @@ def load_fitted(
 
     key = None if file is None else file.weights_key
     weights = find_weights(states, plain.state_dict().keys(), fits, key, path)
+    require_plain(weights.state, path)
     module = skeleton(model, _shapes(weights.state), plain)
     _fill(module, weights, str(model), path)
     if given is None and hasattr(module, "transform_input"):

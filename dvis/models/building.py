@@ -129,10 +129,11 @@ def _options_of_shapes(model: Model, shapes: Shapes) -> dict[str, Any]:
         options["aux_logits"] = any(name.startswith(_AUXILIARY[model]) for name in shapes)
     if (
         _is_torchvision_vit(model)
-        and {"encoder.pos_embedding", "conv_proj.weight"} <= shapes.keys()
+        and len(shapes.get("encoder.pos_embedding", ())) == 3
+        and len(shapes.get("conv_proj.weight", ())) == 4
     ):
         n_patches = shapes["encoder.pos_embedding"][1] - 1  # one token is the class's
-        options["image_size"] = math.isqrt(n_patches) * shapes["conv_proj.weight"][-1]
+        options["image_size"] = math.isqrt(max(n_patches, 0)) * shapes["conv_proj.weight"][-1]
     return options
 
 

@@ -138,8 +138,11 @@ def load_checkpoint(path: str | Path) -> Checkpoint:
     CheckpointError
         When it holds no weights, is cut short, or holds more than weights and plain values.
     """
-    path = Path(path).expanduser()
-    content = _content(path)
+    return _checkpoint(Path(path).expanduser(), is_for_weights=True)
+
+
+def _checkpoint(path: Path, *, is_for_weights: bool) -> Checkpoint:
+    content = _content(path, is_for_weights)
     states = states_in(content)
     if not states:
         there = ", ".join([str(key) for key in content][:10]) or "nothing"
@@ -161,7 +164,7 @@ def read_facts(path: str | Path) -> dict[str, Any]:
     FileNotFoundError, CheckpointError
         As `load_checkpoint` does.
     """
-    return load_checkpoint(path).facts
+    return _checkpoint(Path(path).expanduser(), is_for_weights=False).facts
 
 
 def fingerprint(path: str | Path, weights_key: str | None = None) -> int:
@@ -206,17 +209,17 @@ def _only_file_at(path: Path, label: str) -> Path:
     return files[0]
 
 
-def _content(path: Path) -> Mapping[Any, Any]:
+def _content(path: Path, is_for_weights: bool) -> Mapping[Any, Any]:
     """What a file holds, or an index's files together."""
     if path.name.endswith(INDEX):
         merged: dict[Any, Any] = {}
         for shard in shards_of(path):
-            merged |= _content(shard)
+            merged |= _content(shard, is_for_weights)
         return merged
     if path.is_file() and is_safetensors(path):
         state, texts = load_safetensors(path)
         return {name: _number(text) for name, text in texts.items()} | state
-    content = load_safely(path)
+    content = load_safely(path, is_for_weights=is_for_weights)
     if not isinstance(content, Mapping):
         raise CheckpointError(
             f"{path} holds a {type(content).__name__}, no weights. Save a dict: "
@@ -243,7 +246,7 @@ def _trainer_state(path: Path) -> dict[str, Any]:
     except (ValueError, RecursionError):
         return {}
     plain = content.items() if isinstance(content, dict) else ()
-    return {key: value for key, value in plain if isinstance(value, int | float | str)}
+    return facts_in({key: value for key, value in plain if isinstance(value, int | float | str)})
 
 
 def _digest(files: Iterable[Path]) -> int:

@@ -7,6 +7,8 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal
 
+from dvis.models.option_numbers import bounded
+
 
 @dataclass(frozen=True, kw_only=True)
 class DataOptions:
@@ -32,3 +34,6 @@ class DataOptions:
     split: Literal["train", "val"] = "val"
     n_images: int | None = None
     image_size: int | None = None
+
+    def __post_init__(self) -> None:
+        bounded(self)

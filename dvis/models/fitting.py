@@ -11,6 +11,7 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
+import torch
 from torch import Tensor
 
 from dvis.models.safe_load import CheckpointError
@@ -205,10 +206,16 @@ def _different(found: Iterable[Weights]) -> list[Weights]:
     """Weights, each once where a file has the same ones under several keys."""
     return list(
         {
-            tuple((name, tensor.data_ptr()) for name, tensor in each.state.items()): each
+            tuple((name, _place_of(tensor)) for name, tensor in each.state.items()): each
             for each in found
         }.values()
     )
+
+
+def _place_of(tensor: Tensor) -> int:
+    """Where a tensor's numbers lie; a sparse one has them in no one place."""
+    is_dense = tensor.layout is torch.strided and not tensor.is_nested
+    return tensor.data_ptr() if is_dense else id(tensor)
 
 
 def _asked_for(places: Sequence[_Place], asked: str, path: Path) -> list[_Place]:

@@ -5,7 +5,7 @@ Free of torch, so that the command line can name the options where torch is abse
 
 from dataclasses import dataclass
 
-from dvis.models.option_numbers import at_least
+from dvis.models.option_numbers import at_least, bounded
 
 ASSUMED = "assumed (ImageNet's)"  # who tells what a model takes, where nobody does
 
@@ -34,6 +34,7 @@ class InputOptions:
     input_std: tuple[float, ...] = ()
 
     def __post_init__(self) -> None:
+        bounded(self)
         for name in ("input_size", "input_channels"):
             at_least(name, getattr(self, name), 1)
         if len(self.input_mean) != len(self.input_std):

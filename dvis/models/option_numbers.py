@@ -3,9 +3,28 @@
 The command line reads numbers; from Python anything can come.
 """
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import fields
 from numbers import Integral, Real
 from typing import Any
+
+# What stores keep of seeds and counts, in 32 bits; no run has as many images, steps or draws.
+MOST_WHOLE = 2**31 - 1
+_MOST = 1e12  # of any other number
+# Numbers that are larger than all others may be, or of which far fewer are all memory.
+_MOST_OF = {
+    "tokens": 10**13,
+    "seed": MOST_WHOLE,
+    "workers": 4096,
+    "threads": 4096,
+    "batch_size": 2**20,
+    "noise": 2**20,
+    "chains": 2**20,
+    "cell_chains": 2**20,
+    "image_size": 2**14,
+    "feature_image_size": 2**14,
+    "input_size": 2**14,
+}
 
 
 def at_least(
@@ -45,7 +64,55 @@ def at_least(
         choices = [f"{of_kind} of at least {least:g}", *words]
         raise ValueError(f"{name} is {value!r}; give {', or '.join(choices)}")
     if not value >= least:
-        raise ValueError(f"{name} is {value}; it must be at least {least}")
+        raise ValueError(f"{name} is {_shown(value)}; it must be at least {least}")
+    if isinstance(least, int) and value > _MOST_OF.get(name, MOST_WHOLE):
+        raise ValueError(
+            f"{name} is {_shown(value)}; it must be at most {_MOST_OF.get(name, MOST_WHOLE):,}"
+        )
+
+
+def bounded(options: Any, **most: float) -> None:
+    """Raise where a number of a dataclass of options is not finite, or is absurdly large.
+
+    What is above all that can be computed with, such as a seed of 10^20 or a shift of infinitely
+    many pixels, would end somewhere below with an error of another library, or the interpreter.
+
+    Parameters
+    ----------
+    options : dataclass instance
+        Options, of which each number is looked at, also those in tuples and mappings.
+    **most : float
+        The most that some of them may be, by name.
+
+    Raises
+    ------
+    ValueError
+        With the option's value, and the most that it may be.
+    """
+    for field in fields(options):
+        for value in _numbers_in(getattr(options, field.name)):
+            usual = MOST_WHOLE if isinstance(value, Integral) else _MOST
+            limit = most.get(field.name, _MOST_OF.get(field.name, usual))
+            # In this order, for an int may be too large to be a float.
+            if not -limit <= value <= limit:
+                raise ValueError(
+                    f"{field.name} is {_shown(value)}; give a finite number of at most {limit:,}"
+                )
+
+
+def _numbers_in(value: Any) -> Iterator[Any]:
+    if is_number(value):
+        yield value
+    elif isinstance(value, tuple | list):
+        for each in value:
+            yield from _numbers_in(each)
+    elif isinstance(value, Mapping):
+        yield from _numbers_in(list(value.values()))
+
+
+def _shown(value: Any) -> str:
+    is_long = is_number(value, is_whole=True) and abs(value) >= 10**30
+    return "a number of more than 30 digits" if is_long else str(value)
 
 
 def is_number(value: Any, *, is_whole: bool = False) -> bool:

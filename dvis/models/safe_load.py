@@ -8,6 +8,7 @@ those that rebuild tensors, and files that torch did not write are not opened as
 import re
 import threading
 import zipfile
+from functools import lru_cache
 from pathlib import Path
 from pickle import UnpicklingError
 from typing import Any
@@ -19,6 +20,7 @@ from dvis.models.stand_ins import STAND_INS
 _ZIP_START = b"PK\x03\x04"
 # The number with which torch.save began its files before it wrote zips (torch 1.6).
 _LEGACY_START = b"\x80\x02\x8a\x0al\xfc\x9cF\xf9 j\xa8P\x19."
+_READ_BYTES = 2**20
 _WANTED = "Give a file that torch.save or safetensors wrote"
 
 
@@ -26,8 +28,10 @@ class CheckpointError(ValueError):
     """A file that is no checkpoint, is cut short, would run code, or does not fit the model."""
 
 
-def load_safely(path: Path) -> Any:
+def load_safely(path: Path, *, is_for_weights: bool = True) -> Any:
     """Content of a file of `torch.save`: tensors, on the CPU, and plain values.
+
+    A zip's checksums are compared with what is in it; of tensors only where it `is_for_weights`.
 
     A zip's tensors are read from the file when they are first used. Beside what torch takes for
     harmless, what `stand_ins` knows is read: paths, arguments, times, and numpy's numbers.
@@ -37,13 +41,15 @@ def load_safely(path: Path) -> Any:
     FileNotFoundError
         When there is no such file.
     CheckpointError
-        When torch did not write it, it is cut short, or it asks for code to be run.
+        When torch did not write it, it is cut short or damaged, or it asks for code to be run.
     """
     if path.is_dir():
         raise CheckpointError(f"{path} is a folder; give the file of a checkpoint in it")
     in_zip = is_zip(path)
     if reason := _reason_against_zip(path) if in_zip else _reason_against_legacy(path):
         raise CheckpointError(f"{path} {reason}")
+    if in_zip and (reason := _damage(path, is_for_weights, *_stamp(path))):
+        raise CheckpointError(f"{path} is damaged: {reason}. Save or fetch it again")
     try:
         return _load_plain(path, in_zip)
     except (OSError, MemoryError):
@@ -90,6 +96,39 @@ def records_of(path: Path) -> list[tuple[str, int, int]]:
             "contents. Save or fetch it again"
         ) from err
     return [(entry.filename.partition("/")[2], entry.file_size, entry.CRC) for entry in entries]
+
+
+def _stamp(path: Path) -> tuple[int, int, int]:
+    stat = path.stat()
+    return stat.st_ino, stat.st_size, stat.st_mtime_ns
+
+
+@lru_cache(maxsize=4096)  # a file is read for this once, while it does not change
+def _damage(path: Path, is_whole: bool, _inode: int, n_bytes: int, _changed: int) -> str | None:
+    """What of a zip is not what its table of contents tells: torch checks no checksum.
+
+    Tensors are left out unless it is to be the whole.
+    """
+    try:
+        with zipfile.ZipFile(path) as archive:
+            entries = archive.infolist()
+            if any(entry.compress_type != zipfile.ZIP_STORED for entry in entries):
+                return "its records are compressed, as torch.save never writes them"
+            if sum(entry.file_size for entry in entries) > n_bytes:
+                return f"its records are larger together than its {n_bytes} bytes"
+            if not any(entry.CRC for entry in entries):  # saved without checksums
+                return None
+            for entry in entries:
+                if not is_whole and "/data/" in entry.filename:
+                    continue
+                with archive.open(entry) as record:
+                    while record.read(_READ_BYTES):
+                        pass
+    except zipfile.BadZipFile as err:
+        return str(err)
+    except (RuntimeError, NotImplementedError, ValueError, EOFError) as err:
+        return str(err) or type(err).__name__
+    return None
 
 
 def _reason_against_zip(path: Path) -> str | None:

@@ -155,7 +155,7 @@ def images_of_training(
         dataset=settings["dataset"],
         data_path=None if path is None else Path(path).expanduser(),
         image_size=size,
-        seed=int(settings.get("seed", 0)),
+        seed=settings.get("seed", 0),
         n_train=settings.get("n_train"),
         val_fraction=settings.get("val_fraction"),
     )

@@ -4,6 +4,8 @@ from dataclasses import dataclass, fields
 from pathlib import Path
 from typing import Any, Literal
 
+from dvis.models.option_numbers import bounded
+
 Optimizer = Literal["sgd", "adamw"]
 Schedule = Literal["constant", "cosine", "step", "exponential"]
 MixedPrecision = Literal["off", "bf16", "fp16"]
@@ -161,6 +163,7 @@ class TrainingSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        bounded(self)
         for name in ("n_val", "batch_size", "lr_decay_epochs"):
             _require(self, name, "1 or more", getattr(self, name) >= 1)
         for name in ("n_train", "epochs", "steps", "patience", "every", "threads"):

@@ -6,12 +6,15 @@ Which of the dicts are the weights is for the model to say (`fitting`).
 from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import suppress
+from dataclasses import dataclass
 from datetime import date, datetime, time, timedelta, timezone
+from pathlib import Path
 from typing import Any
 
 import torch
 from torch import Tensor
 
+from dvis.models.safe_load import CheckpointError
 from dvis.models.stand_ins import Array, Record
 
 # Weights and buffers by name; None where a file has the name of an entry that is empty.
@@ -19,6 +22,9 @@ State = dict[str, Tensor | None]
 
 _DEEPEST = 6  # levels of dicts, more than any trainer nests its weights in
 _MOST_VALUES = 100_000  # of one fact: a training's whole log is none
+_MOST_OF_FILE = 20 * _MOST_VALUES  # of all its facts: a list can hold itself often in few bytes
+_LETTERS_OF_VALUE = 64  # of a text count as one value
+_LARGEST_REPEATED = 2**24  # items that a tensor may have beyond those that are stored
 
 
 def states_in(content: Mapping[Any, Any]) -> dict[str, State]:
@@ -42,27 +48,82 @@ def states_in(content: Mapping[Any, Any]) -> dict[str, State]:
     return found
 
 
+def require_plain(tensors: Mapping[str, Tensor], path: Path) -> None:
+    """Raise where weights are no plain tensors.
+
+    Plain ones are dense, of numbers as they are, and about as large as what is stored of them: few
+    bytes can stand for a tensor of a million million items, and be all memory when it is used.
+
+    Raises
+    ------
+    CheckpointError
+        With the first that is not, and why.
+    """
+    for name, tensor in tensors.items():
+        if oddity := _oddity(tensor):
+            raise CheckpointError(
+                f"{path}: {name} is {oddity}; dvis reads dense tensors that are stored whole. Save "
+                "it so, with .to_dense(), .dequantize() or .contiguous()"
+            )
+
+
+def _oddity(tensor: Tensor) -> str | None:
+    if tensor.is_nested:
+        return "a nested tensor"
+    if tensor.is_meta:
+        return "a tensor without values, of torch's device meta"
+    if tensor.layout is not torch.strided:
+        return f"a sparse tensor ({tensor.layout})"
+    if tensor.is_quantized:
+        return f"a quantised tensor ({tensor.dtype})"
+    n_items = tensor.numel()
+    n_stored = tensor.untyped_storage().nbytes() // max(tensor.element_size(), 1)
+    if n_items > n_stored + _LARGEST_REPEATED:
+        return f"a tensor of {n_items:.3g} items, of which {n_stored} are stored, and repeated"
+    return None
+
+
 def facts_in(content: Mapping[Any, Any]) -> dict[str, Any]:
     """Plain values beside the weights, and in a dict that holds the weights' dict.
 
     A value that is not plain, or holds one that is not, is left out.
     """
     inner: dict[str, Any] = {}
+    room = _Room(_MOST_OF_FILE)
+    entries = _plain_entries(content, room)
     for value in content.values():
         if isinstance(value, Mapping) and any(isinstance(v, Mapping) for v in value.values()):
-            inner |= _plain_entries(value) if states_in(value) else {}
-    return inner | _plain_entries(content)
+            inner |= _plain_entries(value, room) if states_in(value) else {}
+    return inner | entries
 
 
-def _plain_entries(content: Mapping[Any, Any]) -> dict[str, Any]:
+def _plain_entries(content: Mapping[Any, Any], of_file: "_Room") -> dict[str, Any]:
     entries = {}
     for key, value in content.items():
+        if not isinstance(key, str | int | float | None):
+            continue
         is_weight = isinstance(value, Tensor) and "." in str(key)
         if is_weight or "optim" in str(key):
             continue
+        room = _Room(min(_MOST_VALUES, of_file.left))
+        before = room.left
         with suppress(TypeError, ValueError, RecursionError):
-            entries[str(key)] = as_plain(value)
+            entries[str(key)] = _plain(value, room)
+        of_file.left -= before - max(room.left, 0)
     return entries
+
+
+@dataclass
+class _Room:
+    """How many values may come yet."""
+
+    left: int
+
+    def take(self, n_values: int) -> None:
+        """Raise ValueError where so many are too many."""
+        self.left -= n_values
+        if self.left < 0:
+            raise ValueError("too much for a fact")
 
 
 def as_plain(value: Any) -> Any:
@@ -71,23 +132,25 @@ def as_plain(value: Any) -> Any:
     Raises
     ------
     TypeError, ValueError, RecursionError
-        When it is, or holds, anything else, more than a fact does, or itself.
+        When it is, or holds, anything else, more than a fact does, or itself; a whole number
+        beyond 64 bits is such.
     """
-    return _plain(value, iter(range(_MOST_VALUES)))
+    return _plain(value, _Room(_MOST_VALUES))
 
 
-def _plain(value: Any, room: Iterator[int]) -> Any:
-    if next(room, None) is None:
-        raise ValueError("too much for a fact")
+def _plain(value: Any, room: _Room) -> Any:
+    room.take(1 + len(value) // _LETTERS_OF_VALUE if isinstance(value, str) else 1)
     match value:
+        case int() if not -(2**63) <= value < 2**64:
+            raise ValueError("a number beyond 64 bits")
         case None | bool() | int() | float() | str():
             return value
         case datetime() | date() | time():
             return value.isoformat()
         case timedelta() | timezone() | torch.device() | torch.dtype():
             return str(value)
-        case Tensor() if value.ndim == 0:
-            return value.item()
+        case Tensor() if not _oddity(value) and value.ndim == 0:
+            return _plain(value.item(), room)
         case Array():
             if value.values.size > _MOST_VALUES:
                 raise ValueError("too much for a fact")

@@ -18,7 +18,7 @@ from typing import Any
 import zarr
 from anyio import CapacityLimiter, to_thread
 from starlette.applications import Starlette
-from starlette.concurrency import iterate_in_threadpool, run_in_threadpool
+from starlette.concurrency import iterate_in_threadpool
 from starlette.convertors import IntegerConvertor, register_url_convertor
 from starlette.exceptions import HTTPException
 from starlette.requests import Request
@@ -44,6 +44,7 @@ _MAX_DOCUMENTS = 8  # kept while the store does not change
 _READ_BYTES = 2**18
 _FOREVER = "private, max-age=31536000, immutable"
 _NEVER = "no-store"
+_LAST_PORT, _IDLE_S = 65_535, 60.0  # seconds that a connection may say nothing
 _LOOPBACK = ("127.0.0.1", "::1", "localhost")
 
 
@@ -110,7 +111,7 @@ def serve(
     FileNotFoundError, SchemaError
         As `dvis.open` does.
     ValueError
-        When notes are to be written by others than this machine, or into a store at a URL.
+        When notes are to be written from afar or into a store at a URL, or the port is none.
     OSError
         When the port is taken or the host is none of this machine.
     ImportError
@@ -124,6 +125,8 @@ def serve(
         raise ValueError(f"{store} is read from afar: --edit needs a store on this machine")
     try:
         import uvicorn
+
+        from dvis.page.idle import ending_idle
     except ImportError as err:
         raise ImportError("view needs uvicorn: pip install 'dvis[page]'") from err
 
@@ -147,7 +150,7 @@ def serve(
             access_log=False,
             server_header=False,
             proxy_headers=False,
-            http="h11",
+            http=ending_idle(_IDLE_S),
             loop="asyncio",
             ws="none",
             timeout_graceful_shutdown=2,
@@ -162,9 +165,13 @@ def listen(host: str, port: int) -> socket.socket:
 
     Raises
     ------
+    ValueError
+        When the port is none.
     OSError
         When the port is taken or the host is none of this machine.
     """
+    if not 0 <= port <= _LAST_PORT:
+        raise ValueError(f"port is {port}; give one from 1 to {_LAST_PORT}, or 0 for a free one")
     try:
         family, kind, protocol, _, address = socket.getaddrinfo(
             host or None, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
@@ -237,7 +244,7 @@ class _Answers:
 
     async def page(self, _: Request) -> Response:
         """The page itself."""
-        content = await run_in_threadpool(html, self.shown, "live", self.token)
+        content = await self._run(partial(html, self.shown, "live", self.token))
         return Response(content, media_type="text/html", headers={"cache-control": _NEVER})
 
     async def asset(self, request: Request) -> Response:
@@ -345,6 +352,10 @@ class _Answers:
         except (OSError, SchemaError) as err:
             logger.warning("%s", err)
             raise HTTPException(503, f"The store cannot be read just now: {err}") from err
+        except (ValueError, RuntimeError, ArithmeticError) as err:  # of damaged numbers and chunks
+            text = " ".join(f"{type(err).__name__}: {err}".split())
+            logger.warning("the store is damaged (`dvis check` says where): %s", text)
+            raise HTTPException(503, f"The store is damaged: {text}") from err
 
 
 def _archived(shown: ShownUnits, *numbers: int) -> Iterator[bytes]:

@@ -21,6 +21,7 @@ from dvis.page.front import assets, html
 from dvis.page.list_files import list_files, sheet_files
 from dvis.page.lists import layers_of, lists_of
 from dvis.page.page_file import DATA, PICTURES, PageFile, document_file
+from dvis.page.swap import clear_up, place_beside, put_in_place
 from dvis.progress import progress_bar
 from dvis.schema import counted, did_you_mean
 
@@ -76,7 +77,7 @@ def export_page(
     store : str or Path
         A store's folder or URL.
     out : str or Path
-        The page's folder. It is there as a whole or not at all.
+        The page's folder. It is there as a whole or not at all, and so is one that it replaces.
     runs, layers : sequence of str
         Runs, and layers; none means all.
     channels : sequence of int
@@ -113,6 +114,7 @@ def export_page(
         When there is no space left.
     """
     folder = Path(out).expanduser()
+    clear_up(folder)
     _require_room(folder, overwrite)
     _require_outside(folder, store)
     plan = plan_page(store, runs=runs, layers=layers, channels=channels, max_images=max_images)
@@ -160,13 +162,13 @@ def write_page(
     folder = Path(out).expanduser()
     _require_room(folder, overwrite)
     _require_outside(folder, plan.shown.source)
-    partial_folder = folder.with_name(f".{folder.name}.partial-{os.getpid()}")
+    partial_folder = place_beside(folder)
     try:
         partial_folder.parent.mkdir(parents=True, exist_ok=True)
         partial_folder.mkdir()  # so that it is ours, and no link
         try:
             sizes = _write_files(plan, partial_folder, progress)
-            _put_in_place(partial_folder, folder)
+            put_in_place(partial_folder, folder)
         finally:
             with suppress(OSError):
                 remove_tree(partial_folder, root=folder.parent)
@@ -245,16 +247,6 @@ def _require_layers(shown: ShownUnits) -> None:
     for layer in shown.selection.layers:
         if layer not in there:
             raise KeyError(did_you_mean("layer", layer, [*there], shown.name))
-
-
-def _put_in_place(made: Path, folder: Path) -> None:
-    """Give a folder its place; a page that has it goes once the new one is there."""
-    old = folder.with_name(f".{folder.name}.old-{os.getpid()}")
-    if folder.exists():
-        folder.rename(old)
-    made.rename(folder)
-    with suppress(OSError):
-        remove_tree(old, root=old.parent)
 
 
 def _units_of_variants(shown: ShownUnits) -> dict[tuple[str, str], tuple[int, int]]:

@@ -14,7 +14,7 @@ import tyro
 
 from dvis.models.input_options import InputOptions
 from dvis.models.model_reference import Model
-from dvis.models.option_numbers import at_least
+from dvis.models.option_numbers import at_least, bounded
 from dvis.schema import DEFAULT_RUN
 from dvis.sweep.executors import (
     ExecutorFactory,
@@ -122,6 +122,7 @@ class ModelOptions(Place, InputOptions):
     weights_key: str | None = None
 
     def __post_init__(self) -> None:
+        bounded(self)
         Place.__post_init__(self)
         InputOptions.__post_init__(self)
 

@@ -17,6 +17,7 @@ from dvis.kinds.features.words import (
     BLOCK_CHANNELS,
     COMPARED,
     FINGERPRINT,
+    INFO,
     KIND,
     LOSS_CHUNK_STEPS,
     NEIGHBOURS,
@@ -217,7 +218,8 @@ def feature_words(
     image = image_layout(height, width, codec, checkpoints=block_checkpoints)
     span = (image.get("shards") or image["chunks"])[0]
     loss = {"chunks": (span, 1, BLOCK_CHANNELS, LOSS_CHUNK_STEPS)}
-    layouts = {_IMAGE: image, "loss": loss}
+    # A chunk of texts is rewritten with every block of pictures that is committed to it.
+    layouts = {_IMAGE: image, "loss": loss, INFO: {"chunks": (span, 1, BLOCK_CHANNELS)}}
     arrays = {
         name: replace(of_array, layout=layouts.get(name, of_array.layout))
         for name, of_array in WORDS.arrays.items()

@@ -12,7 +12,7 @@ from typing import Annotated, Any, Literal
 import tyro
 
 from dvis.kinds.features.latent_names import name_and_numbers
-from dvis.models.option_numbers import at_least
+from dvis.models.option_numbers import at_least, bounded
 from dvis.schema import did_you_mean
 from dvis.sweep.place import RunOptions
 
@@ -27,6 +27,9 @@ _NOT_NEGATIVE = (
     *("tv_weight", "decorrelation_weight", "diversity_weight"),
 )
 
+# Views of an image are made of one that is so much larger.
+_MOST = {"jitter_scale": 224, "scale_range": 16, "crop_factor": 16, "rotation": 360}
+_MOST |= {"gauss_kernel_size": 1023}
 
 # Of layers without a map: four logits of EfficientNet Lite0 keep 37 in views that they were not
 # made for, and 31 without this.
@@ -143,17 +146,16 @@ class FeatureSettings:
     seed: int = 0
 
     def __post_init__(self) -> None:
+        bounded(self, **_MOST)
         at_least("max_iterations", self.max_iterations, 1)
-        at_least("min_iterations", self.min_iterations, 0)
         at_least("convergence_window", self.convergence_window, 1)
-        at_least("lr_warmup_steps", self.lr_warmup_steps, 0)
         at_least("crop_factor", self.crop_factor, 1.0)
         at_least("rotation", self.rotation, 0.0)
-        at_least("seed", self.seed, 0)
+        for name in ("min_iterations", "lr_warmup_steps", "seed"):
+            at_least(name, getattr(self, name), 0)
         for name in _NOT_NEGATIVE:
             at_least(name, getattr(self, name), 0.0)
-        if self.feature_image_size is not None:
-            at_least("feature_image_size", self.feature_image_size, 1)
+        at_least("feature_image_size", self.feature_image_size, 1)
         if self.learning_rate <= 0 or not math.isfinite(self.learning_rate):
             raise ValueError(f"learning_rate is {self.learning_rate}; it must be above 0")
         if not 0 <= self.shared_scale <= 1:

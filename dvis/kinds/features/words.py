@@ -117,7 +117,7 @@ SOURCES: dict[str, VariableSpec] = {
         "hash of the checkpoints beside it whose images were tried",
         is_optional=True,
     ),
-    INFO: spec(UNIT_DIMS, TEXT, "", "info.json, verbatim, where the variables cannot repeat it"),
+    INFO: spec(UNIT_DIMS, TEXT, "", "what of info.json the variables cannot repeat"),
 }
 
 WORDS = Words(

@@ -17,6 +17,7 @@ from dvis.models.data import ImageSet, InputTransform, Split, load_images
 from dvis.models.data.fixed_images import FixedImages, forget_prepared
 from dvis.models.data.image_set import chosen
 from dvis.models.data_options import DataOptions
+from dvis.models.option_numbers import at_least
 from dvis.models.training_data import images_of_training
 
 
@@ -112,13 +113,15 @@ def find_images(
         )
     is_same = dataset == training.get("dataset")
     path = options.data_path or (training.get("data_path") if is_of_training else None)
+    seed = training.get("seed", 0) if is_same else 0
+    at_least("seed of the training", seed, 0, is_needed=True)
     images = NamedImages(
         dataset=dataset,
         data_path=None if path is None else Path(path).expanduser().absolute(),
         split=options.split,
         transform=transform,
         # The split of a set that has none of its own is as the seed of the training made it.
-        seed=int(training.get("seed", 0)) if is_same else 0,
+        seed=seed,
         n_images=options.n_images,
         trained_on=(
             tuple((name, training.get(name)) for name in ("n_train", "val_fraction"))

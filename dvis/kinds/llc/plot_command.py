@@ -13,6 +13,7 @@ from dvis.kinds.llc import pictures as llc_pictures
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.read import llc_names, llc_traces
 from dvis.kinds.llc.words import ALL_PARAMETERS, CALIBRATION, EPSILON, GAMMA, PARAMETERS
+from dvis.models.option_numbers import bounded
 from dvis.schema import CHECKPOINT, did_you_mean
 from dvis.store.portable import nested
 
@@ -65,6 +66,9 @@ class LLCPlotOptions:
     burn_in: int | None = None
     x: plots.XAxis = "step"
     xscale: plots.Scale = "auto"
+
+    def __post_init__(self) -> None:
+        bounded(self)
 
 
 def plot_llc(options: LLCPlotOptions) -> int:

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from typing import Any, Literal, get_args
 
 from dvis.kinds.llc.words import PRECONDITIONER
-from dvis.models.option_numbers import at_least, is_number
+from dvis.models.option_numbers import at_least, bounded, is_number
 
 NBetaRule = Literal["batch", "n"]
 Method = Literal["sgld", "rmsprop"]
@@ -72,6 +72,7 @@ class ChainSettings:
     n_curvature_iterations: int = 10
 
     def __post_init__(self) -> None:
+        bounded(self)
         for name, least in (
             ("draws", 1),
             ("burn_in", 0),

@@ -6,7 +6,7 @@ from dataclasses import dataclass
 from itertools import pairwise
 from typing import Literal, get_args
 
-from dvis.models.option_numbers import at_least, is_number
+from dvis.models.option_numbers import at_least, bounded, is_number
 
 SaeKind = Literal["batchtopk", "topk", "relu", "jumprelu"]
 Select = Literal["exact", "sampled"]
@@ -99,6 +99,7 @@ class SaeRecipe:
     select: Select = "exact"
 
     def __post_init__(self) -> None:
+        bounded(self)
         _one_of("kind", self.kind, get_args(SaeKind))
         _one_of("select", self.select, get_args(Select))
         _one_of("freeze", self.freeze, get_args(Frozen))
@@ -220,6 +221,7 @@ class PassOptions:
     progress: bool = False
 
     def __post_init__(self) -> None:
+        bounded(self)
         for name in ("n_steps", "log_every", "save_every"):
             at_least(name, getattr(self, name), 1)
 
@@ -252,6 +254,7 @@ class ChainRecipe:
     decoder_bias: bool = False
 
     def __post_init__(self) -> None:
+        bounded(self)
         _one_of("on", self.on, get_args(ChainOn))
         for name in ("k", "n_steps", "batch_size"):
             at_least(name, getattr(self, name), 1)

@@ -15,6 +15,7 @@ from dvis.kinds.saes.explain import CLASSIFIER, INPUT, RULE, explain_latents, sh
 from dvis.kinds.saes.naming import name_latents
 from dvis.kinds.saes.read import latents
 from dvis.kinds.saes.search import By, search_latents
+from dvis.models.option_numbers import bounded
 from dvis.models.torch_guard import needing_torch
 from dvis.schema import counted
 from dvis.store.unit_names import AUTO_NAME
@@ -63,6 +64,9 @@ class SearchOptions:
     by: By = "auroc"
     n_shown: int = 20
 
+    def __post_init__(self) -> None:
+        bounded(self)
+
 
 @dataclass(frozen=True, kw_only=True)
 class ExplainOptions:
@@ -104,6 +108,9 @@ class ExplainOptions:
     seed: int = 0
     n_shown: int = 20
     out: Path | None = None
+
+    def __post_init__(self) -> None:
+        bounded(self)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -161,6 +168,7 @@ class NameOptions:
     n_shown: int = 20
 
     def __post_init__(self) -> None:
+        bounded(self)
         of_clip = {"words": self.words, "model": self.model, "weights": self.weights}
         lacking = [f"--{name}" for name, given in of_clip.items() if given is None]
         if self.by == "open_clip" and lacking:

@@ -19,7 +19,7 @@ from dvis.kinds.saes.options import (
     steps_of,
 )
 from dvis.models.model_reference import Model
-from dvis.models.option_numbers import at_least
+from dvis.models.option_numbers import at_least, bounded
 from dvis.schema import did_you_mean
 
 _ROWS = re.compile(r"(?P<number>\d+(\.\d+)?)(?P<unit>[kMG]?)")
@@ -203,6 +203,7 @@ class EvaluateOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        bounded(self)
         for name in ("n_top", "n_shuffles"):
             at_least(name, getattr(self, name), 1)
         at_least("n_effects", self.n_effects, 0)
@@ -276,6 +277,7 @@ class TrackOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        bounded(self)
         if self.method not in get_args(TrackMethod):
             raise ValueError(did_you_mean("method", self.method, get_args(TrackMethod), "tracking"))
         if not 0 < self.level < 1:

@@ -5,6 +5,7 @@ measurement made years later feeds a model what it was trained on.
 """
 
 import dataclasses
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Literal, Self
@@ -13,6 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
+from dvis.models.option_numbers import at_least
 from dvis.schema import MAX_IMAGE_SIDE, did_you_mean
 
 Picture = Image.Image | np.ndarray
@@ -60,6 +62,8 @@ class InputTransform:
     interpolation: Interpolation = "bilinear"
 
     def __post_init__(self) -> None:
+        for name in ("size", "channels", "resize"):
+            at_least(name, getattr(self, name), 1, is_needed=name != "resize")
         if not 1 <= self.size <= MAX_IMAGE_SIDE:
             raise ValueError(
                 f"Images of {self.size} px were asked for. Give a size from 1 to {MAX_IMAGE_SIDE}"
@@ -78,6 +82,8 @@ class InputTransform:
                 f"{len(self.mean)} means and {len(self.std)} standard deviations were given for "
                 f"{self.channels} channels. Give one of each a channel"
             )
+        if not all(math.isfinite(value) for value in (*self.mean, *self.std)):
+            raise ValueError(f"mean is {self.mean} and std {self.std}. Give finite numbers")
         if not min(self.std) > 0:
             raise ValueError(f"std is {self.std}. Give numbers above 0")
 
@@ -151,8 +157,14 @@ class InputTransform:
                 f"The input transform lacks {', '.join(missing)}. It has: "
                 f"{', '.join(values) or 'nothing'}. Write it with InputTransform.to_dict"
             )
-        tuples = {name: tuple(float(value) for value in values[name]) for name in ("mean", "std")}
-        return cls(**{"channels": len(tuples["mean"]), **values, **tuples})
+        try:
+            tuples = {name: tuple(float(each) for each in values[name]) for name in ("mean", "std")}
+            return cls(**{"channels": len(tuples["mean"]), **values, **tuples})
+        except (TypeError, OverflowError) as err:
+            raise ValueError(
+                f"A value of the input transform is of a wrong type ({err}): "
+                f"{str(dict(values))[:200]}. Write it with InputTransform.to_dict"
+            ) from err
 
 
 def as_image(picture: Picture) -> Image.Image:

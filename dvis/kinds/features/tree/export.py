@@ -18,6 +18,7 @@ from PIL import Image
 from dvis.disk import inside, is_file_name, write_atomically
 from dvis.kinds.features.images.block_reader import Block, BlockReader
 from dvis.kinds.features.read import flat_checkpoints
+from dvis.kinds.features.tree.differences import is_difference, with_difference
 from dvis.kinds.features.tree.tree_names import image_name, info_name, stem_of
 from dvis.kinds.features.tree.unit_files import Info, rebuild_info
 from dvis.kinds.features.words import KIND, Form, Variant
@@ -177,7 +178,7 @@ class _Scalars:
     ) -> str:
         """Text of a unit's info.json."""
         verbatim = str(self._verbatim[row, column])
-        if verbatim:
+        if verbatim and not is_difference(verbatim):
             return verbatim
         loss = self._loss[row, column]
         known = np.flatnonzero(~np.isnan(loss))
@@ -190,7 +191,8 @@ class _Scalars:
         )
         index = int(self._values["params"][row, column])
         parameters = self._parameters[index] if index >= 0 else {}
-        return json.dumps(rebuild_info(info, layer, channel, variant, parameters), indent=2)
+        record = rebuild_info(info, layer, channel, variant, parameters)
+        return json.dumps(with_difference(record, verbatim) if verbatim else record, indent=2)
 
 
 def _encode(pixels: bytes, reader: BlockReader, suffix: str) -> bytes:

@@ -8,6 +8,7 @@ import numpy as np
 import orjson
 
 from dvis.kinds.features.group import FeatureGroup
+from dvis.kinds.features.tree.differences import is_difference, with_difference
 from dvis.kinds.features.tree.reading import BlockTask, UnitReads
 from dvis.kinds.features.tree.unit_files import Info, rebuild_info
 from dvis.kinds.features.words import FINGERPRINT, FORM, INFO, PROBLEM, Form
@@ -52,7 +53,7 @@ def columns_of(
     params = indices[reads.params]
     verbatim = dict(reads.verbatim)
     for i in np.flatnonzero((params < 0) & (reads.params >= 0)).tolist():
-        verbatim.setdefault(i, _rebuilt(planned.task, reads, i))  # the table is full
+        verbatim[i] = _rebuilt(planned.task, reads, i)  # the table is full
     problem = dict(reads.problem)
     for i, note in planned.notes.items():
         problem[i] = "; ".join(filter(None, [problem.get(i), note]))
@@ -86,6 +87,10 @@ def places_of(task: BlockTask) -> Places:
 
 
 def _rebuilt(task: BlockTask, reads: UnitReads, i: int) -> str:
+    """A unit's whole info.json."""
+    verbatim = reads.verbatim.get(i, "")
+    if verbatim and not is_difference(verbatim):
+        return verbatim
     info = Info(
         activation=float(reads.activation[i]),
         stop_step=int(reads.stop_step[i]),
@@ -95,4 +100,4 @@ def _rebuilt(task: BlockTask, reads: UnitReads, i: int) -> str:
     )
     parameters = orjson.loads(reads.parameters[int(reads.params[i])])
     record = rebuild_info(info, task.layer, int(task.channel[i]), task.variant, parameters)
-    return json.dumps(record)
+    return json.dumps(with_difference(record, verbatim) if verbatim else record)

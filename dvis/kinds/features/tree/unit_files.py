@@ -16,6 +16,7 @@ from typing import Any
 import numpy as np
 import orjson
 
+from dvis.kinds.features.tree.differences import difference
 from dvis.kinds.features.tree.tree_names import image_name, info_name, stem_of
 from dvis.kinds.features.words import CENTER, MAX_LOSS_STEPS, Form, Variant
 from dvis.schema import Status
@@ -25,6 +26,7 @@ from dvis.store.picture_files import PictureError, inspect
 MAX_INFO_BYTES = 8 * 2**20
 MAX_IMAGE_BYTES = 64 * 2**20
 
+_LOSS = "Loss Values"
 _KEYS = {
     "Layer",
     "Channel",
@@ -33,7 +35,7 @@ _KEYS = {
     "Activation",
     "Convergence Iteration",
     "Parameters",
-    "Loss Values",
+    _LOSS,
 }
 _TO_READ = os.O_RDONLY | getattr(os, "O_BINARY", 0)  # on Windows a file is text otherwise
 _EMPTY = np.empty(0, np.float32)
@@ -58,7 +60,8 @@ class Info:
     parameters: bytes | None = None  # json, without the seed where `seed` holds it
     loss: np.ndarray = field(default_factory=lambda: _EMPTY)
     is_numbered: bool = False
-    verbatim: str = ""  # the file's text, where the rest cannot repeat its content
+    # Where the rest cannot repeat the file's content: what differs, or its text.
+    verbatim: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -159,7 +162,7 @@ def parse_info(text: bytes, layer: str, channel: int, variant: Variant) -> Info:
     activation: Any = record.get("Activation")
     if type(activation) not in (int, float):
         raise InfoError(f"has no number as Activation, but {_short(activation)}")
-    loss, loss_is_exact = _loss(record.get("Loss Values", ()))
+    loss, loss_is_exact = _loss(record.get(_LOSS, ()))
     parameters, seed = _parameters(record.get("Parameters"))
     stop_step = record.get("Convergence Iteration", -1)
     is_stop_exact = type(stop_step) is int and 0 <= stop_step < 2**31
@@ -174,15 +177,25 @@ def parse_info(text: bytes, layer: str, channel: int, variant: Variant) -> Info:
         and record["Neuron"] == variant.neuron
         and type(record["Channel"]) is int
     )
-    return Info(
+    info = Info(
         activation=_as_float32(activation),
         stop_step=stop_step if is_stop_exact else -1,
         seed=seed,
         parameters=parameters,
         loss=loss,
         is_numbered=is_numbered,
-        verbatim="" if is_exact else _decoded(text),
     )
+    if is_exact:
+        return info
+    if not loss_is_exact:
+        return replace(info, verbatim=_decoded(text))
+    known = {} if parameters is None else _loaded(parameters)
+    repeated = rebuild_info(replace(info, loss=_EMPTY), layer, channel, variant, known)
+    # The loss is as large as all else together, and exact.
+    more = difference(record | {_LOSS: []}, repeated)
+    if "e+" in more:  # it may have been a whole number beyond 64 bits, which Python's json keeps
+        more = difference(json.loads(_decoded(text)) | {_LOSS: []}, repeated)
+    return replace(info, verbatim=more)
 
 
 def rebuild_info(
@@ -202,7 +215,7 @@ def rebuild_info(
         "Activation": info.activation,
         "Convergence Iteration": info.stop_step,
         "Parameters": {**parameters, **seed},
-        "Loss Values": info.loss.tolist(),
+        _LOSS: info.loss.tolist(),
     }
 
 

@@ -15,7 +15,7 @@ from dvis.kinds.saes.options import (
     widths_divided,
 )
 from dvis.kinds.saes.store_options import rows_of
-from dvis.models.option_numbers import at_least
+from dvis.models.option_numbers import at_least, bounded
 from dvis.schema import did_you_mean
 
 _DEPTH = 3
@@ -90,6 +90,7 @@ class ChainOptions:
     overwrite: bool = False
 
     def __post_init__(self) -> None:
+        bounded(self)
         if self.on not in get_args(ChainOn):
             raise ValueError(did_you_mean("on", self.on, get_args(ChainOn), "chains"))
         for name in ("depth", "k", "batch_size", "n_shuffles", "n_parents"):
