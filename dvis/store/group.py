@@ -272,7 +272,7 @@ class Group:
         dims = self.words.arrays[name].dims
         n_own = len(dims) - len(places)
         if n_own == 1 and dims[-1] not in self.words.arrays:
-            self._lengthen(name, values.shape[-1])
+            self._keeper.lengthen(name, values.shape[-1])
         if n_own:
             put_curves(self.array(name), dims, places, values)
         else:
@@ -362,15 +362,6 @@ class Group:
                 continue
             put = put_curves if n_own else put_parts
             put(self.array(name), dims, at, values[part if len(values) > 1 else 0])
-
-    def _lengthen(self, name: str, n: int) -> None:
-        """Make room along an unlabelled last dim; readers hear of it when the store is shown."""
-        array = self.array(name)
-        if n > (before := array.shape[-1]):
-            array.resize((*array.shape[:-1], n))
-            if not before:
-                self._keeper = Keeper(self)
-                self._keeper.keep_arrays([name])
 
     def _cache_of(self, name: str) -> PartCache:
         if name not in self._caches:

@@ -55,6 +55,15 @@ class Keeper:
                 for index in promised.indices():
                     self._keep(promised, index)
 
+    def lengthen(self, name: str, n: int) -> None:
+        """Make room along an unlabelled last dim; readers hear of it when the store is shown."""
+        array = self._group.array(name)
+        if n > (before := array.shape[-1]):
+            array.resize((*array.shape[:-1], n))
+            self.__dict__.pop("_promised", None)  # which goes by the lengths
+            if not before:
+                self.keep_arrays([name])
+
     def keep_arrays(self, names: Collection[str]) -> None:
         """Give arrays that came, or got a length, after parts were complete the files they lack."""
         for name in names:

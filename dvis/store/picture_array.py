@@ -132,7 +132,7 @@ class PictureArray(BackendArray):
         n_positions = int(np.prod(chunk[:-3], dtype=np.int64))
         pictures = read_pictures(self._store.root / part.key, part.positions, n_positions)
         if pictures is None:
-            self._store.get_sync(part.key)  # which raises where the group promises the file
+            self._store.confirm_missing(part.key)
         else:
             self._store.confirm(part.key)
         whole = None if cut is None else np.empty(chunk[-3:], np.uint8)

@@ -143,7 +143,7 @@ class LocalReadStore(LocalStore):
         self._require_file(key)
         value = await super().get(key, prototype, byte_range)
         if value is None and key.startswith(self._inside):
-            await asyncio.to_thread(self._confirm_missing, key)
+            await asyncio.to_thread(self.confirm_missing, key)
         self.confirm(key)
         return value
 
@@ -158,7 +158,7 @@ class LocalReadStore(LocalStore):
         self._require_file(key)
         value = super().get_sync(key, prototype=prototype, byte_range=byte_range)
         if value is None and key.startswith(self._inside):
-            self._confirm_missing(key)
+            self.confirm_missing(key)
         self.confirm(key)
         return value
 
@@ -187,7 +187,14 @@ class LocalReadStore(LocalStore):
                 f"{key} of {self.root} is no file: remove it, then `dvis check --fix`"
             )
 
-    def _confirm_missing(self, key: str) -> None:
+    def confirm_missing(self, key: str) -> None:
+        """Raise where a file that was not found is one that the group promises.
+
+        Raises
+        ------
+        SchemaError
+            When it is lost, or the group is no longer the one that was opened.
+        """
         self.confirm(key)
         if self._losses.is_lost(key, self._fetch):
             raise lost(key, self.root)
