@@ -220,6 +220,11 @@ def read_contents(store: StoreLike, name: str) -> Contents:
             f"{name}/zarr.json, which says what the store holds, is damaged: {err}. Put a copy of "
             "the file in its place"
         ) from err
+    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as err:
+        raise SchemaError(
+            f"{name}/zarr.json, which says what the store holds, says what no Zarr group is "
+            f"({type(err).__name__}: {err}). Put a copy of the file in its place"
+        ) from err
     version = root.attrs.get("dvis_schema")
     if version is None:
         raise SchemaError(f"{name} is a Zarr group, but no dvis store: it has no `dvis_schema`")
@@ -271,7 +276,8 @@ def require_plausible(found: Contents, entry: Entry) -> None:
     Raises
     ------
     SchemaError
-        When a file would hold more than 4 GiB, or there are more than 100 million labels.
+        When a file would hold more than 4 GiB, there are more than 100 million labels, or an array
+        has a dim twice.
     """
     for path, metadata in found.arrays.items():
         if not path.startswith(f"{entry.group}/"):
@@ -279,10 +285,13 @@ def require_plausible(found: Contents, entry: Entry) -> None:
         of_file = metadata.chunk_grid.chunk_shape  # type: ignore[attr-defined]  # regular
         n_bytes = prod(of_file) * metadata.dtype.to_native_dtype().itemsize
         is_label = (metadata.dimension_names or ()) == (path.rpartition("/")[2],)
-        if n_bytes > _MOST_FILE_BYTES or (is_label and metadata.shape[0] > _MOST_LABELS):
+        dims = [dim for dim in metadata.dimension_names or () if dim is not None]
+        is_odd = len({*dims}) < len(dims)
+        if is_odd or n_bytes > _MOST_FILE_BYTES or (is_label and metadata.shape[0] > _MOST_LABELS):
             raise SchemaError(
-                f"{path} of {found.name} has the shape {metadata.shape} in files of {of_file}, "
-                "which no store has: its zarr.json is damaged. Put a copy of the file in its place"
+                f"{path} of {found.name} has the dims {dims} and the shape {metadata.shape} in "
+                f"files of {of_file}, which no store has: its zarr.json is damaged. Put a copy of "
+                "the file in its place"
             )
 
 
