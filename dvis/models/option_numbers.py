@@ -10,7 +10,7 @@ from typing import Any
 
 # What stores keep of seeds and counts, in 32 bits; no run has as many images, steps or draws.
 MOST_WHOLE = 2**31 - 1
-_MOST = 1e12  # of any other number
+_MOST = 1e38  # of any other number, as float32 has it
 # Numbers that are larger than all others may be, or of which far fewer are all memory.
 _MOST_OF = {
     "tokens": 10**13,

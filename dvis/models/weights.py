@@ -108,7 +108,7 @@ def _plain_entries(content: Mapping[Any, Any], of_file: "_Room") -> dict[str, An
         room = _Room(min(_MOST_VALUES, of_file.left))
         before = room.left
         with suppress(TypeError, ValueError, RecursionError):
-            entries[str(key)] = _plain(value, room)
+            entries[str(key)] = _of_64_bits(_plain(value, room))
         of_file.left -= before - max(room.left, 0)
     return entries
 
@@ -133,16 +133,23 @@ def as_plain(value: Any) -> Any:
     ------
     TypeError, ValueError, RecursionError
         When it is, or holds, anything else, more than a fact does, or itself; a whole number
-        beyond 64 bits is such.
+        beyond 64 bits is such, or one of more than 128 in it.
     """
-    return _plain(value, _Room(_MOST_VALUES))
+    return _of_64_bits(_plain(value, _Room(_MOST_VALUES)))
+
+
+def _of_64_bits(value: Any) -> Any:
+    if isinstance(value, int) and not -(2**63) <= value < 2**64:
+        raise ValueError("a number beyond 64 bits")
+    return value
 
 
 def _plain(value: Any, room: _Room) -> Any:
     room.take(1 + len(value) // _LETTERS_OF_VALUE if isinstance(value, str) else 1)
     match value:
-        case int() if not -(2**63) <= value < 2**64:
-            raise ValueError("a number beyond 64 bits")
+        # A random generator's state holds some of 128 bits.
+        case int() if value.bit_length() > 128:
+            raise ValueError("a number beyond 128 bits")
         case None | bool() | int() | float() | str():
             return value
         case datetime() | date() | time():

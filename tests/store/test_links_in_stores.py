@@ -22,6 +22,7 @@ from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.images.block_reader import BlockReader
 from dvis.kinds.features.images.compaction import compact_store
 from dvis.names import parse_checkpoint
+from dvis.page.swap import place_beside
 from dvis.schema import group_path
 from dvis.store.guarded import GuardedStore
 from dvis.store.metrics import write_metrics
@@ -317,7 +318,7 @@ def test_the_place_where_a_page_is_made_is_no_link(
     store = tmp_path / "s.zarr"
     write_features(store)
     monkeypatch.setattr("os.getpid", lambda: 7)
-    (tmp_path / ".page.partial-7").symlink_to(home)
+    place_beside(tmp_path / "page").symlink_to(home)
     before = state_of(home)
     with pytest.raises(FileExistsError):
         dvis.export_page(store, tmp_path / "page")

@@ -14,7 +14,7 @@ import numpy as np
 import torch
 from PIL import Image
 
-from dvis.models.option_numbers import at_least
+from dvis.models.option_numbers import at_least, is_number
 from dvis.schema import MAX_IMAGE_SIDE, did_you_mean
 
 Picture = Image.Image | np.ndarray
@@ -63,7 +63,8 @@ class InputTransform:
 
     def __post_init__(self) -> None:
         for name in ("size", "channels", "resize"):
-            at_least(name, getattr(self, name), 1, is_needed=name != "resize")
+            if not is_number(getattr(self, name), is_whole=True):
+                at_least(name, getattr(self, name), 1, is_needed=name != "resize")
         if not 1 <= self.size <= MAX_IMAGE_SIDE:
             raise ValueError(
                 f"Images of {self.size} px were asked for. Give a size from 1 to {MAX_IMAGE_SIDE}"

@@ -30,6 +30,7 @@ from dvis.kinds.activations.options import ActivationOptions
 from dvis.kinds.activations.plan import keep_activations
 from dvis.kinds.forgetting import forget_checkpoints
 from dvis.models.data import load_images
+from dvis.store.checksums import with_checksum, without_checksum
 from dvis.store.datasets import are_held_out, open_dataset
 
 pytestmark = pytest.mark.usefixtures("one_thread")
@@ -112,7 +113,7 @@ def test_a_chunk_file_is_the_array(kept: ActivationOptions) -> None:
     values = loaded(kept, "conv2")["values"].values
     for block in range(3):
         path = folder / f"c/1/{block}/0/0"
-        mapped = np.memmap(path, "<f2", mode="r").reshape(8, 64, 16)
+        mapped = np.memmap(path, "<f2", mode="r", shape=(8, 64, 16))
         n_samples = min(8, N_IMAGES - 8 * block)
         np.testing.assert_array_equal(mapped[:n_samples], values[1, 8 * block : 8 * block + 8])
         assert np.isnan(mapped[n_samples:]).all()
@@ -299,13 +300,13 @@ def test_check_finds_missing_short_and_broken_blocks(own: ActivationOptions) -> 
     short = folder / "conv2/values/c/1/2/0/0"
     short.write_bytes(short.read_bytes()[:-2])
     broken = folder / "fc/values/c/0/0/0/0"
-    values = np.frombuffer(broken.read_bytes(), "<f2").copy()
+    values = np.frombuffer(without_checksum(broken.read_bytes(), "it"), "<f2").copy()
     values[5 * 4 + 1] = np.nan
-    broken.write_bytes(values.tobytes())
+    broken.write_bytes(with_checksum(values.tobytes()))
     faults = {str(fault) for fault in dvis.check_store(store_of(own))}
     assert len(faults) == 3
     assert any("block 1" in f and "is not there" in f for f in faults)
-    assert any("block 2" in f and "should have 16,384" in f for f in faults)
+    assert any("block 2" in f and "should have 16,388" in f for f in faults)
     assert any("block 0" in f and "sample 5 of the block" in f for f in faults)
     dvis.check_store(store_of(own), fix=True)
     assert dvis.check_store(store_of(own)) == []
