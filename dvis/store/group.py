@@ -169,6 +169,7 @@ class Group:
         }
         first = {dim: self.array(dim).shape[0] for dim in new}
         sizes = {dim: first[dim] + len(added) for dim, added in new.items()}
+        was_empty = [name for name in self.words.arrays if 0 in self.array(name).shape]
         if any(new.values()):
             arrays = self.words.arrays
             dims = {name: of_array.dims for name, of_array in arrays.items()}
@@ -190,6 +191,8 @@ class Group:
                 self.array(dim)[first[dim] :] = np.array(added, self.words.arrays[dim].dtype)
         self.read_labels()
         self._keeper.keep_labels()
+        if self.words.marks[0].status not in was_empty:
+            self._keeper.keep_arrays(was_empty)
 
     def write_column(self, name: str, by_label: Mapping[Any, Any]) -> None:
         """Set a coordinate, such as `step`, at the labels that are named and there."""

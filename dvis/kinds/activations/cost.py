@@ -17,6 +17,7 @@ from dvis.kinds.activations.top import N_BINS
 from dvis.kinds.activations.words import VALUES
 from dvis.models.data.fixed_images import FixedImages
 from dvis.progress import in_bytes, in_time
+from dvis.store.checksums import CRC_BYTES
 from dvis.store.datasets import has_dataset
 
 _TIMED_BATCHES = 2
@@ -92,7 +93,7 @@ def _bytes_of(survey: Survey, layer: KeptLayer) -> int:
     n_bytes = 0
     if VALUES in options.keep:
         block = survey.block_samples * layer.n_tokens * layer.n_channels
-        n_bytes += block * np.dtype(options.dtype).itemsize * survey.n_blocks
+        n_bytes += (block * np.dtype(options.dtype).itemsize + CRC_BYTES) * survey.n_blocks
     if options.n_top:
         of_image = 8 + layer.n_tokens  # its place and value, and its map
         of_bins = 4 * N_BINS * survey.n_blocks
