@@ -101,8 +101,13 @@ class PictureArray(BackendArray):
         places = np.stack(np.meshgrid(*picked, indexing="ij"), -1).reshape(-1, len(picked))
         cut = (rows, columns, colours)
         frame = _cut(np.empty(self.shape[-3:], np.uint8), cut).shape
+        # As many rows as there are may be some of them twice.
+        is_whole = all(
+            np.array_equal(np.arange(n)[at], np.arange(n))
+            for n, at in zip(self.shape[-3:], cut, strict=True)
+        )
         pixels = np.empty((len(places), *frame), np.uint8)
-        fill = partial(self._fill, pixels, None if frame == self.shape[-3:] else cut)
+        fill = partial(self._fill, pixels, None if is_whole else cut)
         parts = [*self._parts(places)]
         n_threads = min(len(parts), os.cpu_count() or 1, _MAX_THREADS)
         if n_threads > 1:
