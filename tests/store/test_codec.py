@@ -11,6 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from trees import decoded, jpg_of, pixels_of
 
+import dvis
 from dvis.store.picture_codec import BlockError, JpegCodec, pack, sound_pictures, unpack
 
 
@@ -99,3 +100,13 @@ def test_arrays_that_are_no_pictures_are_refused(tmp_path: Path) -> None:
                 serializer=JpegCodec(),
                 compressors=None,
             )
+
+
+def test_rows_of_pictures_that_come_twice_are_read_as_asked_for(sample_store: Path) -> None:
+    unit = dvis.open(sample_store).image.isel(checkpoint=[0, 1], layer=0, channel=[0])
+    whole = unit.load().values
+    rows = np.sort(np.append(np.arange(whole.shape[2] - 1), 0))  # as many as there are
+    opened = dvis.open(sample_store).image.isel(checkpoint=[0, 1], layer=0, channel=[0])
+    np.testing.assert_array_equal(opened.isel(y=rows).values, whole[:, :, rows])
+    np.testing.assert_array_equal(opened.isel(x=slice(None, None, -1)).values, whole[:, :, :, ::-1])
+    np.testing.assert_array_equal(opened.isel(rgb=[0, 0, 1]).values, whole[..., [0, 0, 1]])
