@@ -4,6 +4,7 @@ A store on a local disk in, a list of faults out; with `fix`, parts that cannot 
 failed, so that an import or a measurement makes them again.
 """
 
+import warnings
 from collections.abc import Iterator
 from contextlib import nullcontext
 from itertools import chain, islice
@@ -29,6 +30,7 @@ from dvis.store.faults import (
 from dvis.store.group import Group
 from dvis.store.guarded import GuardedStore
 from dvis.store.metric_faults import metric_faults
+from dvis.store.root_file import ROOT, DamagedRootError, is_whole
 from dvis.store.set_faults import set_faults
 from dvis.store.writer import restructuring
 
@@ -60,7 +62,11 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
         As `dvis.open` does.
     """
     store = Path(store).expanduser()
-    contents(store)  # raises where there is no store, before anything is written
+    try:
+        _contents(store)  # raises where there is no store, before anything is written
+    except DamagedRootError:
+        if not fix:
+            raise
     if links := [_link_fault(store, path) for path in islice(links_below(store), _MAX_LINKS)]:
         return links
     if specials := [_special_fault(store, p) for p in islice(specials_below(store), _MAX_LINKS)]:
@@ -68,13 +74,19 @@ def check_store(store: str | Path, *, fix: bool = False, progress: bool = False)
     if fix:
         with restructuring(store):
             pass  # which sets half-grown groups right
-    found = contents(store)
+    found = _contents(store)
     faults = [*_store_faults(store, found), *metric_faults(store, found)]
     faults += set_faults(store, found, fix=fix, progress=progress)
     for entry in found.entries:
         if entry.kind in KINDS:
             faults += _check_entry(store, KINDS[entry.kind], entry, fix=fix, progress=progress)
     return faults
+
+
+def _contents(store: Path) -> Contents:
+    with warnings.catch_warnings():  # of what is a fault here
+        warnings.filterwarnings("ignore", message=".*was changed by another program")
+        return contents(store)
 
 
 def _link_fault(store: Path, link: Path) -> Fault:
@@ -94,6 +106,9 @@ def _special_fault(store: Path, path: Path) -> Fault:
 
 
 def _store_faults(store: Path, found: Contents) -> Iterator[Fault]:
+    if not is_whole((store / ROOT).read_bytes()):
+        message = "was changed by another program, or is damaged: its checksum does not match"
+        yield Fault(ROOT, f"{message}; --fix takes it as it is")
     runs = found.runs(OF_UNITS)
     if runs and found.attrs.get("default_run") not in runs:
         yield Fault(str(store), "its import has not ended; run it again")

@@ -4,6 +4,7 @@ A path, a URL or a Zarr store in, names and attributes out. Nothing here reads a
 """
 
 import json
+import warnings
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from math import prod
@@ -17,6 +18,7 @@ from zarr.core.metadata import ArrayV3Metadata
 
 from dvis.names import natural_key
 from dvis.schema import SCHEMA_VERSION, TRAINING, SchemaError, did_you_mean
+from dvis.store.root_file import CHECKSUM, require_whole
 
 StoreLike = str | Path | Store
 # Which of the groups of a run is meant where none is named: None where that cannot be said.
@@ -211,6 +213,12 @@ def contents(path_or_url: StoreLike, *, storage_options: dict[str, Any] | None =
 
 def read_contents(store: StoreLike, name: str) -> Contents:
     """What a resolved store holds, by the metadata at its root."""
+    if isinstance(store, str | Path) and not require_whole(Path(store), name):
+        warnings.warn(
+            f"{name}/zarr.json was changed by another program, or is damaged: its checksum does "
+            "not match. Of its groups it says what they say; `dvis check --fix` takes it as it is",
+            stacklevel=2,
+        )
     try:
         root = zarr.open_group(store, mode="r", use_consolidated=None)
     except FileNotFoundError as err:
@@ -248,7 +256,8 @@ def read_contents(store: StoreLike, name: str) -> Contents:
             called = attrs.get("name", attrs.get("variant", ""))
             entries.append(Entry(str(kind), run, str(called), path, attrs))
     entries.sort(key=lambda e: (e.kind, natural_key(e.run), natural_key(e.name)))
-    return Contents(name, dict(root.attrs), run_attrs, entries, training, _arrays_below(root))
+    own = {key: value for key, value in root.attrs.items() if key != CHECKSUM}
+    return Contents(name, own, run_attrs, entries, training, _arrays_below(root))
 
 
 def groups_below(root: zarr.Group) -> dict[str, dict[str, Any]]:

@@ -65,7 +65,7 @@ def make_store(folder: Path) -> Path:
         ["activations", *of_run, *layers, *digits, "--keep", "values", "top:4", "--name", "digits"],
         ["sae", "train", str(store), *sae, "--expansion", "2", "--tokens", "20k"],
         ["llc", "estimate", *of_run, "--epsilon", "1e-4", "--draws", "20", "--burn-in", "10"],
-        ["sizes", *of_run],
+        ["sizes", *of_run, *layers, *digits],
     ):
         subprocess.run([DVIS, *command], check=True, cwd=ROOT, stdout=subprocess.DEVNULL)
     return store
@@ -127,7 +127,7 @@ def main() -> int:
         counts: Counter[tuple[str, str]] = Counter()
         unnamed: Counter[str] = Counter()
         wrong = []
-        with progress_bar(options.n, "files", "damage") as bar:
+        with progress_bar(options.n, "files", "damage", shown=True) as bar:
             for _ in range(options.n):
                 path, way = rng.choice(files), rng.choice(WAYS)
                 before, touched = path.read_bytes(), str(path.relative_to(store))
