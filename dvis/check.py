@@ -30,7 +30,7 @@ from dvis.store.faults import (
 from dvis.store.group import Group
 from dvis.store.guarded import GuardedStore
 from dvis.store.metric_faults import metric_faults
-from dvis.store.root_file import ROOT, DamagedRootError, is_whole
+from dvis.store.root_file import ROOT, DamagedRootError, different_nodes, is_whole
 from dvis.store.set_faults import set_faults
 from dvis.store.writer import restructuring
 
@@ -109,6 +109,12 @@ def _store_faults(store: Path, found: Contents) -> Iterator[Fault]:
     if not is_whole((store / ROOT).read_bytes()):
         message = "was changed by another program, or is damaged: its checksum does not match"
         yield Fault(ROOT, f"{message}; --fix takes it as it is")
+    for path in different_nodes(store):
+        yield Fault(
+            f"{path}/{ROOT}",
+            "is not what the store's root says: a writer was stopped, or one of the two is "
+            "damaged; --fix takes it as it is",
+        )
     runs = found.runs(OF_UNITS)
     if runs and found.attrs.get("default_run") not in runs:
         yield Fault(str(store), "its import has not ended; run it again")
@@ -123,7 +129,7 @@ def _check_entry(
         group = zarr.open_group(
             GuardedStore(store), path=entry.group, mode="r+" if fix else "r", use_consolidated=False
         )
-        faults = list(until_unreadable(_schema_faults(store, kind, group, place), place))
+        faults = list(until_unreadable(_schema_faults(kind, group, place), place))
         if faults:
             return faults
         opened = kind.opened(store, group)
@@ -141,14 +147,14 @@ def _check_entry(
     return faults + found
 
 
-def _schema_faults(store: Path, kind: Kind, group: zarr.Group, place: str) -> Iterator[Fault]:
+def _schema_faults(kind: Kind, group: zarr.Group, place: str) -> Iterator[Fault]:
     words = kind.words(group.attrs)
     if not words.arrays:
         yield Fault(place, "says that it holds what this dvis does not know")
         return
     of_schema = attribute_faults(group, words, place)
     words = words.there(group.__contains__)
-    of_schema += schema_faults(store, group, words.arrays, place)
+    of_schema += schema_faults(group, words.arrays, place)
     yield from of_schema or unreadable_labels(group, words, place)
 
 

@@ -14,6 +14,7 @@ from dvis.commands.page import page
 from dvis.commands.plain_output import as_text, printing_plainly
 from dvis.commands.plot import plot
 from dvis.commands.store import check, forget, info, steps
+from dvis.commands.study import study
 from dvis.commands.training import train
 from dvis.commands.view import view
 from dvis.disk import DiskFullError
@@ -29,6 +30,7 @@ def commands() -> dict[str, Command]:
     return {
         "train": plainly(train),
         "layers": plainly(layers),
+        "study": plainly(study),
         **of_kinds,
         "info": plainly(info),
         "steps": plainly(steps),

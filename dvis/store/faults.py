@@ -42,15 +42,6 @@ class Fault:
         return f"{self.place}: {self.message}"
 
 
-def schema_faults(
-    store: Path, group: zarr.Group, specs: Mapping[str, VariableSpec], place: str
-) -> list[Fault]:
-    """Arrays that are not the schema's, or not what the store's root says of them."""
-    return list(_array_faults(group, specs, place)) or list(
-        _root_faults(store, group, specs, place)
-    )
-
-
 def attribute_faults(group: zarr.Group, words: Words, place: str) -> list[Fault]:
     """Attributes that a group lacks, or that are of another type than its kind's."""
     return [
@@ -102,9 +93,10 @@ def until_unreadable(faults: Iterable[Fault], place: str) -> Iterator[Fault]:
         yield Fault(place, f"a file of it is damaged, the rest was not looked at: {err}")
 
 
-def _array_faults(
+def schema_faults(
     group: zarr.Group, specs: Mapping[str, VariableSpec], place: str
 ) -> Iterator[Fault]:
+    """Arrays that are not the schema's."""
     sizes: dict[str, int] = {}
     for name, spec in specs.items():
         array: Any = group.get(name)
@@ -120,21 +112,6 @@ def _array_faults(
         for dim, n in zip(dims, array.shape, strict=True):
             if sizes.setdefault(dim, n) != n:
                 yield Fault(place, f"{name} has {n} along {dim}, others {sizes[dim]}")
-
-
-def _root_faults(
-    store: Path, group: zarr.Group, specs: Mapping[str, VariableSpec], place: str
-) -> Iterator[Fault]:
-    """Arrays that readers, who go by the metadata at the store's root, take for something else."""
-    shown: Any = zarr.open_group(store, mode="r", use_consolidated=True)[group.path]
-    present: Any = group
-    for name in specs:
-        layouts = [
-            (array.shape, array.chunks, array.shards, array.metadata.chunk_key_encoding)
-            for array in (shown[name], present[name])
-        ]
-        if layouts[0] != layouts[1]:
-            yield Fault(place, f"{name} is not as the store's root says; --fix sets that right")
 
 
 def chunk_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:

@@ -1,8 +1,8 @@
 """A store's folder as Zarr writes to it, with no way out of it.
 
 Zarr follows symbolic links. Here a key to which one leads is neither written nor removed, so that
-a store that somebody else made, or has changed since it was looked at, is written inside itself. The file
-at its root is stamped with its checksum.
+a store that somebody else made, or has changed since it was looked at, is written inside itself.
+The file at its root is stamped with its checksum.
 """
 
 from zarr.abc.buffer import Buffer

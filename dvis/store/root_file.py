@@ -57,14 +57,19 @@ def require_whole(store: Path, name: str) -> bool:
     if is_whole(data):
         return True
     try:
-        root = json.loads(data)
-        shown = root.get("consolidated_metadata", {})["metadata"]
-        different = [path for path, said in shown.items() if _own(store / path) != _of_node(said)]
+        different = different_nodes(store)
     except (AttributeError, LookupError, OSError, TypeError, ValueError) as err:
         raise _damaged(name, f"it cannot be read ({type(err).__name__}: {err})") from err
     if different:
         raise _damaged(name, f"of {different[0]} it says what {different[0]}/zarr.json does not")
     return False
+
+
+def different_nodes(store: Path) -> list[str]:
+    """Paths of groups and arrays whose own files are not what the root says of them."""
+    root = json.loads((store / ROOT).read_bytes())
+    shown = root.get("consolidated_metadata", {})["metadata"]
+    return [path for path, said in shown.items() if _own(store / path) != _of_node(said)]
 
 
 def _damaged(name: str, why: str) -> DamagedRootError:
@@ -75,7 +80,11 @@ def _damaged(name: str, why: str) -> DamagedRootError:
 
 
 def _own(folder: Path) -> dict[str, Any]:
-    return _of_node(json.loads((folder / ROOT).read_bytes()))
+    """What a node's own file says; nothing where it says nothing that can be read."""
+    try:
+        return _of_node(json.loads((folder / ROOT).read_bytes()))
+    except (AttributeError, OSError, ValueError):
+        return {}
 
 
 def _of_node(said: dict[str, Any]) -> dict[str, Any]:

@@ -14,10 +14,11 @@ from dvis.schema import counted, group_path
 from dvis.store.metrics import write_metrics
 from dvis.store.places import keep_places
 from dvis.store.writer import writing
-from dvis.sweep.executors import ExecutorFactory
+from dvis.sweep.executors import ExecutorFactory, in_this_process
 from dvis.sweep.place import Place
 from dvis.sweep.plan import Plan
 from dvis.sweep.record import GroupRecorder
+from dvis.sweep.rehearsal import current, in_any_order
 from dvis.sweep.run_facts import RunFacts
 from dvis.sweep.sweep import sweep
 
@@ -106,6 +107,10 @@ def carry_out(
     progress : bool
         Show a progress bar.
 
+    Notes
+    -----
+    While a rehearsal is on (`dvis.sweep.rehearsal`), some tasks are done alone, in this process.
+
     Raises
     ------
     ValueError
@@ -118,6 +123,10 @@ def carry_out(
     model, kind = model_name(plan.model), plan.words.kind
     group_path(place.run, kind, plan.name)  # raises for names that no store can keep
     architecture = next(iter(run.architecture), None)
+    tasks, rehearsal = plan.tasks, current()
+    if rehearsal is not None:
+        rehearsal.begin((kind, place.run, plan.name), tasks, len(run.checkpoints))
+        tasks, executor = in_any_order(tasks), in_this_process
     with writing(place.store_of(model), model, place.run, kind, architecture) as store:
         recorder = (plan.recorder or GroupRecorder.open)(plan, store, run, place)
         try:
@@ -140,7 +149,7 @@ def carry_out(
                 plan.measurement,
                 plan.model,
                 run.checkpoints,
-                plan.tasks,
+                tasks,
                 recorder,
                 executor or place.executor(n_tasks, client, plan.model),
                 device=place.device,
@@ -149,6 +158,7 @@ def carry_out(
                 travelling=plan.travelling,
                 unit=f"{plan.unit}s",
                 progress=progress,
+                rehearsal=rehearsal,
             )
         finally:
             recorder.close()

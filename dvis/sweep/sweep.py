@@ -22,6 +22,7 @@ from dvis.progress import progress_bar
 from dvis.schema import NOTES
 from dvis.sweep.executors import ExecutorFactory
 from dvis.sweep.plan import Measurement, Recorder, Start, n_counted
+from dvis.sweep.rehearsal import Rehearsal
 from dvis.sweep.worker import Lacking, Order, Work, carry_out_order, forget, keep
 
 logger = logging.getLogger(__name__)
@@ -61,6 +62,7 @@ def sweep(
     travelling: Callable[[str, Any], Any] | None = None,
     unit: str = "units",
     progress: bool = False,
+    rehearsal: Rehearsal | None = None,
 ) -> SweepReport:
     """Measure what a recorder lacks, over checkpoints and tasks.
 
@@ -90,6 +92,8 @@ def sweep(
         What the progress bar calls the parts of tasks.
     progress : bool
         Show a progress bar.
+    rehearsal : Rehearsal, optional
+        What tasks took is noted there, and it says when no more are to be done.
 
     Returns
     -------
@@ -117,6 +121,10 @@ def sweep(
                             break
                         _settle(job, future, recorder, report)
                         bar.update(n_counted(job.task))
+                        if rehearsal is not None:
+                            rehearsal.note(job.task)
+                            if rehearsal.is_over():
+                                return report
     finally:
         forget()
     return report

@@ -1,4 +1,4 @@
-"""The file at a store's root: damage of it is seen, and what other programs write there is taken."""
+"""The file at a store's root: its damage is seen, and what other programs write there is taken."""
 
 import json
 import random
@@ -18,7 +18,9 @@ from dvis.store.root_file import DamagedRootError, is_whole
 @pytest.fixture(scope="module")
 def written(tmp_path_factory: pytest.TempPathFactory) -> Path:
     """A store of two checkpoints."""
-    return write_store(tmp_path_factory.mktemp("root") / "net.zarr", ["step_0", "step_1"], ["conv1"])
+    return write_store(
+        tmp_path_factory.mktemp("root") / "net.zarr", ["step_0", "step_1"], ["conv1"]
+    )
 
 
 @pytest.fixture
@@ -73,7 +75,7 @@ def test_a_root_that_lies_of_an_array_is_written_anew_by_fix(store: Path) -> Non
         nodes[path]["fill_value"] = 7.0
 
     _set(store, shorten)
-    with pytest.raises(DamagedRootError, match="activation it says what .*dvis check --fix"):
+    with pytest.raises(DamagedRootError, match=r"activation it says what .*dvis check --fix"):
         dvis.open(store)
     with pytest.raises(DamagedRootError):
         dvis.check_store(store)
@@ -85,7 +87,7 @@ def test_an_attribute_that_plain_zarr_sets_is_said_and_taken(store: Path) -> Non
     zarr.open_group(store, mode="r+", use_consolidated=True).attrs["note"] = "mine"
     with pytest.warns(UserWarning, match="changed by another program"):
         assert dvis.contents(store).attrs["note"] == "mine"
-    assert ["zarr.json"] == [fault.place for fault in dvis.check_store(store)]
+    assert [fault.place for fault in dvis.check_store(store)] == ["zarr.json"]
     dvis.check_store(store, fix=True)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
