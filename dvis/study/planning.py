@@ -224,7 +224,7 @@ def _of_sweeps(
 ) -> Cost:
     main: Tried = max(rehearsal.sweeps, key=lambda tried: tried.seconds)
     n_all = main.n_parts * n_labels
-    made = there.get((main.kind, main.run, main.name), Counts(0, 0)).made
+    made = max(_made_of(main, there), default=0)
     share = max(0, n_all - made) / n_all if n_all else 0.0
     done = main.n_done / main.n_parts if main.n_parts else 1.0
     return Cost(
@@ -235,6 +235,14 @@ def _of_sweeps(
         fixed=max(0.0, took - sum(tried.done_seconds for tried in rehearsal.sweeps)),
         work=sum(tried.seconds for tried in rehearsal.sweeps) * n_labels * share,
     )
+
+
+def _made_of(sweep: Tried, there: dict[Group, Counts]) -> Iterator[int]:
+    """Parts that a sweep's groups have: one, or some whose names begin with that of the plan."""
+    for (kind, run, name), counts in there.items():
+        is_named = name == sweep.name or name.startswith((f"{sweep.name}-", f"{sweep.name}/"))
+        if is_named and (kind, run) == (sweep.kind, sweep.run):
+            yield counts.made
 
 
 def _on_one(call: Call, store: Path, label: str | None) -> tuple[Call, float]:
