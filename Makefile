@@ -12,19 +12,10 @@ TESTED := $(if $(MEMORY),TMPDIR=$(MEMORY)) PYTHONDONTWRITEBYTECODE= OMP_NUM_THRE
 INSTALLED := $(VENV)/.installed
 RUN := demo/resnet18_checkpoints/1
 STORE := demo/stores/resnet18.zarr
-LAYERS := relu layer1 layer2 layer3 layer4 fc
-# Between these, all of what one channel changes in another is measured.
-STAGES := layer1 layer2 layer3 layer4
 # A second, small network, around whose weights chains have time to settle.
 DIGIT_NET := scripts.digit_net:DigitNet
 DIGIT_RUN := demo/digit_net_checkpoints/1
 DIGIT_STORE := demo/stores/digit_net.zarr
-# Three checkpoints at which a small autoencoder of one layer's activations is trained.
-SOME := "*_train_0.*" "*_train_48.*" "*_train_250.*"
-# The first and the last, at which layers are shown pairs of images.
-ENDS := "*_train_0.*" "*_train_250.*"
-SAE_LAYER := layer3
-SAE := shapes-latents
 PAGE := demo/page
 READER := test_reader_never_sees_a_wrong_image_while_the_store_grows
 # What newer packages change first: reading, stores, pictures, docstrings, and a reader beside a writer.
@@ -33,47 +24,19 @@ QUICK := tests/store/test_store.py tests/store/test_steady.py tests/kinds/llc/te
 
 .PHONY: demo test test-quick test-slow lint format clean
 
+# Two studies: what each measures, step by step, stands in its file.
 demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
-	$(BIN)/python scripts/visualize.py --model resnet18 --checkpoint-path $(RUN) \
-		--layers $(LAYERS) --channels 0 1 2 3 4 5 --max-iterations 64 --store $(STORE)
-	$(BIN)/python scripts/respond.py --model resnet18 --checkpoint-path $(RUN) \
-		--layers $(LAYERS) --feature-images all --store $(STORE)
-	$(BIN)/python scripts/respond.py --model resnet18 --checkpoint-path $(RUN) \
-		--layers $(LAYERS) --dataset shapes --n-images 200 --name shapes --store $(STORE)
-	$(BIN)/python scripts/probe.py --model resnet18 --checkpoint-path $(RUN) \
-		--layers $(LAYERS) --dataset shapes --n-images 600 --targets shape colour size \
-		--name shapes --store $(STORE)
-	$(BIN)/python scripts/activations.py --model resnet18 --checkpoint-path $(RUN) --checkpoints $(SOME) \
-		--layers $(SAE_LAYER) --dataset shapes --keep values top:16 --name shapes --store $(STORE)
-	OMP_NUM_THREADS=1 $(BIN)/python scripts/sae.py train $(STORE) --layer $(SAE_LAYER) --checkpoints all --k 8 --expansion 1 \
-		--tokens 500k --batch-size 1024 --warm-start --name $(SAE)
-	OMP_NUM_THREADS=1 $(BIN)/python scripts/sae.py evaluate $(STORE) --layer $(SAE_LAYER) --model resnet18 --checkpoint-path $(RUN) \
-		--controls --untrained $$(basename $(RUN)/*_train_0.*)
-	OMP_NUM_THREADS=1 $(BIN)/python scripts/sae.py chain $(STORE) --layer $(SAE_LAYER) --name $(SAE) --depth 2 --seeds 0 \
-		--tokens 50k --n-shuffles 5
-	OMP_NUM_THREADS=1 $(BIN)/python scripts/attributes.py --model resnet18 --checkpoint-path $(RUN) --checkpoints $(ENDS) \
-		--layers layer1 $(SAE_LAYER) --attributes colour --n-pairs 20 --n-images 64 --n-random 3 --workers 0 \
-		--store $(STORE)
-	$(BIN)/python scripts/visualize.py --model resnet18 --checkpoint-path $(RUN) --checkpoints $(SOME) \
-		--layers $(SAE_LAYER) --latents $(SAE) 0 1 2 3 4 5 6 7 --max-iterations 64 --store $(STORE)
-	$(BIN)/python scripts/visualize.py --model $(DIGIT_NET) --checkpoint-path $(DIGIT_RUN) \
-		--layers hidden1 hidden2 logits --max-iterations 96 --store $(DIGIT_STORE)
-	$(BIN)/python scripts/llc.py estimate --model $(DIGIT_NET) --checkpoint-path $(DIGIT_RUN) \
-		--epsilon 1e-4 --gamma 200 600 --nbeta n --batch-size 256 --draws auto --burn-in 100 \
-		--n-curvature-iterations 10 --store $(DIGIT_STORE)
-	$(BIN)/python scripts/influence.py --model resnet18 --checkpoint-path $(RUN) --layers $(STAGES) \
-		--dataset shapes --split train --n-images 32 --name shapes --store $(STORE)
-	$(BIN)/python scripts/chimera.py --model resnet18 --checkpoint-path $(RUN) --layers layer1 layer2 layer3 \
-		--to layer4 --dataset shapes --n-images 256 --name shapes --store $(STORE)
+	OMP_NUM_THREADS=1 $(BIN)/dvis study run scripts/demo/resnet18.yaml --log demo/resnet18.log
+	OMP_NUM_THREADS=1 $(BIN)/dvis study run scripts/demo/digit_net.yaml --log demo/digit_net.log
 	$(BIN)/python scripts/circuit_film.py $(STORE) --model resnet18 --checkpoint-path $(RUN) \
 		--responses shapes --max-iterations 64 --out demo/gallery/resnet18
 	$(BIN)/python scripts/gallery.py $(STORE) --out demo/gallery/resnet18
 	$(BIN)/python scripts/gallery.py $(DIGIT_STORE) --out demo/gallery/digit_net
-	$(BIN)/dvis page $(STORE) $(PAGE) --overwrite
 	$(BIN)/dvis assembly $(STORE) --responses shapes
 	$(BIN)/python scripts/story.py demo/stores
 	@echo
 	@echo "Pictures: demo/gallery"
+	@echo "Reports:  demo/resnet18_report.html, demo/digit_net_report.html"
 	@echo "Page:     $(PAGE)/index.html; or, live: $(BIN)/dvis view $(STORE)"
 	@echo "Stores:   $(STORE), $(DIGIT_STORE) (dvis.open reads them)"
 

@@ -5,7 +5,6 @@ import os
 import re
 import signal
 import sys
-from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -56,12 +55,12 @@ def everything(store: Path) -> dict[str, xr.Dataset]:
 
 
 @pytest.fixture(scope="module")
-def unbroken(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[Path, list[str]]]:
+def unbroken(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, list[str]]:
     """The folder of a study that ran through, and what was said."""
     folder, said = tmp_path_factory.mktemp("unbroken"), []
     code = run_study(study_in(folder), folder / "net.zarr", folder / "log", say=said.append)
     assert code == 1  # of one step
-    yield folder, said
+    return folder, said
 
 
 def test_a_step_that_fails_does_not_stop_the_others(unbroken: tuple[Path, list[str]]) -> None:

@@ -28,6 +28,8 @@ from dvis.schema import CHECKPOINT, did_you_mean
 from dvis.store.contents import contents
 from dvis.store.group import Group
 
+FIRST = "first"  # checkpoint of the autoencoders, in place of its label
+
 
 class Controls:
     """Controls of the autoencoders of a name, one after the other.
@@ -41,7 +43,8 @@ class Controls:
     split : {"train", "held_out", "all"}
         On which samples all are evaluated.
     untrained : str, optional
-        A run, or a checkpoint of theirs, at which the network was not trained.
+        A run, or a checkpoint of theirs, at which the network was not trained; "first" is their
+        first checkpoint.
     device : str
         Where controls are trained.
 
@@ -84,9 +87,10 @@ class Controls:
         # The last one marks that all are there: it is a number whatever was trained.
         names = sorted(CONTROLLED, key=lambda name: name == "l0")
         self.arrays: tuple[str, ...] = (CONTROL, *(f"{CONTROL}_{name}" for name in names))
-        self.attrs: dict[str, Any] = {} if untrained is None else {"untrained": untrained}
-        if untrained is not None:
-            self._place_of_untrained()  # raises before anything is trained
+        self.attrs: dict[str, Any] = {}
+        if untrained is not None:  # raises before anything is trained
+            _, label = self._place_of_untrained()
+            self.attrs["untrained"] = label if untrained == FIRST else untrained
 
     def found(
         self, group: Group, one: Autoencoder, rows: ActivationRows, label: str
@@ -127,6 +131,8 @@ class Controls:
         if self._untrained in runs and self._untrained != own:
             return self._untrained, self._labels_of(self._untrained)[0]
         labels = self._labels_of(own)
+        if self._untrained == FIRST and FIRST not in labels:
+            return own, labels[0]
         if self._untrained not in labels:
             there = [*(run for run in runs if run != own), *labels]
             where = f"the activations of {self._attrs['layer']}"

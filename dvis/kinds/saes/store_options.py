@@ -150,8 +150,9 @@ class EvaluateOptions:
         Train autoencoders alike that cannot learn as much, and say how well they reconstruct: of
         random directions, frozen weights, another seed.
     untrained
-        Another run of the store, or a checkpoint of this one, at which the network was not trained,
-        with activations of the layer: a further control, trained alike on those.
+        Another run of the store, or a checkpoint of this one (first: its first), at which the
+        network was not trained, with activations of the layer: a further control, trained alike on
+        those.
     model
         The model, as `dvis activations` takes it: what reconstructions and single latents do to its
         output, and whether a latent's images look alike to it.
