@@ -214,6 +214,11 @@ def read_contents(store: StoreLike, name: str) -> Contents:
     try:
         root = zarr.open_group(store, mode="r", use_consolidated=None)
     except FileNotFoundError as err:
+        if isinstance(store, str | Path) and (Path(store) / "zarr.json").is_file():
+            raise SchemaError(  # Zarr takes a KeyError in the metadata for a file that is missing
+                f"{name}/zarr.json, which says what the store holds, names groups in groups that "
+                "it does not name. Put a copy of the file in its place"
+            ) from err
         raise FileNotFoundError(f"No store at {name}") from err
     except json.JSONDecodeError as err:
         raise SchemaError(

@@ -13,7 +13,7 @@ from typing import Any
 
 import numpy as np
 
-from dvis.disk import files_below, inside, unlink_inside
+from dvis.disk import PARTIAL, files_below, inside, unlink_inside
 from dvis.kinds.features.group import FeatureGroup, StoredUnits
 from dvis.kinds.features.read import codec_of
 from dvis.kinds.features.run_notes import batches_per_epoch, note_run
@@ -114,7 +114,7 @@ class RunImport:
             self._finish_next(pending)
         self._write_places()
         for path in files_below(inside(self.job.store, run_group(self.survey.run), KIND)):
-            if path.suffix == ".partial":  # of a killed writer; this one holds the lock
+            if path.suffix == PARTIAL:  # of a killed writer; this one holds the lock
                 unlink_inside(path, root=self.job.store)
 
     def _plan_all(self) -> Iterator[PlannedTask]:
