@@ -314,8 +314,8 @@ A run is called as a folder is, 'checkpoints', or as folders within each other, 
         problem = f"it is longer than {_MAX_SEGMENTS} folders or {_MAX_LABEL_BYTES} letters"
     if problem:
         raise ValueError(
-            f"No {what} can be called {_shown(label)}: {problem}. A {what} is called as a folder is, "
-            "'checkpoints', or as folders within each other, 'seeds/run 1'"
+            f"No {what} can be called {_shown(label)}: {problem}. A {what} is called as a folder "
+            "is, 'checkpoints', or as folders within each other, 'seeds/run 1'"
         )
     return "/".join(map(label_segment, parts))
 

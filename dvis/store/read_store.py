@@ -189,7 +189,9 @@ class LocalReadStore(LocalStore):
             raise SchemaError(
                 f"{key} of {self.root} is no file: remove it, then `dvis check --fix`"
             )
-        if isinstance(byte_range, RangeByteRequest) and byte_range.end > there.st_size:
+        if isinstance(byte_range, RangeByteRequest) and not (
+            byte_range.start <= byte_range.end <= there.st_size
+        ):
             raise SchemaError(
                 f"{key} of {self.root} is damaged: its index speaks of what lies beyond its end. "
                 "`dvis check` says more"

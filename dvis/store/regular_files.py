@@ -1,5 +1,6 @@
 """Files of a store, opened so that nothing which lies in a file's place can hang their reader."""
 
+import errno
 import os
 import stat
 from io import FileIO
@@ -25,8 +26,10 @@ def open_file(path: Path) -> FileIO:
     try:
         # A pipe would otherwise be waited for until somebody writes to it.
         file = FileIO(os.open(path, _TO_READ), "rb")
-    except IsADirectoryError as err:
-        raise NoFileError(_no_file(path)) from err
+    except OSError as err:
+        if err.errno in (errno.EISDIR, errno.ENXIO):  # a folder, a socket
+            raise NoFileError(_no_file(path)) from err
+        raise
     if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
         file.close()
         raise NoFileError(_no_file(path))

@@ -258,10 +258,10 @@ class ImageBlocks:
 
     def _read_raw(self, data: bytes) -> dict[Position, bytes]:
         images = {}
-        for channel, (offset, _) in enumerate(self._raw_index(data)):
-            if offset == _ABSENT:
+        for channel, (offset, length) in enumerate(self._raw_index(data).tolist()):
+            if length != self._stored_bytes:  # absent, or damaged
                 continue
-            stored = data[int(offset) : int(offset) + self._stored_bytes]
+            stored = data[offset : offset + self._stored_bytes]
             for checkpoint, pixels in enumerate(self._sound_raw(stored)):
                 images[checkpoint, channel] = pixels
         return images
@@ -294,9 +294,11 @@ class ImageBlocks:
             for checkpoint, channel in wanted:
                 by_channel.setdefault(channel, []).append(checkpoint)
             for channel, checkpoints in by_channel.items():
-                if int(index[channel, 0]) + self._stored_bytes > first:  # absent, or damaged
+                offset, length = index[channel].tolist()
+                # Absent, or damaged.
+                if length != self._stored_bytes or offset + length > first:
                     continue
-                file.seek(int(index[channel, 0]))
+                file.seek(offset)
                 if pictures := self._sound_raw(file.read(self._stored_bytes)):
                     yield from (((each, channel), pictures[each]) for each in checkpoints)
 
@@ -314,9 +316,9 @@ class ImageBlocks:
         dropped = {channel for _, channel in drop}
         for channel in sorted(dropped | by_channel.keys()):
             new = by_channel.get(channel, {})
-            offset = int(index[channel, 0])
+            offset, length = index[channel].tolist()
             is_there = offset != _ABSENT
-            there = self._sound_raw(body[offset : offset + self._stored_bytes]) if is_there else []
+            there = self._sound_raw(body[offset : offset + length]) if is_there else []
             if is_there and not there and channel in dropped:
                 index[channel] = _ABSENT
                 is_there = False
