@@ -4,6 +4,7 @@ import multiprocessing
 import os
 import signal
 import sys
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -65,7 +66,7 @@ def left_behind(folder: Path) -> list[str]:
 def _forked(run: _Run, folder: Path, dies_at: int) -> tuple[int | None, int]:
     """Exit status of a run in a fork, and how many changes it made."""
     context = multiprocessing.get_context("fork")
-    n_changes = context.Value("q", 0)
+    n_changes = context.Value("q", 0, lock=False)  # one that is killed would keep the lock
     process = context.Process(target=_run_and_die, args=(run, folder, dies_at, n_changes))
     process.start()
     process.join(600)
@@ -74,7 +75,7 @@ def _forked(run: _Run, folder: Path, dies_at: int) -> tuple[int | None, int]:
 
 
 def _run_and_die(run: _Run, folder: Path, dies_at: int, n_changes: Any) -> None:
-    within = f"{folder}{os.sep}"
+    within, counting = f"{folder}{os.sep}", threading.RLock()
 
     def look(event: str, arguments: tuple[Any, ...]) -> None:
         if event == "open":
@@ -85,7 +86,7 @@ def _run_and_die(run: _Run, folder: Path, dies_at: int, n_changes: Any) -> None:
         else:
             return
         if is_change and isinstance(path, str | os.PathLike) and str(path).startswith(within):
-            with n_changes.get_lock():
+            with counting:
                 n_changes.value += 1
                 if n_changes.value == dies_at:
                     os.kill(os.getpid(), signal.SIGKILL)
