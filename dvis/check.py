@@ -32,7 +32,7 @@ from dvis.store.guarded import GuardedStore
 from dvis.store.metric_faults import metric_faults
 from dvis.store.root_file import ROOT, DamagedRootError, different_nodes, is_whole
 from dvis.store.set_faults import set_faults
-from dvis.store.writer import restructuring
+from dvis.store.writer import clear_unfinished, restructuring
 
 _MAX_LINKS = 100
 
@@ -126,6 +126,8 @@ def _check_entry(
     """Faults of a group; with `fix`, its parts are marked, and what is damaged is emptied."""
     place = f"{entry.run}, {kind.noun} {entry.name}"
     with write_lock(store, f"{entry.run}/{kind.name}") if fix else nullcontext():
+        if fix:
+            clear_unfinished(store, entry.run, kind.name)
         group = zarr.open_group(
             GuardedStore(store), path=entry.group, mode="r+" if fix else "r", use_consolidated=False
         )

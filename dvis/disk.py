@@ -25,9 +25,12 @@ from filelock import FileLock, Timeout
 
 logger = logging.getLogger(__name__)
 
+PARTIAL = ".partial"  # suffix of files that are being written
+MOST_NAME_BYTES = 255  # of a file or folder, on all common file systems
 STORE_LOCK = "store"  # the part of a store that is its list of groups
 _PATIENCE_S = 0.5
 _MOST_LOCK_NAME = 200
+_MOST_STORE_NAME = 220
 _SEPARATORS = r"/\\:" if os.name == "nt" else "/"
 _FILE_NAME = re.compile(rf"(?!\.\.?\Z)[^\0{_SEPARATORS}]+")
 
@@ -152,6 +155,11 @@ def _lock_file(store: Path, name: str) -> Path:
 def _lock_folder(store: Path) -> Path:
     """Where the locks of a store lie, whatever path leads to it."""
     real = store.resolve()
+    if len(os.fsencode(real.name)) > _MOST_STORE_NAME:
+        raise ValueError(
+            f"{real.name!r} is too long for the name of a store, which can have "
+            f"{_MOST_STORE_NAME} bytes: what lies beside it is called after it. Give another"
+        )
     return real.with_name(f".{real.name}.locks")
 
 
@@ -168,8 +176,9 @@ class DiskFullError(OSError):
 
 
 def is_file_name(name: str) -> bool:
-    """Whether a text names a file or folder by itself: not empty, no path, not "." or ".."."""
-    return _FILE_NAME.fullmatch(name) is not None
+    """Whether a text names a file or folder: no path, not too long, not "", "." or ".."."""
+    n_bytes = len(name.encode(errors="surrogatepass"))
+    return n_bytes <= MOST_NAME_BYTES and _FILE_NAME.fullmatch(name) is not None
 
 
 def inside(root: Path, *labels: str) -> Path:
@@ -201,6 +210,8 @@ def inside(root: Path, *labels: str) -> Path:
     """
     parts = [part for label in labels for part in label.split("/")]
     for part in parts:
+        if len(part.encode(errors="surrogatepass")) > MOST_NAME_BYTES:
+            raise ValueError(f"{part[:60]!r}... is too long for a file or folder in {root}")
         if not is_file_name(part):
             raise ValueError(
                 f"{'/'.join(labels)!r} leads out of {root}: {part!r} is no name of a file or "
@@ -249,7 +260,7 @@ def write_atomically(path: Path, data: bytes | memoryview, *, root: Path | None 
     """
     if root is not None:
         _require_inside(path, root)
-    partial = path.with_name(path.name + ".partial")
+    partial = _partial_of(path)
     try:
         path.parent.mkdir(parents=True, exist_ok=True)
         try:
@@ -262,6 +273,14 @@ def write_atomically(path: Path, data: bytes | memoryview, *, root: Path | None 
         with contextlib.suppress(OSError):
             partial.unlink(missing_ok=True)
         raise explain_full_disk(err, path) from err
+
+
+def _partial_of(path: Path) -> Path:
+    """Where a file is written before it gets its place, always the same."""
+    name = path.name + PARTIAL
+    if len(os.fsencode(name)) > MOST_NAME_BYTES:
+        name = blake2b(os.fsencode(path.name), digest_size=16).hexdigest() + PARTIAL
+    return path.with_name(name)
 
 
 def write_new(path: Path, data: bytes, *, root: Path) -> None:
@@ -350,15 +369,17 @@ def _write_new(path: Path, data: bytes | memoryview) -> None:
 
 
 def _entries_below(folder: Path) -> Iterator[os.DirEntry[str]]:
-    try:
-        with os.scandir(folder) as listed:
-            entries = list(listed)
-    except FileNotFoundError:  # or a writer has removed it meanwhile
-        return
-    for entry in entries:
-        yield entry
-        if entry.is_dir(follow_symlinks=False):
-            yield from _entries_below(Path(entry.path))
+    left = [str(folder)]  # not by recursion: folders may be deeper than Python goes
+    while left:
+        try:
+            with os.scandir(left.pop()) as listed:
+                entries = list(listed)
+        except FileNotFoundError:  # or a writer has removed it meanwhile
+            continue
+        for entry in entries:
+            yield entry
+            if entry.is_dir(follow_symlinks=False):
+                left.append(entry.path)
 
 
 def explain_full_disk(err: OSError, path: Path) -> OSError:

@@ -39,6 +39,8 @@ SCALAR_CHUNK = (128, 1, 128)
 LABEL_CHUNK = 4096
 
 _MAX_SEGMENT_BYTES = 255  # of a folder's name, on all common file systems
+# A path has 4096 bytes on Linux, with the store's before and an array's file behind.
+_MAX_LABEL_BYTES, _MAX_SEGMENTS = 2048, 64
 
 
 class Status(IntEnum):
@@ -306,12 +308,20 @@ A run is called as a folder is, 'checkpoints', or as folders within each other, 
         problem = "it has characters that a store cannot keep"
     elif any(len(label_segment(part).encode()) > _MAX_SEGMENT_BYTES for part in parts):
         problem = "it is too long for a folder"
+    elif len(parts) > _MAX_SEGMENTS or len("/".join(map(label_segment, parts)).encode()) > (
+        _MAX_LABEL_BYTES
+    ):
+        problem = f"it is longer than {_MAX_SEGMENTS} folders or {_MAX_LABEL_BYTES} letters"
     if problem:
         raise ValueError(
-            f"No {what} can be called {label!r}: {problem}. A {what} is called as a folder is, "
-            "'checkpoints', or as folders within each other, 'seeds/run 1'"
+            f"No {what} can be called {_shown(label)}: {problem}. A {what} is called as a folder "
+            "is, 'checkpoints', or as folders within each other, 'seeds/run 1'"
         )
     return "/".join(map(label_segment, parts))
+
+
+def _shown(label: str) -> str:
+    return repr(label) if len(label) <= _MAX_SEGMENT_BYTES + 1 else f"{label[:60]!r}..."
 
 
 def label_segment(label: str) -> str:

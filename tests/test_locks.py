@@ -1,17 +1,23 @@
 """One writer really is one: by whatever path, of whatever name, and beside who removes a store."""
 
+import multiprocessing
 import os
 import shutil
+import signal
 import subprocess
 import sys
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
+import zarr
+from recorded_stores import write_store
 
 import dvis
 from dvis.disk import StoreLockedError, whole_store_lock, write_lock
+from dvis.store.guarded import GuardedStore
+from dvis.store.writer import writing
 
 HOLD = """
 import sys
@@ -93,3 +99,43 @@ def test_what_a_killed_overwrite_left_goes_with_the_next_writer(
     shutil.copytree(own_store, left)
     dvis.ingest_tree(sample_tree, store=own_store, workers=1)
     assert not left.exists()
+
+
+def _die_at_a_rename(store: Path, path: str) -> None:
+    """Be killed with a file written that has not got its place yet."""
+
+    def look(event: str, arguments: tuple[object, ...]) -> None:
+        if event == "os.rename" and f"{store}{os.sep}" in str(arguments[0]):
+            os.kill(os.getpid(), signal.SIGKILL)
+
+    sys.addaudithook(look)
+    with writing(store, "net", "1", "features"):
+        zarr.open_group(GuardedStore(store), path=path, mode="r+").update_attributes({"a": 1})
+
+
+def _write_again(store: Path) -> None:
+    with writing(store, "net", "1", "features"):
+        pass
+
+
+def _fix(store: Path) -> None:
+    dvis.check_store(store, fix=True)
+
+
+@pytest.mark.parametrize("then", [_write_again, dvis.compact_store, _fix])
+@pytest.mark.parametrize("path", ["", "1", "1/features/average-0"])
+def test_what_a_killed_writer_had_not_put_in_place_goes_with_the_next(
+    then: Callable[[Path], object], path: str, tmp_path: Path
+) -> None:
+    store = write_store(tmp_path / "s.zarr", ["step_0"], ["conv1"], run="1")
+    whole = dvis.open(store).load()
+    process = multiprocessing.get_context("fork").Process(
+        target=_die_at_a_rename, args=(store, path)
+    )
+    process.start()
+    process.join(60)
+    assert process.exitcode == -signal.SIGKILL
+    assert [*store.rglob("*.partial")]
+    then(store)
+    assert not [*store.rglob("*.partial")]
+    assert dvis.open(store).load().equals(whole)

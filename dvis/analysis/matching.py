@@ -19,7 +19,6 @@ from dvis.analysis.requirements import (
     require_whole_numbers,
 )
 from dvis.analysis.resampling import BOUND, MIDDLE
-from dvis.analysis.student import t_quantile
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, did_you_mean
 
 IMAGE, SHUFFLE = "image", "shuffle"

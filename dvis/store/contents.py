@@ -23,6 +23,7 @@ from dvis.store.root_file import CHECKSUM, require_whole
 StoreLike = str | Path | Store
 # Which of the groups of a run is meant where none is named: None where that cannot be said.
 _MOST_FILE_BYTES, _MOST_LABELS = 2**32, 10**8
+_NO_METADATA = (ArithmeticError, AttributeError, LookupError, TypeError, ValueError)
 Default = Callable[[Sequence["Entry"], Mapping[str, Any]], "Entry | None"]
 
 
@@ -221,14 +222,20 @@ def read_contents(store: StoreLike, name: str) -> Contents:
         )
     try:
         root = zarr.open_group(store, mode="r", use_consolidated=None)
+        groups, arrays = groups_below(root), _arrays_below(root)
     except FileNotFoundError as err:
+        if isinstance(store, str | Path) and (Path(store) / "zarr.json").is_file():
+            raise SchemaError(  # Zarr takes a KeyError in the metadata for a file that is missing
+                f"{name}/zarr.json, which says what the store holds, names groups in groups that "
+                "it does not name. Put a copy of the file in its place"
+            ) from err
         raise FileNotFoundError(f"No store at {name}") from err
     except json.JSONDecodeError as err:
         raise SchemaError(
             f"{name}/zarr.json, which says what the store holds, is damaged: {err}. Put a copy of "
             "the file in its place"
         ) from err
-    except (ArithmeticError, AttributeError, LookupError, TypeError, ValueError) as err:
+    except (*_NO_METADATA, RecursionError) as err:
         raise SchemaError(
             f"{name}/zarr.json, which says what the store holds, says what no Zarr group is "
             f"({type(err).__name__}: {err}). Put a copy of the file in its place"
@@ -243,7 +250,7 @@ def read_contents(store: StoreLike, name: str) -> Contents:
     entries: list[Entry] = []
     run_attrs: dict[str, dict[str, Any]] = {}
     training: dict[str, str] = {}
-    for path, attrs in groups_below(root).items():
+    for path, attrs in groups.items():
         if "run" not in attrs:
             continue
         run, kind = str(attrs["run"]), attrs.get("dvis_kind")
@@ -257,7 +264,7 @@ def read_contents(store: StoreLike, name: str) -> Contents:
             entries.append(Entry(str(kind), run, str(called), path, attrs))
     entries.sort(key=lambda e: (e.kind, natural_key(e.run), natural_key(e.name)))
     own = {key: value for key, value in root.attrs.items() if key != CHECKSUM}
-    return Contents(name, own, run_attrs, entries, training, _arrays_below(root))
+    return Contents(name, own, run_attrs, entries, training, arrays)
 
 
 def groups_below(root: zarr.Group) -> dict[str, dict[str, Any]]:

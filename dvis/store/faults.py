@@ -124,6 +124,10 @@ def chunk_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
         for name in names:
             array = group.array(name)
             for region in regions(array.shape, array.shards or array.chunks):
+                if name in promised and _file_of(group, promised[name], region).is_dir():
+                    message = f"a folder lies in the place of a file of its {name}: remove it"
+                    yield Fault(place, f"{message}, then `dvis check --fix`")
+                    continue
                 try:
                     array[region]
                 except UNREADABLE as err:
@@ -138,16 +142,21 @@ def chunk_faults(group: Group, place: str, progress: bool) -> Iterator[Fault]:
 
 def _is_lost(group: Group, promised: Promised, region: Region) -> bool:
     """Whether the file of a region is missing that must be there."""
-    pairs = zip(region, promised.file_shape, strict=True)
-    key = promised.key(tuple(along.start // of_file for along, of_file in pairs))
-    index = promised.index_of(key)
-    if index is None or (group.folder / promised.name / key).exists():
+    path = _file_of(group, promised, region)
+    index = promised.index_of(str(path.relative_to(group.folder / promised.name)))
+    if index is None or path.exists():
         return False
 
     def has_complete(status: Promised, of_parts: Region) -> bool:
         return bool((readable(group.array(status.name), of_parts) == Status.COMPLETE).any())
 
     return promised.is_due(index, has_complete)
+
+
+def _file_of(group: Group, promised: Promised, region: Region) -> Path:
+    pairs = zip(region, promised.file_shape, strict=True)
+    key = promised.key(tuple(along.start // of_file for along, of_file in pairs))
+    return group.folder / promised.name / key
 
 
 def _of_chunk(

@@ -26,7 +26,7 @@ def make_group(
         When its place is that of another run, or in a group of one.
     """
     path = group_path(run, words.kind, name)
-    _see_that_no_other_run_is_at(store, path, run)
+    see_that_no_other_run_is_at(store, path, run)
     # Of one whose making was cut off, or that is overwritten.
     remove_tree(store / path, root=store)
     files = GuardedStore(store)
@@ -82,7 +82,7 @@ def add_arrays(group: zarr.Group, words: Words, names: Sequence[str]) -> list[st
     return missing
 
 
-def _see_that_no_other_run_is_at(store: Path, path: str, run: str) -> None:
+def see_that_no_other_run_is_at(store: Path, path: str, run: str) -> None:
     """Raise where a group would lie in another run's group, or take the place of one."""
     for there, attrs in groups_below(zarr.open_group(GuardedStore(store), mode="r")).items():
         other = attrs.get("run")

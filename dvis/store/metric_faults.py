@@ -39,5 +39,5 @@ def metric_faults(store: Path, found: Contents) -> Iterator[Fault]:
             folder = inside(store, path, name)
             files = promised.get(name)
             keys = [] if files is None else [files.key(index) for index in files.indices()]
-            if not all((folder / key).exists() for key in keys):
+            if not all((folder / key).is_file() for key in keys):
                 yield Fault(place, f"a file of its {called} is missing. {_MENDED}")

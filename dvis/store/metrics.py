@@ -19,6 +19,7 @@ import zarr
 from dvis.schema import CHECKPOINT, FORGOTTEN, TEXT, TRAINING, label_segment, run_group
 from dvis.store.checksums import create_array
 from dvis.store.guarded import GuardedStore
+from dvis.store.making import see_that_no_other_run_is_at
 from dvis.store.writer import restructuring
 
 _CHUNK = (4096,)
@@ -42,7 +43,9 @@ def write_metrics(store: Path, run: str, metrics: Mapping[str, Mapping[str, floa
         return
     with restructuring(store):
         files = GuardedStore(store)
-        group = zarr.open_group(files, path=f"{run_group(run)}/{TRAINING}", mode="a")
+        path = f"{run_group(run)}/{TRAINING}"
+        see_that_no_other_run_is_at(store, path, run)
+        group = zarr.open_group(files, path=path, mode="a")
         zarr.open_group(files, path=run_group(run), mode="a").update_attributes({"run": run})
         group.update_attributes({"dvis_kind": TRAINING, "run": run})
         known = read_metrics(group)

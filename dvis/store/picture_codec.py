@@ -29,6 +29,7 @@ from zarr.storage import LocalStore
 
 from dvis.store.picture_files import PictureError, decode, encode_png
 from dvis.store.read_store import LocalReadStore
+from dvis.store.regular_files import NoFileError, open_file
 
 MAGIC = b"dvj1"
 _ENTRY = np.dtype([("offset", "<u8"), ("length", "<u4"), ("crc", "<u4")])
@@ -36,6 +37,7 @@ _FOOTER = struct.Struct("<I4s")
 # Pictures that lie this close together are fetched in one request.
 _GAP_BYTES = 64 * 1024
 _PICTURES_A_THREAD = 8
+_MOST_FILE_BYTES = 2**40  # beyond which no picture begins
 _READ_ATTEMPTS = 5
 
 
@@ -99,7 +101,7 @@ def sound_pictures(data: bytes, n_positions: int) -> dict[int, bytes]:
     for position in np.flatnonzero(entries["length"]).tolist():
         offset, length = int(entries["offset"][position]), int(entries["length"][position])
         picture = data[offset : offset + length]
-        if zlib.crc32(picture) == entries["crc"][position]:
+        if len(picture) == length and zlib.crc32(picture) == entries["crc"][position]:
             sound[position] = picture
     return sound
 
@@ -115,15 +117,20 @@ def read_pictures(path: Path, positions: np.ndarray, n_positions: int) -> dict[i
         When the index or one of these pictures is damaged.
     """
     try:
-        file = path.open("rb", buffering=0)
+        file = open_file(path)
     except FileNotFoundError:
         return None
+    except NoFileError as err:
+        raise BlockError(str(err)) from err
     with file:
-        file.seek(max(0, file.seek(0, io.SEEK_END) - _index_bytes(n_positions)))
+        first = max(0, file.seek(0, io.SEEK_END) - _index_bytes(n_positions))
+        file.seek(first)
         entries = _parse_index(file.read(), n_positions)
         pictures = {}
         for position in positions[entries["length"][positions] > 0].tolist():
             offset, length, _ = entries[position].item()
+            if offset + length > first:  # before memory for so much is asked for
+                raise _damaged(position)
             file.seek(offset)
             pictures[position] = _checked(file.read(length), entries, position)
     return pictures
@@ -273,6 +280,9 @@ async def _fetch_pictures(
 ) -> dict[int, bytes]:
     present = positions[entries["length"][positions] > 0]
     present = present[np.argsort(entries["offset"][present])]
+    beyond = entries["offset"][present] >= _MOST_FILE_BYTES
+    if beyond.any():
+        raise _damaged(int(present[beyond][0]))
     starts = entries["offset"][present].astype(np.int64)
     ends = starts + entries["length"][present]
     breaks = np.flatnonzero(starts[1:] - ends[:-1] > _GAP_BYTES) + 1
@@ -337,9 +347,13 @@ def _parse_index(tail: bytes, n_positions: int) -> np.ndarray:
 
 
 def _checked(data: bytes, entries: np.ndarray, position: int) -> bytes:
-    if zlib.crc32(data) != entries["crc"][position]:
-        raise BlockError(
-            f"picture {position} of a chunk is damaged: its checksum differs. `dvis check --fix` "
-            "marks the unit so that it is made again"
-        )
+    if len(data) != entries["length"][position] or zlib.crc32(data) != entries["crc"][position]:
+        raise _damaged(position)
     return data
+
+
+def _damaged(position: int) -> BlockError:
+    return BlockError(
+        f"picture {position} of a chunk is damaged: its checksum differs. `dvis check --fix` "
+        "marks the unit so that it is made again"
+    )

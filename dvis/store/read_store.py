@@ -17,7 +17,7 @@ from typing import Any, Self
 
 import numcodecs
 import numpy as np
-from zarr.abc.store import ByteRequest, Store
+from zarr.abc.store import ByteRequest, RangeByteRequest, Store
 from zarr.core.buffer import Buffer, BufferPrototype, default_buffer_prototype
 from zarr.core.metadata import ArrayV3Metadata
 from zarr.storage import LocalStore, WrapperStore
@@ -140,7 +140,7 @@ class LocalReadStore(LocalStore):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Value of a key, or None where there is none and none is promised."""
-        self._require_file(key)
+        self._require_file(key, byte_range)
         value = await super().get(key, prototype, byte_range)
         if value is None and key.startswith(self._inside):
             await asyncio.to_thread(self.confirm_missing, key)
@@ -155,7 +155,7 @@ class LocalReadStore(LocalStore):
         byte_range: ByteRequest | None = None,
     ) -> Buffer | None:
         """Value of a key, or None where there is none and none is promised."""
-        self._require_file(key)
+        self._require_file(key, byte_range)
         value = super().get_sync(key, prototype=prototype, byte_range=byte_range)
         if value is None and key.startswith(self._inside):
             self.confirm_missing(key)
@@ -176,15 +176,25 @@ class LocalReadStore(LocalStore):
                 "opened. Open it again"
             )
 
-    def _require_file(self, key: str) -> None:
-        """Raise where a pipe or a folder lies in a file's place, of which the one would hang."""
+    def _require_file(self, key: str, byte_range: ByteRequest | None = None) -> None:
+        """Raise where a pipe or a folder lies in a file's place, of which the one would hang.
+
+        Nor is memory asked for what an index says to lie beyond the end of its file.
+        """
         try:
-            mode = os.stat(os.path.join(self.root, key)).st_mode
+            there = os.stat(os.path.join(self.root, key))
         except OSError:
             return
-        if not stat.S_ISREG(mode):
+        if not stat.S_ISREG(there.st_mode):
             raise SchemaError(
                 f"{key} of {self.root} is no file: remove it, then `dvis check --fix`"
+            )
+        if isinstance(byte_range, RangeByteRequest) and not (
+            byte_range.start <= byte_range.end <= there.st_size
+        ):
+            raise SchemaError(
+                f"{key} of {self.root} is damaged: its index speaks of what lies beyond its end. "
+                "`dvis check` says more"
             )
 
     def confirm_missing(self, key: str) -> None:
@@ -200,6 +210,7 @@ class LocalReadStore(LocalStore):
             raise lost(key, self.root)
 
     def _fetch(self, key: str) -> bytes | None:
+        self._require_file(key)
         try:
             return (self.root / key).read_bytes()
         except (FileNotFoundError, NotADirectoryError):

@@ -13,7 +13,7 @@ import zarr
 
 from dvis.disk import StoreLockedError, remove_tree, write_lock
 from dvis.progress import progress_bar
-from dvis.schema import counted
+from dvis.schema import counted, run_group
 from dvis.store.contents import Contents, Entry
 from dvis.store.datasets import DATASETS, SAMPLE, has_dataset, name_of_set, path_of_set
 from dvis.store.faults import Fault
@@ -44,11 +44,9 @@ def set_faults(
     progress : bool
         Show a progress bar.
     """
-    if DATASETS in found.run_attrs:  # a run of another kind that bears the name
-        return []
     folder = store / DATASETS
     there = folder.iterdir() if folder.is_dir() else ()
-    names = sorted(each.name for each in there if each.is_dir())
+    names = sorted(each.name for each in there if each.is_dir() and not _is_of_run(each, found))
     uses = _uses(found, names)
     faults: list[Fault] = []
     for name in names:
@@ -64,6 +62,15 @@ def set_faults(
         else:
             faults += _half_made(store, name, place, n_users, fix=fix)
     return [*faults, *_faults_of_uses(store, names, uses)]
+
+
+def _is_of_run(folder: Path, found: Contents) -> bool:
+    """Whether a folder beside the image sets is of a run that is called as they are."""
+    path = f"{DATASETS}/{folder.name}"
+    if any(f"{run_group(run)}/".startswith(f"{path}/") for run in found.run_attrs):
+        return True
+    groups = [*(entry.group for entry in found.entries), *found.training.values()]
+    return any(group.startswith(f"{path}/") or group == path for group in groups)
 
 
 def _uses(found: Contents, names: list[str]) -> list[tuple[str, Entry]]:

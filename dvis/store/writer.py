@@ -16,7 +16,16 @@ from uuid import uuid4
 
 import zarr
 
-from dvis.disk import STORE_LOCK, explain_full_disk, remove_tree, write_lock
+from dvis.disk import (
+    PARTIAL,
+    STORE_LOCK,
+    explain_full_disk,
+    files_below,
+    inside,
+    remove_tree,
+    unlink_inside,
+    write_lock,
+)
 from dvis.schema import SCHEMA_VERSION, TRAINING, SchemaError, run_group
 from dvis.store.contents import groups_below
 from dvis.store.growth import settle
@@ -34,6 +43,20 @@ def clear_removed(store: Path) -> None:
     """Remove what is left of stores that were removed; the caller holds the store's lock."""
     for left in store.parent.glob(f".{escape(store.name)}.removed-*"):
         remove_tree(left, root=store.parent)
+
+
+def clear_unfinished(store: Path, run: str, kind: str) -> None:
+    """Remove files that killed writers had not renamed into their places.
+
+    Those of a run's groups of a kind, whose lock the caller holds, and of the groups around them.
+    """
+    with write_lock(store, STORE_LOCK):  # under which the metadata of any group are written
+        folder = inside(store, run_group(run))
+        around = [each for each in (folder, *folder.parents) if each.is_relative_to(store)]
+        files = [*(path for each in around for path in each.glob(f"*{PARTIAL}"))]
+        for path in [*files, *files_below(inside(folder, kind))]:
+            if path.name.endswith(PARTIAL):
+                unlink_inside(path, root=store)
 
 
 def create_store(path: Path, model: str, architecture: str | None = None) -> None:
@@ -122,6 +145,7 @@ def writing(
         # The store after the lock: nobody removes it in between.
         with write_lock(path, f"{run}/{kind}"):
             create_store(path, model, architecture)
+            clear_unfinished(path, run, kind)
             yield path
     except OSError as err:
         raise explain_full_disk(err, path) from err

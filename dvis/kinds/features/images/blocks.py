@@ -8,6 +8,7 @@ in the file: a reader who has just read the old index still finds the image that
 import os
 from collections.abc import Collection, Iterable, Iterator, Mapping
 from dataclasses import dataclass
+from io import FileIO
 from pathlib import Path
 from typing import Any, Self
 
@@ -33,6 +34,7 @@ from dvis.store.picture_codec import (
     read_pictures,
     sound_pictures,
 )
+from dvis.store.regular_files import NoFileError, open_file
 
 _ABSENT = np.uint64(2**64 - 1)
 
@@ -130,7 +132,7 @@ class ImageBlocks:
         except ValueError as err:
             raise BlockError(str(err)) from err
         try:
-            data = path.read_bytes()
+            data = _content(path)
         except FileNotFoundError:
             return {}
         if self.codec == "raw":
@@ -143,7 +145,7 @@ class ImageBlocks:
     def damaged(self, path: Path, sound: Collection[Position]) -> set[Position]:
         """Positions of a block that hold a picture which is not among the sound ones."""
         try:
-            data = path.read_bytes()
+            data = _content(path)
             if self.codec != "raw":
                 held = held_positions(data, self.checkpoints * self.channels)
                 return {divmod(position, self.channels) for position in held} - {*sound}
@@ -188,7 +190,7 @@ class ImageBlocks:
             nor dropped with the others of their checksum.
         """
         self._require_no_link(path)
-        old = path.read_bytes() if path.exists() else b""
+        old = _content(path) if path.exists() else b""
         if self.codec == "raw":
             write_atomically(path, self._merge_raw(old, images, drop), root=self.root)
             return
@@ -256,10 +258,10 @@ class ImageBlocks:
 
     def _read_raw(self, data: bytes) -> dict[Position, bytes]:
         images = {}
-        for channel, (offset, _) in enumerate(self._raw_index(data)):
-            if offset == _ABSENT:
+        for channel, (offset, length) in enumerate(self._raw_index(data).tolist()):
+            if length != self._stored_bytes:  # absent, or damaged
                 continue
-            stored = data[int(offset) : int(offset) + self._stored_bytes]
+            stored = data[offset : offset + self._stored_bytes]
             for checkpoint, pixels in enumerate(self._sound_raw(stored)):
                 images[checkpoint, channel] = pixels
         return images
@@ -280,20 +282,23 @@ class ImageBlocks:
         try:
             return read_pictures(path, places, n_positions) or {}
         except BlockError:
-            sound = sound_pictures(path.read_bytes(), n_positions)
+            sound = sound_pictures(_content(path), n_positions)
             return {place: sound[place] for place in places.tolist() if place in sound}
 
     def _pick_raw(self, path: Path, wanted: Iterable[Position]) -> Iterator[tuple[Position, bytes]]:
-        with path.open("rb", buffering=0) as file:
-            file.seek(max(0, file.seek(0, os.SEEK_END) - self._index_bytes))
+        with _opened(path) as file:
+            first = max(0, file.seek(0, os.SEEK_END) - self._index_bytes)
+            file.seek(first)
             index = self._raw_index(file.read())
             by_channel: dict[int, list[int]] = {}
             for checkpoint, channel in wanted:
                 by_channel.setdefault(channel, []).append(checkpoint)
             for channel, checkpoints in by_channel.items():
-                if index[channel, 0] == _ABSENT:
+                offset, length = index[channel].tolist()
+                # Absent, or damaged.
+                if length != self._stored_bytes or offset + length > first:
                     continue
-                file.seek(int(index[channel, 0]))
+                file.seek(offset)
                 if pictures := self._sound_raw(file.read(self._stored_bytes)):
                     yield from (((each, channel), pictures[each]) for each in checkpoints)
 
@@ -311,9 +316,9 @@ class ImageBlocks:
         dropped = {channel for _, channel in drop}
         for channel in sorted(dropped | by_channel.keys()):
             new = by_channel.get(channel, {})
-            offset = int(index[channel, 0])
+            offset, length = index[channel].tolist()
             is_there = offset != _ABSENT
-            there = self._sound_raw(body[offset : offset + self._stored_bytes]) if is_there else []
+            there = self._sound_raw(body[offset : offset + length]) if is_there else []
             if is_there and not there and channel in dropped:
                 index[channel] = _ABSENT
                 is_there = False
@@ -321,7 +326,7 @@ class ImageBlocks:
                 continue
             if is_there and not there and len(new) < self.checkpoints:
                 raise BlockError("a picture is damaged; `dvis check --fix` first")
-            if not is_there:
+            if not there:  # where a damaged index points to, others may lie
                 offset = len(body)
                 index[channel] = offset, self._stored_bytes
                 body.extend(bytes(self._stored_bytes))
@@ -334,3 +339,15 @@ class ImageBlocks:
     @property
     def _rows(self) -> range:
         return range(self.checkpoints)
+
+
+def _opened(path: Path) -> FileIO:
+    try:
+        return open_file(path)
+    except NoFileError as err:
+        raise BlockError(str(err)) from err
+
+
+def _content(path: Path) -> bytes:
+    with _opened(path) as file:
+        return file.read()

@@ -26,7 +26,7 @@ from dvis.progress import progress_bar
 from dvis.schema import Status
 from dvis.store.compaction import add_checksums
 from dvis.store.contents import Entry, contents, open_group
-from dvis.store.writer import restructuring
+from dvis.store.writer import clear_unfinished, restructuring
 
 # The two key encodings of Zarr v3 name the same blocks by different files: the old layout stays
 # whole beside the new one until the array's metadata, in one rename, point to the new.
@@ -73,6 +73,7 @@ def compact_store(store: str | Path, *, progress: bool = False) -> int:
     n_rewritten = 0
     for entry in entries:
         with write_lock(store, f"{entry.run}/{KIND}"):
+            clear_unfinished(store, entry.run, KIND)
             n_rewritten += _compact_group(store, entry, progress)
     return n_rewritten + add_checksums(store, progress=progress)
 

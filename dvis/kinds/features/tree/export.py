@@ -15,7 +15,7 @@ from typing import Any
 import numpy as np
 from PIL import Image
 
-from dvis.disk import inside, is_file_name, write_atomically
+from dvis.disk import MOST_NAME_BYTES, inside, is_file_name, write_atomically
 from dvis.kinds.features.images.block_reader import Block, BlockReader
 from dvis.kinds.features.read import flat_checkpoints
 from dvis.kinds.features.tree.differences import is_difference, with_difference
@@ -27,6 +27,7 @@ from dvis.schema import Status
 from dvis.store.contents import contents, open_group
 from dvis.store.picture_files import encode_png
 
+_MOST_ROUND_LAYER = 100  # bytes that a file's name can have beside its layer
 _SCALARS = ("activation", "stop_step", "seed", "params")
 
 
@@ -138,16 +139,34 @@ def _require_names(store: Path, model: str, readers: Sequence[BlockReader]) -> N
         _require_name(store, "run", reader.run, reader.run.split("/"))
         for label in _used_labels(reader):
             _require_name(store, "checkpoint", label, [label])
-        for layer in reader.layers:
-            _require_name(store, "layer", layer, [f"layer_{layer}"])
+        for index, layer in enumerate(reader.layers):
+            _require_name(store, "layer", layer, [f"layer_{layer}", *_long_names(reader, index)])
 
 
 def _require_name(store: Path, what: str, label: str, names: Sequence[str]) -> None:
     if not all(map(is_file_name, names)):
         raise ValueError(
-            f"The {what} {label!r} of {store} can be no name of a file or folder, but would lead "
-            "elsewhere: the store is damaged, or somebody means harm. Nothing was written"
+            f"The {what} {label!r} of {store} can be no name of a file or folder, for it is too "
+            "long, or would lead elsewhere: then the store is damaged, or somebody means harm. "
+            "Nothing was written"
         )
+
+
+def _long_names(reader: BlockReader, index: int) -> Iterator[str]:
+    """Names of a layer's files, where some may be too long."""
+    variant, layer = Variant.parse(str(reader.group.attrs["variant"])), reader.layers[index]
+    if len(layer.encode(errors="surrogatepass")) + _MOST_ROUND_LAYER <= MOST_NAME_BYTES:
+        return
+    status = np.asarray(reader.array("status")[:, index])
+    forms = np.asarray(reader.array("source/form")[:, index])
+    kept = (status == Status.COMPLETE) | (status == Status.INCOMPLETE)
+    for row, channel in np.argwhere(kept).tolist():
+        form = int(forms[row, channel]) or Form.HAS_IMAGE | Form.HAS_INFO
+        stem = stem_of(layer, channel, variant, form)
+        if form & Form.HAS_IMAGE:
+            yield image_name(stem, form)
+        if form & Form.HAS_INFO:
+            yield info_name(stem, form)
 
 
 def _used_labels(reader: BlockReader) -> list[str]:

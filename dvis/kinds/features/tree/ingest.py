@@ -161,8 +161,12 @@ def _import_runs(job: ImportJob, runs: Sequence[RunSurvey]) -> None:
 
 
 def _store_path(store: str | Path | None, model: str, *, several: bool) -> Path:
-    if not is_file_name(f"{model}.zarr"):
-        raise ValueError(f"{model!r} is no name of a model: a store's file is called after it")
+    is_called_after_it = store is None or several
+    if not is_file_name(f"{model}.zarr" if is_called_after_it else model):
+        raise ValueError(
+            f"{model!r} is no name of a model: a store's file is called after it. Give another "
+            "--model"
+        )
     if store is None:
         return Path("stores") / f"{model}.zarr"
     return Path(store).expanduser() / f"{model}.zarr" if several else Path(store).expanduser()

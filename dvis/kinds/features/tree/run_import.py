@@ -13,7 +13,6 @@ from typing import Any
 
 import numpy as np
 
-from dvis.disk import files_below, inside, unlink_inside
 from dvis.kinds.features.group import FeatureGroup, StoredUnits
 from dvis.kinds.features.read import codec_of
 from dvis.kinds.features.run_notes import batches_per_epoch, note_run
@@ -37,11 +36,11 @@ from dvis.names import (
     place_in_run,
     training_steps,
 )
-from dvis.schema import CHECKPOINT, Status, counted, run_group
+from dvis.schema import CHECKPOINT, Status, counted
 from dvis.store.contents import contents
 from dvis.store.picture_files import PictureError, inspect
 from dvis.store.places import keep_places, stored_places
-from dvis.store.writer import restructuring
+from dvis.store.writer import clear_unfinished, restructuring
 
 _DEFAULT_SIZE = (224, 224)
 
@@ -113,9 +112,8 @@ class RunImport:
         while pending:
             self._finish_next(pending)
         self._write_places()
-        for path in files_below(inside(self.job.store, run_group(self.survey.run), KIND)):
-            if path.suffix == ".partial":  # of a killed writer; this one holds the lock
-                unlink_inside(path, root=self.job.store)
+        # Reading processes of an import that was killed may have gone on for a moment.
+        clear_unfinished(self.job.store, self.survey.run, KIND)
 
     def _plan_all(self) -> Iterator[PlannedTask]:
         labels = [name.label for name in self.ordered]

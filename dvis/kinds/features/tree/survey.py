@@ -24,6 +24,7 @@ from dvis.kinds.features.tree.tree_names import (
 from dvis.kinds.features.words import MAX_CHANNELS, Form, Variant
 from dvis.models.image_files import is_passed_over
 from dvis.names import CheckpointName, fits, place_in_run
+from dvis.schema import run_group
 
 
 @dataclass
@@ -85,7 +86,13 @@ def survey(tree: ModelTree, patterns: Sequence[str] = ()) -> tuple[list[RunSurve
                 problem_at(tree.root, folder, "holds features, but belongs to no checkpoint")
             )
             continue
-        run = runs.setdefault(tree.run_of(folder), RunSurvey(tree.run_of(folder)))
+        name = tree.run_of(folder)
+        try:
+            run_group(name)
+        except ValueError as err:
+            problems.append(problem_at(tree.root, folder, str(err)))
+            continue
+        run = runs.setdefault(name, RunSurvey(name))
         if not fits(folder.name, patterns):
             run.left_out.append(folder.name)
             continue
@@ -196,28 +203,31 @@ class _Stamps:
         return UnitFiles(channel, form, fingerprint, note)
 
 
-def _walk(folder: Path, root: Path, problems: list[Problem]) -> Iterator[tuple[Path, list[str]]]:
-    """Folders below one, parents first, each with the names of its files."""
+def _walk(start: Path, root: Path, problems: list[Problem]) -> Iterator[tuple[Path, list[str]]]:
+    """Folders from one on, parents first, each with the names of its files."""
+    left = [start]  # not by recursion: folders may be deeper than Python goes
+    while left:
+        folder = left.pop()
+        names, below = _listed(folder, root, problems)
+        yield folder, names
+        left += sorted(below, reverse=True)
+
+
+def _listed(folder: Path, root: Path, problems: list[Problem]) -> tuple[list[str], list[Path]]:
+    """Names of the files in a folder, and the folders in it."""
     names, below = [], []
     for entry in _entries(folder, root, problems):
         if is_passed_over(entry.name):
             continue
         if entry.is_symlink():
             if entry.is_dir():
-                problems.append(
-                    problem_at(
-                        root,
-                        Path(entry.path),
-                        "is a symbolic link to a folder; links are not followed",
-                    )
-                )
+                message = "is a symbolic link to a folder; links are not followed"
+                problems.append(problem_at(root, Path(entry.path), message))
         elif entry.is_dir(follow_symlinks=False):
             below.append(Path(entry.path))
         elif entry.is_file(follow_symlinks=False):
             names.append(entry.name)
-    yield folder, names
-    for child in sorted(below):
-        yield from _walk(child, root, problems)
+    return names, below
 
 
 def _entries(folder: Path, root: Path, problems: list[Problem]) -> Iterator[os.DirEntry[str]]:
