@@ -4,6 +4,7 @@ from importlib.metadata import version as _version
 
 from dvis import measure
 from dvis.accessor import DvisAccessor
+from dvis.analysis.matching import match_runs, shared_births
 from dvis.analysis.selectivity import selectivity_births
 from dvis.analysis.together import alignment
 from dvis.check import check_store
@@ -69,6 +70,7 @@ __all__ = [
     "llc",
     "llc_names",
     "llc_traces",
+    "match_runs",
     "measure",
     "name_latents",
     "note",
@@ -84,6 +86,7 @@ __all__ = [
     "selectivity",
     "selectivity_births",
     "set_steps",
+    "shared_births",
     "sizes",
     "sizes_and_births",
     "tracks",

@@ -1,4 +1,4 @@
-"""Units of one run and their like in another: this run, or every run?
+"""Units of one run and their like in another, which tells whether this run did it or every run.
 
 Responses of two runs to the same images in, pairs of units with how alike they are, an error and a
 null out; and whether what is born early in one is born early in the other.
@@ -231,9 +231,10 @@ def _matched(
     their_units = np.flatnonzero(np.isfinite(theirs).all(1))
     mine, others = ours[our_units], theirs[their_units]
     held_out = _held_out(mine, others, order)
+    # Without a tenth of the images, ten times: what is left of the halves stays in its half.
     means = [
-        float(np.mean(_held_out(mine[:, kept], others[:, kept], order[np.isin(order, kept)])))
-        for kept in _without_a_tenth(order)
+        float(np.mean(_held_out(mine, others, order[np.arange(len(order)) % _GROUPS != i])))
+        for i in range(_GROUPS)
     ]
     nulls = [_held_out(mine, others[:, shuffle], order) for shuffle in shuffles]
     bounds = np.quantile(np.concatenate(nulls), MIDDLE)
@@ -256,32 +257,29 @@ def _matched(
 
 def _held_out(ours: np.ndarray, theirs: np.ndarray, order: np.ndarray) -> np.ndarray:
     """Correlation of each unit with its partner, on the half of the images that did not choose."""
-    images = np.argsort(np.argsort(order)) if len(order) != ours.shape[1] else order
-    halves = np.array_split(images, _FOLDS)
+    halves = np.array_split(order, _FOLDS)
     found = np.zeros((_FOLDS, len(ours)))
     for fold, chosen_on in enumerate(halves):
         told_on = np.concatenate([half for i, half in enumerate(halves) if i != fold])
         rows, columns = _assigned(_correlations(ours[:, chosen_on], theirs[:, chosen_on]))
         there = _correlations(ours[:, told_on], theirs[:, told_on])
         found[fold, rows] = there[rows, columns]
-    return found.mean(0)
-
-
-def _without_a_tenth(order: np.ndarray) -> list[np.ndarray]:
-    """Images without a tenth of them, ten times."""
-    groups = np.array_split(order, _GROUPS)
-    return [np.sort(np.concatenate(groups[:i] + groups[i + 1 :])) for i in range(_GROUPS)]
+    mean: np.ndarray = found.mean(0)
+    return mean
 
 
 def _correlations(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     """Correlations of all pairs; 0 of a unit that answers alike to all images."""
-    return _standardised(ours) @ _standardised(theirs).T
+    products: np.ndarray = _standardised(ours) @ _standardised(theirs).T
+    return products
 
 
 def _standardised(responses: np.ndarray) -> np.ndarray:
     centred = responses - responses.mean(1, keepdims=True)
     norms = np.linalg.norm(centred, axis=1, keepdims=True)
-    return np.divide(centred, norms, out=np.zeros_like(centred, float), where=norms > 0)
+    directions = np.zeros(centred.shape)
+    np.divide(centred, norms, out=directions, where=norms > 0)
+    return directions
 
 
 def _assigned(correlations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
