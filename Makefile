@@ -10,6 +10,7 @@ JOBS ?= 2
 MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$6 == "/dev/shm" && $$4 > 4000000 {print $$6}')
 TESTED := $(if $(MEMORY),TMPDIR=$(MEMORY)) PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 INSTALLED := $(VENV)/.installed
+DOCUMENTING := $(VENV)/.documenting
 RUN := demo/resnet18_checkpoints/1
 STORE := demo/stores/resnet18.zarr
 LAYERS := relu layer1 layer2 layer3 layer4 fc
@@ -31,7 +32,7 @@ READER := test_reader_never_sees_a_wrong_image_while_the_store_grows
 QUICK := tests/store/test_store.py tests/store/test_steady.py tests/kinds/llc/test_llc_reading.py \
 	tests/plots/test_plots.py tests/kinds/features/test_concurrent_imports.py::$(READER)
 
-.PHONY: demo test test-quick test-slow lint format clean
+.PHONY: demo docs test test-quick test-slow lint format clean
 
 demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 	$(BIN)/python scripts/visualize.py --model resnet18 --checkpoint-path $(RUN) \
@@ -101,6 +102,11 @@ test-quick: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(TESTED) -m slow
 
+# Tutorials run, pictures are drawn; any warning is an error.
+docs: $(DOCUMENTING)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "Documentation: docs/_build/html/index.html"
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -116,5 +122,9 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[torch,timm,open-clip,slurm,remote,page]" --group dev
 	touch $@
 
+$(DOCUMENTING): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group docs
+	touch $@
+
 clean:
-	rm -rf .venv .venv-* demo
+	rm -rf .venv .venv-* demo docs/_build docs/generated
