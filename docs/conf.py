@@ -25,6 +25,7 @@ extensions = [
     "numpydoc",
     "sphinx_autosummary_accessors",
     "sphinx_gallery.gen_gallery",
+    "extensions.accessor",
     "extensions.commands",
     "extensions.mathml",
     "extensions.papers",
