@@ -47,10 +47,9 @@ def write_page(path: Path) -> None:
 
 
 def setup(app: Any) -> dict[str, bool]:
-    """Write the page before autosummary looks for its lists."""
+    """Write the page before autosummary looks for lists."""
     app.connect(
-        "builder-inited",
-        lambda app: write_page(Path(app.srcdir) / "generated/accessor.rst"),
-        priority=100,
+        "config-inited",
+        lambda app, _: write_page(Path(app.srcdir) / "generated/accessor.rst"),
     )
     return {"parallel_read_safe": True}

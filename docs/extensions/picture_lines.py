@@ -15,6 +15,8 @@ crossed = dvis.responses(store, name="features-all")
 top = dvis.activations(store, "layer4", name="shapes-top")
 sae = dvis.saes(store, "layer3", "wide")
 found = dvis.latents(store, "layer3", "wide")
+tracks = dvis.tracks(store, "layer3", "wide")
+chains = dvis.chains(store, "layer3", "wide", on="decoder")
 influence = dvis.influence(store)
 probes = dvis.probes(store)
 attributes = dvis.attributes(store)
@@ -122,6 +124,18 @@ PICTURES = (
         "--layer layer3 --name wide", "plots.unit_scatter(dvis.latent_map(sae))",
     ),
     Line(
+        _LATENTS, "sae-tracks", "Latents over checkpoints, where they are born and where they die.",
+        "--layer layer3 --name wide", "tracks.dvis.sae_tracks()",
+    ),
+    Line(
+        _LATENTS, "chain", "Numbers of autoencoders on autoencoders over depth.",
+        "--layer layer3 --name wide", "chains.dvis.chain_curves()",
+    ),
+    Line(
+        _LATENTS, "chain-tree", "What a latent of such an autoencoder is made of.",
+        "--layer layer3 --name wide", "chains.dvis.chain_tree()",
+    ),
+    Line(
         _CIRCUITS, "circuit-film", "A unit and its strongest inputs, as they are at each checkpoint.",
         _UNIT, 'influence.dvis.circuit_film("layer4", 3, unit_images=ds)',
     ),
@@ -166,3 +180,6 @@ PICTURES = (
         None, 'llc.dvis.llc_over_training(x="step")',
     ),
 )  # fmt: skip
+
+# Pictures of what takes longer to measure than these pages should take to build.
+NOT_SHOWN = ("seeds", "event-alignment", "track-film")

@@ -71,9 +71,9 @@ def _page(pictures: str) -> str:
 def setup(app: Any) -> dict[str, bool]:
     """Draw before sphinx looks for documents."""
 
-    def draw(app: Any) -> None:
+    def draw(app: Any, _: Any) -> None:
         source = Path(app.srcdir)
         write_gallery(source / "generated" / "gallery", source / "gallery.md")
 
-    app.connect("builder-inited", draw)
+    app.connect("config-inited", draw)
     return {"parallel_read_safe": True}
