@@ -23,7 +23,6 @@ extensions = [
     "sphinx.ext.autodoc",
     "sphinx.ext.autosummary",
     "numpydoc",
-    "sphinx_autosummary_accessors",
     "sphinx_gallery.gen_gallery",
     "extensions.accessor",
     "extensions.commands",
@@ -34,8 +33,9 @@ extensions = [
 root_doc = "index"
 source_suffix = {".md": "markdown", ".rst": "restructuredtext"}
 exclude_patterns = ["_build", "tutorials/*.py", "tutorials/*.rst", "generated/tutorials/sg_*"]
-templates_path = ["templates"]
-suppress_warnings = ["config.cache"]  # the order of tutorials is a list of names, and is pickled anew
+suppress_warnings = [
+    "config.cache"
+]  # the order of tutorials is a list of names, and is pickled anew
 
 myst_enable_extensions = ["deflist", "dollarmath"]
 myst_heading_anchors = 3

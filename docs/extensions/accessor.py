@@ -27,15 +27,15 @@ def page() -> str:
     lines += [
         "Each is a function of the Dataset that a reader of dvis gave, and says when it is called",
         "on what it works. Pictures return matplotlib figures, and save them with ``path=``.",
+        "``DvisAccessor.births`` is called as ``ds.dvis.births()``.",
         "",
-        ".. currentmodule:: xarray",
+        ".. currentmodule:: dvis",
     ]
     for owner in DvisAccessor.__mro__[:-1]:
         names = [name for name in vars(owner) if not name.startswith("_")]
         title = _TITLES[owner.__name__]
-        lines += ["", title, "-" * len(title), "", ".. autosummary::", "   :toctree: api"]
-        lines += ["   :template: autosummary/accessor_method.rst", ""]
-        lines += [f"   Dataset.dvis.{name}" for name in names]
+        lines += ["", title, "-" * len(title), "", ".. autosummary::", "   :toctree: api", ""]
+        lines += [f"   DvisAccessor.{name}" for name in names]
     return "\n".join(lines) + "\n"
 
 

@@ -88,5 +88,7 @@ def _write(path: Path, text: str) -> None:
 
 def setup(app: Any) -> dict[str, bool]:
     """Write the pages before sphinx looks for documents."""
-    app.connect("config-inited", lambda app, _: write_pages(Path(app.srcdir) / "generated/commands"))
+    app.connect(
+        "config-inited", lambda app, _: write_pages(Path(app.srcdir) / "generated/commands")
+    )
     return {"parallel_read_safe": True}

@@ -93,5 +93,7 @@ def _linked(text: str) -> str:
 
 def setup(app: Any) -> dict[str, bool]:
     """Write the page before sphinx looks for documents."""
-    app.connect("config-inited", lambda app, _: write_page(Path(app.srcdir) / "generated/papers.md"))
+    app.connect(
+        "config-inited", lambda app, _: write_page(Path(app.srcdir) / "generated/papers.md")
+    )
     return {"parallel_read_safe": True}

@@ -19,7 +19,9 @@ folder = Path(tempfile.mkdtemp())
 tree = folder / "feature_images" / "resnet18"
 rng = np.random.default_rng(0)
 for i, batch in enumerate((0, 200, 400)):
-    checkpoint = tree / "checkpoints" / f"checkpoint_2024-03-25-00h{10 + i}_epoch_0_train_{batch}.pth.tar"
+    checkpoint = (
+        tree / "checkpoints" / f"checkpoint_2024-03-25-00h{10 + i}_epoch_0_train_{batch}.pth.tar"
+    )
     checkpoint.mkdir(parents=True)
     for layer in ("layer1", "layer2"):
         for channel in range(3):

@@ -17,7 +17,9 @@ import dvis
 from dvis import measure
 
 torch.manual_seed(0)
-net = nn.Sequential(nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4))
+net = nn.Sequential(
+    nn.Conv2d(3, 8, 3), nn.ReLU(), nn.AdaptiveAvgPool2d(1), nn.Flatten(), nn.Linear(8, 4)
+)
 state = net.state_dict()
 states = {f"step_{i}": {k: (i + 1) / 4 * v for k, v in state.items()} for i in range(4)}
 store = Path(tempfile.mkdtemp()) / "net.zarr"
