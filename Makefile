@@ -10,6 +10,7 @@ JOBS ?= 2
 MEMORY := $(shell df -Pk /dev/shm 2>/dev/null | awk 'NR == 2 && $$6 == "/dev/shm" && $$4 > 4000000 {print $$6}')
 TESTED := $(if $(MEMORY),TMPDIR=$(MEMORY)) PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 $(BIN)/python -m pytest -n $(JOBS) --dist loadfile
 INSTALLED := $(VENV)/.installed
+DOCUMENTING := $(VENV)/.documenting
 RUN := demo/resnet18_checkpoints/1
 STORE := demo/stores/resnet18.zarr
 # A second, small network, around whose weights chains have time to settle.
@@ -22,7 +23,7 @@ READER := test_reader_never_sees_a_wrong_image_while_the_store_grows
 QUICK := tests/store/test_store.py tests/store/test_steady.py tests/kinds/llc/test_llc_reading.py \
 	tests/plots/test_plots.py tests/kinds/features/test_concurrent_imports.py::$(READER)
 
-.PHONY: demo test test-quick test-slow lint format clean
+.PHONY: demo docs test test-quick test-slow lint format clean
 
 # Two studies: what each measures, step by step, stands in its file.
 demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
@@ -64,6 +65,11 @@ test-quick: $(INSTALLED)
 test-slow: $(INSTALLED)
 	$(TESTED) -m slow
 
+# Tutorials run, pictures are drawn; any warning is an error.
+docs: $(DOCUMENTING)
+	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
+	@echo "Documentation: docs/_build/html/index.html"
+
 lint: $(INSTALLED)
 	$(BIN)/ruff check .
 	$(BIN)/ruff format --check .
@@ -79,5 +85,9 @@ $(INSTALLED): pyproject.toml
 	$(BIN)/python -m pip install --quiet --editable ".[torch,timm,open-clip,slurm,remote,page]" --group dev
 	touch $@
 
+$(DOCUMENTING): $(INSTALLED)
+	$(BIN)/python -m pip install --quiet --group docs
+	touch $@
+
 clean:
-	rm -rf .venv .venv-* demo
+	rm -rf .venv .venv-* demo docs/_build docs/generated

@@ -1,6 +1,6 @@
 """What the demo shows, held against its own stores: python scripts/story.py demo/stores.
 
-README tells the claims in these words. Each is computed anew; one that does not hold ends with 1.
+docs/concepts/demo.md tells the claims in these words. Each is computed anew; one that does not hold ends with 1.
 """
 
 import sys
@@ -44,7 +44,7 @@ class Demo:
 
 @dataclass(frozen=True)
 class Claim:
-    """A sentence of README, and what says whether it holds, with its figures."""
+    """A sentence of docs/concepts/demo.md, and what says whether it holds, with its figures."""
 
     text: str
     holds: Callable[[Demo], tuple[bool, str]]

@@ -244,16 +244,6 @@ def test_help_of_every_command_says_what_it_does(capsys: pytest.CaptureFixture[s
         )
 
 
-def test_commands_of_the_readme_exist() -> None:
-    readme = (REPOSITORY / "README.md").read_text()
-    commands = {line.split()[1] for line in readme.splitlines() if line.strip().startswith("dvis ")}
-    assert commands
-    assert commands <= set(cli.commands())
-    for name in ("ingest.py", "plot.py"):
-        assert (REPOSITORY / "scripts" / name).exists()
-        assert f"scripts/{name}" in readme
-
-
 def test_debugging_shows_the_traceback(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setitem(os.environ, "DVIS_DEBUG", "1")
     with pytest.raises(FileNotFoundError, match="nowhere"):

@@ -70,16 +70,6 @@ def test_a_notebook(states: dict[str, Any], tmp_path: Path) -> None:
     )
 
 
-def test_the_first_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.chdir(tmp_path)
-    readme = (Path(__file__).parents[1] / "README.md").read_text()
-    lines = readme.partition("```python\n")[2].partition("```")[0]
-    found: dict[str, Any] = {}
-    exec(lines, found)
-    assert found["ds"].activation.sel(layer="2", channel=[0, 1]).notnull().all()
-    assert found["ds"].llc.notnull().all()
-
-
 def test_local_processes_are_given_the_module_and_the_states(
     states: dict[str, Any], tmp_path: Path
 ) -> None:

@@ -1,4 +1,4 @@
-"""README's story of the demo: its sentences are those that are computed, and true of its stores."""
+"""The story of the demo in docs/concepts/demo.md: its sentences are those that are computed, and true of its stores."""
 
 import importlib.util
 import re
@@ -23,9 +23,9 @@ def story() -> ModuleType:
     return module
 
 
-def test_readme_tells_each_claim(story: ModuleType) -> None:
-    readme = re.sub(r"\s+", " ", (ROOT / "README.md").read_text())
-    assert [claim.text for claim in story.CLAIMS if claim.text not in readme] == []
+def test_the_page_tells_each_claim(story: ModuleType) -> None:
+    page = re.sub(r"\s+", " ", (ROOT / "docs" / "concepts" / "demo.md").read_text())
+    assert [claim.text for claim in story.CLAIMS if claim.text not in page] == []
 
 
 @pytest.mark.skipif(not STORES.is_dir(), reason="`make demo` was not run")

@@ -1,0 +1,1 @@
+"""What the documentation is made of beside text: help of commands, pictures, references."""
