@@ -10,7 +10,6 @@ from typing import Any, Literal, TypeAlias
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 Severity: TypeAlias = Literal["wrong", "doubt", "note"]
 LEVEL = 0.05  # of tests, above which nothing is claimed
@@ -88,7 +87,7 @@ class ToldFigure:
     title: str
     caption: str
     code: Code
-    numbers: Callable[[], pd.DataFrame | xr.Dataset]
+    numbers: Callable[[], pd.DataFrame]
 
 
 @dataclass(frozen=True, kw_only=True)

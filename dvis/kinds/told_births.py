@@ -39,8 +39,8 @@ def criterion_text(births: xr.Dataset) -> str:
     share = float(births.attrs["fraction"])
     measured = _MEASURED.get(str(births.attrs["measure"]), str(births.attrs["measure"]))
     return (
-        f"A unit is born at the first checkpoint from which it stays at or above {share:.0%} of "
-        f"its own final level. Levels are {measured}."
+        "A unit is born at the first checkpoint from which it stays at or above "
+        f"{100 * share:g} % of its own final level. Levels are {measured}."
     )
 
 
@@ -52,12 +52,19 @@ def count_states(births: xr.Dataset) -> dict[str, int]:
 
 
 def count_sentence(births: xr.Dataset) -> str:
-    """How many of the units that were measured were born."""
+    """How many of the units that were measured were born, and how many of them unseen."""
     n = count_states(births)
-    return (
-        f"{n[BORN]} of {counted(n['all'], 'unit')} were born; {n[NEVER]} never rose, and "
-        f"{n[UNSTABLE]} rose but did not stay or were seen too late to tell."
-    )
+    others = {"never rose": n[NEVER], "rose but did not stay, or too late to tell": n[UNSTABLE]}
+    text = f"{n[BORN]} of {counted(n['all'], 'unit')} were born"
+    told = [f"{number} {what}" for what, number in others.items() if number]
+    text = "; ".join([text, *told]) + "."
+    n_at_first = int(((births["state"] == BORN) & births["earliest_step"].isnull()).sum())
+    if n_at_first:
+        text += (
+            f" {n_at_first} of those born were up already at the first checkpoint at which they "
+            "were measured, so that nobody saw them come about."
+        )
+    return text
 
 
 def order_of(births: xr.Dataset) -> xr.Dataset | None:

@@ -7,7 +7,6 @@ from importlib import import_module
 
 import numpy as np
 import pandas as pd
-import xarray as xr
 
 from dvis.kinds.told import ToldFigure
 from dvis.schema import SchemaError
@@ -68,8 +67,6 @@ def csv_of(figure: ToldFigure) -> Csv:
         numbers = figure.numbers()
     except _NOTHING_TO_SHOW:
         numbers = pd.DataFrame()
-    if isinstance(numbers, xr.Dataset):
-        numbers = numbers.to_dataframe().reset_index()
     shown = numbers.head(MOST_ROWS)
     floats = shown.select_dtypes(include=[np.floating]).columns
     shown = shown.assign(**{name: shown[name].map(_rounded) for name in floats})

@@ -1,6 +1,7 @@
 """What a report tells of the run itself: checkpoints, what was measured, curves of training."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import xarray as xr
@@ -100,7 +101,7 @@ def _measured_table(asked: Asked, entries: list[Entry]) -> ToldTable:
 def _counts(asked: Asked, entry: Entry) -> dict[str, int]:
     try:
         group = open_group(asked.store, entry)
-        return count_status(NamedArray(group["status"]))  # type: ignore[arg-type]
+        return count_status(NamedArray(group["status"]))
     except (SchemaError, KeyError):
         return {}
 
@@ -175,11 +176,11 @@ def training_section(asked: Asked) -> Section | None:
     values = dataset[there].load()
     shown = [
         ToldFigure(
-            title=name.replace("_", " "),
-            caption=f"{values[name].attrs.get('long_name', name.replace('_', ' '))} at each "
-            "checkpoint, as the training wrote it down. It has no error: one run, one number.",
+            title=_word_of(name),
+            caption=f"{_word_of(name)} at each checkpoint, as the training wrote it down. It has "
+            "no error: one run, one number.",
             code=opened.then("dvis.trajectory", variable=name, x=axis_of(dataset)),
-            numbers=lambda name=name: values_numbers(values, [name]),
+            numbers=partial(values_numbers, values, [name]),
         )
         for name in there
         if bool(values[name].notnull().any())
@@ -203,15 +204,20 @@ def _curve_sentence(values: xr.Dataset, name: str) -> str:
     first, last = known[0], known[-1]
     is_loss = "loss" in name
     best = known[(numbers[known].argmin if is_loss else numbers[known].argmax)()]
-    word = name.replace("_", " ").replace("val ", "validation ").replace("train ", "training ")
     text = (
-        f"{word[:1].upper()}{word[1:]}: {number(numbers[first])} at {names[first]}, "
+        f"{_word_of(name)}: {number(numbers[first])} at {names[first]}, "
         f"{number(numbers[last])} at {names[last]}"
     )
     if best != last:
         extreme = "lowest" if is_loss else "highest"
         text += f", {extreme} at {names[best]} with {number(numbers[best])}"
     return f"{text}."
+
+
+def _word_of(name: str) -> str:
+    """A number of training in words."""
+    word = name.replace("_", " ").replace("val ", "validation ").replace("train ", "training ")
+    return f"{word[:1].upper()}{word[1:]}"
 
 
 def absent_table(asked: Asked) -> ToldTable:

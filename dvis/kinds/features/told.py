@@ -1,6 +1,7 @@
 """What a report tells of feature images: births of units, and those that grow, drift and die."""
 
 from collections.abc import Iterator
+from functools import partial
 
 import numpy as np
 import pandas as pd
@@ -75,7 +76,7 @@ def _of_one_checkpoint(dataset: xr.Dataset, opened: Code) -> Section:
             caption="Each picture is the image that drives a channel most, found by gradient "
             f"ascent; the number is the channel. {_floor_text(dataset)}".strip(),
             code=opened.then("dvis.grid", layer=layer),
-            numbers=lambda layer=layer: _unit_numbers(dataset.sel({LAYER: [layer]})),
+            numbers=partial(_unit_numbers, dataset.sel({LAYER: [layer]})),
         )
         for layer in (layers[i] for i in evenly(len(layers), _MOST_FILMS))
     ]
