@@ -9,10 +9,12 @@ import xarray as xr
 from dvis.analysis.births import ABSENT, BORN, NEVER, UNSTABLE
 from dvis.analysis.order import birth_order
 from dvis.analysis.resampling import BOUND
-from dvis.kinds.told import LEVEL, Caveat, ToldTable, number, p_text
+from dvis.kinds.parts import Asked
+from dvis.kinds.told import LEVEL, Caveat, Code, ToldTable, number, p_text
 from dvis.plots.time_axis import XAxis, moment_names
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, counted
 
+_OF_IMAGES = 6  # dims of images of units: checkpoint, layer, channel, y, x, rgb
 _MEASURED = {
     "standardised": "activations in standard deviations of the unit's answers to reference images, "
     "measured at the same checkpoint, so that a gain of all layers below does not count",
@@ -27,6 +29,23 @@ def axis_of(dataset: xr.Dataset) -> XAxis:
     """What pictures run over: steps where they tell checkpoints apart, else checkpoints."""
     steps = np.atleast_1d(dataset["step"].values).astype(float)
     return "step" if np.isfinite(steps).all() and len(set(steps)) > 1 else "checkpoint"
+
+
+def images_beside(asked: Asked, variant: str | None = None) -> Code | None:
+    """What opens images of units to be shown beside: a variant, or the run's default; or none."""
+    there = [
+        entry.name
+        for entry in asked.contents.entries
+        if entry.run == asked.run and _n_dims(asked, f"{entry.group}/image") == _OF_IMAGES
+    ]
+    if not there or variant not in (None, *there):
+        return None
+    return Code().then("open", str(asked.store), asked.run, variant=variant)
+
+
+def _n_dims(asked: Asked, array: str) -> int:
+    """How many dims an array of the store has, 0 where there is none by that path."""
+    return len(asked.contents.arrays[array].shape) if array in asked.contents.arrays else 0
 
 
 def is_over_training(dataset: xr.Dataset) -> bool:
@@ -156,9 +175,10 @@ def births_caveats(births: xr.Dataset, called: str) -> Iterator[Caveat]:
 def values_numbers(values: xr.Dataset, names: Sequence[str]) -> pd.DataFrame:
     """Variables over checkpoints in rows, with what checkpoints are called."""
     there = [name for name in names if name in values]
-    table = values[there].drop_vars(
-        [name for name in values.coords if name not in values[there].dims]
-    )
+    table = values[there]
+    table = table.drop_vars([name for name in table.coords if name not in table.dims])
+    if not table.dims:
+        return pd.DataFrame()
     rows = table.to_dataframe().reset_index()
     if CHECKPOINT in rows:
         called = dict(zip(values[CHECKPOINT].values.tolist(), moment_names(values), strict=True))

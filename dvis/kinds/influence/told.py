@@ -17,7 +17,7 @@ from dvis.kinds.parts import Asked
 from dvis.kinds.responses.read import RESPONSE_READER
 from dvis.kinds.responses.words import IMAGE_CHECKPOINT
 from dvis.kinds.told import LEVEL, Caveat, Code, Section, ToldFigure, ToldTable, number, p_text
-from dvis.kinds.told_births import axis_of, is_over_training, values_numbers
+from dvis.kinds.told_births import axis_of, images_beside, is_over_training, values_numbers
 from dvis.plots.canvas import evenly
 from dvis.plots.time_axis import moment_names
 from dvis.schema import CHECKPOINT, Status
@@ -70,9 +70,7 @@ def _figures(asked: Asked, dataset: xr.Dataset, opened: Code) -> Iterator[ToldFi
         numbers=lambda: values_numbers(last, ["strength"]),
     )
     of_unit = numbers.sel({CHANNEL_TO: strongest})
-    images = None
-    if asked.contents.names("features", asked.run):
-        images = Code().then("open", str(asked.store), asked.run)
+    images = images_beside(asked)
     yield ToldFigure(
         title=f"What {layer}, channel {strongest} is built of at the end",
         caption="Its strongest inputs and theirs, at the last checkpoint; wide lines are strong. "

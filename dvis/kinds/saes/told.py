@@ -20,7 +20,7 @@ from dvis.kinds.saes.words import (
     pictured_as,
 )
 from dvis.kinds.told import Caveat, Code, Section, ToldFigure, ToldTable, number
-from dvis.kinds.told_births import values_numbers
+from dvis.kinds.told_births import images_beside, values_numbers
 from dvis.plots.time_axis import moment_names
 from dvis.schema import CHECKPOINT, Status
 
@@ -115,10 +115,7 @@ def _figures(
     if not {"selectivity", "null_selectivity"} <= set(there):
         return
     yield _latent_table(last)
-    variant = pictured_as(name)
-    images = None
-    if variant in asked.contents.names("features", asked.run):
-        images = Code().then("open", str(asked.store), asked.run, variant)
+    images = images_beside(asked, pictured_as(name))
     latent = telling_latent(there)
     yield ToldFigure(
         title=f"Latent {latent} of {layer}",
