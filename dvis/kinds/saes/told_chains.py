@@ -6,7 +6,7 @@ import xarray as xr
 from dvis.analysis.resampling import BOUND
 from dvis.kinds.parts import Asked
 from dvis.kinds.saes.chains.analysis import STATISTIC, chain_trends
-from dvis.kinds.saes.chains.words import DEPTH, ON, READ_WITH, SEED
+from dvis.kinds.saes.chains.words import DEPTH, ON, READ_WITH, SEED, STATISTICS
 from dvis.kinds.saes.read import name_of
 from dvis.kinds.saes.tracks.words import METHOD
 from dvis.kinds.saes.words import is_chains, is_tracks
@@ -15,7 +15,7 @@ from dvis.kinds.told_births import values_numbers
 from dvis.schema import CHECKPOINT, Status, counted
 from dvis.store.contents import Entry
 
-_NUMBERS = ("ev", "l0", "n_dead", "selectivity", "best_share", "mean_max_cosine", "n_latents")
+_NUMBERS = (*STATISTICS, "n_latents")
 
 
 def chain_section(asked: Asked, entry: Entry, found: xr.Dataset) -> Section | None:
