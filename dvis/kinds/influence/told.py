@@ -165,7 +165,8 @@ def _assembly_sentence(found: xr.Dataset) -> str:
         least = p_text(float(np.nanmin(p_values)))
         return (
             f"Units are not born together with what influences them beyond chance: of {n_tests} "
-            f"tests over all pairs of layers the lowest has {least}, and would need {LEVEL / n_tests:.2g}."
+            f"tests over all pairs of layers the lowest has {least}, and would need "
+            f"{LEVEL / n_tests:.2g}."
         )
     return (
         f"Beyond chance, also after counting the {n_tests} tests: {'; '.join(names)}, over all "
