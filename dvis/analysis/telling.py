@@ -1,9 +1,10 @@
 """Which units of a run tell most of it, where not all can be shown."""
 
+import numpy as np
 import xarray as xr
 
 from dvis.analysis.births import BORN
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status
+from dvis.schema import CHANNEL, LAYER
 
 
 def telling_units(dataset: xr.Dataset, births: xr.Dataset) -> dict[str, int]:
@@ -16,9 +17,8 @@ def telling_units(dataset: xr.Dataset, births: xr.Dataset) -> dict[str, int]:
     births : Dataset, (layer, channel)
         What `births` gave of it, loaded.
     """
-    complete = dataset["activation"].where(dataset["status"] == Status.COMPLETE).load()
-    growth = births["final_level"] - complete.min(CHECKPOINT)
+    growth = births["final_level"] - births["first_level"]  # of one measure, whichever it is
     born = growth.where(births["state"] == BORN).dropna(LAYER, how="all")
-    channels = born.fillna(-1).argmax(CHANNEL)
+    channels = born.fillna(-np.inf).argmax(CHANNEL)
     places = zip(born[LAYER].values.tolist(), channels.values.tolist(), strict=True)
     return {layer: int(dataset[CHANNEL][place]) for layer, place in places}

@@ -15,8 +15,8 @@ _WIDTH, _HEIGHT = 8.27, 11.69  # inches: A4
 _MARGIN, _LINE = 0.8, 0.175
 _LETTERS, _MONO_LETTERS = 92, 88
 _DPI = 200
-_SIZES = {"title": 16, "head": 12.5, "text": 9.5, "mono": 7.6}
-_STEPS = {"title": 0.42, "head": 0.34, "text": _LINE, "mono": 0.145}
+_SIZES = {"title": 16, "head": 12.5, "bold": 9.5, "text": 9.5, "mono": 7.6}
+_STEPS = {"title": 0.42, "head": 0.34, "bold": 0.21, "text": _LINE, "mono": 0.145}
 # A line: how it is set, and its text.
 Line = tuple[str, str]
 
@@ -54,7 +54,7 @@ def pages_of(told: Told, on_figure: Callable[[], None] = lambda: None) -> Iterat
 def _opening(told: Told) -> list[Line]:
     lines: list[Line] = [("title", told.title)]
     lines += _wrapped("What this training run learned when, and how sure that is.")
-    lines += [("head", "In short")]
+    lines += [("text", ""), ("head", "In short")]
     for section in told.sections:
         if section.finding:
             lines += [*_wrapped(f"{section.title}. {section.finding}"), ("text", "")]
@@ -88,7 +88,7 @@ def _table(table: ToldTable) -> list[Line]:
     """A table as lines of even letters; where it is too wide, columns are cut."""
     rows = [list(map(str, table.columns)), *[list(map(str, row)) for row in table.rows]]
     widths = _widths(rows)
-    lines: list[Line] = [("text", ""), ("text", table.title)]
+    lines: list[Line] = [("text", ""), ("bold", table.title)]
     for row in rows:
         cells = [
             textwrap.wrap(cell, width) or [""] for cell, width in zip(row, widths, strict=True)
@@ -138,7 +138,7 @@ def _write(page: Any, text: str, top: float, style: str) -> None:
         plain(text),
         fontsize=_SIZES[style],
         family="monospace" if style == "mono" else "sans-serif",
-        fontweight="bold" if style in ("title", "head") else "normal",
+        fontweight="bold" if style in ("title", "head", "bold") else "normal",
         va="top",
     )
 
