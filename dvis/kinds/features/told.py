@@ -193,8 +193,8 @@ def _ranked(dataset: xr.Dataset, by: str, title: str) -> ToldTable:
 def _film(dataset: xr.Dataset, opened: Code, layer: str, channel: int, x: str) -> ToldFigure:
     return ToldFigure(
         title=f"{layer}, channel {channel}",
-        caption="Of the units of its layer that were born, the one that grows most. Above, how "
-        "strongly its feature image drives it; below, the image itself at some checkpoints.",
+        caption="Of the units of its layer that were born, the one whose level rose most, or "
+        "fell least. Above, its level over training; below, the image itself at some checkpoints.",
         code=opened.then("dvis.development", layer=layer, channel=channel, x=x),
         numbers=lambda: _unit_numbers(dataset.sel({LAYER: [layer], CHANNEL: [channel]})),
     )
