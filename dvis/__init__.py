@@ -34,6 +34,7 @@ from dvis.kinds.saes.units import latent_units
 from dvis.kinds.sizes.read import sizes
 from dvis.opening import open, tree
 from dvis.page.static import export_page
+from dvis.reporting.write import write_report
 from dvis.schema import SchemaError, Status
 from dvis.store.contents import contents
 from dvis.store.places import set_steps
@@ -92,6 +93,7 @@ __all__ = [
     "tracks",
     "tree",
     "variants",
+    "write_report",
 ]
 __version__ = _version("dvis")
 

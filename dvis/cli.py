@@ -13,6 +13,7 @@ from dvis.commands.notes import note, notes
 from dvis.commands.page import page
 from dvis.commands.plain_output import as_text, printing_plainly
 from dvis.commands.plot import plot
+from dvis.commands.report import report
 from dvis.commands.store import check, forget, info, steps
 from dvis.commands.study import study
 from dvis.commands.training import train
@@ -42,6 +43,7 @@ def commands() -> dict[str, Command]:
         "kernels": plainly(kernels),
         "view": plainly(view),
         "page": plainly(page),
+        "report": plainly(report),
     }
 
 

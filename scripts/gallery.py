@@ -4,7 +4,6 @@ from collections.abc import Callable
 from pathlib import Path
 
 import matplotlib
-import numpy as np
 import tyro
 import xarray as xr
 from tyro.conf import Positional
@@ -12,6 +11,7 @@ from tyro.conf import Positional
 import dvis
 from dvis import plots
 from dvis.analysis.births import births as find_births
+from dvis.analysis.telling import telling_units
 from dvis.kinds.activations import pictures as activation_pictures
 from dvis.kinds.activations.read import name_of as name_of_activations
 from dvis.kinds.attributes import pictures as attribute_pictures
@@ -29,8 +29,8 @@ from dvis.kinds.saes import pictures as sae_pictures
 from dvis.kinds.saes.chains.words import ON, READ_WITH
 from dvis.kinds.saes.maps import latent_colors
 from dvis.kinds.saes.read import name_of as name_of_saes
+from dvis.kinds.saes.telling import telling_latent
 from dvis.kinds.saes.words import is_chains, is_evaluation, is_tracks, pictured_as
-from dvis.schema import Status
 
 
 def gallery(
@@ -204,22 +204,6 @@ def images_of_latents(store: Path, run: str, layer: str, name: str) -> xr.Datase
     return images if layer in images.layer.values else None
 
 
-def telling_latent(found: xr.Dataset, images: xr.Dataset | None = None) -> int:
-    """The latent most selective at the last checkpoint, beyond its null, of the more frequent.
-
-    Where some latents have an optimised image, it is one of these.
-    """
-    last = found.isel(checkpoint=-1)
-    if images is not None:
-        is_there = images.status.sel(layer=found.attrs["layer"]) == Status.COMPLETE
-        pictured = images.channel.values[is_there.any("checkpoint").values]
-        chosen = last.sel(latent=np.isin(last.latent, pictured))
-        last = chosen if chosen.sizes["latent"] else last
-    beyond = last.selectivity - last.null_selectivity.max("shuffle")
-    is_frequent = last.frequency >= last.frequency.where(last.frequency > 0).median()
-    return int(last.latent[int(beyond.where(is_frequent).fillna(-1).argmax("latent"))])
-
-
 def draw_circuits(store: Path, run: str, x: plots.XAxis, path: Callable[[str], Path]) -> None:
     """Draw influence onto the last layer, a matrix for some checkpoints each, and chimeras."""
     for entry in dvis.contents(store).of("influence", run):
@@ -265,16 +249,6 @@ def draw_llc(traces: xr.Dataset, x: plots.XAxis, path: Callable[[str], Path], na
     last = traces.isel(checkpoint=-1, parameters=0, epsilon=-1)
     for gamma in last.gamma.values:
         llc_pictures.llc_chains(last.sel(gamma=gamma), path=path(f"{name}_chains_gamma_{gamma:g}"))
-
-
-def telling_units(dataset: xr.Dataset, births: xr.Dataset) -> dict[str, int]:
-    """Of each layer, the channel that grows most among those that are born, if one is."""
-    complete = dataset.activation.where(dataset.status == Status.COMPLETE).load()
-    growth = births.final_level - complete.min("checkpoint")
-    born = growth.where(births.state == "born").dropna("layer", how="all")
-    channels = born.fillna(-1).argmax("channel")
-    places = zip(born.layer.values.tolist(), channels.values.tolist(), strict=True)
-    return {layer: int(dataset.channel[place]) for layer, place in places}
 
 
 def draw_crossed(crossed: xr.Dataset, x: plots.XAxis, path: Path) -> None:

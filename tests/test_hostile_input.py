@@ -23,10 +23,10 @@ from trees import CHECKPOINTS, decoded, info_of, jpg_of, pixels_of, write_tree, 
 
 import dvis
 from dvis.cli import main
+from dvis.info import list_problems
 from dvis.kinds.features.tally import count_units
 from dvis.kinds.llc.words import WORDS
 from dvis.kinds.responses.words import response_words
-from dvis.report import list_problems
 from dvis.schema import Status
 from dvis.store.writer import restructuring
 from dvis.sweep.place import Place

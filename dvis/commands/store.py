@@ -5,8 +5,8 @@ from pathlib import Path
 from tyro.conf import Positional
 
 from dvis.check import check_store
+from dvis.info import describe, list_problems
 from dvis.kinds.forgetting import forget_checkpoints
-from dvis.report import describe, list_problems
 from dvis.schema import counted
 from dvis.store.contents import contents
 from dvis.store.places import set_steps

@@ -16,6 +16,7 @@ from dvis.kinds.listed import ListedUnits
 from dvis.kinds.parts import Asked, Part
 from dvis.kinds.picture import Picture
 from dvis.kinds.shown import Selection, ShownUnits
+from dvis.kinds.told import Section
 from dvis.schema import Words
 from dvis.store.contents import Contents, Entry, StoreLike
 from dvis.store.faults import Fault, part_faults
@@ -59,6 +60,8 @@ class Kind:
         Its units as the page shows them, of a store and a selection of it.
     listed : callable, optional
         Its lists of units for the page, of a store, what it holds and the run.
+    told : callable, optional
+        Its sections of a report, of a run: what was found, with its controls, figures and caveats.
     imported : callable, optional
         Makes a store of a folder that is none, and returns its path.
     commands : mapping of str to callable
@@ -78,6 +81,7 @@ class Kind:
     parts: Callable[[Asked], Iterable[Part]] | None = None
     shown: Callable[[str | Path, Selection], ShownUnits] | None = None
     listed: Callable[[Asked], Iterable[ListedUnits]] | None = None
+    told: Callable[[Asked], Iterable[Section]] | None = None
     imported: Callable[[Path], Path] | None = None
     commands: Mapping[str, Command] = field(default_factory=dict)
     pictures: Mapping[str, Picture] = field(default_factory=dict)

@@ -18,10 +18,10 @@ from trees import CHECKPOINTS, write_tree
 
 import dvis
 from dvis.cli import main
+from dvis.info import describe
 from dvis.kinds.features.tree.export import export_tree
 from dvis.kinds.features.tree.ingest import ingest_tree
 from dvis.kinds.forgetting import forget_checkpoints
-from dvis.report import describe
 from dvis.store.group import Group
 from dvis.store.metrics import write_metrics
 

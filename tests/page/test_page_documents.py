@@ -14,6 +14,7 @@ from recorded_stores import image_of, write_store
 from trees import decoded
 
 import dvis
+from dvis.info import list_problems
 from dvis.kinds.features.shown import sheets
 from dvis.kinds.features.shown.downloads import numbers_csv, stored_image, write_archive
 from dvis.kinds.features.shown.selection import ShownStore
@@ -22,7 +23,6 @@ from dvis.kinds.shown import NotShownError, Selection
 from dvis.page import documents
 from dvis.page.documents import shown_units
 from dvis.page.plain import as_json, as_script, numbers
-from dvis.report import list_problems
 from dvis.schema import Status
 
 LABELS = [f"step_{step}" for step in (0, 5, 30, 70)]

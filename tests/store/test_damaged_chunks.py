@@ -9,7 +9,7 @@ import zarr
 import dvis
 from dvis.cli import main
 from dvis.commands.store import forget
-from dvis.report import describe
+from dvis.info import describe
 from dvis.schema import Status
 
 GROUP = "checkpoints/features/average-0"

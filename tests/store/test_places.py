@@ -14,7 +14,7 @@ from recorded_stores import write_store
 import dvis
 from dvis.cli import main
 from dvis.disk import write_lock
-from dvis.report import describe
+from dvis.info import describe
 from dvis.store.writer import restructuring
 
 LABELS = ["a.pt", "b.pt", "c.pt"]

@@ -20,9 +20,9 @@ import zarr
 from trees import CHECKPOINTS, write_tree
 
 import dvis
+from dvis.info import list_problems
 from dvis.kinds.features.tally import count_units
 from dvis.names import parse_checkpoint
-from dvis.report import list_problems
 from dvis.schema import SchemaError, Status
 
 

@@ -11,9 +11,9 @@ from tiny_models import seeded_net
 
 import dvis
 from dvis import measure
+from dvis.info import describe
 from dvis.kinds.features.options import VisualizeOptions
 from dvis.kinds.features.plan import visualize
-from dvis.report import describe
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 

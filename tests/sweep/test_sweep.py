@@ -15,6 +15,7 @@ from tiny_models import write_checkpoints
 from whole_stores import assert_equal_stores, everything
 
 import dvis
+from dvis.info import list_problems
 from dvis.kinds.features.group import FeatureGroup
 from dvis.kinds.features.measure import FeatureTask
 from dvis.kinds.features.options import VisualizeOptions, feature_settings
@@ -23,7 +24,6 @@ from dvis.kinds.features.read import parameters_of
 from dvis.kinds.features.verify import verify_store
 from dvis.models.checkpoints import CheckpointError
 from dvis.names import parse_checkpoint
-from dvis.report import list_problems
 from dvis.sweep.record import OTHER_WEIGHTS
 
 MODEL = "tiny_models:net"

@@ -6,6 +6,7 @@ from dvis.kinds.activations.group import ActivationGroup
 from dvis.kinds.activations.parts import top_images
 from dvis.kinds.activations.plot_command import PICTURES
 from dvis.kinds.activations.read import READER
+from dvis.kinds.activations.told import activation_sections
 from dvis.kinds.activations.words import words_of
 from dvis.kinds.kind import Kind, plainly
 
@@ -15,6 +16,7 @@ ACTIVATIONS = Kind(
     group=ActivationGroup,
     faults=activation_faults,
     parts=top_images,
+    told=activation_sections,
     commands={"activations": plainly(activations)},
     pictures=PICTURES,
 )

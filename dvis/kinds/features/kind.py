@@ -13,6 +13,7 @@ from dvis.kinds.features.parts import seed_curves
 from dvis.kinds.features.read import FEATURE_READER, choose_variant
 from dvis.kinds.features.shown.shown_features import ShownFeatures
 from dvis.kinds.features.tally import feature_problems, feature_table
+from dvis.kinds.features.told import feature_sections
 from dvis.kinds.features.tree.command import export, import_tree, ingest
 from dvis.kinds.features.words import WORDS
 from dvis.kinds.kind import Kind, plainly
@@ -35,6 +36,7 @@ FEATURES = Kind(
     problems=feature_problems,
     parts=seed_curves,
     shown=ShownFeatures,
+    told=feature_sections,
     imported=import_tree,
     commands={
         "visualize": visualize_command,

@@ -7,6 +7,7 @@ from dvis.kinds.llc.info import chain_lines
 from dvis.kinds.llc.joined import with_llc
 from dvis.kinds.llc.parts import llc_curve
 from dvis.kinds.llc.read import CHAIN_READER
+from dvis.kinds.llc.told import llc_sections
 from dvis.kinds.llc.words import WORDS
 
 LLC = Kind(
@@ -16,5 +17,6 @@ LLC = Kind(
     join=with_llc,
     parts=llc_curve,
     describe=chain_lines,
+    told=llc_sections,
     commands={"llc": plainly(llc)},
 )

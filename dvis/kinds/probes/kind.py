@@ -6,6 +6,7 @@ from dvis.kinds.probes.command import probe
 from dvis.kinds.probes.parts import probe_parts
 from dvis.kinds.probes.plot_command import PICTURES
 from dvis.kinds.probes.read import PROBE_READER
+from dvis.kinds.probes.told import probe_sections
 from dvis.kinds.probes.words import probe_words
 
 PROBES = Kind(
@@ -13,6 +14,7 @@ PROBES = Kind(
     words=probe_words,
     faults=probe_faults,
     parts=probe_parts,
+    told=probe_sections,
     commands={"probe": plainly(probe)},
     pictures=PICTURES,
 )

@@ -6,6 +6,7 @@ from dvis.kinds.responses.command import respond
 from dvis.kinds.responses.parts import unit_matrices
 from dvis.kinds.responses.plot_command import PICTURES
 from dvis.kinds.responses.read import RESPONSE_READER
+from dvis.kinds.responses.told import response_sections
 from dvis.kinds.responses.words import words_of
 
 RESPONSES = Kind(
@@ -13,6 +14,7 @@ RESPONSES = Kind(
     words=words_of,
     faults=response_faults,
     parts=unit_matrices,
+    told=response_sections,
     commands={"respond": plainly(respond)},
     pictures=PICTURES,
 )

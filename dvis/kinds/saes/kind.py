@@ -10,6 +10,7 @@ from dvis.kinds.saes.command import sae
 from dvis.kinds.saes.listed import listed_latents
 from dvis.kinds.saes.plot_command import PICTURES
 from dvis.kinds.saes.read import SAE_READER
+from dvis.kinds.saes.told import sae_sections
 from dvis.kinds.saes.tracks.words import track_words
 from dvis.kinds.saes.words import (
     KIND,
@@ -38,6 +39,7 @@ SAES = Kind(
     words=words_of,
     faults=sae_faults,
     listed=listed_latents,
+    told=sae_sections,
     commands={"sae": plainly(sae)},
     pictures=PICTURES,
 )

@@ -331,7 +331,7 @@ def test_a_forgotten_checkpoint_takes_its_files_along(own: ActivationOptions) ->
 def test_the_house_knows_activations(
     own: ActivationOptions, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    from dvis.report import describe
+    from dvis.info import describe
 
     store = store_of(own)
     lines = describe(store)

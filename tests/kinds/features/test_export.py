@@ -17,10 +17,10 @@ from slowly import slowly
 from trees import CHECKPOINTS, info_of, jpg_of, read_tree, write_tree, write_unit
 
 import dvis
+from dvis.info import list_problems
 from dvis.kinds.features.tree.command import export
 from dvis.kinds.features.tree.tree_names import FeatureName, parse_stem, stem_of
 from dvis.kinds.features.words import Variant
-from dvis.report import list_problems
 from dvis.schema import TEXT, group_path
 from dvis.store.writer import restructuring
 

@@ -13,8 +13,8 @@ from trees import CHECKPOINTS, decoded, info_of, jpg_of, read_tree, write_tree, 
 from whole_stores import counts, unit
 
 import dvis
+from dvis.info import list_problems
 from dvis.kinds.features import group
-from dvis.report import list_problems
 from dvis.schema import Status
 
 

@@ -9,7 +9,7 @@ from trees import CHECKPOINTS, decoded, info_of, jpg_of, read_tree, write_tree, 
 from whole_stores import counts, unit
 
 import dvis
-from dvis.report import list_problems
+from dvis.info import list_problems
 from dvis.schema import SchemaError, Status
 
 

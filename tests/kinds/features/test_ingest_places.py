@@ -9,7 +9,7 @@ from trees import CHECKPOINTS, info_of, write_tree, write_unit
 
 import dvis
 from dvis.cli import main
-from dvis.report import describe
+from dvis.info import describe
 from dvis.store.writer import restructuring
 
 TIMED = [

@@ -14,8 +14,8 @@ from trees import CHECKPOINTS, decoded, info_of, jpg_of, pixels_of, write_tree, 
 from whole_stores import counts, unit
 
 import dvis
+from dvis.info import list_problems
 from dvis.kinds.features.tree.command import ingest
-from dvis.report import list_problems
 from dvis.schema import Status
 
 ONE = "layer_layer1_channel_1_average"

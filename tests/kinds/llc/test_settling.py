@@ -17,6 +17,7 @@ from tiny_llc import SETTINGS, options_of_chains, store_of
 from tiny_losses import Quadratic, half_square
 
 import dvis
+from dvis.info import describe
 from dvis.kinds.llc.analysis.learning_coefficient import llc_of
 from dvis.kinds.llc.analysis.settling import are_coarse, is_drifting, with_length
 from dvis.kinds.llc.analysis.settling_words import doubts_of
@@ -24,7 +25,6 @@ from dvis.kinds.llc.command import EstimateCommand, llc
 from dvis.kinds.llc.measure import estimate
 from dvis.kinds.llc.options import CalibrateOptions
 from dvis.kinds.llc.settings import ChainSettings
-from dvis.report import describe
 
 if TYPE_CHECKING:
     from dvis.models.training import TrainingRun

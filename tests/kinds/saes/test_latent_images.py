@@ -15,6 +15,7 @@ from tiny_models import transformer, write_checkpoints
 import dvis
 from dvis import measure
 from dvis.cli import main
+from dvis.info import describe
 from dvis.kinds.features.measure.prepared import Prepared
 from dvis.kinds.features.options import VisualizeOptions, feature_settings
 from dvis.kinds.features.plan import visualize
@@ -23,7 +24,6 @@ from dvis.kinds.features.verify import verify_store
 from dvis.models.architectures import load_model
 from dvis.models.checkpoints import find_checkpoints, fingerprint
 from dvis.models.directions import Directions, ReadOut
-from dvis.report import describe
 from dvis.sweep import place
 from dvis.sweep.executors import SerialExecutor
 

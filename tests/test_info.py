@@ -18,6 +18,7 @@ from tiny_probes import probe_options
 
 import dvis
 from dvis.cli import main
+from dvis.info import describe, list_problems
 from dvis.kinds.activations.plan import keep_activations
 from dvis.kinds.attributes.plan import measure_attributes
 from dvis.kinds.chimera.plan import make_chimeras
@@ -29,7 +30,6 @@ from dvis.kinds.saes.measure.autoencoder import Autoencoder
 from dvis.kinds.saes.measure.exchange import write_saelens
 from dvis.kinds.saes.measure.stored import import_sae
 from dvis.kinds.sizes.plan import measure_sizes
-from dvis.report import describe, list_problems
 from dvis.store.writer import create_store, restructuring
 
 
