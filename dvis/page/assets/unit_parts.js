@@ -23,10 +23,12 @@
   }
 
   /** The image at one checkpoint: the strip's cell at once, the stored image as soon as it is there. */
-  function largeImage({ alternative }) {
+  function largeImage({ alternative, onOpen = null }) {
     const canvas = element("canvas", { class: "large", width: 1, height: 1, role: "img" });
     const state = element("span", { class: "state" });
-    const frame = element("div", { class: "large-frame" }, canvas, state);
+    const frame = onOpen
+      ? element("button", { type: "button", class: "large-frame", id: "large", title: "All its images in full (Enter)", on: { click: () => onOpen(frame) } }, canvas, state)
+      : element("div", { class: "large-frame" }, canvas, state);
     let turn = 0;
     async function show({ index, status, hasImage, strip, cell, address }) {
       turn += 1;
