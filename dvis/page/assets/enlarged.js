@@ -63,7 +63,10 @@
     const title = element("h2", { id: "enlarged-title" });
     const images = element("div", { class: "enlarged-images" });
     const dialog = element("dialog", { class: "enlarged", "aria-labelledby": "enlarged-title", on: { keydown: onKey, close: onClose, click: (event) => { if (event.target === dialog) dialog.close(); } } },
-      element("div", { class: "enlarged-head" }, title, button("×", () => dialog.close(), { class: "icon", "aria-label": "Close" })), images,
+      element("div", { class: "enlarged-head" }, title, element("span", { class: "enlarged-steps" },
+        button("‹", () => bar().step(-1), { class: "icon", "aria-label": "Checkpoint before" }),
+        button("›", () => bar().step(1), { class: "icon", "aria-label": "Next checkpoint" })),
+      button("×", () => dialog.close(), { class: "icon", "aria-label": "Close" })), images,
       element("p", { class: "quiet enlarged-keys" }));
     let figures = [];
     let alone = -1;

@@ -181,7 +181,7 @@
       const canvas = element("canvas", { class: "thumb", width: 1, height: 1, "aria-hidden": "true" });
       const state = element("span", { class: "state" });
       const frame = element("span", { class: "frame" }, canvas, state);
-      const link = element("a", { class: "cell relative", href: href(layer.channels[position]), "aria-label": title, title },
+      const link = element("a", { class: "cell relative", href: href(layer.channels[position]), title },
         frame, element("span", { class: "caption" }, element("span", { class: "cell-name" }, layer.channels[position]), element("span", { class: "cell-number" }, text)));
       return { position, canvas, state, link };
     });
