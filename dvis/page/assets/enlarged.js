@@ -54,7 +54,13 @@
       canvas.getContext("2d").drawImage(image, 0, 0);
       canvas.dataset.full = index;
     }
-    return { element: made, moveTo };
+    /** What is said of it where it has no image, "" where it has one. */
+    function lack(label) {
+      const index = side.checkpoints.findIndex((c) => c.label === label);
+      if (index >= 0 && side.read.unit.has_image[index]) return "";
+      return `${side.name}: ${index < 0 ? "absent" : words.STATUS[Number(side.read.unit.status[index])]}`;
+    }
+    return { element: made, moveTo, lack };
   }
 
   /** A dialog of a unit's images; `bar` is the view's slider, which keys move. */
@@ -62,11 +68,12 @@
     const { checkpoints, summary } = context;
     const title = element("h2", { id: "enlarged-title" });
     const images = element("div", { class: "enlarged-images" });
+    const lacking = element("p", { class: "quiet", hidden: true });
     const dialog = element("dialog", { class: "enlarged", "aria-labelledby": "enlarged-title", on: { keydown: onKey, close: onClose, click: (event) => { if (event.target === dialog) dialog.close(); } } },
       element("div", { class: "enlarged-head" }, title, element("span", { class: "enlarged-steps" },
         button("‹", () => bar().step(-1), { class: "icon", "aria-label": "Checkpoint before" }),
         button("›", () => bar().step(1), { class: "icon", "aria-label": "Next checkpoint" })),
-      button("×", () => dialog.close(), { class: "icon", "aria-label": "Close" })), images,
+      button("×", () => dialog.close(), { class: "icon", "aria-label": "Close" })), images, lacking,
       element("p", { class: "quiet enlarged-keys" }));
     let figures = [];
     let alone = -1;
@@ -83,12 +90,20 @@
       dialog.querySelector(".enlarged-keys").textContent = `← → checkpoints${several}; Esc closes`;
     }
 
+    /** Those without an image here leave their room to the others, and are named below. */
+    function arrange() {
+      const { label } = checkpoints[bar().index];
+      const lacks = figures.map((figure) => figure.lack(label));
+      figures.forEach((figure, i) => {
+        figure.element.hidden = alone >= 0 ? i !== alone : Boolean(lacks[i]) && !lacks.every(Boolean);
+      });
+      lacking.textContent = lacks.filter(Boolean).length < lacks.length && alone < 0 ? lacks.filter(Boolean).join("; ") : "";
+      lacking.hidden = !lacking.textContent;
+    }
+
     function pick(place) {
       alone = figures.length > 1 ? place : -1;
-      figures.forEach((figure, i) => {
-        figure.element.hidden = alone >= 0 && i !== alone;
-        figure.element.classList.toggle("alone", alone === i || figures.length === 1);
-      });
+      arrange();
       if (alone >= 0) figures[alone].element.focus();
     }
 
@@ -97,6 +112,7 @@
       const moment = words.moment(checkpoints[index]);
       title.textContent = `${summary.name} ${context.variant.unit} ${channel} at ${moment}`;
       dialog.dataset.checkpoint = index;
+      arrange();
       figures.forEach((figure) => figure.moveTo(checkpoints[index].label, moment));
     }
 
