@@ -4,9 +4,10 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Sequence
+from importlib.metadata import version
+from pathlib import Path
 
-import tyro
-
+from dvis.commands.command_line import read_command, read_one
 from dvis.commands.kernels import kernels
 from dvis.commands.layers import layers
 from dvis.commands.notes import note, notes
@@ -21,30 +22,35 @@ from dvis.commands.view import view
 from dvis.disk import DiskFullError
 from dvis.kinds.kind import Command, plainly
 from dvis.kinds.registry import KINDS
+from dvis.models.torch_guard import telling_of_torch
 
 _INTERRUPTED = 130
+_DESCRIPTION = (
+    "How a vision model learns: its feature images over training. "
+    "dvis COMMAND --help tells the options of a command, dvis --version the version."
+)
+
+
+# Subcommands in the order of work; what is not named here follows what measures.
+_MEASURING = (
+    *("train", "layers", "study", "ingest", "visualize", "verify", "respond", "activations", "sae"),
+    *("probe", "attributes", "sizes", "influence", "assembly", "kernels", "chimera", "llc"),
+)
+_READING = (
+    *("info", "check", "steps", "forget", "compact", "note", "notes"),
+    *("plot", "report", "page", "view", "export"),
+)
 
 
 def commands() -> dict[str, Command]:
     """The subcommands: of stores as a whole, and those of every kind of measurement."""
-    of_kinds = {name: made for kind in KINDS.values() for name, made in kind.commands.items()}
-    return {
-        "train": plainly(train),
-        "layers": plainly(layers),
-        "study": plainly(study),
-        **of_kinds,
-        "info": plainly(info),
-        "steps": plainly(steps),
-        "check": plainly(check),
-        "forget": plainly(forget),
-        "note": plainly(note),
-        "notes": plainly(notes),
-        "plot": plainly(plot),
-        "kernels": plainly(kernels),
-        "view": plainly(view),
-        "page": plainly(page),
-        "report": plainly(report),
-    }
+    of_runs = (train, layers, study, kernels)
+    of_stores = (info, steps, check, forget, note, notes, plot, report, page, view)
+    known = {made.__name__: plainly(made) for made in (*of_runs, *of_stores)}
+    for kind in KINDS.values():
+        known |= kind.commands
+    others = [name for name in known if name not in {*_MEASURING, *_READING}]
+    return {name: known[name] for name in (*_MEASURING, *others, *_READING)}
 
 
 def commands_for(arguments: Sequence[str] | None) -> dict[str, Callable[..., int]]:
@@ -58,21 +64,22 @@ def commands_for(arguments: Sequence[str] | None) -> dict[str, Callable[..., int
 
 def main(arguments: list[str] | None = None) -> None:
     """Run the command that the arguments name, and exit with its code."""
+    given = sys.argv[1:] if arguments is None else arguments
+    if given == ["--version"]:
+        print(f"dvis {version('dvis')}")
+        sys.exit(0)
     sys.exit(
         _run(
-            lambda: tyro.extras.subcommand_cli_from_dict(
-                commands_for(arguments),
-                prog="dvis",
-                description="How a vision model learns: its feature images over training.",
-                args=arguments,
-            )
+            lambda: read_command(commands_for(given), given, prog="dvis", description=_DESCRIPTION)
         )
     )
 
 
 def main_of(command: str) -> None:
     """Run one command with the arguments of the process: what the files in scripts/ do."""
-    sys.exit(_run(lambda: tyro.cli(commands_for([command, *sys.argv[1:]])[command])))
+    given = sys.argv[1:]
+    made = commands_for([command, *given])[command]
+    sys.exit(_run(lambda: read_one(made, given, prog=Path(sys.argv[0]).name)))
 
 
 def _run(command: Callable[[], int]) -> int:
@@ -82,7 +89,8 @@ def _run(command: Callable[[], int]) -> int:
     warned.addFilter(_plain)
     logging.basicConfig(format="%(levelname)s: %(message)s", handlers=[warned])
     try:
-        return command()
+        with telling_of_torch():
+            return command()
     except KeyboardInterrupt:
         print("\nstopped; run the same command again to go on", file=sys.stderr)
         return _INTERRUPTED

@@ -24,7 +24,8 @@ class KernelsPictureOptions(RunOptions, DataOptions):
     Parameters
     ----------
     out
-        File for the picture; its ending (.png, .pdf, .svg) tells the format.
+        File for the picture; its ending (.png, .pdf, .svg) tells the format (default:
+        kernels.png in the current folder).
     layer
         A convolution or linear layer by its dotted name.
     channel
@@ -50,7 +51,7 @@ class KernelsPictureOptions(RunOptions, DataOptions):
         Seed of the noise, and of the choice of n_images.
     """
 
-    out: Path
+    out: Path = Path("kernels.png")
     layer: str
     channel: int
     inputs: tuple[int, ...] = ()

@@ -11,7 +11,7 @@ from dvis.schema import counted
 
 def page(
     store: Positional[str],
-    out: Positional[Path],
+    out: Positional[Path] = Path("page"),
     *,
     run: Annotated[tuple[str, ...], tyro.conf.arg(metavar="RUN ...")] = (),
     layers: Annotated[tuple[str, ...], tyro.conf.arg(metavar="LAYER ...")] = (),
@@ -26,7 +26,7 @@ def page(
     store
         A store's folder or URL.
     out
-        The page's folder; open index.html in it.
+        The page's folder; index.html in it is to be opened.
     run
         Training runs (default: all).
     layers

@@ -48,7 +48,8 @@ class PlotOptions:
     source
         A store's folder or URL, or a model's jpg/json folder, which is imported first.
     out
-        File for the picture; its ending (.png, .pdf, .svg) tells the format.
+        File for the picture; its ending (.png, .pdf, .svg) tells the format (default:
+        KIND.png in the current folder).
     layer
         Layer; several where many units are drawn.
     channel
@@ -109,7 +110,7 @@ class PlotOptions:
 
     kind: Positional[str]
     source: Positional[str]
-    out: Path
+    out: Path | None = None
     layer: Annotated[tuple[str, ...], tyro.conf.arg(metavar="LAYER ...")] = ()
     channel: Annotated[tuple[int, ...], tyro.conf.arg(metavar="N ...")] = ()
     run: str | None = None
@@ -180,8 +181,9 @@ def plot(options: Annotated[PlotOptions, tyro.conf.arg(name="")]) -> int:
     dataset = _opened(options, kind, picture)
     if picture.beside is not None:
         chosen["unit_images"] = _unit_images(options, picture.beside(dataset), dataset)
-    picture.draw(dataset, path=options.out, **chosen)
-    print(options.out)
+    out = Path(f"{options.kind}.png") if options.out is None else options.out
+    picture.draw(dataset, path=out, **chosen)
+    print(out)
     return 0
 
 

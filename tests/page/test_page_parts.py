@@ -217,7 +217,10 @@ def test_parts_of_the_kinds_are_what_their_readers_give(old_store: Path) -> None
     assert {line["label"], *(other["label"] for other in others)} == {
         f"LLC at γ = {gamma:g}" for gamma in llc.gamma.values
     }
-    assert [line["beside_slider"], *(other["beside_slider"] for other in others)] == ["LLC", ""]
+    assert [line["beside_slider"], *(other["beside_slider"] for other in others)] == [
+        "LLC (γ = 1, ε = 0.01)",
+        "",
+    ]
     np.testing.assert_allclose(line["values"], cell.llc, rtol=1e-5)
     np.testing.assert_allclose(line["high"], cell.llc + cell.llc_se, rtol=1e-5)
     is_told = ["not settled" in remark for remark in line["remarks"]]

@@ -7,7 +7,7 @@ import xarray as xr
 
 from dvis.kinds.llc.analysis.settling import are_coarse
 from dvis.kinds.llc.joined import estimates_by_gamma, shown_entry
-from dvis.kinds.llc.words import GAMMA
+from dvis.kinds.llc.words import EPSILON, GAMMA, SHOWN_ERRORS
 from dvis.kinds.parts import Asked, Curves, Line
 from dvis.schema import CHECKPOINT, counted
 
@@ -22,13 +22,13 @@ def llc_curve(asked: Asked) -> Iterator[Curves]:
         return
     found = found.load()
     yield Curves(
-        title="Local learning coefficient",
+        title=f"Local learning coefficient, {_settings(found)}",
         checkpoints=[str(label) for label in found[CHECKPOINT].values],
         lines=[
             _line(found.isel({GAMMA: place}), is_shown=place == 0, is_alone=found.sizes[GAMMA] == 1)
             for place in range(found.sizes[GAMMA])
         ],
-        band="± standard error",
+        band=f"± {SHOWN_ERRORS} standard errors",
         remark="chains diverged and do not count, have not settled, or took coarse steps",
     )
 
@@ -45,14 +45,20 @@ def _line(of_gamma: xr.Dataset, *, is_shown: bool, is_alone: bool) -> Line:
     return Line(
         label="LLC" if is_alone else f"LLC at γ = {of_gamma[GAMMA].item():g}",
         values=llc,
-        low=llc - error,
-        high=llc + error,
+        low=llc - SHOWN_ERRORS * error,
+        high=llc + SHOWN_ERRORS * error,
         remarks=[
             _said(int(n_diverged), is_unsettled=bool(is_unsettled), is_coarse=bool(is_coarse))
             for n_diverged, is_unsettled, is_coarse in states
         ],
-        beside_slider="LLC" if is_shown else "",
+        beside_slider=f"LLC ({_settings(of_gamma)})" if is_shown else "",
     )
+
+
+def _settings(of_cells: xr.Dataset) -> str:
+    """Step size and pull to the weights, without which an LLC says little."""
+    gammas = ", ".join(f"{gamma:g}" for gamma in np.atleast_1d(of_cells[GAMMA].values))
+    return f"γ = {gammas}, ε = {of_cells[EPSILON].item():g}"
 
 
 def _said(n_diverged: int, *, is_unsettled: bool, is_coarse: bool) -> str:

@@ -32,6 +32,7 @@ CELL_DIMS = (CHECKPOINT, PARAMETERS, EPSILON, GAMMA)
 CHAIN_DIMS = (*CELL_DIMS, CHAIN)
 TRACE_DIMS = (*CHAIN_DIMS, DRAW)
 ALL_PARAMETERS = "all"
+SHOWN_ERRORS = 2  # standard errors of bands of an LLC, in figures and on the page
 PRECONDITIONER = "preconditioner"  # of rmsprop, an attribute that biased chains of old lack
 ESTIMATE, CALIBRATION = "estimate", "calibration"  # what a group of chains is for
 

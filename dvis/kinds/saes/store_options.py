@@ -55,8 +55,10 @@ class TrainOptions(SaeRecipe):
         Rows to train on, such as 50M; those of the activations come again and again.
     batch_size
         Rows of a step (default: 4096, or all where there are fewer).
-    log_every, save_every
-        Steps that a point of the log covers, and between two saves of the training state.
+    log_every
+        Steps that a point of the log covers.
+    save_every
+        Steps between two saves of the training state.
     device
         Where they are trained: cpu, or an accelerator such as cuda, cuda:1 or mps. Training that
         was killed goes on on any.

@@ -47,6 +47,7 @@
       return;
     }
     if (help && help.open && key !== "?") return;
+    if (target.closest("dialog.enlarged") && !["ArrowLeft", "ArrowRight", "Home", "End"].includes(key)) return;
     const view = dvis.page.view || {};
     const bar = view.bar;
     const isSlider = target.matches("input[type=range]");

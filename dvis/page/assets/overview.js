@@ -7,6 +7,7 @@
   const N_PROBLEMS = 20;
   const MAX_LINES = 8;
   const REST_MS = 120;
+  const OVER_TRAINING = new Set(["Born", "Half born at", "Largest growth"]); // columns that one checkpoint has nothing for
 
   /** The share of channels that are born, of some of the layers where there are many. */
   function births(layers, noun) {
@@ -32,7 +33,7 @@
     if (plots.length) return drawn;
     return {
       ...drawn,
-      element: element("p", { class: "quiet" }, "No numbers of the training were kept with these checkpoints, and no unit has a birth."),
+      element: element("p", { class: "quiet" }, checkpoints.length === 1 ? words.ALONE : "No numbers of the training were kept with these checkpoints, and no unit has a birth."),
     };
   }
 
@@ -115,7 +116,9 @@
   function layers(context) {
     const { variant, checkpoints, page } = context;
     const sparks = [];
-    const heads = ["Layer", `${words.capital(context.variant.unit)}s`, "State", "Median activation", "Born", "Half born at", "Largest growth"];
+    const isOverTraining = checkpoints.length > 1;
+    const heads = ["Layer", `${words.capital(context.variant.unit)}s`, "State", "Median activation", "Born", "Half born at", "Largest growth"].filter((head) => isOverTraining || !OVER_TRAINING.has(head));
+    if (!isOverTraining) heads.push("Images");
     const rows = variant.layers.map((layer) => {
       const median = dvis.plot.sparkline(layer.median, { width: 132, label: `Median activation of ${layer.name}`, band: { low: layer.q25, high: layer.q75 }, cursor: context.checkpoint });
       const born = dvis.plot.sparkline(layer.born_share, { width: 92, label: `Share of born ${context.variant.unit}s of ${layer.name}`, cursor: context.checkpoint });
@@ -133,9 +136,8 @@
         element("th", { scope: "row" }, element("a", { href: page.href({ view: "layer", layer: layer.name }) }, layer.name)),
         element("td", { class: "n" }, words.count(layer.n_channels)),
         element("td", {}, stateBar(layer)),
-        element("td", { class: "spark" }, median.element, value),
-        element("td", { class: "spark" }, born.element, share),
-        element("td", {}, halfBorn(layer, checkpoints)),
+        element("td", { class: "spark" }, isOverTraining ? median.element : null, value),
+        isOverTraining ? [element("td", { class: "spark" }, born.element, share), element("td", {}, halfBorn(layer, checkpoints))] : null,
         element("td", {}, best.element));
     });
     const moveTo = (index) => sparks.forEach((spark) => spark(index));
@@ -207,7 +209,7 @@
       (overview.notes || []).map((note) => element("p", { class: "note" }, note)),
       bar.element,
       element("section", { class: "card", "aria-labelledby": "training" },
-        element("div", { class: "card-head" }, element("h2", { id: "training" }, "Over training"), context.axisChoice()), curves.element),
+        element("div", { class: "card-head" }, element("h2", { id: "training" }, "Over training"), checkpoints.length > 1 ? context.axisChoice() : null), curves.element),
       parts.elements,
       element("section", { class: "card", "aria-labelledby": "layers" }, element("h2", { id: "layers" }, "Layers"), table.element),
       dvis.lists.card(context),

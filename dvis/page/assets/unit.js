@@ -96,7 +96,8 @@
     const beside = neighbourLinks(context, layer, channel);
     const go = (index) => { bar.go(index); };
 
-    const large = unitParts.largeImage({ alternative: (index, name) => `${words.capital(context.overview.nouns.picture)} of ${noun} ${channel} of ${summary.name} at ${words.moment(checkpoints[index])}${name === "complete" ? `, activation ${words.number(unit.activation[index])}` : `: ${name}`}` });
+    const full = dvis.enlarged(context, { channel, read, bar: () => bar });
+    const large = unitParts.largeImage({ onOpen: full.open, alternative: (index, name) => `${words.capital(context.overview.nouns.picture)} of ${noun} ${channel} of ${summary.name} at ${words.moment(checkpoints[index])}${name === "complete" ? `, activation ${words.number(unit.activation[index])}` : `: ${name}`}` });
     const line = timeline({ noun, summary, unit, strip, checkpoints, kind: context.axisKind, checkpoint: context.checkpoint, onPick: go });
     const facts = unitParts.facts(unit);
     const parameters = unitParts.parameters(unit);
@@ -110,7 +111,7 @@
       href: (other) => page.href({ view: "unit", layer: summary.name, channel: other }),
     });
     const caption = element("p", { class: "large-caption" });
-    const followers = [line, facts, parameters, rows, parts, family];
+    const followers = [full, line, facts, parameters, rows, parts, family];
 
     function show(index) {
       context.checkpoint = index;
@@ -134,7 +135,7 @@
       bar.element,
       element("div", { class: "unit-main" },
         element("figure", { class: "card current" }, large.element, element("figcaption", {}, caption, facts.element)),
-        element("section", { class: "card", "aria-label": "Timeline" }, element("div", { class: "card-head" }, element("h2", {}, "Over training"), context.axisChoice()), line.element)),
+        element("section", { class: "card", "aria-label": "Timeline" }, element("div", { class: "card-head" }, element("h2", {}, "Over training"), checkpoints.length > 1 ? context.axisChoice() : null), checkpoints.length > 1 ? line.element : element("p", { class: "quiet" }, words.ALONE))),
       rows.elements.length ? element("div", { class: "unit-wide" }, rows.elements) : null,
       element("div", { class: "unit-more" },
         parts.elements,
@@ -144,8 +145,11 @@
         element("section", { class: "card across" }, element("h2", {}, "Recorded parameters"), parameters.element)));
     return {
       element: root, title: `${summary.name} ${channel}`, bar,
-      ready: () => show(context.checkpoint),
-      close() { bar.pause(); },
+      async ready() {
+        await show(context.checkpoint);
+        if (context.place.query.has("enlarged")) await full.open(large.element);
+      },
+      close() { full.close(); bar.pause(); },
       sibling(by) {
         const other = by < 0 ? beside.before : beside.after;
         if (other !== undefined) page.go(page.href({ view: "unit", layer: summary.name, channel: other }));

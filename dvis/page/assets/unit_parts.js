@@ -23,10 +23,12 @@
   }
 
   /** The image at one checkpoint: the strip's cell at once, the stored image as soon as it is there. */
-  function largeImage({ alternative }) {
+  function largeImage({ alternative, onOpen = null }) {
     const canvas = element("canvas", { class: "large", width: 1, height: 1, role: "img" });
     const state = element("span", { class: "state" });
-    const frame = element("div", { class: "large-frame" }, canvas, state);
+    const frame = onOpen
+      ? element("button", { type: "button", class: "large-frame", id: "large", title: "All its images in full (Enter)", on: { click: () => onOpen(frame) } }, canvas, state)
+      : element("div", { class: "large-frame" }, canvas, state);
     let turn = 0;
     async function show({ index, status, hasImage, strip, cell, address }) {
       turn += 1;
@@ -179,7 +181,7 @@
       const canvas = element("canvas", { class: "thumb", width: 1, height: 1, "aria-hidden": "true" });
       const state = element("span", { class: "state" });
       const frame = element("span", { class: "frame" }, canvas, state);
-      const link = element("a", { class: "cell relative", href: href(layer.channels[position]), "aria-label": title, title },
+      const link = element("a", { class: "cell relative", href: href(layer.channels[position]), title },
         frame, element("span", { class: "caption" }, element("span", { class: "cell-name" }, layer.channels[position]), element("span", { class: "cell-number" }, text)));
       return { position, canvas, state, link };
     });

@@ -5,6 +5,7 @@
   const STATUS = ["absent", "complete", "incomplete", "failed", "dead"];
   const BIRTH_STATES = ["born", "never", "unstable", "absent"];
   const MISSING = "–";
+  const ALONE = "There is one checkpoint: nothing to draw over training.";
   const UNKNOWN = "Nothing is known here";
   const MINUS = "−";
   const MAX_LABEL = 34;
@@ -115,7 +116,7 @@
 
   Object.assign(dvis, {
     words: {
-      STATUS, BIRTH_STATES, MISSING, UNKNOWN,
+      STATUS, BIRTH_STATES, MISSING, UNKNOWN, ALONE,
       number, count, counted, percent, shortened, capital, moment, tick, when, rest, birth, measure,
     },
   });

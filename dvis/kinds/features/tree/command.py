@@ -76,7 +76,12 @@ def ingest(
     return 1 if strict and n_problems else 0
 
 
-def export(store: Positional[Path], out: Positional[Path], *, overwrite: bool = False) -> int:
+def export(
+    store: Positional[Path],
+    out: Positional[Path] = Path("feature_images"),
+    *,
+    overwrite: bool = False,
+) -> int:
     """Write a store's jpg/json tree again: imported jpgs byte for byte, json equal in content.
 
     Parameters
@@ -84,7 +89,7 @@ def export(store: Positional[Path], out: Positional[Path], *, overwrite: bool = 
     store
         A store's folder.
     out
-        The folder for the tree, such as feature_images; the model's name is added.
+        The folder for the tree; the model's name is added.
     overwrite
         Replace files there that differ.
     """

@@ -9,6 +9,7 @@ import xarray as xr
 from dvis.kinds.llc.analysis.llc_and_births import births_at_llc_changes
 from dvis.kinds.llc.analysis.settling import are_coarse
 from dvis.kinds.llc.pictures.traces import BAD_COLOR, LLC_COLOR
+from dvis.kinds.llc.words import SHOWN_ERRORS
 from dvis.plots.canvas import headline, layer_colors, saved, subplots, without_box
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
@@ -153,7 +154,7 @@ def _draw_band(axes: "Axes", axis: TimeAxis, values: np.ndarray, dataset: xr.Dat
         return
     error = dataset["llc_se"].sel({CHECKPOINT: axis.labels}).values
     is_known = np.isfinite(values)
-    known, width = values[is_known], 2 * np.nan_to_num(error.astype(float))[is_known]
+    known, width = values[is_known], SHOWN_ERRORS * np.nan_to_num(error.astype(float))[is_known]
     at = axis.positions[is_known]
     axes.fill_between(at, known - width, known + width, color=LLC_COLOR, alpha=0.18, lw=0)
 

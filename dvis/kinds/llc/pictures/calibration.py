@@ -26,7 +26,7 @@ from dvis.kinds.llc.pictures.traces import (
     running_of,
     show_draws,
 )
-from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, ChainStatus
+from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, SHOWN_ERRORS, ChainStatus
 from dvis.plots.canvas import headline, layer_colors, saved, without_box
 from dvis.plots.curves import show_values_axis
 from dvis.plots.documentation import documented
@@ -281,7 +281,9 @@ def _draw_curve(
         return
     axes.plot(x, y, color=color, lw=1.2, alpha=0.8, label=label)
     if name == "llc":
-        axes.errorbar(x, y, 2 * of_gamma["llc_se"].values, fmt="none", ecolor=color, lw=1)
+        axes.errorbar(
+            x, y, SHOWN_ERRORS * of_gamma["llc_se"].values, fmt="none", ecolor=color, lw=1
+        )
     for chosen, face in ((is_good, color), (~is_good, "white")):
         axes.scatter(x[chosen], y[chosen], s=26, facecolor=face, edgecolor=color, lw=1.2, zorder=3)
 

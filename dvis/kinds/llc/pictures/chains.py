@@ -19,7 +19,7 @@ from dvis.kinds.llc.pictures.traces import (
     settled,
     show_draws,
 )
-from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, ChainStatus
+from dvis.kinds.llc.words import CHAIN, DRAW, EPSILON, GAMMA, SHOWN_ERRORS, ChainStatus
 from dvis.plots.canvas import UNIT_COLORS, headline, saved, subplots, without_box
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
@@ -139,10 +139,12 @@ def _draw_running(axes: "Axes", cell: xr.Dataset, found: xr.Dataset, n_burnt: in
         axes.plot(draws, values, lw=1.0, alpha=0.85, **_style(chain, is_done=True))
     axes.plot(draws, running.mean(CHAIN).values, color=LLC_COLOR, lw=2.6)
     llc, error = float(found["llc"]), float(found["llc_se"])
-    low, high = ([llc + width] * 2 for width in (-2 * error, 2 * error))
+    low, high = ([llc + width] * 2 for width in (-SHOWN_ERRORS * error, SHOWN_ERRORS * error))
     axes.fill_between(draws[[0, -1]], low, high, color=LLC_COLOR, alpha=0.12, lw=0)
     axes.axhline(0, color="0.75", lw=0.8)
-    axes.set_ylim(finite_range(settled(running), llc - 2 * error, llc + 2 * error))
+    axes.set_ylim(
+        finite_range(settled(running), llc - SHOWN_ERRORS * error, llc + SHOWN_ERRORS * error)
+    )
     axes.set_title(
         "Running LLC of each chain and of all", loc="left", fontsize=9, fontweight="bold"
     )
@@ -184,8 +186,12 @@ def _draw_estimates(axes: "Axes", cell: xr.Dataset, found: xr.Dataset) -> None:
                 color=BAD_COLOR if status == "diverged" else "0.5",
             )
     llc, error = float(found["llc"]), float(found["llc_se"])
-    axes.errorbar(n_chains + 0.5, llc, 2 * error, fmt="D", color=LLC_COLOR, capsize=4, ms=6)
-    axes.axhspan(llc - 2 * error, llc + 2 * error, color=LLC_COLOR, alpha=0.1, lw=0)
+    axes.errorbar(
+        n_chains + 0.5, llc, SHOWN_ERRORS * error, fmt="D", color=LLC_COLOR, capsize=4, ms=6
+    )
+    axes.axhspan(
+        llc - SHOWN_ERRORS * error, llc + SHOWN_ERRORS * error, color=LLC_COLOR, alpha=0.1, lw=0
+    )
     every = -(-n_chains // 8)
     names = [_name(cell, chain).removeprefix("chain ") for chain in range(0, n_chains, every)]
     axes.set_xticks([*range(0, n_chains, every), n_chains + 0.5], [*names, "all"])

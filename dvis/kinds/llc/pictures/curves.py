@@ -10,7 +10,14 @@ import xarray as xr
 from dvis.analysis.requirements import require
 from dvis.kinds.llc.analysis.settling import MAX_RHAT, are_coarse
 from dvis.kinds.llc.pictures.traces import BAD_COLOR
-from dvis.kinds.llc.words import ALL_PARAMETERS, CELL_DIMS, EPSILON, GAMMA, PARAMETERS
+from dvis.kinds.llc.words import (
+    ALL_PARAMETERS,
+    CELL_DIMS,
+    EPSILON,
+    GAMMA,
+    PARAMETERS,
+    SHOWN_ERRORS,
+)
 from dvis.plots.canvas import Color
 from dvis.plots.time_axis import TimeAxis
 from dvis.schema import CHECKPOINT, did_you_mean
@@ -146,7 +153,7 @@ def draw_curve(
     )
     across, known = axis.positions, np.isfinite(llc)
     shown = known | (n_diverged > 0)
-    width = 2 * np.nan_to_num(error)
+    width = SHOWN_ERRORS * np.nan_to_num(error)
     low, high = llc - width, llc + width
     axes.fill_between(across[shown], low[shown], high[shown], color=color, alpha=0.2, lw=0)
     axes.plot(across[shown], llc[shown], color=color, lw=1.6, label=label)
