@@ -16,7 +16,7 @@ from dvis.commands.plain_output import as_text, printing_plainly
 from dvis.commands.plot import plot
 from dvis.commands.report import report
 from dvis.commands.store import check, forget, info, steps
-from dvis.commands.study import study
+from dvis.commands.study import study_with
 from dvis.commands.training import train
 from dvis.commands.view import view
 from dvis.disk import DiskFullError
@@ -31,11 +31,8 @@ _DESCRIPTION = (
 )
 
 
-# Subcommands in the order of work; what is not named here follows what measures.
-_MEASURING = (
-    *("train", "layers", "study", "ingest", "visualize", "verify", "respond", "activations", "sae"),
-    *("probe", "attributes", "sizes", "influence", "assembly", "kernels", "chimera", "llc"),
-)
+# Subcommands in the order of work: those that measure come between, kind by kind.
+_FIRST = ("train", "layers", "study")
 _READING = (
     *("info", "check", "steps", "forget", "compact", "note", "notes"),
     *("plot", "report", "page", "view", "export"),
@@ -44,13 +41,14 @@ _READING = (
 
 def commands() -> dict[str, Command]:
     """The subcommands: of stores as a whole, and those of every kind of measurement."""
-    of_runs = (train, layers, study, kernels)
+    of_runs = (train, layers, kernels)
     of_stores = (info, steps, check, forget, note, notes, plot, report, page, view)
     known = {made.__name__: plainly(made) for made in (*of_runs, *of_stores)}
+    known["study"] = plainly(study_with(commands_for))
     for kind in KINDS.values():
         known |= kind.commands
-    others = [name for name in known if name not in {*_MEASURING, *_READING}]
-    return {name: known[name] for name in (*_MEASURING, *others, *_READING)}
+    others = [name for name in known if name not in {*_FIRST, *_READING}]
+    return {name: known[name] for name in (*_FIRST, *others, *_READING)}
 
 
 def commands_for(arguments: Sequence[str] | None) -> dict[str, Callable[..., int]]:

@@ -38,7 +38,7 @@ for step in range(1, 201):
 # Keep what the second convolution gives, at each place of each image.
 store = Path(tempfile.mkdtemp()) / "digits.zarr"
 measure.activations(
-    net, states, layers=["3"], dataset="digits", n_images=200, split="train", 
+    net, states, layers=["3"], dataset="digits", n_images=200, split="train",
     keep=("values", "top:16"),
     input_size=8, input_channels=1, input_mean=(0.0,), input_std=(1.0,), name="digits",
     store=store, workers=0,

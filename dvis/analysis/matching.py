@@ -274,8 +274,8 @@ def _correlations(ours: np.ndarray, theirs: np.ndarray) -> np.ndarray:
     return products
 
 
-def _standardised(responses: np.ndarray) -> np.ndarray:
-    centred = responses - responses.mean(1, keepdims=True)
+def _standardised(answers: np.ndarray) -> np.ndarray:
+    centred = answers - answers.mean(1, keepdims=True)
     norms = np.linalg.norm(centred, axis=1, keepdims=True)
     directions = np.zeros(centred.shape)
     np.divide(centred, norms, out=directions, where=norms > 0)

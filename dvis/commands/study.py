@@ -1,6 +1,7 @@
 """The command `study` and its subcommands: init, plan, run."""
 
 import sys
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Annotated
@@ -9,8 +10,9 @@ import tyro
 from tyro.conf import OmitSubcommandPrefixes, Positional
 
 from dvis.models.input_options import InputOptions
+from dvis.models.option_numbers import bytes_of
 from dvis.models.torch_guard import needing_torch
-from dvis.study.calls import calls_of
+from dvis.study.calls import Call, Commands, calls_of
 from dvis.study.study_file import read_study
 
 
@@ -96,31 +98,43 @@ Command = (
 )
 
 
-def study(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="")]) -> int:
-    """Study a run as a whole: write a file of steps, plan them, carry them out.
+def study_with(commands: Commands) -> Callable[..., int]:
+    """The command, whose steps are the others: `commands` makes these of arguments."""
 
-    Parameters
-    ----------
-    command
-        What to do.
-    """
-    if isinstance(command, InitOptions):
-        return _init(command)
-    calls = calls_of(read_study(command.file))
+    def study(command: Annotated[OmitSubcommandPrefixes[Command], tyro.conf.arg(name="")]) -> int:
+        """Study a run as a whole: write a file of steps, plan them, carry them out.
+
+        Parameters
+        ----------
+        command
+            What to do.
+        """
+        if isinstance(command, InitOptions):
+            return _init(command)
+        calls = calls_of(read_study(command.file), commands)
+        if isinstance(command, PlanOptions):
+            return _plan(command, calls)
+        return _run(command, calls)
+
+    return study
+
+
+def _plan(options: PlanOptions, calls: Sequence[Call]) -> int:
     with needing_torch("study"):
-        from dvis.study.planning import plan_study, store_of_study
+        from dvis.study.planning import plan_study
 
-    if isinstance(command, PlanOptions):
-        from dvis.kinds.activations.options import bytes_of
+    budget = None if options.budget is None else bytes_of(options.budget)
+    for line in plan_study(calls, seconds=options.seconds, progress=True).lines(budget):
+        print(line)
+    return 0
 
-        budget = None if command.budget is None else bytes_of(command.budget)
-        found = plan_study(calls, seconds=command.seconds, progress=True)
-        for line in found.lines(budget):
-            print(line)
-        return 0
-    from dvis.study.running import run_study
 
-    log = command.log or command.file.with_suffix(".log")
+def _run(options: RunOptions, calls: Sequence[Call]) -> int:
+    with needing_torch("study"):
+        from dvis.study.planning import store_of_study
+        from dvis.study.running import run_study
+
+    log = options.log or options.file.with_suffix(".log")
     return run_study(calls, store_of_study(calls), log, say=_say)
 
 

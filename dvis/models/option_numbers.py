@@ -3,6 +3,7 @@
 The command line reads numbers; from Python anything can come.
 """
 
+import re
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import fields
 from numbers import Integral, Real
@@ -10,6 +11,8 @@ from typing import Any
 
 # What stores keep of seeds and counts, in 32 bits; no run has as many images, steps or draws.
 MOST_WHOLE = 2**31 - 1
+_BYTES = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kMGT]?)i?B?", re.IGNORECASE)
+_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 _MOST = 1e38  # of any other number, as float32 has it
 # Numbers that are larger than all others may be, or of which far fewer are all memory.
 _MOST_OF = {
@@ -124,3 +127,22 @@ def is_number(value: Any, *, is_whole: bool = False) -> bool:
     (True, False, False, False)
     """
     return isinstance(value, Integral if is_whole else Real) and not isinstance(value, bool)
+
+
+def bytes_of(text: str) -> int:
+    """Bytes that a text such as 50GB means, by powers of 1000.
+
+    Raises
+    ------
+    ValueError
+        When it means none.
+
+    Examples
+    --------
+    >>> bytes_of("50GB"), bytes_of("1.5 TB"), bytes_of("300")
+    (50000000000, 1500000000000, 300)
+    """
+    match = _BYTES.fullmatch(text.strip())
+    if match is None:
+        raise ValueError(f"budget is {text!r}; give bytes, such as 50GB or 1.5TB")
+    return int(float(match["number"]) * _UNITS[match["unit"].lower()])

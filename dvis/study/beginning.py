@@ -46,7 +46,7 @@ class Beginning:
         }
         head = yaml.safe_dump(shared, sort_keys=False, default_flow_style=None, width=10_000)
         layers = yaml.safe_dump(list(self.layers), default_flow_style=True, width=10_000).strip()
-        steps = [_FEATURES, *([_WITH_DATA] if self.dataset else [_WITHOUT_DATA]), _OF_IMAGES]
+        steps = [_OF_UNITS, *([_WITH_DATA] if self.dataset else [_WITHOUT_DATA]), _OF_IMAGES]
         body = "".join(steps).format(layers=layers, last=yaml.safe_dump(last).split("\n")[0])
         end = _END.format(page=self.store.with_suffix("").name)
         return _HEAD.format(file=file) + head + _SHARED + body + end
@@ -68,7 +68,7 @@ _SHARED = """\
 
 steps:
 """
-_FEATURES = """\
+_OF_UNITS = """\
   # Feature images: what drives each unit most, at each checkpoint.
   - visualize:
       layers: {layers}

@@ -2,16 +2,18 @@
 
 import io
 import re
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
 from dataclasses import dataclass, fields, is_dataclass, replace
 from functools import cache, wraps
-from typing import Any
+from typing import Any, TypeAlias
 
 import tyro
 
 from dvis.schema import did_you_mean
 from dvis.study.study_file import Step, StudyError, StudyFile, at
+
+Commands: TypeAlias = Callable[[Sequence[str]], Mapping[str, Callable[..., int]]]
 
 # What a study does not do: it would hold it up, or begin another.
 _NOT_STEPS = ("study", "view", "train", "forget")
@@ -82,8 +84,15 @@ def _changed(options: Any, changed: Mapping[str, Any]) -> Any:
     return replace(options, **inner)
 
 
-def calls_of(study: StudyFile) -> list[Call]:
+def calls_of(study: StudyFile, commands: Commands) -> list[Call]:
     """The calls that a study is made of, in their order.
+
+    Parameters
+    ----------
+    study : StudyFile
+        What its file says.
+    commands : callable
+        The commands that there are, made of arguments: `dvis.cli.commands_for`.
 
     Raises
     ------
@@ -94,11 +103,11 @@ def calls_of(study: StudyFile) -> list[Call]:
     calls: list[Call] = []
     for number, step in enumerate(study.steps, 1):
         try:
-            calls.append(_call(study, number, step))
+            calls.append(_call(study, commands, number, step))
         except StudyError as err:
             wrong.append(str(err))
-    known = {name for step in study.steps if _is_command(step.command) for name in _names(step)}
-    known |= set(_PLACED)
+    steps = [step for step in study.steps if _is_command(commands, step.command)]
+    known = {*_PLACED, *(name for step in steps for name in _names(commands, step))}
     wrong += [
         at(study.path, study.lines[name], did_you_mean("option", name, sorted(known), "no step"))
         for name in study.shared
@@ -109,21 +118,21 @@ def calls_of(study: StudyFile) -> list[Call]:
     return calls
 
 
-def _call(study: StudyFile, number: int, step: Step) -> Call:
-    if not _is_command(step.command):
-        known = [each for each in command_names() if each not in _NOT_STEPS]
+def _call(study: StudyFile, commands: Commands, number: int, step: Step) -> Call:
+    if not _is_command(commands, step.command):
+        known = [each for each in commands([]) if each not in _NOT_STEPS]
         said = did_you_mean("step", step.command, known, "dvis")
         raise StudyError(at(study.path, step.line, said))
-    there = _names(step)
+    there = _names(commands, step)
     for name in step.options:
         if name not in there:
             said = did_you_mean("option", name, sorted(there), step.command)
             raise StudyError(at(study.path, step.lines[name], said))
     given = {name: value for name, value in study.shared.items() if name in there}
     given |= step.options
-    words = [*_words(given, step)]
+    words = [*_words(given, *_taken(commands, step.command))]
     first, *rest = step.command.split()
-    function = _function(first, [*rest, *words])
+    function = commands([first, *rest, *words])[first]
     printed = io.StringIO()
     try:
         with redirect_stderr(printed), redirect_stdout(printed):
@@ -139,9 +148,10 @@ def _call(study: StudyFile, number: int, step: Step) -> Call:
     return Call(number=number, step=step, function=function, arguments=arguments)
 
 
-def _words(given: Mapping[str, Any], step: Step) -> Iterator[str]:
+def _words(
+    given: Mapping[str, Any], options: frozenset[str], placed: tuple[str, ...]
+) -> Iterator[str]:
     """Options as a shell would give them."""
-    options, placed = _taken(step.command)
     for name in _PLACED:
         if name in placed and given.get(name) is not None:
             yield str(given[name])
@@ -161,19 +171,20 @@ def _flag(name: str) -> str:
     return f"--{name.replace('_', '-')}"
 
 
-def _names(step: Step) -> set[str]:
-    options, placed = _taken(step.command)
+def _names(commands: Commands, step: Step) -> set[str]:
+    options, placed = _taken(commands, step.command)
     return {*options, *placed}
 
 
 @cache
-def _taken(command: str) -> tuple[frozenset[str], tuple[str, ...]]:
+def _taken(commands: Commands, command: str) -> tuple[frozenset[str], tuple[str, ...]]:
     """Options of a command by their names, and what it takes by place, as its help has them."""
     first, *rest = command.split()
     shown = io.StringIO()
     with redirect_stdout(shown), redirect_stderr(shown), suppress(SystemExit):
         arguments = [*rest, "--help"]
-        tyro.cli(_capturing(_function(first, arguments)), args=arguments, prog="dvis")
+        function = commands([first, *arguments])[first]
+        tyro.cli(_capturing(function), args=arguments, prog="dvis")
     options = {
         name.replace("-", "_")
         for line in shown.getvalue().splitlines()
@@ -185,7 +196,7 @@ def _taken(command: str) -> tuple[frozenset[str], tuple[str, ...]]:
     n_placed = 0
     if has_placed:
         section = section.split(" options ")[0]
-        n_placed = sum(bool(re.match(r"[│ ]{1,4}[A-Z]{2,}\b", x)) for x in section.splitlines())
+        n_placed = sum(bool(re.match(r"[│ ]{1,4}\[?[A-Z]{2,}\b", x)) for x in section.splitlines())
     free = [name for name in _PLACED if name not in options]
     return frozenset(options), _placed(command, n_placed, free)
 
@@ -209,19 +220,6 @@ def _capturing(function: Callable[..., int]) -> Callable[..., Mapping[str, Any]]
     return capture
 
 
-def _is_command(command: str) -> bool:
+def _is_command(commands: Commands, command: str) -> bool:
     first = command.split()[:1]
-    return bool(first) and first[0] in command_names() and first[0] not in _NOT_STEPS
-
-
-def command_names() -> list[str]:
-    """The commands that there are."""
-    from dvis.cli import commands  # of which the study is one
-
-    return list(commands())
-
-
-def _function(name: str, arguments: list[str]) -> Callable[..., int]:
-    from dvis.cli import commands_for
-
-    return commands_for([name, *arguments])[name]
+    return bool(first) and first[0] in commands([]) and first[0] not in _NOT_STEPS

@@ -13,6 +13,7 @@ from dataclasses import dataclass, field, fields
 from pathlib import Path
 from typing import Any
 
+from dvis.kinds.registry import KINDS
 from dvis.models.model_reference import model_name
 from dvis.progress import in_bytes, in_time, progress_bar
 from dvis.study.calls import Call
@@ -269,7 +270,8 @@ def _made_since(call: Call, there: dict[Group, Counts]) -> Iterator[int]:
     """Parts of the groups that a step without sweeps makes, as far as their names tell."""
     name = getattr(call.options, "name", None)
     layer = getattr(call.options, "layer", None)
-    kind = {"sae train": "saes"}.get(call.step.command)
-    for (of_kind, _, of_name), counts in there.items():
-        if kind == of_kind and name and of_name == f"{layer}/{name}":
+    first = call.step.command.split()[0]
+    kinds = [kind.name for kind in KINDS.values() if first in kind.commands]
+    for (kind, _, of_name), counts in there.items():
+        if kind in kinds and name and of_name == f"{layer}/{name}":
             yield counts.made

@@ -45,7 +45,7 @@ FLOORS = (
     ("kinds.kind",),
     ("kinds.*",),
     ("kinds", "kinds.registry"),
-    ("page", "reporting", "check", "info", "opening", "kinds.forgetting"),
+    ("page", "reporting", "study", "check", "info", "opening", "kinds.forgetting"),
     ("measure", "accessor", "commands", "cli", "__init__"),
     ("scripts",),
 )

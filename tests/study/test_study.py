@@ -14,6 +14,7 @@ import xarray as xr
 
 import dvis
 from dvis import cli
+from dvis.cli import commands_for
 from dvis.study.calls import Call, calls_of
 from dvis.study.planning import plan_study
 from dvis.study.running import run_study
@@ -46,7 +47,7 @@ def study_in(folder: Path) -> list[Call]:
     if not (folder / "run").exists():
         tiny_models.write_checkpoints(folder / "run", N_CHECKPOINTS)
     (folder / "study.yaml").write_text(TEXT.format(folder=folder))
-    return calls_of(read_study(folder / "study.yaml"))
+    return calls_of(read_study(folder / "study.yaml"), commands_for)
 
 
 def everything(store: Path) -> dict[str, xr.Dataset]:
@@ -175,7 +176,7 @@ def test_init_writes_a_file_whose_steps_are_right(
         cli.main(arguments)
     assert ended.value.code == 0
     assert "dvis study plan" in capsys.readouterr().out
-    commands = [call.step.command for call in calls_of(read_study(out))]
+    commands = [call.step.command for call in calls_of(read_study(out), commands_for)]
     assert commands[:4] == ["visualize", "respond", "probe", "activations"]
     with pytest.raises(SystemExit) as ended:
         cli.main(arguments)

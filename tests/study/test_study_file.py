@@ -4,7 +4,8 @@ from pathlib import Path
 
 import pytest
 
-from dvis.study.calls import calls_of
+from dvis.cli import commands_for
+from dvis.study.calls import Call, calls_of
 from dvis.study.study_file import StudyError, read_study
 
 GOOD = """\
@@ -34,16 +35,22 @@ def written(tmp_path: Path, text: str) -> Path:
     return tmp_path / "study.yaml"
 
 
+def good(tmp_path: Path) -> list[Call]:
+    return calls_of(read_study(written(tmp_path, GOOD)), commands_for)
+
+
 def errors(tmp_path: Path, text: str) -> list[str]:
     """What is said of a file, without its name."""
     path = written(tmp_path, text)
     with pytest.raises(StudyError) as raised:
-        calls_of(read_study(path))
+        calls_of(read_study(path), commands_for)
     return [line.removeprefix(f"{path}, ") for line in str(raised.value).splitlines()]
 
 
 def test_steps_are_the_commands_own_options(tmp_path: Path) -> None:
-    features, few, crossed, sae, llc, info, page = calls_of(read_study(written(tmp_path, GOOD)))
+    features, few, crossed, sae, llc, info, page = calls_of(
+        read_study(written(tmp_path, GOOD), commands_for)
+    )
     assert features.options.layers == ("conv1", "conv2")
     assert features.options.settings.max_iterations == 3
     assert not features.options.cross_check
@@ -57,7 +64,7 @@ def test_steps_are_the_commands_own_options(tmp_path: Path) -> None:
 
 
 def test_changed_options_reach_those_within_others(tmp_path: Path) -> None:
-    *_, llc, _, _ = calls_of(read_study(written(tmp_path, GOOD)))
+    *_, llc, _, _ = good(tmp_path)
     moved = llc.with_options(store=Path("elsewhere.zarr"))
     assert moved.options.store == Path("elsewhere.zarr")
     assert llc.options.store == Path("out/net.zarr")
@@ -95,7 +102,7 @@ def test_all_that_is_wrong_is_said_with_its_line(tmp_path: Path) -> None:
 def test_a_file_of_another_form_is_one_clear_error(tmp_path: Path, text: str, said: str) -> None:
     path = written(tmp_path, text)
     with pytest.raises(StudyError, match=str(path)) as raised:
-        calls_of(read_study(path))
+        calls_of(read_study(path), commands_for)
     assert said in str(raised.value)
 
 

@@ -10,12 +10,12 @@ import numpy as np
 
 from dvis.kinds.activations.layers import KeptLayer
 from dvis.kinds.activations.measure import BlockTask
-from dvis.kinds.activations.options import bytes_of
 from dvis.kinds.activations.samples import bytes_of_thumbnails
 from dvis.kinds.activations.survey import Survey
 from dvis.kinds.activations.top import N_BINS
 from dvis.kinds.activations.words import VALUES
 from dvis.models.data.fixed_images import FixedImages
+from dvis.models.option_numbers import bytes_of
 from dvis.progress import in_bytes, in_time
 from dvis.store.checksums import CRC_BYTES
 from dvis.store.datasets import has_dataset

@@ -11,13 +11,11 @@ import tyro
 
 from dvis.kinds.activations.words import KEEP, VALUES, Dtype, n_top_of
 from dvis.models.data_options import DataOptions
-from dvis.models.option_numbers import at_least
+from dvis.models.option_numbers import at_least, bytes_of
 from dvis.schema import MAX_IMAGE_SIDE
 from dvis.sweep.place import RunOptions
 
 _TOKENS = re.compile(r"all|cls|mean|random:(?P<n>[1-9]\d*)")
-_BYTES = re.compile(r"(?P<number>\d+(\.\d+)?)\s*(?P<unit>[kMGT]?)i?B?", re.IGNORECASE)
-_UNITS = {"": 1, "k": 10**3, "m": 10**6, "g": 10**9, "t": 10**12}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,22 +106,3 @@ class ActivationOptions(RunOptions, DataOptions):
         """Name of the activations: as given, else by the image set and the tokens."""
         of_tokens = "" if self.tokens == "all" else f"-{self.tokens.replace(':', '-')}"
         return self.name or f"{self.dataset}-{self.split}{of_tokens}"
-
-
-def bytes_of(text: str) -> int:
-    """Bytes that a text such as 50GB means, by powers of 1000.
-
-    Raises
-    ------
-    ValueError
-        When it means none.
-
-    Examples
-    --------
-    >>> bytes_of("50GB"), bytes_of("1.5 TB"), bytes_of("300")
-    (50000000000, 1500000000000, 300)
-    """
-    match = _BYTES.fullmatch(text.strip())
-    if match is None:
-        raise ValueError(f"budget is {text!r}; give bytes, such as 50GB or 1.5TB")
-    return int(float(match["number"]) * _UNITS[match["unit"].lower()])

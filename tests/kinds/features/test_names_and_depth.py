@@ -13,7 +13,7 @@ from recorded_stores import write_store
 from trees import write_tree, write_unit
 
 import dvis
-from dvis.report import list_problems
+from dvis.info import list_problems
 from dvis.schema import Status
 from dvis.store.metrics import write_metrics
 
