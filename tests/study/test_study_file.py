@@ -48,9 +48,7 @@ def errors(tmp_path: Path, text: str) -> list[str]:
 
 
 def test_steps_are_the_commands_own_options(tmp_path: Path) -> None:
-    features, few, crossed, sae, llc, info, page = calls_of(
-        read_study(written(tmp_path, GOOD), commands_for)
-    )
+    features, few, crossed, sae, llc, info, page = good(tmp_path)
     assert features.options.layers == ("conv1", "conv2")
     assert features.options.settings.max_iterations == 3
     assert not features.options.cross_check
