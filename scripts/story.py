@@ -1,6 +1,7 @@
 """What the demo shows, held against its own stores: python scripts/story.py demo/stores.
 
-docs/concepts/demo.md tells the claims in these words. Each is computed anew; one that does not hold ends with 1.
+docs/concepts/demo.md tells the claims in these words. Each is computed anew; one that does not
+hold ends with 1.
 """
 
 import sys

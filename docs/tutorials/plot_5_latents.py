@@ -2,8 +2,9 @@
 Sparse autoencoders and tracks
 ==============================
 
-Activations of a layer are kept, autoencoders are trained on them at every checkpoint, and their latents
-are followed over training. Everything is small here: it shows the way, not what a network learns.
+Activations of a layer are kept, autoencoders are trained on them at every checkpoint, and their
+latents are followed over training. Everything is small here: it shows the way, not what a network
+learns.
 """
 
 import copy
@@ -38,15 +39,15 @@ for step in range(1, 201):
 # Keep what the second convolution gives, at each place of each image.
 store = Path(tempfile.mkdtemp()) / "digits.zarr"
 measure.activations(
-    net, states, layers=["3"], dataset="digits", n_images=200, split="train", 
+    net, states, layers=["3"], dataset="digits", n_images=200, split="train",
     keep=("values", "top:16"),
     input_size=8, input_channels=1, input_mean=(0.0,), input_std=(1.0,), name="digits",
     store=store, workers=0,
 )  # fmt: skip
 
 # %%
-# Train at every checkpoint, each from the one before, so that latents keep their numbers; then ask on
-# held-out samples what the latents are of.
+# Train at every checkpoint, each from the one before, so that latents keep their numbers; then
+# ask on held-out samples what the latents are of.
 at = {"layer": "3", "name": "small"}
 measure.saes(store, k=(4,), n_latents=32, tokens="40k", batch_size=512, warm_start=True,
              checkpoints="all", **at)  # fmt: skip
@@ -55,8 +56,8 @@ found = dvis.latents(store, "3", "small")
 print(found.ev.to_series().round(3), found.n_dead.to_series())
 
 # %%
-# Explained variance alone says nothing of what was learned; ``controls=True`` trains what cannot learn
-# as much beside it. How often latents fire:
+# Explained variance alone says nothing of what was learned; ``controls=True`` trains what cannot
+# learn as much beside it. How often latents fire:
 figure = found.dvis.latent_frequencies()
 
 # %%

@@ -2,8 +2,9 @@
 A cluster
 =========
 
-Everything that is measured is a set of tasks, one a checkpoint, which a dask client can carry out.
-Workers compute; this process alone writes the store. Here the cluster is two processes of this machine:
+Everything that is measured is a set of tasks, one a checkpoint, which a dask client can carry
+out. Workers compute; this process alone writes the store. Here the cluster is two processes of
+this machine:
 """
 
 import tempfile
@@ -39,8 +40,8 @@ if __name__ == "__main__":  # what a file needs that starts processes
 figure = dvis.responses(store).dvis.trajectory("4", range(4), variable="response")
 
 # %%
-# On Slurm the cluster alone is another. Workers need the checkpoints, not the store, so give a folder of
-# files that they reach:
+# On Slurm the cluster alone is another. Workers need the checkpoints, not the store, so give a
+# folder of files that they reach:
 #
 # .. code-block:: python
 #
@@ -50,5 +51,5 @@ figure = dvis.responses(store).dvis.trajectory("4", range(4), variable="response
 #         cluster.scale(jobs=20)
 #         measure.features("resnet50", "models/resnet50_checkpoints/1", client=Client(cluster))
 #
-# A worker that dies takes nothing with it but the task it had; run the same lines again, and what is
-# missing is made.
+# A worker that dies takes nothing with it but the task it had; run the same lines again, and what
+# is missing is made.
