@@ -93,11 +93,11 @@ PICTURES = (
     ),
     Line(
         _TOP, "top-images", "The images of a set that drive channels most, with where.",
-        "--layer layer4 --channel 0 1 2 --name shapes-top", "top.dvis.top_images(channel=[0,
-        1, 2])",
+        "--layer layer4 --channel 0 1 2 --name shapes-top",
+        "top.dvis.top_images(channel=[0, 1, 2])",
     ),
     Line(
-        _TOP, "top-image-timeline", "A channel's at each checkpoint, below its feature images.",
+        _TOP, "top-image-timeline", "A channel's top images at each checkpoint, below its feature images.",
         f"{_UNIT} --name shapes-top", "top.dvis.top_image_timeline(3, unit_images=ds)",
     ),
     Line(
