@@ -97,7 +97,7 @@ PICTURES = (
         "top.dvis.top_images(channel=[0, 1, 2])",
     ),
     Line(
-        _TOP, "top-image-timeline", "A channel's top images over training, below its feature images.",
+        _TOP, "top-image-timeline", "A channel's top images over training, below its images.",
         f"{_UNIT} --name shapes-top", "top.dvis.top_image_timeline(3, unit_images=ds)",
     ),
     Line(
