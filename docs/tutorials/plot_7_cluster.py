@@ -37,7 +37,8 @@ if __name__ == "__main__":  # what a file needs that starts processes
 
 # %%
 # This process has written what workers computed:
-figure = dvis.responses(store).dvis.trajectory("4", range(4), variable="response")
+answers = dvis.responses(store).response.sel(layer="4", channel=range(4))
+lines = answers.mean("image").plot.line(x="checkpoint")
 
 # %%
 # On Slurm the cluster alone is another. Workers need the checkpoints, not the store, so give a
