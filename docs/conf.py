@@ -61,6 +61,8 @@ sphinx_gallery_conf = {
     "ignore_pattern": r"__init__",
     "within_subsection_order": "FileNameSortKey",
     "abort_on_example_error": True,
+    "image_scrapers": ("matplotlib", "extensions.figures.scraped"),
+    "write_computation_times": False,
     "download_all_examples": False,
     "show_memory": False,
     "show_signature": False,

@@ -1,4 +1,4 @@
-"""README and the documentation: their code runs, their commands and links are there."""
+"""README and the documentation: their code runs, their commands and links exist."""
 
 import importlib
 import re

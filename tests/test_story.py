@@ -1,4 +1,4 @@
-"""The story of the demo in docs/concepts/demo.md: its sentences are computed, and true."""
+"""The story of the demo: sentences of docs/concepts/demo.md are computed, and true of stores."""
 
 import importlib.util
 import re

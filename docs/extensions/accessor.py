@@ -5,7 +5,7 @@ from typing import Any
 
 from dvis.accessor import DvisAccessor
 
-# A method is listed under the kind whose class it is defined in; those of any trajectory stand first.
+# A method is listed under the kind whose class has it; those of any trajectory stand first.
 _TITLES = {
     "DvisAccessor": "Of any trajectory",
     "FeatureMethods": "Of feature images",

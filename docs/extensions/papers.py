@@ -56,8 +56,8 @@ def write_page(page: Path) -> None:
     lines = [
         "# Papers",
         "",
-        "What stands behind what. Each entry is the section *References* of a docstring, so that it",
-        "says of the code as it is where a method comes from, and where dvis differs.",
+        "What stands behind what. Each entry is the section *References* of a docstring, so",
+        "that it says of the code as it is where a method comes from, and where dvis differs.",
     ]
     found: dict[str, dict[str, Reference]] = {title: {} for title in HEADINGS.values()}
     for heading, reference in references():

@@ -78,11 +78,11 @@ PICTURES = (
         "--x step", 'ds.dvis.births_by_layer(x="step")',
     ),
     Line(
-        _ANSWERS, "cross-response", "How a unit's images of all checkpoints drive it at all checkpoints.",
+        _ANSWERS, "cross-response", "A unit's images of all checkpoints, at all checkpoints.",
         f"{_UNIT} --name features-all", 'crossed.dvis.cross_response("layer4", 3)',
     ),
     Line(
-        _ANSWERS, "selectivity", "How far one class drives each channel more than others, beside shuffled labels.",
+        _ANSWERS, "selectivity", "How far one class drives a channel, beside shuffled labels.",
         "--layer layer4 --name shapes-val",
         'plots.selectivity_map(dvis.selectivity(answers.sel(layer=["layer4"])))',
     ),
@@ -93,10 +93,11 @@ PICTURES = (
     ),
     Line(
         _TOP, "top-images", "The images of a set that drive channels most, with where.",
-        "--layer layer4 --channel 0 1 2 --name shapes-top", "top.dvis.top_images(channel=[0, 1, 2])",
+        "--layer layer4 --channel 0 1 2 --name shapes-top",
+        "top.dvis.top_images(channel=[0, 1, 2])",
     ),
     Line(
-        _TOP, "top-image-timeline", "A channel's top images at each checkpoint, below its feature images.",
+        _TOP, "top-image-timeline", "A channel's top images over training, below its images.",
         f"{_UNIT} --name shapes-top", "top.dvis.top_image_timeline(3, unit_images=ds)",
     ),
     Line(
@@ -136,7 +137,8 @@ PICTURES = (
         "--layer layer3 --name wide", "chains.dvis.chain_tree()",
     ),
     Line(
-        _CIRCUITS, "circuit-film", "A unit and its strongest inputs, as they are at each checkpoint.",
+        _CIRCUITS, "circuit-film",
+        "A unit and its strongest inputs, as they are at each checkpoint.",
         _UNIT, 'influence.dvis.circuit_film("layer4", 3, unit_images=ds)',
     ),
     Line(

@@ -44,8 +44,8 @@ def _page(pictures: str) -> str:
     lines = [
         "# Gallery",
         "",
-        "Every picture that dvis draws, here of a network of four small convolutions at four",
-        "checkpoints, which learns drawn shapes for some seconds: pictures to look at for what they",
+        "Pictures that dvis draws, here of a network of four small convolutions at a few",
+        "checkpoints, which learns drawn shapes for some seconds: to be looked at for what they",
         "show, not for what they say. Each has the command and the line of Python that draw it.",
         "",
         "The lines of Python follow these:",

@@ -18,7 +18,7 @@ from dvis import cli, measure
 
 STORE, RUN = "stores/resnet18.zarr", "models/resnet18_checkpoints/1"
 FACTORY = "extensions.small_store:small_net"
-LAYERS, SIZE, N_IMAGES = ("layer1", "layer2", "layer3", "layer4"), 32, 120
+LAYERS, SIZE, N_IMAGES = ("layer1", "layer2", "layer3", "layer4"), 32, 100
 SAE_LAYER = "layer3"
 
 
@@ -39,7 +39,7 @@ def write_store(folder: Path) -> Path:
     with contextlib.chdir(folder), _one_thread():
         _dvis(
             *("train", "--model", FACTORY, "--dataset", "shapes", "--image-size", str(SIZE)),
-            *("--n-train", "640", "--steps", "120", "--batch-size", "32", "--n-checkpoints", "4"),
+            *("--n-train", "640", "--steps", "120", "--batch-size", "32", "--n-checkpoints", "3"),
             *("--no-epoch-ends", "--n-val", "100", "--optimizer", "adamw"),
             *("--learning-rate", "0.01", "--threads", "1", "--out", RUN),
         )
@@ -79,10 +79,10 @@ def _measure_autoencoders(at: dict[str, Any]) -> None:
     measure.activations(FACTORY, layers=both, keep=("top:16",), name="shapes-top", **kept)
     of_layer = {"layer": SAE_LAYER}
     training = {"checkpoints": "all", "activations": "shapes-val", "expansion": (4,)}
-    training |= {"tokens": "40k", "batch_size": 512}
+    training |= {"tokens": "20k", "batch_size": 512}
     measure.saes(STORE, k=(8,), **training, **of_layer)
     measure.saes(STORE, k=(4,), warm_start=True, name="wide", **training, **of_layer)
-    measure.evaluate_saes(STORE, name="batchtopk-k8-x4", controls=True, **of_layer)
+    measure.evaluate_saes(STORE, name="batchtopk-k8-x4", **of_layer)
     measure.evaluate_saes(STORE, name="wide", **of_layer)
     measure.track_saes(STORE, name="wide", controls=True, layer=SAE_LAYER)
     depth = {"depth": 2, "seeds": (0, 1), "tokens": "20k", "n_shuffles": 5}

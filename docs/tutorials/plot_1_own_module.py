@@ -61,5 +61,6 @@ figure = ds.dvis.trajectory("2", range(4), x="step", variable="activation")
 figure = ds.dvis.timeline("6", 3)
 
 # %%
-# The last layer's outputs are the ten digits. An optimised image shows what drives the output, which
-# need not look like a digit: no number here says that people would see what the network does.
+# The last layer's outputs are the ten digits. An optimised image shows what drives the output,
+# which need not look like a digit: no number here says that people would see what the network
+# does.

@@ -2,10 +2,10 @@
 A run of torchvision's kind, to births
 ======================================
 
-``dvis train`` and ``dvis visualize`` in Python: a run that saves checkpoints, feature images of each,
-what units answer to fixed images, and from when on they do. A ResNet-18 takes minutes on a CPU
-(``make demo`` does it); to run in seconds, the network here is a perceptron. Give ``"resnet18"`` and
-the folder of your checkpoints, and the lines are the same.
+``dvis train`` and ``dvis visualize`` in Python: a run that saves checkpoints, feature images of
+each, what units answer to fixed images, and from when on they do. A ResNet-18 takes minutes on a
+CPU (``make demo`` does it); to run in seconds, the network here is a perceptron. Give
+``"resnet18"`` and the folder of your checkpoints, and the lines are the same.
 """
 
 import copy
@@ -53,8 +53,8 @@ births = answers.dvis.births().load()
 figure = answers.dvis.births_by_layer(x="step", births=births)
 
 # %%
-# Do earlier layers settle first? There is an interval and, where layers can be exchanged, a p; and a
-# sentence on what it cannot tell.
+# Do earlier layers settle first? There is an interval and, where layers can be exchanged, a p;
+# and a sentence on what it cannot tell.
 order = births.dvis.birth_order()
 order
 

@@ -2,9 +2,9 @@
 The LLC done right
 ==================
 
-The local learning coefficient says how degenerate the loss is around a checkpoint's weights. What a
-sampler gives is an estimate, and it may be far off with nothing to show for it. So: a case in which the
-answer is known, two localisations, and the marks that dvis sets.
+The local learning coefficient says how degenerate the loss is around a checkpoint's weights. What
+a sampler gives is an estimate, and it may be far off with nothing to show for it. So: a case in
+which the answer is known, two localisations, and the marks that dvis sets.
 """
 
 import tempfile
@@ -17,8 +17,8 @@ import dvis
 from dvis import measure
 
 # %%
-# A loss of which the answer is known: three directions that count, each with the curvature 1, one that
-# does not. Around its minimum the learning coefficient is 3 / 2.
+# A loss of which the answer is known: three directions that count, each with the curvature 1, one
+# that does not. Around its minimum the learning coefficient is 3 / 2.
 
 
 class Bowl(nn.Module):
@@ -46,13 +46,14 @@ measure.llc(
 )  # fmt: skip
 
 # %%
-# The estimate, its standard error, and whether its chains have settled. Burn-in is chosen when reading.
+# The estimate, its standard error, and whether its chains have settled. Burn-in is chosen when
+# reading.
 llc = dvis.llc(store, burn_in=200).load()
 print(llc[["llc", "llc_se", "is_settled"]].squeeze().to_dataframe().round(3))
 
 # %%
-# The two localisations differ by the pull of the larger: what differs between them is not of the loss.
-# With chains that are too short, the mark says so, though nothing else need look wrong:
+# The two localisations differ by the pull of the larger: what differs between them is not of the
+# loss. With chains that are too short, the mark says so, though nothing else need look wrong:
 early = dvis.llc(store, burn_in=780).load()
 print(early[["llc", "llc_se", "is_settled"]].squeeze().to_dataframe().round(3))
 

@@ -2,8 +2,9 @@
 Sparse autoencoders and tracks
 ==============================
 
-Activations of a layer are kept, autoencoders are trained on them at every checkpoint, and their latents
-are followed over training. Everything is small here: it shows the way, not what a network learns.
+Activations of a layer are kept, autoencoders are trained on them at every checkpoint, and their
+latents are followed over training. Everything is small here: it shows the way, not what a network
+learns.
 """
 
 import copy
@@ -45,8 +46,8 @@ measure.activations(
 )  # fmt: skip
 
 # %%
-# Train at every checkpoint, each from the one before, so that latents keep their numbers; then ask on
-# held-out samples what the latents are of.
+# Train at every checkpoint, each from the one before, so that latents keep their numbers; then
+# ask on held-out samples what the latents are of.
 at = {"layer": "3", "name": "small"}
 measure.saes(store, k=(4,), n_latents=32, tokens="40k", batch_size=512, warm_start=True,
              checkpoints="all", **at)  # fmt: skip
@@ -55,8 +56,8 @@ found = dvis.latents(store, "3", "small")
 print(found.ev.to_series().round(3), found.n_dead.to_series())
 
 # %%
-# Explained variance alone says nothing of what was learned; ``controls=True`` trains what cannot learn
-# as much beside it. How often latents fire:
+# Explained variance alone says nothing of what was learned; ``controls=True`` trains what cannot
+# learn as much beside it. How often latents fire:
 figure = found.dvis.latent_frequencies()
 
 # %%

@@ -2,8 +2,8 @@
 Circuits
 ========
 
-Which channels of an earlier layer a channel is built of, at every checkpoint: each channel is replaced
-by its mean, and what all later channels then give is compared.
+Which channels of an earlier layer a channel is built of, at every checkpoint: each channel is
+replaced by its mean, and what all later channels then give is compared.
 """
 
 import copy
@@ -45,7 +45,8 @@ influence = dvis.influence(store)
 influence
 
 # %%
-# A channel that answers, and its strongest inputs. Influence is in standard deviations of the target.
+# A channel that answers, and its strongest inputs. Influence is in standard deviations of the
+# target.
 final = influence.response_sd.isel(checkpoint=-1)
 channel = int(influence.strength.isel(checkpoint=-1).sel(layer_to="late").sum(
     ["layer_from", "channel_from"]).argmax("channel_to"))  # fmt: skip

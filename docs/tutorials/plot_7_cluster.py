@@ -2,8 +2,9 @@
 A cluster
 =========
 
-Everything that is measured is a set of tasks, one a checkpoint, which a dask client can carry out.
-Workers compute; this process alone writes the store. Here the cluster is two processes of this machine:
+Everything that is measured is a set of tasks, one a checkpoint, which a dask client can carry
+out. Workers compute; this process alone writes the store. Here the cluster is two processes of
+this machine:
 """
 
 import tempfile
@@ -36,11 +37,12 @@ if __name__ == "__main__":  # what a file needs that starts processes
 
 # %%
 # This process has written what workers computed:
-figure = dvis.responses(store).dvis.trajectory("4", range(4), variable="response")
+answers = dvis.responses(store).response.sel(layer="4", channel=range(4))
+lines = answers.mean("image").plot.line(x="checkpoint")
 
 # %%
-# On Slurm the cluster alone is another. Workers need the checkpoints, not the store, so give a folder of
-# files that they reach:
+# On Slurm the cluster alone is another. Workers need the checkpoints, not the store, so give a
+# folder of files that they reach:
 #
 # .. code-block:: python
 #
@@ -50,5 +52,5 @@ figure = dvis.responses(store).dvis.trajectory("4", range(4), variable="response
 #         cluster.scale(jobs=20)
 #         measure.features("resnet50", "models/resnet50_checkpoints/1", client=Client(cluster))
 #
-# A worker that dies takes nothing with it but the task it had; run the same lines again, and what is
-# missing is made.
+# A worker that dies takes nothing with it but the task it had; run the same lines again, and what
+# is missing is made.
