@@ -214,12 +214,7 @@ def contents(path_or_url: StoreLike, *, storage_options: dict[str, Any] | None =
 
 def read_contents(store: StoreLike, name: str) -> Contents:
     """What a resolved store holds, by the metadata at its root."""
-    if isinstance(store, str | Path) and not require_whole(Path(store), name):
-        warnings.warn(
-            f"{name}/zarr.json was changed by another program, or is damaged: its checksum does "
-            "not match. Of its groups it says what they say; `dvis check --fix` takes it as it is",
-            stacklevel=2,
-        )
+    is_whole = not isinstance(store, str | Path) or require_whole(Path(store), name)
     try:
         root = zarr.open_group(store, mode="r", use_consolidated=None)
         groups, arrays = groups_below(root), _arrays_below(root)
@@ -263,6 +258,12 @@ def read_contents(store: StoreLike, name: str) -> Contents:
             called = attrs.get("name", attrs.get("variant", ""))
             entries.append(Entry(str(kind), run, str(called), path, attrs))
     entries.sort(key=lambda e: (e.kind, natural_key(e.run), natural_key(e.name)))
+    if not is_whole:
+        warnings.warn(
+            f"{name}/zarr.json was changed by another program, or is damaged: its checksum does "
+            "not match. Of its groups it says what they say; `dvis check --fix` takes it as it is",
+            stacklevel=3,
+        )
     own = {key: value for key, value in root.attrs.items() if key != CHECKSUM}
     return Contents(name, own, run_attrs, entries, training, arrays)
 

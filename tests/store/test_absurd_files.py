@@ -23,6 +23,7 @@ from dvis.schema import SchemaError
 from dvis.store.checksums import with_checksum
 from dvis.store.contents import contents, open_group
 from dvis.store.picture_codec import MAGIC, BlockError
+from dvis.store.root_file import stamped
 
 GROUP = "checkpoints/features/average-0"
 REFUSED = (SchemaError, BlockError)
@@ -147,7 +148,7 @@ def invent(store: Path, groups: dict[str, Any]) -> None:
     node = {"zarr_format": 3, "node_type": "group"}
     more = {path: {**node, "attributes": attrs} for path, attrs in groups.items()}
     root["consolidated_metadata"]["metadata"] |= more
-    (store / "zarr.json").write_text(json.dumps(root))
+    (store / "zarr.json").write_bytes(stamped(json.dumps(root).encode()))  # as a forger would
 
 
 def test_twenty_thousand_invented_groups_do_not_hang(tmp_path: Path) -> None:

@@ -13,6 +13,7 @@ from recorded_stores import write_store
 import dvis
 from dvis.schema import SchemaError
 from dvis.store.metrics import write_metrics
+from dvis.store.root_file import stamped
 
 GROUP = "checkpoints/features/average-0"
 NAMES = (
@@ -31,7 +32,7 @@ def change(store: Path, array: str, **changes: Any) -> None:
     """Change what the root says of an array."""
     root = json.loads((store / "zarr.json").read_text())
     root["consolidated_metadata"]["metadata"][f"{GROUP}/{array}"] |= changes
-    (store / "zarr.json").write_text(json.dumps(root))
+    (store / "zarr.json").write_bytes(stamped(json.dumps(root).encode()))  # as a forger would
 
 
 @pytest.mark.parametrize(
