@@ -39,7 +39,7 @@ def write_store(folder: Path) -> Path:
     with contextlib.chdir(folder), _one_thread():
         _dvis(
             *("train", "--model", FACTORY, "--dataset", "shapes", "--image-size", str(SIZE)),
-            *("--n-train", "640", "--steps", "120", "--batch-size", "32", "--n-checkpoints", "3"),
+            *("--n-train", "640", "--steps", "120", "--batch-size", "32", "--n-checkpoints", "4"),
             *("--no-epoch-ends", "--n-val", "100", "--optimizer", "adamw"),
             *("--learning-rate", "0.01", "--threads", "1", "--out", RUN),
         )
@@ -58,7 +58,7 @@ def _measure_units(at: dict[str, Any]) -> None:
     measure.responses(FACTORY, **shapes, **units)
     measure.responses(FACTORY, feature_images="all", **units)
     measure.probes(FACTORY, name="shapes", targets=("shape", "colour", "size"), **shapes, **units)
-    drawn = {"attributes": ("colour", "size"), "n_pairs": 20, "n_images": 40, "n_random": 3}
+    drawn = {"attributes": ("colour", "size"), "n_pairs": 12, "n_images": 32, "n_random": 3}
     measure.attributes(FACTORY, **drawn, **{**units, "layers": ("layer1", "layer4")})
     chains = {"epsilon": (1e-5,), "gamma": (100, 300), "chains": 2, "draws": 40, "burn_in": 10}
     measure.llc(FACTORY, n_images=N_IMAGES, batch_size=32, **chains, **at)
