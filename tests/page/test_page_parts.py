@@ -218,11 +218,11 @@ def test_parts_of_the_kinds_are_what_their_readers_give(old_store: Path) -> None
         f"LLC at γ = {gamma:g}" for gamma in llc.gamma.values
     }
     assert [line["beside_slider"], *(other["beside_slider"] for other in others)] == [
-        "LLC (γ = 1, ε = 0.01)",
+        "LLC (γ = 100, ε = 0.0001)",
         "",
     ]
     np.testing.assert_allclose(line["values"], cell.llc, rtol=1e-5)
-    np.testing.assert_allclose(line["high"], cell.llc + cell.llc_se, rtol=1e-5)
+    np.testing.assert_allclose(line["high"], cell.llc + 2 * cell.llc_se, rtol=1e-5)
     is_told = ["not settled" in remark for remark in line["remarks"]]
     assert is_told == (cell.llc.notnull() & ~cell.is_settled).values.tolist()
     matrices = plain(documents.unit(shown, 0, 0, 1))["parts"]
