@@ -24,7 +24,8 @@ from dvis.plots.canvas import UNKNOWN_COLOR, evenly, headline, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import NULL_COLOR
 from dvis.plots.selection import at_checkpoint, at_layer, labels_of, origin_of
-from dvis.plots.ticks import cut, plain, short_name
+from dvis.plots.ticks import cut, plain
+from dvis.plots.time_axis import moment_name, moment_names
 from dvis.schema import CHANNEL, CHECKPOINT, LATENT, LAYER, UNMATCHED
 
 if TYPE_CHECKING:
@@ -108,10 +109,14 @@ def selectivity_map(
         origin_of(dataset),
         shown,
         f"grey: index that one unit of 20 exceeds with labels shuffled{_n_shuffles(dataset)}",
-        f"untrained: {short_name(untrained)}" if untrained else "no checkpoint untrained is known",
+        f"untrained: {moment_name(dataset, untrained)}"
+        if untrained
+        else "no checkpoint untrained is known",
         str(dataset.attrs.get(UNMATCHED, "")) and "numbers of latents do not stay over checkpoints",
     )
-    title = f"{name}, {short_name(label)}: which classes drive {unit}s\n{', '.join(counts)}"
+    title = (
+        f"{name}, {moment_name(dataset, label)}: which classes drive {unit}s\n{', '.join(counts)}"
+    )
     headline(figure, title, *notes)
     return saved(figure, path)
 
@@ -206,7 +211,7 @@ def _draw_over_training(axes: "Axes", of_layer: xr.Dataset) -> None:
             bar = axes.figure.colorbar(mesh, ax=axes, location="top", pad=0.01, aspect=25)
             bar.set_label("selectivity index; pale: within its null", fontsize=7.5)
             bar.ax.tick_params(labelsize=7)
-    labels = [short_name(str(each)) for each in of_layer[CHECKPOINT].values]
+    labels = moment_names(of_layer)
     shown = evenly(len(labels), 8)
     axes.set_xticks(shown + 0.5, [plain(labels[each]) for each in shown], rotation=90, fontsize=7)
     axes.tick_params(axis="y", length=0)

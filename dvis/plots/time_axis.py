@@ -1,6 +1,6 @@
 """What pictures run over: checkpoints in training order, training steps, real time or epochs."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
@@ -47,7 +47,7 @@ class TimeAxis:
     names : list of str
         What to call each above an image.
     all_names : list of str
-        Short names of all the Dataset's checkpoints.
+        What all the Dataset's checkpoints are called.
     note : str
         What a reader has to know of checkpoints that are left out or lie on one another.
     """
@@ -100,7 +100,7 @@ def time_axis(dataset: xr.Dataset, x: XAxis, xscale: Scale = "auto") -> TimeAxis
         raise ValueError(
             f"All checkpoints with a known {x} have the same; take x='checkpoint' or x='step'"
         )
-    short = [short_name(label) for label in labels]
+    moments = moment_names(dataset)
     return TimeAxis(
         name=x,
         label=str(dataset[x].attrs.get("long_name", x)),
@@ -108,26 +108,33 @@ def time_axis(dataset: xr.Dataset, x: XAxis, xscale: Scale = "auto") -> TimeAxis
         places=places,
         positions=positions,
         labels=[labels[place] for place in places],
-        names=_names(x, positions, [short[place] for place in places]),
-        all_names=short,
+        names=_names(x, positions, [moments[place] for place in places]),
+        all_names=moments,
         note=_note(x, positions, len(labels)),
     )
 
 
 def moment_names(dataset: xr.Dataset) -> list[str]:
-    """What checkpoints are called: their steps where all are known, else their short names."""
-    if "step" in dataset.coords:
+    """What every picture calls the checkpoints: by their steps, else by their short names.
+
+    Steps tell them apart where all are known and no two are the same; "~" marks estimated ones.
+    """
+    labels = _labels_of(dataset)
+    if "step" in dataset.coords and dataset["step"].shape in ((), (len(labels),)):
         steps = np.atleast_1d(dataset["step"].values).astype(float)
-        if np.isfinite(steps).all():
-            return [f"step {step:,.0f}" for step in steps]
-    return [short_name(label) for label in _labels_of(dataset)]
+        if np.isfinite(steps).all() and len(np.unique(steps)) == len(labels):
+            is_estimated = "estimated" in str(dataset["step"].attrs.get("long_name", ""))
+            return [f"step {'~' if is_estimated else ''}{step:,.0f}" for step in steps]
+    return [short_name(label) for label in labels]
 
 
-def named_by_steps(axis: TimeAxis, dataset: xr.Dataset) -> TimeAxis:
-    """An axis over checkpoints whose ticks are called as `moment_names` has it; others as is."""
-    if axis.name != CHECKPOINT:
-        return axis
-    return replace(axis, all_names=moment_names(dataset))
+def moment_name(dataset: xr.Dataset, label: str | None = None) -> str:
+    """What pictures call one of a Dataset's checkpoints; without a label, the only one."""
+    names = dict(zip(_labels_of(dataset), moment_names(dataset), strict=True))
+    if label is None:
+        (name,) = names.values()
+        return name
+    return names.get(label, short_name(label))
 
 
 def require_scale(name: str, scale: str) -> None:
@@ -221,7 +228,7 @@ def _is_dense_early(positions: np.ndarray) -> bool:
     return len(positions) > 3 and bool(np.median(positions) - positions[0] < span / 10)
 
 
-def _names(x: XAxis, positions: np.ndarray, short: list[str]) -> list[str]:
+def _names(x: XAxis, positions: np.ndarray, moments: list[str]) -> list[str]:
     if x == "step":
         return [f"step {position:,.0f}" for position in positions]
     if x == "epoch":
@@ -230,7 +237,7 @@ def _names(x: XAxis, positions: np.ndarray, short: list[str]) -> list[str]:
         from matplotlib.dates import num2date
 
         return [f"{num2date(position):%Y-%m-%d %H:%M}" for position in positions]  # type: ignore[no-untyped-call]
-    return short
+    return moments
 
 
 def _note(x: XAxis, positions: np.ndarray, n: int) -> str:

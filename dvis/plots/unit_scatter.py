@@ -14,7 +14,7 @@ from dvis.analysis.unit_maps import COMPONENT
 from dvis.plots.canvas import UNKNOWN_COLOR, evenly, headline, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.selection import labels_of, origin_of
-from dvis.plots.ticks import cut, plain, short_name
+from dvis.plots.ticks import cut, plain
 from dvis.plots.time_axis import moment_names
 from dvis.schema import CHECKPOINT, LAYER, UNMATCHED
 
@@ -142,7 +142,7 @@ def _draw_maps(
 
     reach = 1.08 * np.nanmax(np.abs(places))
     size = float(np.clip(900 / places.shape[1], 6, 26))
-    labels = labels_of(shown, CHECKPOINT)
+    names = moment_names(shown)
     for number, axes in enumerate(panels):
         at = shown.isel({CHECKPOINT: number})
         if number:
@@ -159,7 +159,7 @@ def _draw_maps(
         text += f" ({null:.0%})" if np.isfinite(null) else ""
         overlap = float(at["overlap"])
         text += f"\noverlap {overlap:.2f}" if np.isfinite(overlap) else "\n"
-        axes.set_title(f"{plain(short_name(labels[number]))}\n{text}", fontsize=7.5, loc="left")
+        axes.set_title(f"{plain(names[number])}\n{text}", fontsize=7.5, loc="left")
 
 
 def _draw_cosines(

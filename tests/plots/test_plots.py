@@ -49,7 +49,7 @@ def test_timeline_shows_each_image_with_checkpoint_and_activation(ds: xr.Dataset
         (image,) = axes.get_images()
         np.testing.assert_array_equal(image.get_array(), unit.image[i].values)
         assert f"{float(unit.activation[i]):.4g}" in axes.get_title()
-    assert titles(figure)[10].startswith("epoch 1, train 460\n")
+    assert titles(figure)[10].startswith("step 1,780\n")
 
 
 def test_timeline_marks_what_is_not_complete(ds: xr.Dataset) -> None:

@@ -81,4 +81,5 @@ def test_a_time_axis_goes_up_too(rising: xr.Dataset) -> None:
     show_axis(axes, axis, inches=3, which="y")
     axes.set_ylim(-0.5, 7.5)
     axes.figure.draw_without_rendering()
-    assert [label.get_text() for label in texts_of(axes, "y")] == rising.checkpoint.values.tolist()
+    names = [label.get_text() for label in texts_of(axes, "y")]
+    assert names == [f"step {step}" for step in rising.step.values]

@@ -16,7 +16,7 @@ from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null, null_note
 from dvis.plots.panels import panels
 from dvis.plots.selection import at_layer, known_channels, labels_of, listed, origin_of
-from dvis.plots.time_axis import Scale, XAxis, named_by_steps, time_axis
+from dvis.plots.time_axis import Scale, XAxis, time_axis
 from dvis.schema import CHANNEL, CHECKPOINT, DEPTH, LAYER
 
 if TYPE_CHECKING:
@@ -83,7 +83,7 @@ def chimera_curves(
         if asked is not None:
             of_layer = of_layer.sel({CHANNEL: known_channels(of_layer, asked)})
     cuts = cuts_before(of_layer)
-    axis = named_by_steps(time_axis(of_layer, x, xscale), of_layer)
+    axis = time_axis(of_layer, x, xscale)
     figure, grid = panels([f"cut behind {cut}" for cut in cuts], axis, beside=_LEGEND_INCHES)
     n_units = 1
     for axes, cut in zip(grid, cuts, strict=True):

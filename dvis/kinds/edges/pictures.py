@@ -10,7 +10,8 @@ import xarray as xr
 from dvis.analysis.requirements import require
 from dvis.kinds.edges.words import INPUT_CHANNEL
 from dvis.plots.canvas import evenly, headline, require_limit, saved, subplots
-from dvis.plots.ticks import plain, short_name
+from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_names
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, Status, X, Y
 
 if TYPE_CHECKING:
@@ -90,8 +91,8 @@ def kernels_film(
         axes[-1, first].set_ylabel("the channel", fontsize=8)
         if first:
             axes[-1, 0].set_axis_off()
-    for column, label in enumerate(shown[CHECKPOINT].values.tolist(), first):
-        axes[0, column].set_title(_when(shown, column - first, label), fontsize=7)
+    for column, name in enumerate(moment_names(shown), first):
+        axes[0, column].set_title(plain(name), fontsize=7)
     _colour_bar(figure, drawn)
     n_all, n_shown = dataset.sizes[CHECKPOINT], shown.sizes[CHECKPOINT]
     how_many = f"{n_shown} of {n_all} checkpoints" if n_shown < n_all else ""
@@ -203,12 +204,6 @@ def _colour_bar(figure: "Figure", drawn: Any) -> None:
     bar = figure.colorbar(drawn, cax=figure.add_axes(place))
     bar.ax.tick_params(labelsize=6)
     bar.set_label("kernel", fontsize=7)
-
-
-def _when(shown: xr.Dataset, place: int, label: str) -> str:
-    """A checkpoint's step where it is known, else its name."""
-    step = float(shown["step"][place]) if "step" in shown.coords else np.nan
-    return plain(f"step {int(step):,}" if np.isfinite(step) else short_name(str(label)))
 
 
 def _title(of_channel: xr.Dataset) -> str:

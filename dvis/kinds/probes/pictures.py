@@ -16,8 +16,8 @@ from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null, null_note
 from dvis.plots.panels import panels
 from dvis.plots.selection import labels_of, listed, origin_of
-from dvis.plots.ticks import plain, short_name
-from dvis.plots.time_axis import Scale, XAxis, time_axis
+from dvis.plots.ticks import plain
+from dvis.plots.time_axis import Scale, XAxis, moment_names, time_axis
 from dvis.schema import CHECKPOINT, LAYER, did_you_mean
 
 if TYPE_CHECKING:
@@ -153,11 +153,11 @@ def accuracy_by_layer(
         edges = of_target["null_score"].transpose(BOUND, CHECKPOINT, LAYER).values
         low, high = _least(edges[0], 0), -_least(-edges[1], 0)
         draw_null(axes, positions, low, high)
-        for name, color in colors.items():
-            at = of_target.sel({CHECKPOINT: name})
+        for label, name in zip(chosen, moment_names(shown), strict=True):
+            at = of_target.sel({CHECKPOINT: label})
             values, error = (at[n].values for n in (SCORE, "score_se"))
             axes.errorbar(
-                positions, values, error, color=color, lw=1.5, marker=".", label=short_name(name)
+                positions, values, error, color=colors[label], lw=1.5, marker=".", label=name
             )
         axes.plot(positions, untrained_of(of_target).values, color="black", lw=1.0, linestyle="--")
         _draw_lines_of_all(axes, of_target)

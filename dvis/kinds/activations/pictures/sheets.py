@@ -20,7 +20,8 @@ from dvis.kinds.activations.pictures.samples import Samples, TokenMap
 from dvis.plots.canvas import evenly, headline, require_limit, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.selection import at_checkpoint, known_channels, origin_of
-from dvis.plots.ticks import plain, short_name
+from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_name
 from dvis.schema import CHANNEL, CHECKPOINT, Status, counted
 
 if TYPE_CHECKING:
@@ -92,7 +93,7 @@ def top_images(
         _draw_row(list(cells), shown.sel({CHANNEL: number}), samples, tokens)
         _label(cells[0], f"channel {number}")
     left_out = f"{len(kept)} of {len(channels)} channels" if len(kept) < len(channels) else ""
-    name = short_name(str(there[CHECKPOINT].item()))
+    name = moment_name(there)
     notes = (left_out, _lacking(there), *_reading_notes(samples, tokens))
     title = f"Top images of {_layer_of(dataset)}, {name}"
     headline(figure, title, _origin(dataset), *notes)
@@ -156,7 +157,7 @@ def top_image_timeline(
         if optimised is not None:
             draw_unit_image(cells[0], optimised, label)
         _draw_row(list(cells[n_above:]), shown.sel({CHECKPOINT: label}), samples, tokens)
-        _head(cells[0], short_name(label).replace(", ", ",\n"))
+        _head(cells[0], moment_name(shown, label).replace(", ", ",\n"))
     for rank, cell in enumerate(axes[n_above:, 0]):
         _label(cell, f"rank {rank + 1}")
     if optimised is not None:

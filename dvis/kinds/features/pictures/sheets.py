@@ -19,7 +19,8 @@ from dvis.plots.selection import (
     one_unit,
     origin_of,
 )
-from dvis.plots.ticks import plain, short_name
+from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_name, moment_names
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, RGB, UNIT, Status, X, Y
 
 if TYPE_CHECKING:
@@ -70,7 +71,7 @@ def timeline(
     unit = one_unit(dataset, layer, channel)
     chosen = evenly(unit.sizes[CHECKPOINT], max_images)
     shown = unit.isel({CHECKPOINT: chosen})
-    titles = [plain(short_name(str(label))) for label in shown[CHECKPOINT].values]
+    titles = [plain(name) for name in moment_names(shown)]
     figure = _sheet(shown, titles, columns=min(len(chosen), 8))
     left_out = unit.sizes[CHECKPOINT] - len(chosen)
     note = f"   {len(chosen)} of {len(chosen) + left_out} checkpoints" if left_out else ""
@@ -133,7 +134,7 @@ def grid(
     unit = dataset.attrs.get(UNIT, CHANNEL)
     figure = _sheet(shown, [f"{unit} {c}" for c in chosen], columns=columns)
     note = f"   {len(chosen)} of {len(wanted)} {unit}s" if len(chosen) < len(wanted) else ""
-    name = short_name(str(there[CHECKPOINT].values))
+    name = moment_name(there)
     headline(figure, f"{of_layer[LAYER].item()}, {name}", origin_of(dataset) + note, _BELOW)
     return saved(figure, path)
 

@@ -27,7 +27,6 @@ from dvis.plots.time_axis import (
     TimeAxis,
     XAxis,
     cell_edges,
-    named_by_steps,
     show_axis,
     time_axis,
 )
@@ -96,7 +95,7 @@ def edge_heatmap(
         When it is no Dataset of influence.
     """
     found = top_inputs(dataset, layer, channel, k=k, checkpoint=checkpoint, layer_from=layer_from)
-    axis = named_by_steps(time_axis(found, x, xscale), found)
+    axis = time_axis(found, x, xscale)
     places = _edge_births(found, axis)
     order = np.lexsort((np.arange(len(places)), np.where(places < 0, len(axis.places), places)))
     rows = found["strength"].transpose(INPUT, CHECKPOINT).values[order][:, axis.places]

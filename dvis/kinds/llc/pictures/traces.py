@@ -7,7 +7,7 @@ import xarray as xr
 
 from dvis.kinds.llc.analysis.learning_coefficient import running_llc
 from dvis.kinds.llc.words import ALL_PARAMETERS, DRAW, PARAMETERS, ChainStatus
-from dvis.plots.ticks import short_name
+from dvis.plots.time_axis import moment_name
 from dvis.schema import CHECKPOINT
 
 if TYPE_CHECKING:
@@ -77,7 +77,7 @@ def place_of(cells: xr.Dataset) -> str:
     """Checkpoint and parameters of the traces, for the margin."""
     names = []
     if CHECKPOINT in cells.coords:
-        names.append(short_name(str(cells[CHECKPOINT].item())))
+        names.append(moment_name(cells))
     if PARAMETERS in cells.coords:
         parameters = str(cells[PARAMETERS].item())
         names.append(

@@ -18,7 +18,7 @@ from dvis.plots.canvas import UNIT_COLORS, headline, saved, subplots, without_bo
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null, null_note
 from dvis.plots.selection import at_checkpoint, origin_of
-from dvis.plots.ticks import short_name
+from dvis.plots.time_axis import moment_name
 from dvis.schema import CHECKPOINT, Status, counted
 
 if TYPE_CHECKING:
@@ -114,7 +114,7 @@ def chain_curves(
         axes.set_xlabel("depth, and its latents", fontsize=7.5)
     on, other = chains.attrs[ON], str(at[CONTROL].values[1])
     title = f"{counted(at.sizes[SEED], 'chain')} on {ON_WHAT[on]}: {layer_of(chains)}, "
-    title += f"{name_in_layer(chains)}, {short_name(str(at[CHECKPOINT].item()))}"
+    title += f"{name_in_layer(chains)}, {moment_name(at)}"
     read = chains.attrs.get(READ_WITH)
     headline(
         figure,

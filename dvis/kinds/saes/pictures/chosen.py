@@ -10,7 +10,7 @@ import xarray as xr
 from dvis.analysis.requirements import require
 from dvis.kinds.saes.read import name_in_layer
 from dvis.plots.selection import at_checkpoint, origin_of
-from dvis.plots.ticks import short_name
+from dvis.plots.time_axis import moment_name, moment_names
 from dvis.schema import CHECKPOINT, Status, did_you_mean
 
 # One name over its checkpoints, or several by their names, at one checkpoint.
@@ -85,7 +85,7 @@ def compared(given: OneOrSeveral, checkpoint: str | int | None, *needs: str) -> 
     return Compared(
         rows=rows,
         is_over_training=False,
-        title=f"{layer}, {short_name(label)}",
+        title=f"{layer}, {moment_name(next(iter(rows.values())))}",
         notes=(origin_of(first), left_out),
     )
 
@@ -153,7 +153,7 @@ def _shared_checkpoint(there: Mapping[str, xr.Dataset], checkpoint: str | int | 
 def _by_checkpoint(dataset: xr.Dataset) -> dict[str, xr.Dataset]:
     """The Dataset at each checkpoint, by short names where these differ."""
     labels = _labels(dataset)
-    names = [short_name(label) for label in labels]
+    names = moment_names(dataset)
     names = names if len(set(names)) == len(names) else labels
     return {
         name: dataset.sel({CHECKPOINT: label}) for name, label in zip(names, labels, strict=True)

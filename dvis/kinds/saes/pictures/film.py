@@ -20,7 +20,8 @@ from dvis.plots.canvas import UNIT_COLORS, evenly, headline, require_limit, save
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null
 from dvis.plots.selection import origin_of
-from dvis.plots.ticks import plain, short_name
+from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_name, moment_names
 from dvis.schema import CHECKPOINT, Status
 from dvis.store.reader import store_of
 
@@ -89,13 +90,13 @@ def track_film(
     figure, cells, panels = _parts(len(rows), max_images)
     for place, each, of_row in zip(rows, top, cells, strict=True):
         at = one.isel({CHECKPOINT: place})
-        label = f"{short_name(str(at[CHECKPOINT].item()))}\nlatent {int(at[LATENT])}"
+        label = f"{moment_name(at)}\nlatent {int(at[LATENT])}"
         of_row[0].set_ylabel(plain(label), fontsize=6.5, rotation=0, ha="right", va="center")
         for number, cell in enumerate(of_row):
             _draw_cell(cell, each, number, samples, tokens)
     _draw_curves(panels, one)
     ends = [
-        f"{word} at {short_name(str(one[name].item()))}" if str(one[name].item()) else ""
+        f"{word} at {moment_name(one, str(one[name].item()))}" if str(one[name].item()) else ""
         for name, word in (("birth", "born"), ("death", "gone"))
     ]
     of = f"{layer_of(tracks)}, {name_in_layer(tracks)}, by {tracks.attrs[METHOD]}"
@@ -211,6 +212,6 @@ def _draw_curves(panels: "list[Axes]", one: xr.Dataset) -> None:
         axes.tick_params(labelsize=6.5)
         axes.set_xlim(-0.5, len(places) - 0.5)
         without_box(axes)
-    names = [short_name(str(label)) for label in one[CHECKPOINT].values]
+    names = moment_names(one)
     shown = evenly(len(names), 4, "checkpoints")
     panels[-1].set_xticks(shown, [plain(names[place]) for place in shown], rotation=20)

@@ -14,7 +14,8 @@ from dvis.kinds.saes.words import DENSE
 from dvis.plots.canvas import UNIT_COLORS, evenly, headline, saved, subplots, without_box
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
-from dvis.plots.ticks import plain, short_name
+from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_name, moment_names
 from dvis.schema import CHECKPOINT, Status
 
 if TYPE_CHECKING:
@@ -195,12 +196,12 @@ def _panels(
     """Frequencies of latents by what their panel is called."""
     if checkpoint is not None or CHECKPOINT not in dataset.dims:
         at = measured_at(dataset, checkpoint)
-        return {short_name(str(at[CHECKPOINT].item())): at["frequency"].values}
+        return {moment_name(at): at["frequency"].values}
     measured_at(dataset, None)  # raises where nothing is there
     there = dataset["frequency"].isel({CHECKPOINT: dataset["status"].values == Status.COMPLETE})
     labels = [str(label) for label in there[CHECKPOINT].values]
     chosen = evenly(len(labels), max_checkpoints, "max_checkpoints")
     values = there.isel({CHECKPOINT: chosen}).transpose(CHECKPOINT, LATENT).values
-    names = [short_name(labels[place]) for place in chosen]
+    names = moment_names(there.isel({CHECKPOINT: chosen}).to_dataset())
     names = names if len(set(names)) == len(names) else [labels[place] for place in chosen]
     return dict(zip(names, values, strict=True))

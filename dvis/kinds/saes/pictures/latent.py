@@ -28,7 +28,8 @@ from dvis.plots.canvas import UNIT_COLORS, headline, require_limit, saved, witho
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null
 from dvis.plots.selection import origin_of
-from dvis.plots.ticks import plain, short_name
+from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_name
 from dvis.schema import CHECKPOINT, UNIT_NOTE, counted, did_you_mean
 from dvis.store.unit_names import AUTO_NAME
 
@@ -266,7 +267,7 @@ def _draw_nulls(axes: "Axes", numbers: xr.Dataset, score: str) -> None:
 def _title(dataset: xr.Dataset, numbers: xr.Dataset, label: str, class_score: str) -> str:
     name = f"{layer_of(dataset)}, latent {numbers[LATENT].item()} of {name_in_layer(dataset)}"
     note = str(numbers.coords[UNIT_NOTE].item()) if UNIT_NOTE in numbers.coords else ""
-    title = f"{name}, {short_name(label)}"
+    title = f"{name}, {moment_name(dataset, label)}"
     if not note and AUTO_NAME in numbers.coords and (called := str(numbers[AUTO_NAME].item())):
         title += f": {shorten(called, _NOTE_LETTERS, placeholder=' ...')} (named by a program)"
     if note:

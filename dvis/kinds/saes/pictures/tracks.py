@@ -16,7 +16,8 @@ from dvis.plots.canvas import UNIT_COLORS, headline, require_limit, saved, subpl
 from dvis.plots.documentation import documented
 from dvis.plots.null_band import draw_null, null_note
 from dvis.plots.selection import origin_of
-from dvis.plots.ticks import name_ticks, short_name
+from dvis.plots.ticks import name_ticks
+from dvis.plots.time_axis import moment_names
 from dvis.schema import CHECKPOINT, Status, counted
 
 if TYPE_CHECKING:
@@ -68,7 +69,7 @@ def sae_tracks(
     n_shown = _draw_river(grid[0], there, max_tracks)
     _draw_ends(grid[1], there)
     _draw_drift(grid[2], there)
-    names = [short_name(str(label)) for label in there[CHECKPOINT].values]
+    names = moment_names(there)
     locator, formatter = name_ticks(names)
     grid[-1].xaxis.set_major_locator(locator)
     grid[-1].xaxis.set_major_formatter(formatter)

@@ -20,7 +20,8 @@ from dvis.kinds.saes.words import KIND, evaluation_name
 from dvis.plots.canvas import UNIT_COLORS, headline, require_limit, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.selection import origin_of
-from dvis.plots.ticks import plain, short_name
+from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_name
 from dvis.schema import CHECKPOINT, Status, counted
 from dvis.store.reader import store_of
 
@@ -126,7 +127,7 @@ def chain_tree(
     _draw_images(axes, level, leaves, tops, samples)
     _finish(axes, level, len(leaves), bool(tops))
     title = f"Latent {root.latent} of level {level}, and what it is made of: {layer_of(chains)}, "
-    title += f"{name_in_layer(chains)}, {short_name(str(at[CHECKPOINT].item()))}"
+    title += f"{name_in_layer(chains)}, {moment_name(at)}"
     chosen = "" if latent is not None else f"the most selective of level {level}"
     what = {"decoder": "its code on the parent's row", "codes": "the parent's in its decoder row"}
     headline(

@@ -16,7 +16,7 @@ from dvis.kinds.saes.found import Found
 from dvis.kinds.saes.read import SAE_READER, name_of
 from dvis.kinds.saes.tracks.words import METHOD, shared_name
 from dvis.kinds.saes.words import KIND, is_tracks
-from dvis.plots.ticks import short_name
+from dvis.plots.time_axis import moment_name, moment_names
 from dvis.schema import CHECKPOINT, SchemaError, Status
 from dvis.store.contents import Entry
 
@@ -86,7 +86,7 @@ def _ends(one: xr.Dataset) -> str:
     """Where a track is born and dies, as the end of a title."""
     words = {"birth": "born", "death": "gone"}
     said = [
-        f", {word} at {short_name(str(one[name].item()))}"
+        f", {word} at {moment_name(one, str(one[name].item()))}"
         for name, word in words.items()
         if str(one[name].item())
     ]
@@ -121,8 +121,8 @@ def _film(one: xr.Dataset, found: Found, title: str) -> PictureRows:
             samples[row] = found.top(at, places)[0]
             values[row] = found.top_values(at, places)[0]
     there = [
-        f"{short_name(label)}: latent {latent}"
-        for label, latent in zip(labels, one[LATENT].values.tolist(), strict=True)
+        f"{name}: latent {latent}"
+        for name, latent in zip(moment_names(one), one[LATENT].values.tolist(), strict=True)
         if latent != _NONE
     ]
     return PictureRows(
