@@ -32,7 +32,7 @@ def test_the_birth_of_a_unit_is_marked(rising: xr.Dataset, births: xr.Dataset) -
     assert axes.texts[0].xy[0] == rising.step[5]
     cells = feature_pictures.development(rising, "layer2", 1, births=births, max_images=3).axes[2:]
     shown = [cell.get_title().split("\n")[0] for cell in cells]
-    assert shown == [f"step {rising.step.values[place]}" for place in (0, 5, 7)]
+    assert shown == [f"step {rising.step.values[place]:g}" for place in (0, 5, 7)]
     assert not feature_pictures.development(rising, "layer2", 3, births=births).axes[0].texts
 
 

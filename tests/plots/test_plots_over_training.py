@@ -142,7 +142,7 @@ def test_each_layer_has_its_panel(rising: xr.Dataset) -> None:
 def test_images_stand_below_their_points(rising: xr.Dataset) -> None:
     figure = feature_pictures.development(rising, "layer1", 1, max_images=4)
     curve, cells = figure.axes[0], figure.axes[2:]
-    names = [f"step {step}" for step in rising.step.values]
+    names = [f"step {step:g}" for step in rising.step.values]
     places = [names.index(c.get_title().split("\n")[0]) for c in cells]
     assert places[0] == 0
     assert places[-1] == 7
@@ -162,7 +162,7 @@ def test_absent_images_are_not_chosen_and_failed_ones_are_marked(rising: xr.Data
     rising["status"][5, 0, 1] = int(Status.FAILED)
     cells = feature_pictures.development(rising, "layer1", 1).axes[2:]
     shown = [cell.get_title().split("\n")[0] for cell in cells]
-    assert shown == [f"step {rising.step.values[place]}" for place in (0, 4, 5, 6, 7)]
+    assert shown == [f"step {rising.step.values[place]:g}" for place in (0, 4, 5, 6, 7)]
     assert [bool(cell.get_images()) for cell in cells] == [True, True, False, True, True]
 
 

@@ -82,4 +82,4 @@ def test_a_time_axis_goes_up_too(rising: xr.Dataset) -> None:
     axes.set_ylim(-0.5, 7.5)
     axes.figure.draw_without_rendering()
     names = [label.get_text() for label in texts_of(axes, "y")]
-    assert names == [f"step {step}" for step in rising.step.values]
+    assert names == [f"step {step:g}" for step in rising.step.values]
