@@ -37,7 +37,7 @@ def recording_features(store: Path, model: str, run: str, **how: Any) -> Iterato
 def image_of(checkpoint: int, layer: int, channel: int, size: int) -> np.ndarray:
     """Pixels (y, x, rgb) that tell which unit they are of, and when: flat but for one corner."""
     image = np.empty((size, size, 3), np.uint8)
-    image[:] = (40 + 9 * checkpoint, 30 + 50 * layer, 20 + 7 * channel)
+    image[:] = (40 + 9 * checkpoint, 30 + 50 * layer, 20 + 7 * channel % 236)
     image[: size // 4, : size // 4] = 255
     return image
 

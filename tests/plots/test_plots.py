@@ -52,6 +52,30 @@ def test_timeline_shows_each_image_with_checkpoint_and_activation(ds: xr.Dataset
     assert titles(figure)[10].startswith("step 1,780\n")
 
 
+def test_a_timeline_of_several_channels_has_a_row_for_each(ds: xr.Dataset) -> None:
+    figure = ds.dvis.timeline("layer2.0.conv1", [1, 0], max_images=3)
+    shown = cells(figure)
+    assert len(shown) == 6
+    assert [axes.get_ylabel() for axes in shown[::3]] == ["channel 1", "channel 0"]
+    for row, channel in enumerate((1, 0)):
+        unit = ds.sel(layer="layer2.0.conv1", channel=channel)
+        (image,) = shown[3 * row + 2].get_images()
+        np.testing.assert_array_equal(image.get_array(), unit.image[-1].values)
+    assert titles(ds.dvis.timeline("layer2.0.conv1", [1])) == titles(
+        ds.dvis.timeline("layer2.0.conv1", 1)
+    )
+    with pytest.raises(ValueError, match="1 to 32"):
+        ds.dvis.timeline("layer2.0.conv1", [])
+
+
+def test_xarray_draws_an_image_the_right_way_up(ds: xr.Dataset) -> None:
+    unit = ds.sel(layer="layer2.0.conv1", channel=1).isel(checkpoint=-1)
+    drawn = unit.image.plot.imshow(yincrease=False)
+    top, bottom = drawn.axes.transData.transform([(0, 0), (0, unit.sizes["y"] - 1)])[:, 1]
+    assert top > bottom
+    np.testing.assert_array_equal(np.asarray(drawn.get_array())[0, :, :3], unit.image[0].values)
+
+
 def test_timeline_marks_what_is_not_complete(ds: xr.Dataset) -> None:
     shown = {
         ("layer4", 3, 2): ("no image", "tab:orange", False),

@@ -48,7 +48,9 @@ FEATURES = Kind(
     pictures={
         "trajectory": Picture(draw=plots.trajectory, options=_OVER_TRAINING, **_OPENS),
         "layers": Picture(draw=plots.trajectories_by_layer, options=_OVER_TRAINING, **_OPENS),
-        "timeline": Picture(draw=pictures.timeline, options=("max_images",), **_OPENS, one=UNIT),
+        "timeline": Picture(
+            draw=pictures.timeline, options=("max_images",), **_OPENS, one=("layer",)
+        ),
         "development": Picture(
             draw=pictures.development,
             options=(*_OVER_TRAINING, "max_images"),

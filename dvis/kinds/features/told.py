@@ -215,8 +215,10 @@ def _timeline(
 def _drifting(dataset: xr.Dataset) -> tuple[tuple[ToldTable, tuple[str, int]] | None, str]:
     """Units whose images move most, of so many as can be read in reasonable time."""
     n_layers = dataset.sizes[LAYER]
-    channels = evenly(dataset.sizes[CHANNEL], max(1, _MOST_DRIFTING // n_layers))
-    some = dataset.isel({CHANNEL: channels})
+    is_there = (dataset["status"] == Status.COMPLETE).any([CHECKPOINT, LAYER]).values
+    there = np.flatnonzero(is_there)  # of 512 channels of a store, often a few
+    chosen = evenly(len(there), max(1, _MOST_DRIFTING // n_layers))
+    some = dataset.isel({CHANNEL: there[chosen]})
     found = drift(some).load()
     score = found["to_previous"].mean(CHECKPOINT)
     if not bool(score.notnull().any()):
@@ -239,7 +241,7 @@ def _drifting(dataset: xr.Dataset) -> tuple[tuple[ToldTable, tuple[str, int]] | 
         "checkpoints have no more in common than those of different units.",
     )
     part = ""
-    if some.sizes[CHANNEL] < dataset.sizes[CHANNEL]:
+    if some.sizes[CHANNEL] < len(there):
         part = f"Drift was looked at in {some.sizes[CHANNEL]} evenly chosen channels of each layer."
     return (table, names[0]), part
 

@@ -140,7 +140,27 @@ def _caveats(shown: xr.Dataset, targets: list[str]) -> Iterator[Caveat]:
     if not bool(shown["null_score"].notnull().any()):
         yield Caveat("Probes: no shuffled targets were scored; chance is not known.", "wrong")
     for target in targets:
-        yield from _odd_null(shown.sel({TARGET: target}), target)
+        of_target = shown.sel({TARGET: target})
+        yield from _odd_null(of_target, target)
+        yield from _not_learnt(of_target, target)
+
+
+def _not_learnt(of_target: xr.Dataset, target: str) -> Iterator[Caveat]:
+    """Layers that tell a target, but no better than untrained or than pixels do."""
+    last, above = of_target.isel({CHECKPOINT: -1}), is_above(of_target)
+    low = last[SCORE] - 2 * last["score_se"]
+    pixels = float(np.ravel(of_target["pixel_score"].values)[0])
+    for scores, what in (
+        (untrained_of(of_target), "the untrained network's same layer"),
+        (xr.full_like(low, pixels), "the pixels"),
+    ):
+        no_better = above & scores.notnull() & ~(low > scores)
+        layers = [str(name) for name in of_target[LAYER].values[no_better.values]]
+        if layers:
+            yield Caveat(
+                f"Probes of {target}: at the last checkpoint it is told beyond shuffled targets, "
+                f"but no better than by {what}, in {long_list(layers)}: no sign of learning."
+            )
 
 
 def _odd_null(of_target: xr.Dataset, target: str) -> Iterator[Caveat]:

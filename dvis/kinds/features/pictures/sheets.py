@@ -29,6 +29,7 @@ if TYPE_CHECKING:
 
 _CELL_INCHES = 1.15
 _TITLE_INCHES = 0.36
+_MOST_COLUMNS, _MOST_ROWS = 12, 32  # of a timeline of several channels
 _BELOW = "below each name its activation"
 FRAMES = {Status.INCOMPLETE: "tab:orange", Status.FAILED: "tab:red"}
 
@@ -37,12 +38,14 @@ FRAMES = {Status.INCOMPLETE: "tab:orange", Status.FAILED: "tab:red"}
 def timeline(
     dataset: xr.Dataset,
     layer: str | None = None,
-    channel: int | None = None,
+    channel: int | Sequence[int] | None = None,
     *,
     max_images: int = 24,
     path: str | Path | None = None,
 ) -> "Figure":
     """Feature images of a unit over training, each titled with its checkpoint and activation.
+
+    Of several channels, each has a row, and the columns are checkpoints, at most twelve.
 
     An absent unit is an empty, hatched frame, and so is a dead one, which says so; an incomplete
     one has an orange frame and says what it lacks; a failed one is empty, with a red frame.
@@ -51,7 +54,10 @@ def timeline(
     ----------
     dataset : Dataset
         As `dvis.open` gives it.
-    {unit}
+    layer : str, optional
+        The layer; needed where the Dataset has several.
+    channel : int or sequence of int, optional
+        The channel, or several; needed where the Dataset has more than one.
     max_images : int
         How many checkpoints to show at most, evenly chosen, the first and the last among them.
     {path}
@@ -68,15 +74,28 @@ def timeline(
         When it is no Dataset of feature images.
     """
     require(dataset, "image", "activation", "status")
-    unit = one_unit(dataset, layer, channel)
-    chosen = evenly(unit.sizes[CHECKPOINT], max_images)
-    shown = unit.isel({CHECKPOINT: chosen})
-    titles = [plain(name) for name in moment_names(shown)]
-    figure = _sheet(shown, titles, columns=min(len(chosen), 8))
-    left_out = unit.sizes[CHECKPOINT] - len(chosen)
-    note = f"   {len(chosen)} of {len(chosen) + left_out} checkpoints" if left_out else ""
-    headline(figure, name_of(unit), origin_of(dataset) + note, _BELOW)
+    units = [one_unit(dataset, layer, each) for each in _asked_for(channel)]
+    name = name_of(units[0]) if len(units) == 1 else str(units[0][LAYER].item())
+    n_there = units[0].sizes[CHECKPOINT]
+    chosen = evenly(n_there, max_images if len(units) == 1 else min(max_images, _MOST_COLUMNS))
+    shown = [unit.isel({CHECKPOINT: chosen}) for unit in units]
+    titles = [plain(moment) for moment in moment_names(shown[0])]
+    if len(shown) == 1:
+        figure = _sheet(shown[0], titles, columns=min(len(chosen), 8))
+    else:
+        figure = _rows(shown, titles, dataset.attrs.get(UNIT, CHANNEL))
+    note = f"   {len(chosen)} of {n_there} checkpoints" if len(chosen) < n_there else ""
+    headline(figure, name, origin_of(dataset) + note, _BELOW)
     return saved(figure, path)
+
+
+def _asked_for(channel: int | Sequence[int] | None) -> list[int | None]:
+    if channel is None:
+        return [None]
+    channels = np.atleast_1d(channel).tolist()
+    if not 0 < len(channels) <= _MOST_ROWS:
+        raise ValueError(f"{len(channels)} channels; a timeline shows 1 to {_MOST_ROWS}")
+    return channels
 
 
 @documented
@@ -159,6 +178,29 @@ def _sheet(shown: xr.Dataset, titles: list[str], *, columns: int) -> "Figure":
             draw_unit(cell, images[i], Status(status[i]), float(activations[i]), titles[i])
         else:
             cell.set_axis_off()
+    return figure
+
+
+def _rows(units: list[xr.Dataset], titles: list[str], unit_word: str) -> "Figure":
+    """A row of images for each unit, a column for each checkpoint."""
+    figure: Figure
+    figure, axes = subplots(
+        nrows=len(units),
+        ncols=len(titles),
+        figsize=(
+            len(titles) * _CELL_INCHES + 0.4,
+            len(units) * (_CELL_INCHES + _TITLE_INCHES) + 0.4,
+        ),
+        squeeze=False,
+        layout="constrained",
+    )
+    for cells, unit in zip(axes, units, strict=True):
+        images = unit["image"].transpose(CHECKPOINT, Y, X, RGB).values
+        status, activations = unit["status"].values, unit["activation"].values
+        for place, (cell, title) in enumerate(zip(cells, titles, strict=True)):
+            state = Status(status[place])
+            draw_unit(cell, images[place], state, float(activations[place]), title)
+        cells[0].set_ylabel(f"{unit_word} {int(unit[CHANNEL])}", fontsize=7.5)
     return figure
 
 
