@@ -157,7 +157,7 @@ def _assembly_sentence(found: xr.Dataset) -> str:
         why = next(filter(None, map(str, found["why_no_p"].values.tolist())), "too few units")
         return f"Whether units are born together with their inputs cannot be told: {why}."
     names = [
-        f"{name} ({p_text(p)})"
+        _beside_null(found.sel({STATISTIC: name}), str(name), p)
         for name, p in zip(found[STATISTIC].values.tolist(), p_values.tolist(), strict=True)
         if p < LEVEL / n_tests
     ]
@@ -172,6 +172,12 @@ def _assembly_sentence(found: xr.Dataset) -> str:
         f"Beyond chance, also after counting the {n_tests} tests: {'; '.join(names)}, over all "
         "pairs of layers."
     )
+
+
+def _beside_null(at: xr.Dataset, name: str, p_value: float) -> str:
+    """A statistic with its effect: one may be beyond chance and small."""
+    effect = number(float(at["pooled_effect"]), 2)
+    return f"{name} ({effect}, by chance {_band(at['null_pooled_effect'])}, {p_text(p_value)})"
 
 
 def _assembly_table(found: xr.Dataset) -> ToldTable:
