@@ -68,7 +68,9 @@ def test_drift_is_looked_at_in_channels_that_were_measured(tmp_path: Path) -> No
     store = write_store(
         tmp_path / "net.zarr", labels, ["layer1", "layer2"], n_channels=300, skip=unmeasured
     )
-    sections = list(feature_sections(Asked(store=store, contents=contents(store), run="checkpoints")))
+    sections = list(
+        feature_sections(Asked(store=store, contents=contents(store), run="checkpoints"))
+    )
     tables = [each for s in sections for each in s.shown if isinstance(each, ToldTable)]
     (drifting,) = (each for each in tables if each.title == "Units whose images move most")
     assert {int(row[1]) for row in drifting.rows} == {1, 299}

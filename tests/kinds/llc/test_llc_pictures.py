@@ -363,7 +363,7 @@ def test_births_stand_below_the_llc_and_its_changes(features: xr.Dataset, x: str
     changes = [line for line in below.get_lines() if len(line.get_xdata()) == 2]
     places = [800, 1600] if x == "step" else [8, 16]
     assert sorted(line.get_xdata()[0] for line in changes) == places
-    assert "35 of 40 births are near a change of the LLC" in words(figure)
+    assert "Births are near changes of the LLC no more than by chance (35 of 40" in words(figure)
     assert "35; 0 to 35 with changes moved by up to 4 checkpoints (p = 0.1" in words(figure)
     assert len(above.collections) == 1  # the band of two standard errors
     assert not crowded(figure)

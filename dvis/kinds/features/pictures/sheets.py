@@ -92,7 +92,7 @@ def timeline(
 def _asked_for(channel: int | Sequence[int] | None) -> list[int | None]:
     if channel is None:
         return [None]
-    channels = np.atleast_1d(channel).tolist()
+    channels: list[int | None] = np.atleast_1d(channel).tolist()
     if not 0 < len(channels) <= _MOST_ROWS:
         raise ValueError(f"{len(channels)} channels; a timeline shows 1 to {_MOST_ROWS}")
     return channels

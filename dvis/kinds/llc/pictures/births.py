@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from matplotlib.figure import Figure
 
 _MAX_LEGEND = 12
+_LEVEL = 0.05  # of the test, above which a title claims nothing
 
 
 @documented
@@ -208,7 +209,12 @@ def _title(found: xr.Dataset) -> str:
         return "The LLC has no abrupt change"
     if not n:
         return "No birth of a known step"
-    return f"{n_together} of {n} births are near a change of the LLC"
+    counted_births, p_value = f"{n_together} of {n} births", float(found["p_value"])
+    if np.isnan(p_value):
+        return f"{counted_births} are near a change of the LLC; by chance is not known"
+    if p_value > _LEVEL:
+        return f"Births are near changes of the LLC no more than by chance ({counted_births})"
+    return f"{counted_births} are near a change of the LLC, more than by chance"
 
 
 def _notes(found: xr.Dataset) -> list[str]:
