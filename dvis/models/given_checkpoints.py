@@ -7,13 +7,13 @@ from collections import OrderedDict
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
-from tempfile import TemporaryDirectory
 from typing import Any
 
 import torch
 from torch import Tensor, nn
 
 from dvis.models.safe_load import CheckpointError
+from dvis.models.scratch import scratch_folder
 
 
 @contextmanager
@@ -30,20 +30,20 @@ def as_files(checkpoints: Mapping[str, Any]) -> Iterator[dict[str, Path]]:
     TypeError
         When a label is no text, or a checkpoint is none of these.
     """
-    with TemporaryDirectory(prefix="dvis-checkpoints-") as folder:
+    with scratch_folder("checkpoints") as folder:
         files = {}
         for place, (label, given) in enumerate(checkpoints.items()):
             if not isinstance(label, str):
                 raise TypeError(
                     f"a checkpoint's label is {label!r}; give text, such as {f'step_{label}'!r}"
                 )
-            files[label] = _file_of(label, given, Path(folder) / f"{place}.pth")
+            files[label] = _file_of(label, given, folder / f"{place}.pth")
         try:
             yield files
         except CheckpointError as err:  # of a file that its caller never saw
             text = str(err)
             for label, file in files.items():
-                if file.parent == Path(folder):
+                if file.parent == folder:
                     text = text.replace(str(file), f"checkpoint {label!r}")
             raise CheckpointError(text) from err
 

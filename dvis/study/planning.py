@@ -5,7 +5,6 @@ A study's calls in, a table out. What is tried goes to a temporary store; the st
 
 import io
 import os
-import tempfile
 import time
 from collections.abc import Iterator, Sequence
 from contextlib import redirect_stderr, redirect_stdout
@@ -15,6 +14,7 @@ from typing import Any
 
 from dvis.kinds.registry import KINDS
 from dvis.models.model_reference import model_name
+from dvis.models.scratch import scratch_folder
 from dvis.progress import in_bytes, in_time, progress_bar
 from dvis.study.calls import Call
 from dvis.study.counting import Counts, Group, Sizes, counts_of
@@ -128,10 +128,10 @@ def plan_study(
     labels = {call.number: _labels_of(call.options) for call in calls}
     lists = [each for each in labels.values() if each]
     with (
-        tempfile.TemporaryDirectory(prefix="dvis-plan-") as folder,
+        scratch_folder("plan") as folder,
         progress_bar(len(calls), "steps", "try each step", shown=progress) as bar,
     ):
-        tried_store = Path(folder) / store.name
+        tried_store = folder / store.name
         common = _common(lists)
         for call in calls:
             n_labels = len(labels[call.number]) or len(lists[0] if lists else "-")
