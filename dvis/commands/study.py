@@ -10,7 +10,7 @@ import tyro
 from tyro.conf import OmitSubcommandPrefixes, Positional
 
 from dvis.models.input_options import InputOptions
-from dvis.models.option_numbers import bytes_of
+from dvis.models.option_numbers import at_least, bounded, bytes_of
 from dvis.models.torch_guard import needing_torch
 from dvis.study.calls import Call, Commands, calls_of
 from dvis.study.study_file import read_study
@@ -71,6 +71,11 @@ class PlanOptions:
     file: Positional[Path]
     budget: str | None = None
     seconds: float = 10.0
+
+    def __post_init__(self) -> None:
+        """Raise a ValueError where no step can be tried for so long."""
+        bounded(self)
+        at_least("seconds", self.seconds, 0.0)
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -29,6 +29,7 @@ from dvis.page.plain import as_json
 from dvis.page.samples import SHEET
 from dvis.page.static import export_page
 from dvis.schema import SchemaError
+from dvis.store.guarded import GuardedStore
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 LAYER, NAME = "conv2", "batchtopk-k2-x2"
@@ -386,7 +387,7 @@ def test_half_grown_groups_are_passed_over(measured: Path, tmp_path: Path) -> No
         half = zarr.open_group(store, path=path, mode="a", use_consolidated=False)[name]
         half.resize((4, *half.shape[1:]))
     with pytest.warns(UserWarning, match="Consolidated metadata"):
-        zarr.consolidate_metadata(store)
+        zarr.consolidate_metadata(GuardedStore(store))
     with pytest.raises(SchemaError):
         dvis.saes(store, LAYER, "batchtopk-k1-x2")
     export_page(store, tmp_path / "page")

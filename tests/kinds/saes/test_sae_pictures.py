@@ -16,6 +16,7 @@ from dvis.cli import main
 from dvis.kinds.saes import pictures
 
 NAMES = ("narrow", "wide")
+MOMENTS = ["step 1", "step 2"]  # what pictures call LABELS
 
 
 @pytest.fixture(scope="module")
@@ -99,15 +100,15 @@ def test_a_frontier_has_each_autoencoder_at_its_l0(found: dict[str, xr.Dataset])
         low, high = below.get_ylim()
         assert low < 0
         assert high > 1.05 * dead  # the mark is seen whole
-    assert figure.get_suptitle().endswith(f"{LAYER}, {LABELS[-1]}")
+    assert figure.get_suptitle().endswith(f"{LAYER}, {MOMENTS[-1]}")
     assert over_the_edge(figure) == []
 
 
 def test_a_frontier_of_one_runs_over_its_checkpoints(wide: xr.Dataset) -> None:
     figure = wide.dvis.sae_frontier()
-    assert list(marks(figure.axes[0])) == list(LABELS)
+    assert list(marks(figure.axes[0])) == MOMENTS
     one = wide.dvis.sae_frontier(checkpoint=LABELS[0])
-    assert list(marks(one.axes[0])) == [LABELS[0]]
+    assert list(marks(one.axes[0])) == MOMENTS[:1]
 
 
 def test_controls_are_grey_and_named(wide: xr.Dataset) -> None:
@@ -127,7 +128,7 @@ def test_controls_are_grey_and_named(wide: xr.Dataset) -> None:
         line for line in above.get_lines() if line.get_color() == "0.55" and len(line.get_xdata())
     ]
     drawn = [(*line.get_xydata()[0], line.get_mec()) for line in grey]
-    first, last = (rims[label] for label in LABELS)
+    first, last = (rims[name] for name in MOMENTS)
     assert drawn == [(1.5, 0.1, first), (1.5, 0.2, last), (1.25, 0.8, last)]
     ties = [line.get_xydata().tolist() for line in above.get_lines() if line.get_lw() == 0.6]
     own = [[wide.l0[row].item(), wide.ev[row].item()] for row in (0, 1, 1)]
@@ -161,7 +162,7 @@ def test_dead_and_dense_latents_are_counted_and_apart(wide: xr.Dataset) -> None:
 
 def test_frequencies_are_counted_as_the_store_counts_them(wide: xr.Dataset) -> None:
     figure = wide.dvis.latent_frequencies()
-    assert [axes.get_title("left") for axes in figure.axes] == list(LABELS)
+    assert [axes.get_title("left") for axes in figure.axes] == MOMENTS
     for place, axes in enumerate(figure.axes):
         at = wide.isel(checkpoint=place)
         texts = {text.get_text() for text in axes.texts}
@@ -183,7 +184,7 @@ def test_a_sheet_shows_a_latent_as_it_was_found(wide: xr.Dataset) -> None:
     null = of.null_selectivity
     said = f"selectivity {of.selectivity.item():.2f}, with labels shuffled {null.min().item():.2f}"
     assert said in words(figure)
-    assert f"{LAYER}, latent {latent} of wide, {LABELS[0]}" in figure.get_suptitle()
+    assert f"{LAYER}, latent {latent} of wide, {MOMENTS[0]}" in figure.get_suptitle()
     assert over_the_edge(figure) == []
     bars = next(a for a in figure.axes if a.get_title("left").startswith("mean score"))
     drawn = sorted(bar.get_width() for bar in bars.patches)
@@ -264,7 +265,7 @@ def test_a_training_is_its_log(trained: dict[str, xr.Dataset]) -> None:
             np.testing.assert_array_equal(line.get_ydata(), at[name].values)
     assert [text.get_text() for text in figure.legends[0].get_texts()] == list(NAMES)
     over = trained["wide"].dvis.sae_training()
-    assert [text.get_text() for text in over.legends[0].get_texts()] == list(LABELS)
+    assert [text.get_text() for text in over.legends[0].get_texts()] == MOMENTS
     assert over_the_edge(over) == []
 
 
