@@ -23,7 +23,7 @@ READER := test_reader_never_sees_a_wrong_image_while_the_store_grows
 QUICK := tests/store/test_store.py tests/store/test_steady.py tests/kinds/llc/test_llc_reading.py \
 	tests/plots/test_plots.py tests/kinds/features/test_concurrent_imports.py::$(READER)
 
-.PHONY: demo docs test test-quick test-slow lint format clean
+.PHONY: demo docs wheel test test-quick test-slow lint format clean
 
 # Two studies: what each measures, step by step, stands in its file.
 demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
@@ -69,6 +69,11 @@ test-slow: $(INSTALLED)
 docs: $(DOCUMENTING)
 	PYTHONDONTWRITEBYTECODE= OMP_NUM_THREADS=1 MPLBACKEND=agg $(BIN)/python -m sphinx -W --keep-going -q -b html docs docs/_build/html
 	@echo "Documentation: docs/_build/html/index.html"
+
+# What would be released, in dist/, after a look at what it holds and that it runs by itself.
+wheel: $(INSTALLED)
+	$(TESTED) tests/release
+	$(BIN)/python -m hatchling build --clean --directory dist
 
 lint: $(INSTALLED)
 	$(BIN)/ruff check .

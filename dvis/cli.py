@@ -7,7 +7,7 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from pathlib import Path
 
-from dvis.commands.command_line import read_command, read_one
+from dvis.command_line import read_command, read_one
 from dvis.commands.kernels import kernels
 from dvis.commands.layers import layers
 from dvis.commands.notes import note, notes

@@ -9,10 +9,8 @@ from importlib.metadata import version
 from pathlib import Path
 
 import pytest
-import tyro
 
-from dvis import cli
-from dvis.commands import command_line
+from dvis import cli, command_line
 from dvis.models import torch_guard
 from dvis.models.torch_guard import needing_torch, telling_of_torch
 
@@ -45,9 +43,8 @@ def options_without_text(text: str) -> list[str]:
 
 def helps(read: Callable[..., int], path: tuple[str, ...]) -> dict[tuple[str, ...], str]:
     """Help of a command and of all below it."""
-    _, below = command_line._offered(read, path)
     found = {path: text_of(read, path)}
-    for name in below:
+    for name in command_line._offered(read, path).subcommands:
         found |= helps(read, (*path, name))
     return found
 
@@ -61,17 +58,7 @@ def text_of(read: Callable[..., int], path: Sequence[str]) -> str:
 
 @pytest.mark.parametrize("name", cli.commands())
 def test_help_has_a_text_for_every_option(name: str) -> None:
-    command = command_line._with_plain_defaults(cli.commands_for([])[name])
-
-    def read(args: list[str]) -> int:
-        return tyro.cli(
-            command,
-            args=args,
-            prog=name,
-            config=command_line._CONFIG,
-            registry=command_line._REGISTRY,
-        )
-
+    read = command_line._reader(cli.commands_for([])[name], name)
     for path, text in helps(read, ()).items():
         where = " ".join([name, *path])
         assert options_without_text(text) == [], where

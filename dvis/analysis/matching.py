@@ -8,7 +8,6 @@ from typing import Any
 
 import numpy as np
 import xarray as xr
-from scipy.stats import rankdata
 
 from dvis.analysis.births import BORN
 from dvis.analysis.control import EXCHANGEABLE
@@ -19,6 +18,7 @@ from dvis.analysis.requirements import (
     require_whole_numbers,
 )
 from dvis.analysis.resampling import BOUND, MIDDLE
+from dvis.models.torch_guard import needing_torch
 from dvis.schema import CHANNEL, CHECKPOINT, LAYER, did_you_mean
 
 IMAGE, SHUFFLE = "image", "shuffle"
@@ -167,6 +167,9 @@ def shared_births(
     """
     for each in (births, other_births):
         require_births(each, "birth", "state")
+    with needing_torch("shared_births"):
+        from scipy.stats import rankdata
+
     rng = np.random.default_rng(seed)
     found: dict[str, list[Any]] = {"correlation": [], "null": [], "p_value": [], "n_pairs": []}
     for layer in matched[LAYER].values:
@@ -283,7 +286,8 @@ def _standardised(answers: np.ndarray) -> np.ndarray:
 
 
 def _assigned(correlations: np.ndarray) -> tuple[np.ndarray, np.ndarray]:
-    from scipy.optimize import linear_sum_assignment
+    with needing_torch("matching two runs"):
+        from scipy.optimize import linear_sum_assignment
 
     rows, columns = linear_sum_assignment(correlations, maximize=True)
     return rows, columns

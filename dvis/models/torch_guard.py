@@ -5,7 +5,10 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 
-_BROUGHT = ("torch", "torchvision", "scipy", "sklearn")
+_BROUGHT = (
+    *("torch", "torchvision", "scipy", "sklearn"),
+    *("safetensors", "threadpoolctl", "distributed"),
+)
 _is_told: ContextVar[bool] = ContextVar("is_told", default=False)
 
 

@@ -3,13 +3,12 @@
 import io
 import re
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import redirect_stderr, redirect_stdout, suppress
+from contextlib import redirect_stderr, redirect_stdout
 from dataclasses import dataclass, fields, is_dataclass, replace
-from functools import cache, wraps
+from functools import cache
 from typing import Any, TypeAlias
 
-import tyro
-
+from dvis.command_line import Offered, offered, values_of
 from dvis.schema import did_you_mean
 from dvis.study.study_file import Step, StudyError, StudyFile, at
 
@@ -17,10 +16,6 @@ Commands: TypeAlias = Callable[[Sequence[str]], Mapping[str, Callable[..., int]]
 
 # What a study does not do: it would hold it up, or begin another.
 _NOT_STEPS = ("study", "view", "train", "forget")
-# What commands take by its place, in the order in which they take it.
-_PLACED = ("kind", "source", "store", "folder", "out")
-_SECOND = ("folder", "out")  # two names of where something is written
-_OPTION = re.compile(r"--([a-z0-9][a-z0-9-]*)")
 _RULE = re.compile(r"[^\w\s]*[─│╭╮╰╯-]{2,}[^\w\s]*|[│╭╮╰╯]")
 
 
@@ -106,8 +101,8 @@ def calls_of(study: StudyFile, commands: Commands) -> list[Call]:
             calls.append(_call(study, commands, number, step))
         except StudyError as err:
             wrong.append(str(err))
-    steps = [step for step in study.steps if _is_command(commands, step.command)]
-    known = {*_PLACED, *(name for step in steps for name in _names(commands, step))}
+    steps = [step for step in study.steps if _unknown(commands, step.command) is None]
+    known = {"store", *(name for step in steps for name in _names(commands, step))}
     wrong += [
         at(study.path, study.lines[name], did_you_mean("option", name, sorted(known), "no step"))
         for name in study.shared
@@ -119,10 +114,8 @@ def calls_of(study: StudyFile, commands: Commands) -> list[Call]:
 
 
 def _call(study: StudyFile, commands: Commands, number: int, step: Step) -> Call:
-    if not _is_command(commands, step.command):
-        known = [each for each in commands([]) if each not in _NOT_STEPS]
-        said = did_you_mean("step", step.command, known, "dvis")
-        raise StudyError(at(study.path, step.line, said))
+    if unknown := _unknown(commands, step.command):
+        raise StudyError(at(study.path, step.line, unknown))
     there = _names(commands, step)
     for name in step.options:
         if name not in there:
@@ -130,13 +123,13 @@ def _call(study: StudyFile, commands: Commands, number: int, step: Step) -> Call
             raise StudyError(at(study.path, step.lines[name], said))
     given = {name: value for name, value in study.shared.items() if name in there}
     given |= step.options
-    words = [*_words(given, *_taken(commands, step.command))]
+    words = [*_words(given, _offered(commands, step.command))]
     first, *rest = step.command.split()
     function = commands([first, *rest, *words])[first]
     printed = io.StringIO()
     try:
         with redirect_stderr(printed), redirect_stdout(printed):
-            arguments = tyro.cli(_capturing(function), args=[*rest, *words], prog=f"dvis {first}")
+            arguments = values_of(function, [*rest, *words], prog=f"dvis {first}")
     except SystemExit:
         text = " ".join(_RULE.sub(" ", printed.getvalue()).split())
         text = text.split(" Argument helptext")[0].split(" For full helptext")[0]
@@ -148,17 +141,17 @@ def _call(study: StudyFile, commands: Commands, number: int, step: Step) -> Call
     return Call(number=number, step=step, function=function, arguments=arguments)
 
 
-def _words(
-    given: Mapping[str, Any], options: frozenset[str], placed: tuple[str, ...]
-) -> Iterator[str]:
+def _words(given: Mapping[str, Any], there: Offered) -> Iterator[str]:
     """Options as a shell would give them."""
-    for name in _PLACED:
-        if name in placed and given.get(name) is not None:
-            yield str(given[name])
+    for name in there.placed:
+        value = given.get(name)
+        if value is None:  # what follows would take its place
+            break
+        yield from map(str, value) if isinstance(value, list) else (str(value),)
     for name, value in given.items():
-        if value is None or name not in options:
-            continue
         flag = _flag(name)
+        if value is None or flag not in there.options:
+            continue
         if isinstance(value, bool):
             yield flag if value else f"--no-{flag[2:]}"
         elif isinstance(value, list):
@@ -172,54 +165,25 @@ def _flag(name: str) -> str:
 
 
 def _names(commands: Commands, step: Step) -> set[str]:
-    options, placed = _taken(commands, step.command)
-    return {*options, *placed}
+    """What a step may be given, by the names that it has in a study's file."""
+    there = _offered(commands, step.command)
+    options = {option[2:] for option in there.options if not option.startswith("--no-")}
+    return {*(option.replace("-", "_") for option in options), *there.placed}
 
 
 @cache
-def _taken(commands: Commands, command: str) -> tuple[frozenset[str], tuple[str, ...]]:
-    """Options of a command by their names, and what it takes by place, as its help has them."""
+def _offered(commands: Commands, command: str) -> Offered:
     first, *rest = command.split()
-    shown = io.StringIO()
-    with redirect_stdout(shown), redirect_stderr(shown), suppress(SystemExit):
-        arguments = [*rest, "--help"]
-        function = commands([first, *arguments])[first]
-        tyro.cli(_capturing(function), args=arguments, prog="dvis")
-    options = {
-        name.replace("-", "_")
-        for line in shown.getvalue().splitlines()
-        if line.strip(" │").startswith("-")
-        for name in _OPTION.findall(line)
-    }
-    options = {name for name in options if not name.startswith("no_")} - {"help"}
-    _, has_placed, section = shown.getvalue().partition("positional arguments")
-    n_placed = 0
-    if has_placed:
-        section = section.split(" options ")[0]
-        n_placed = sum(bool(re.match(r"[│ ]{1,4}\[?[A-Z]{2,}\b", x)) for x in section.splitlines())
-    free = [name for name in _PLACED if name not in options]
-    return frozenset(options), _placed(command, n_placed, free)
+    return offered(commands([first, *rest, "--help"])[first], rest)
 
 
-def _placed(command: str, n_placed: int, free: list[str]) -> tuple[str, ...]:
-    """What a command takes by place: a picture and its store; a store; a store and a folder."""
-    if n_placed == 0:
-        return ()
-    if command == "plot":
-        return ("kind", "source")
-    return ("store", *(name for name in _SECOND if name in free)) if n_placed > 1 else ("store",)
-
-
-def _capturing(function: Callable[..., int]) -> Callable[..., Mapping[str, Any]]:
-    """What a command would be called with."""
-
-    @wraps(function)
-    def capture(**arguments: Any) -> Mapping[str, Any]:
-        return arguments
-
-    return capture
-
-
-def _is_command(commands: Commands, command: str) -> bool:
-    first = command.split()[:1]
-    return bool(first) and first[0] in commands([]) and first[0] not in _NOT_STEPS
+def _unknown(commands: Commands, command: str) -> str | None:
+    """What is wrong with a step's command: None where there is one."""
+    first, *rest = command.split() or [""]
+    known = [each for each in commands([]) if each not in _NOT_STEPS]
+    if first not in known:
+        return did_you_mean("step", command, known, "dvis")
+    below = _offered(commands, first).subcommands
+    if below and rest not in [[each] for each in below]:
+        return did_you_mean("step", command, [f"{first} {each}" for each in below], f"dvis {first}")
+    return None

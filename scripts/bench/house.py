@@ -38,7 +38,7 @@ from results import Row, print_table
 # floor only where WITHIN says so. "kinds.*" stands for the folder of every kind.
 FLOORS = (
     ("schema", "names", "disk", "progress"),
-    ("models", "store"),
+    ("models", "store", "command_line"),
     ("sweep", "analysis", "plots"),
     ("kinds.parts", "kinds.picture", "kinds.methods", "kinds.shown", "kinds.told"),
     ("kinds.listed", "kinds.told_births"),

@@ -80,6 +80,22 @@ def test_all_that_is_wrong_is_said_with_its_line(tmp_path: Path) -> None:
     assert "dataset" in said[3]
 
 
+def test_what_a_command_takes_by_its_place_has_the_name_that_its_help_has(tmp_path: Path) -> None:
+    text = (
+        "store: a.zarr\nsteps:\n  - steps: {file: steps.csv}\n  - ingest: {path: tree}\n"
+        "  - note: {text: bird heads, layer: conv1, channel: 3}\n  - layers: {model: resnet18}\n"
+        "  - plot: {kind: timeline, source: b.zarr, layer: conv1}\n  - notes: {run: None}\n"
+    )
+    calls = calls_of(read_study(written(tmp_path, text)), commands_for)
+    steps, ingest, note, layers, plot, notes = (call.arguments for call in calls)
+    assert (steps["store"], steps["file"]) == (Path("a.zarr"), Path("steps.csv"))
+    assert (ingest["path"], ingest["store"]) == (Path("tree"), Path("a.zarr"))
+    assert (note["store"], note["text"], note["channel"]) == (Path("a.zarr"), "bird heads", 3)
+    assert layers["options"].model == "resnet18"
+    assert plot["options"].source == "b.zarr"
+    assert notes["run"] is None
+
+
 @pytest.mark.parametrize(
     ("text", "said"),
     [
@@ -94,6 +110,10 @@ def test_all_that_is_wrong_is_said_with_its_line(tmp_path: Path) -> None:
         ("model: a\nmodel: b\nsteps: [info]", "line 2: model is there twice"),
         ("steps:\n  - study run: {}", "No step 'study run'"),
         ("steps:\n  - view", "No step 'view'"),
+        ("steps:\n  - sae trian: {layer: a}", "Did you mean 'sae train'?"),
+        ("steps:\n  - sae", "No step 'sae' in dvis sae. Steps: sae train, sae evaluate"),
+        ("steps:\n  - sae track: {warm_start: true}", "No option 'warm_start' in sae track."),
+        ("steps:\n  - page: {out: page}", "store"),
         ("x: !!python/object/apply:os.system [ls]\nsteps: [info]", "no step"),
     ],
 )

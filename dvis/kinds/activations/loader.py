@@ -99,6 +99,7 @@ class ActivationRows:
         block_rows: int = BLOCK_ROWS,
         pool_blocks: int = POOL_BLOCKS,
         include_special: bool = True,
+        storage_options: dict[str, Any] | None = None,
     ) -> Self:
         """The rows of a layer at a checkpoint.
 
@@ -122,6 +123,8 @@ class ActivationRows:
             there are not as many.
         include_special : bool
             Whether class and register tokens are taken too.
+        storage_options : dict, optional
+            As `dvis.open` takes them.
 
         Raises
         ------
@@ -135,7 +138,7 @@ class ActivationRows:
         """
         if split not in get_args(Split):
             raise ValueError(did_you_mean("split", split, get_args(Split), "activations"))
-        resolved = resolve(store, None)
+        resolved = resolve(store, storage_options)
         found = read_contents(resolved, str(store))
         entry = entry_of(found, layer, name, run, with_values=True)
         group: Any = open_group(resolved, entry)

@@ -16,6 +16,7 @@ from dvis.kinds.influence.words import (
     LAYER_TO,
     PAIR_DIMS,
 )
+from dvis.models.torch_guard import needing_torch
 from dvis.store.contents import StoreLike
 from dvis.store.reader import Reader, in_order
 
@@ -147,7 +148,8 @@ def agreement(even: xr.DataArray, odd: xr.DataArray, dim: str = CHANNEL_FROM) ->
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Spearman's correlation along the last axis, over places where both are finite."""
-    from scipy.stats import rankdata
+    with needing_torch("agreement of influence"):
+        from scipy.stats import rankdata
 
     is_known = np.isfinite(first) & np.isfinite(second)
     n_known = np.maximum(is_known.sum(-1, keepdims=True), 1)

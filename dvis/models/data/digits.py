@@ -37,7 +37,7 @@ def digits_images(split: Split, size: int | None = None, seed: int = 0) -> Image
     try:
         from sklearn.datasets import load_digits
     except ImportError as err:
-        raise ImportError("digits needs scikit-learn: pip install scikit-learn") from err
+        raise ImportError("digits needs scikit-learn: pip install 'dvis[torch]'") from err
     loaded = load_digits()
     levels = np.rint(loaded.images * (255 / _HIGHEST_LEVEL)).astype(np.uint8)
     labels = loaded.target.astype(np.int64)

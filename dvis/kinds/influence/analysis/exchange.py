@@ -10,6 +10,7 @@ import numpy as np
 
 from dvis.analysis.resampling import MIDDLE
 from dvis.analysis.trajectories import quantiles
+from dvis.models.torch_guard import needing_torch
 
 _EXACT = 1e-9  # an exchange that changes nothing is a hit, whatever rounding makes of it
 
@@ -181,7 +182,8 @@ def along(first: np.ndarray, second: np.ndarray, orders: np.ndarray, weights: np
     weights : ndarray, (sample, unit)
         How often each is drawn.
     """
-    from scipy.stats import rankdata
+    with needing_torch("changes beside influence"):
+        from scipy.stats import rankdata
 
     a, b = (rankdata(each) - (len(each) + 1) / 2 for each in (first, second))
     length = np.sqrt((a**2).sum() * (b**2).sum())

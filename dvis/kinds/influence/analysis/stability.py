@@ -18,6 +18,7 @@ from dvis.kinds.influence.analysis.layer_pairs import (
     whole,
 )
 from dvis.kinds.influence.words import CHANNEL_FROM, CHANNEL_TO, LAYER_FROM, LAYER_TO
+from dvis.models.torch_guard import needing_torch
 from dvis.schema import CHECKPOINT
 
 _DIMS = (CHECKPOINT, LAYER_FROM, LAYER_TO, CHANNEL_TO)
@@ -173,7 +174,8 @@ def _by_chance(n_sources: int, k: int) -> float:
 
 def _rank_correlation(first: np.ndarray, second: np.ndarray) -> np.ndarray:
     """Spearman's correlation over sources of each target, of those known in both."""
-    from scipy.stats import rankdata
+    with needing_torch("stability of influence"):
+        from scipy.stats import rankdata
 
     is_known = np.isfinite(first) & np.isfinite(second)
     n_known = np.maximum(is_known.sum(0), 1)

@@ -8,8 +8,8 @@ import io
 import re
 from collections.abc import Callable, Mapping, Sequence
 from contextlib import redirect_stderr, redirect_stdout, suppress
-from dataclasses import replace
-from functools import partial, reduce
+from dataclasses import dataclass, replace
+from functools import partial, reduce, wraps
 from types import NoneType, UnionType
 from typing import Annotated, Any, Union, get_args, get_origin, get_type_hints
 
@@ -34,7 +34,28 @@ _EMPTY = ("", "None")
 _INVOCATION = re.compile(r"^[^\w-] (-{1,2}\w.*?)(?: {2,}|.?$)")
 _OPTION = re.compile(r"--?[A-Za-z][\w-]*")
 _SUBCOMMAND = re.compile(r"^\W +[•*] (\S+)")
+_PLACED = re.compile(r"^[^\w-] \[?([A-Z][A-Z0-9_-]*)\b")
+_HEADING = re.compile(r"^(?:╭─)? ([a-z][a-z ]*[a-z])\W*$")
 _WRONG = 2  # exit code of tyro for arguments that it cannot read
+
+
+@dataclass(frozen=True)
+class Offered:
+    """What a command takes, as its help lists it.
+
+    Attributes
+    ----------
+    options : tuple of str
+        As they are given: ``--max-images``, ``--no-overwrite``.
+    placed : tuple of str
+        Names of what is given by its place, in order: ``store``, ``out``.
+    subcommands : tuple of str
+        Words that one of has to follow.
+    """
+
+    options: tuple[str, ...]
+    placed: tuple[str, ...]
+    subcommands: tuple[str, ...]
 
 
 def read_command(
@@ -62,10 +83,36 @@ def read_command(
 
 def read_one(command: Subcommand, arguments: Sequence[str], *, prog: str) -> int:
     """Run one command with arguments; all else as `read_command`."""
-    read = partial(
-        tyro.cli, _with_plain_defaults(command), prog=prog, config=_CONFIG, registry=_REGISTRY
-    )
-    return _read(read, arguments, prog)
+    return _read(_reader(command, prog), arguments, prog)
+
+
+def offered(command: Callable[..., Any], path: Sequence[str] = ()) -> Offered:
+    """What a command takes, or one of its subcommands, to which a path of words leads."""
+    return _offered(_reader(command, "dvis"), path)
+
+
+def values_of(
+    command: Callable[..., Any], arguments: Sequence[str], *, prog: str
+) -> Mapping[str, Any]:
+    """What a command would be called with, by the names of its parameters; it is not called.
+
+    Raises
+    ------
+    SystemExit
+        After arguments that miss something or cannot be read, of which standard error tells.
+    """
+
+    @wraps(command)
+    def named(**values: Any) -> Mapping[str, Any]:
+        return values
+
+    read: Mapping[str, Any] = _reader(named, prog)(args=list(arguments))
+    return read
+
+
+def _reader(command: Callable[..., Any], prog: str) -> Callable[..., Any]:
+    plain = _with_plain_defaults(command)
+    return partial(tyro.cli, plain, prog=prog, config=_CONFIG, registry=_REGISTRY)
 
 
 def _read(read: Callable[..., int], arguments: Sequence[str], prog: str) -> int:
@@ -84,32 +131,41 @@ def _read(read: Callable[..., int], arguments: Sequence[str], prog: str) -> int:
 def _refuse_unknown(read: Callable[..., int], arguments: Sequence[str], prog: str) -> None:
     """Raise where a command or an option is given that is not there."""
     path: list[str] = []
-    options, subcommands = _offered(read, path)
-    while subcommands and len(path) < len(arguments) and arguments[len(path)][:1] != "-":
-        asked = arguments[len(path)]
-        if asked not in subcommands:
-            raise ValueError(did_you_mean("command", asked, subcommands, " ".join([prog, *path])))
+    there = _offered(read, path)
+    while there.subcommands and len(path) < len(arguments) and arguments[len(path)][:1] != "-":
+        asked, where = arguments[len(path)], " ".join([prog, *path])
+        if asked not in there.subcommands:
+            raise ValueError(did_you_mean("command", asked, there.subcommands, where))
         path.append(asked)
-        options, subcommands = _offered(read, path)
-    known = {option.replace("_", "-") for option in options}
+        there = _offered(read, path)
+    known = {option.replace("_", "-") for option in there.options}
     for argument in arguments[len(path) :]:
         asked = argument.partition("=")[0]
         if asked.startswith("--") and len(asked) > 2 and asked.replace("_", "-") not in known:
             where = " ".join([prog, *path])
-            wrong = did_you_mean("option", asked, options, where)
+            wrong = did_you_mean("option", asked, there.options, where)
             raise ValueError(f"{wrong} All of them: {where} --help")
 
 
-def _offered(read: Callable[..., int], path: Sequence[str]) -> tuple[list[str], list[str]]:
-    """Options and subcommands of a command, as its help lists them."""
+def _offered(read: Callable[..., Any], path: Sequence[str]) -> Offered:
     text = io.StringIO()
     with redirect_stdout(text), redirect_stderr(io.StringIO()), suppress(SystemExit):
         read(args=[*path, "--help"])
-    lines = text.getvalue().splitlines()
-    invoked = [found[1] for line in lines if (found := _INVOCATION.match(line))]
-    options = [option for each in invoked for option in _OPTION.findall(each)]
+    options: list[str] = []
+    placed: list[str] = []
+    subcommands: list[str] = []
+    heading = ""
+    for line in text.getvalue().splitlines():
+        if found := _HEADING.match(line):
+            heading = found[1]
+        elif found := _SUBCOMMAND.match(line):
+            subcommands.append(found[1])
+        elif found := _INVOCATION.match(line):
+            options += _OPTION.findall(found[1])
+        elif heading == "positional arguments" and (found := _PLACED.match(line)):
+            placed.append(found[1].lower().replace("-", "_"))
     options = [option for option in options if option not in ("-h", "--help")]
-    return options, [found[1] for line in lines if (found := _SUBCOMMAND.match(line))]
+    return Offered(tuple(options), tuple(placed), tuple(subcommands))
 
 
 def _shown_default(label: str) -> str:

@@ -1,0 +1,156 @@
+"""A finished store elsewhere: in memory by fsspec, and on a server that answers as S3 does."""
+
+import json
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import fsspec
+import numpy as np
+import pytest
+import torch
+import xarray as xr
+from recorded_stores import write_store
+from tiny_activations import LAYERS, options_of
+
+import dvis
+from dvis.kinds.activations.loader import ActivationRows
+from dvis.kinds.activations.plan import keep_activations
+from dvis.page import documents, static
+from dvis.page.plain import as_json
+from dvis.page.server import serve
+
+pytest.importorskip("s3fs", reason="needs s3fs: pip install s3fs")
+pytest.importorskip("moto", reason="needs moto: pip install 'moto[server]'")
+
+LABELS = [f"step_{step}" for step in (0, 5, 30, 70)]
+KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
+WHERE = [
+    "memory",
+    pytest.param("s3", marks=pytest.mark.slow),
+]
+
+
+class Copied(NamedTuple):
+    """A store on this machine, and where its copy lies."""
+
+    local: Path
+    url: str
+    options: dict[str, Any]
+
+
+@pytest.fixture(scope="module")
+def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Feature images of four checkpoints, and activations of two."""
+    folder = tmp_path_factory.mktemp("local")
+    torch.set_num_threads(1)
+    keep_activations(options_of(folder))
+    write_store(folder / "net.zarr", LABELS, LAYERS[:2], run="images")
+    return folder / "net.zarr"
+
+
+@pytest.fixture(scope="module")
+def s3_address() -> Iterator[str]:
+    code = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
+    with subprocess.Popen(
+        [sys.executable, "-u", "-c", code],
+        stdout=subprocess.DEVNULL,
+        stderr=subprocess.PIPE,
+        text=True,
+        env={**os.environ, **KEYS},
+    ) as server:
+        assert server.stderr is not None
+        said = ""
+        while not (found := re.search(r"http://127\.0\.0\.1:[1-9]\d*", said)):
+            line = server.stderr.readline()
+            assert line, said
+            said += line
+        yield found[0]
+        server.terminate()
+
+
+@pytest.fixture(params=WHERE, scope="module")
+def copied(request: pytest.FixtureRequest, local: Path) -> Iterator[Copied]:
+    if request.param == "memory":
+        fsspec.filesystem("memory").put(str(local), "/copied/net.zarr", recursive=True)
+        yield Copied(local, "memory://copied/net.zarr", {})
+        return
+    address = request.getfixturevalue("s3_address")
+    options = {
+        "key": KEYS["AWS_ACCESS_KEY_ID"],
+        "secret": KEYS["AWS_SECRET_ACCESS_KEY"],
+        "endpoint_url": address,
+    }
+    bucket = fsspec.filesystem("s3", **options)
+    bucket.mkdir("copied")
+    bucket.put(str(local), "copied/net.zarr", recursive=True)
+    with pytest.MonkeyPatch.context() as patch:
+        # What takes no options, such as the page, is told as every program of AWS is.
+        for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
+            patch.setenv(name, value)
+        yield Copied(local, "s3://copied/net.zarr", options)
+
+
+def test_all_that_is_opened_is_the_same(copied: Copied) -> None:
+    whole = dvis.tree(copied.local)
+    remote = dvis.tree(copied.url, storage_options=copied.options)
+    paths = [node.path for node in whole.subtree if node.variables]
+    assert len(paths) > len(LAYERS)
+    for path in paths:
+        assert remote[path].to_dataset().load().identical(whole[path].to_dataset().load()), path
+
+
+def test_questions_have_the_same_answers(copied: Copied) -> None:
+    here = dvis.open(copied.local, "images")
+    there = dvis.open(copied.url, "images", storage_options=copied.options)
+    xr.testing.assert_identical(there.dvis.births().load(), here.dvis.births().load())
+    moved = here.dvis.drift().load()
+    assert any((moved[name] > 0).any() for name in moved.data_vars)
+    xr.testing.assert_identical(there.dvis.drift().load(), moved)
+
+
+def test_a_training_reads_the_same_batches(copied: Copied) -> None:
+    label = str(dvis.activations(copied.local, LAYERS[0]).checkpoint.values[0])
+    how = {"batch_size": 64, "block_rows": 32, "pool_blocks": 4}
+    here = ActivationRows.open(copied.local, LAYERS[0], label, **how)
+    there = ActivationRows.open(copied.url, LAYERS[0], label, storage_options=copied.options, **how)
+    assert there.fingerprint == here.fingerprint
+    for step in (0, 3, here.steps_per_epoch):
+        np.testing.assert_array_equal(there.batch(step), here.batch(step))
+
+
+def test_the_page_shows_the_same(copied: Copied) -> None:
+    here, there = (documents.shown_units(each) for each in (copied.local, copied.url))
+    shown = json.loads(as_json(documents.overview(there)))
+    own = json.loads(as_json(documents.overview(here)))
+    assert shown["runs"] == own["runs"]
+    at = [(entry.run, entry.kind) for entry in here.entries()].index(("images", "features"))
+    assert as_json(documents.layer(there, at, 0)) == as_json(documents.layer(here, at, 0))
+    unit, own_unit = (json.loads(as_json(documents.unit(x, at, 0, 1))) for x in (there, here))
+    assert {k for k in unit if unit[k] != own_unit[k]} <= {"python"}  # names its store
+
+
+def test_a_page_is_written_of_it(copied: Copied, tmp_path: Path) -> None:
+    static.export_page(copied.url, tmp_path / "page")
+    assert (tmp_path / "page" / "index.html").is_file()
+
+
+@pytest.mark.parametrize("where", WHERE)
+def test_what_is_not_there_is_said(where: str, request: pytest.FixtureRequest) -> None:
+    options = {}
+    if where == "s3":
+        address = request.getfixturevalue("s3_address")
+        options = {"key": "nobody", "secret": "nothing", "endpoint_url": address}
+        fsspec.filesystem("s3", **options).mkdir("empty")
+    url = f"{where}://empty/net.zarr"
+    with pytest.raises(FileNotFoundError, match=f"No store at {url}"):
+        dvis.open(url, storage_options=options)
+
+
+def test_what_writes_needs_a_disk_of_this_machine(copied: Copied) -> None:
+    with pytest.raises(ValueError, match="read from afar"):
+        serve(copied.url, edit=True, on_start=lambda _: None)
