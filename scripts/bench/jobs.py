@@ -1,4 +1,4 @@
-"""What the benches run in fresh processes: imports, their peer, and opening a store."""
+"""What the benches run in fresh processes: imports, their peer, and reading a store."""
 
 import json
 import os
@@ -28,6 +28,16 @@ def read_tree(tree: str, workers: int) -> None:
 def open_store(store: str) -> None:
     """Open a store."""
     dvis.open(store)
+
+
+def open_responses(store: str, name: str) -> None:
+    """Open responses."""
+    dvis.responses(store, name=name)
+
+
+def read_trajectory(store: str, name: str) -> None:
+    """Open responses, and read those of one unit over training."""
+    dvis.responses(store, name=name).response.isel(layer=-1, channel=-1).load()
 
 
 def _read_folder(folder: str) -> int:
