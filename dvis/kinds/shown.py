@@ -61,10 +61,14 @@ class ShownPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerOutline:
-    """What of a layer there is to be shown; `n_blocks` sheets hold all its channels."""
+    """What of a layer there is to be shown.
+
+    `n_blocks` sheets hold all channels that are shown, of `n_channels` that the model's layer has.
+    """
 
     name: str
     channels: Sequence[int]
+    n_channels: int
     n_blocks: int
 
 
@@ -78,6 +82,8 @@ class VariantOutline:
         Checkpoints that are shown, of `n_checkpoints` that the store has.
     layers : sequence of LayerOutline
         Layers that are shown, of `all_layers`.
+    unit : str
+        What its channels are called.
     thumbs_suffix, strip_suffix : str
         Formats of its sheets of thumbnails and of its strips.
     """
@@ -86,6 +92,7 @@ class VariantOutline:
     n_checkpoints: int
     layers: Sequence[LayerOutline]
     all_layers: Sequence[str]
+    unit: str
     thumbs_suffix: str
     strip_suffix: str
 

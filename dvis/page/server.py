@@ -225,7 +225,7 @@ class _Answers:
         }
         table |= {
             f"/api/{path}": self.document(make, path.partition("/")[0])
-            for path, make in lists.DOCUMENTS.items()
+            for path, make in documents.BY_NUMBERS.items()
         }
         written = {
             f"{WRITTEN_BELOW}{of_unit}": partial(self.note, keep_note),

@@ -22,6 +22,7 @@ from dvis.page.list_files import list_files, sheet_files
 from dvis.page.lists import layers_of, lists_of
 from dvis.page.page_file import DATA, PICTURES, PageFile, document_file
 from dvis.page.swap import clear_up, place_beside, put_in_place
+from dvis.page.unit_words import called
 from dvis.progress import progress_bar
 from dvis.schema import counted, did_you_mean
 
@@ -287,6 +288,7 @@ def _files_of(shown: ShownUnits) -> Iterator[PageFile]:
     for name, path in assets().items():
         yield PageFile(f"{_ASSETS}/{name}", f"asset {name}", path.read_bytes)
     yield document_file("overview", partial(documents.overview, shown))
+    yield document_file("called", partial(called, shown))
     for variant, entry in enumerate(shown.entries()):
         yield document_file(f"variant/{variant}", partial(documents.variant, shown, variant))
         outline = shown.outline(variant)

@@ -56,7 +56,7 @@ def test_a_page_holds_what_the_server_would_give(store: Path, tmp_path: Path) ->
     }
     for name, document in expected.items():
         assert found[name] == json.loads(as_json(document))
-    assert len(found) == 1 + 1 + 2 + 2 + 6
+    assert len(found) == 1 + 1 + 1 + 2 + 2 + 6
     pictures = tmp_path / "page" / "pictures"
     sheet = pictures / "thumbs_0_1_8_0.png"
     assert sheet.read_bytes() == shown.thumbs(0, 1, 8, 0).data

@@ -132,7 +132,7 @@
         value.textContent = words.number(layer.median[index], 3);
         share.textContent = words.percent(layer.born_share[index]);
       });
-      return element("tr", {},
+      return element("tr", { "data-layer": layer.name },
         element("th", { scope: "row" }, element("a", { href: page.href({ view: "layer", layer: layer.name }) }, layer.name)),
         element("td", { class: "n" }, words.count(layer.n_channels)),
         element("td", {}, stateBar(layer)),
@@ -203,18 +203,24 @@
     const others = context.variant.parts.filter((part) => part.shape !== "curves");
     const parts = shapes.cards(others, context, (index) => { bar.go(index); });
     const table = layers(context);
+    const listsCard = dvis.lists.card(context);
+    const search = dvis.search(context, (wanted) => [
+      [dvis.search.narrowed(table.element.querySelectorAll("tbody tr"), wanted), "layer"],
+      ...(listsCard ? [[dvis.search.narrowed(listsCard.querySelectorAll("li"), wanted), "list"]] : []),
+    ]);
     move = (index) => { curves.moveTo(index); parts.moveTo(index); table.moveTo(index); page.relink(); };
     const root = element("div", { class: "overview" },
       element("div", { class: "title-row" }, element("h1", {}, overview.model || "A store"), facts(context)),
       (overview.notes || []).map((note) => element("p", { class: "note" }, note)),
       bar.element,
+      search.element,
       element("section", { class: "card", "aria-labelledby": "training" },
         element("div", { class: "card-head" }, element("h2", { id: "training" }, "Over training"), checkpoints.length > 1 ? context.axisChoice() : null), curves.element),
       parts.elements,
       element("section", { class: "card", "aria-labelledby": "layers" }, element("h2", { id: "layers" }, "Layers"), table.element),
-      dvis.lists.card(context),
+      listsCard,
       missing(context));
-    return { element: root, title: "Overview", bar, close() { bar.pause(); } };
+    return { element: root, title: "Overview", bar, search: search.field, close() { bar.pause(); search.close(); } };
   }
 
   dvis.views = dvis.views || {};

@@ -27,7 +27,6 @@ from dvis.schema import (
     UNMATCHED,
     Status,
 )
-from dvis.schema import UNIT as OF_UNIT
 
 _QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
 # Attributes of a Dataset that are no facts about the run: how it is stored, and the long table of
@@ -50,7 +49,7 @@ def variant(store: ShownStore, index: int) -> dict[str, Any]:
     return {
         "run": shown.entry.run,
         "variant": shown.entry.name,
-        "unit": str(dataset.attrs.get(OF_UNIT, CHANNEL)),
+        "unit": shown.unit,
         "list": str(dataset.attrs.get(AUTOENCODER, "")),
         "attrs": {key: v for key, v in dataset.attrs.items() if key not in _NOT_SHOWN},
         "checkpoints": checkpoint_documents(at_rows),

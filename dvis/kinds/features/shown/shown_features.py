@@ -67,10 +67,16 @@ class ShownFeatures:
             labels=shown.labels,
             n_checkpoints=shown.n_checkpoints,
             layers=[
-                LayerOutline(name=each.name, channels=each.channels, n_blocks=each.n_blocks)
+                LayerOutline(
+                    name=each.name,
+                    channels=each.channels,
+                    n_channels=each.n_channels,
+                    n_blocks=each.n_blocks,
+                )
                 for each in layers
             ],
             all_layers=shown.all_layers,
+            unit=shown.unit,
             thumbs_suffix=sheets.thumb_sheet(shown).suffix,
             strip_suffix=sheets.strip_sheet(shown).suffix,
         )
