@@ -143,6 +143,7 @@ class ShownUnits(Protocol):
         """A variant of a run: its `run`, `checkpoints` and layers.
 
         `unit` is what its channels are called, and `list` the list that has these units too, "".
+        `examples` of a layer are a few channels, and a `version` of what a sheet of them holds.
         """
 
     def layer(self, variant: int, layer: int) -> Document:
@@ -161,6 +162,9 @@ class ShownUnits(Protocol):
         self, variant: int, layer: int, checkpoint: int, block: int, told: str = ""
     ) -> ShownPicture:
         """A sheet of thumbnails of a block of channels at a checkpoint."""
+
+    def examples(self, variant: int, layer: int, checkpoint: int, told: str = "") -> ShownPicture:
+        """A sheet of the few channels at a checkpoint that the variant's document names."""
 
     def strip(self, variant: int, layer: int, channel: int) -> ShownPicture:
         """A unit's pictures at all checkpoints on one sheet."""

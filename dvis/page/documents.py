@@ -14,6 +14,7 @@ from dvis.kinds.registry import KINDS, OF_UNITS
 from dvis.kinds.shown import Document, Selection, ShownUnits
 from dvis.page import lists
 from dvis.page.lists import described, outlines
+from dvis.page.maps import MAP_DOCUMENTS, MAPS_NEED, map_outlines
 from dvis.page.training import training_curves
 from dvis.page.unit_words import called, class_names
 from dvis.schema import AUTOENCODER, SchemaError
@@ -24,7 +25,11 @@ _MAX_PROBLEMS = 1000
 _MAX_STORES = 4
 _OPENED: Recent[dict[str, xr.Dataset]] = Recent(_MAX_STORES)
 # Documents by their names and the numbers that follow these, where no variant stands first.
-BY_NUMBERS: Mapping[str, Callable[..., Document]] = {"called": called, **lists.DOCUMENTS}
+BY_NUMBERS: Mapping[str, Callable[..., Document]] = {
+    "called": called,
+    **lists.DOCUMENTS,
+    **MAP_DOCUMENTS,
+}
 
 
 def shown_units(store: str | Path, selection: Selection | None = None) -> ShownUnits:
@@ -51,6 +56,8 @@ def overview(shown: ShownUnits) -> Document:
         "n_problems": n_of_units + len(found.import_problems),
         "notes": notes(shown),
         "lists": outlines(shown),
+        "maps": map_outlines(shown),
+        "maps_need": MAPS_NEED,
         "nouns": {"units": KINDS[OF_UNITS].noun, "picture": shown.picture_noun},
         "signature": signature,
     }

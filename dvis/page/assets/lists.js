@@ -78,7 +78,7 @@
     const root = element("div", { class: "overview" },
       element("div", { class: "title-row" }, element("h1", {}, context.overview.model || "A store")),
       (context.overview.notes || []).map((note) => element("p", { class: "note" }, note)),
-      search.element, links);
+      search.element, links, dvis.maps.card(context));
     return { element: root, title: "Overview", search: search.field, close: search.close };
   }
 

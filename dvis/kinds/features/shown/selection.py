@@ -280,6 +280,10 @@ class ShownLayer:
         if "-" in told and told.partition("-")[0] != self.place(checkpoint):
             raise MovedError("The store has other checkpoints or channels by now; refresh")
 
+    def version_of(self, *facts: Any) -> str:
+        """A text that changes when facts, or the checkpoints that are shown, do."""
+        return _hash(self.variant.entry.run, self.variant.entry.name, self.variant.labels, facts)
+
     def version_of_all(self) -> str:
         """A text that changes when the images at any checkpoint do."""
         return _hash(*(self.version(row) for row in range(len(self.variant.labels))))
