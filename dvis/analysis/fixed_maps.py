@@ -106,7 +106,9 @@ def _standardised(vectors: np.ndarray, *, centre: bool) -> np.ndarray:
     lengths = np.sqrt((centred**2).sum(1, keepdims=True))
     least = scale * np.finfo(np.float32).eps * np.sqrt(vectors.shape[1])
     is_there = np.isfinite(lengths) & (lengths > least)
-    return np.divide(centred, lengths, out=np.full_like(vectors, np.nan), where=is_there)
+    directions = np.full_like(vectors, np.nan)
+    np.divide(centred, lengths, out=directions, where=is_there)
+    return directions
 
 
 def _basis(

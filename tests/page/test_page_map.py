@@ -80,7 +80,7 @@ def test_documents_have_units_places_and_classes(store: Path) -> None:
         assert (np.abs(np.stack([found["x"], found["y"]])) <= head["reach"]).all()
         for place, (layer, channel) in enumerate(UNITS):
             means = by_class.isel(checkpoint=row).sel(layer=layer, channel=channel)
-            assert found["best_class"][place] == int(means.argmax())
+            assert found["best_class"][place] == int(means.values.argmax())
     with pytest.raises(NotShownError, match="there are 3 checkpoints"):
         maps.map_places(shown, outline["number"], 3)
     with pytest.raises(NotShownError, match="No map has the number 7"):
