@@ -1,6 +1,7 @@
 """Headless Chromium for tests and benches of the page: how it starts, and what it is asked."""
 
 import io
+import json
 import shutil
 import subprocess
 import sys
@@ -11,6 +12,7 @@ from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
+from urllib.parse import unquote, urlsplit
 
 import numpy as np
 from PIL import Image
@@ -40,12 +42,15 @@ _FLAGS = (
     "--force-device-scale-factor=1",
     "--hide-scrollbars",
 )
+_REQUESTS = "performance"  # what Chromium calls the log of what a page asks for
 WAIT_S = 60.0  # patience alone: under load a fresh process takes its time
 
 
 @contextmanager
-def chromium(width: int = 1280, height: int = 900) -> Iterator["Browser"]:
-    """A browser with a profile of its own, which goes with it."""
+def chromium(
+    width: int = 1280, height: int = 900, *, recorded: bool = False
+) -> Iterator["Browser"]:
+    """A browser with a profile of its own, which goes with it; may record what it reads."""
     assert CHROMIUM, MISSING
     assert CHROMEDRIVER, MISSING
     with tempfile.TemporaryDirectory(prefix="dvis-chromium-", ignore_cleanup_errors=True) as folder:
@@ -53,7 +58,9 @@ def chromium(width: int = 1280, height: int = 900) -> Iterator["Browser"]:
         options.binary_location = CHROMIUM
         for flag in (*_FLAGS, f"--user-data-dir={folder}", f"--window-size={width},{height}"):
             options.add_argument(flag)
-        options.set_capability("goog:loggingPrefs", {"browser": "ALL"})
+        options.set_capability(
+            "goog:loggingPrefs", {"browser": "ALL", **({_REQUESTS: "ALL"} if recorded else {})}
+        )
         driver = webdriver.Chrome(options=options, service=Service(CHROMEDRIVER))
         try:
             yield Browser(driver)
@@ -121,6 +128,13 @@ class Browser:
                     f"{self.errors()}"
                 )
             time.sleep(0.02)
+
+    def files_read(self) -> list[Path]:
+        """Files of a disk that were read since this was last asked, where they are recorded."""
+        told = (json.loads(each["message"])["message"] for each in self.driver.get_log(_REQUESTS))
+        asked = (each["params"] for each in told if each["method"] == "Network.requestWillBeSent")
+        urls = (urlsplit(each["request"]["url"]) for each in asked)
+        return [*dict.fromkeys(Path(unquote(url.path)) for url in urls if url.scheme == "file")]
 
     def errors(self) -> list[str]:
         """What the console was told since it was last asked, but for plain information."""

@@ -13,6 +13,7 @@ import xarray as xr
 import zarr
 
 from dvis.kinds.listed import ListedUnits
+from dvis.kinds.mapped import MapSource
 from dvis.kinds.parts import Asked, Part
 from dvis.kinds.picture import Picture
 from dvis.kinds.shown import Selection, ShownUnits
@@ -60,6 +61,8 @@ class Kind:
         Its units as the page shows them, of a store and a selection of it.
     listed : callable, optional
         Its lists of units for the page, of a store, what it holds and the run.
+    maps : callable, optional
+        Its maps of units over training for the page, of a run.
     told : callable, optional
         Its sections of a report, of a run: what was found, with its controls, figures and caveats.
     imported : callable, optional
@@ -81,6 +84,7 @@ class Kind:
     parts: Callable[[Asked], Iterable[Part]] | None = None
     shown: Callable[[str | Path, Selection], ShownUnits] | None = None
     listed: Callable[[Asked], Iterable[ListedUnits]] | None = None
+    maps: Callable[[Asked], Iterable[MapSource]] | None = None
     told: Callable[[Asked], Iterable[Section]] | None = None
     imported: Callable[[Path], Path] | None = None
     commands: Mapping[str, Command] = field(default_factory=dict)

@@ -5,7 +5,7 @@ them, or writes them to files, and knows nothing of what they are.
 """
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import NamedTuple, Protocol
 
 import numpy as np
@@ -73,6 +73,8 @@ class ListHead:
         none.
     facts : mapping of str to array, (checkpoint,)
         Numbers of the whole, by what they are called beside the slider.
+    names : mapping of int to str
+        What programs called some of the units.
     """
 
     key: ListKey
@@ -84,6 +86,7 @@ class ListHead:
     image_set: str = ""
     pictured: str = ""
     facts: Mapping[str, np.ndarray]
+    names: Mapping[int, str] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, kw_only=True)

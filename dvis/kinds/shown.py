@@ -61,10 +61,14 @@ class ShownPicture:
 
 @dataclass(frozen=True, kw_only=True)
 class LayerOutline:
-    """What of a layer there is to be shown; `n_blocks` sheets hold all its channels."""
+    """What of a layer there is to be shown.
+
+    `n_blocks` sheets hold all channels that are shown, of `n_channels` that the model's layer has.
+    """
 
     name: str
     channels: Sequence[int]
+    n_channels: int
     n_blocks: int
 
 
@@ -78,6 +82,8 @@ class VariantOutline:
         Checkpoints that are shown, of `n_checkpoints` that the store has.
     layers : sequence of LayerOutline
         Layers that are shown, of `all_layers`.
+    unit : str
+        What its channels are called.
     thumbs_suffix, strip_suffix : str
         Formats of its sheets of thumbnails and of its strips.
     """
@@ -86,6 +92,7 @@ class VariantOutline:
     n_checkpoints: int
     layers: Sequence[LayerOutline]
     all_layers: Sequence[str]
+    unit: str
     thumbs_suffix: str
     strip_suffix: str
 
@@ -136,6 +143,7 @@ class ShownUnits(Protocol):
         """A variant of a run: its `run`, `checkpoints` and layers.
 
         `unit` is what its channels are called, and `list` the list that has these units too, "".
+        `examples` of a layer are a few channels, and a `version` of what a sheet of them holds.
         """
 
     def layer(self, variant: int, layer: int) -> Document:
@@ -154,6 +162,9 @@ class ShownUnits(Protocol):
         self, variant: int, layer: int, checkpoint: int, block: int, told: str = ""
     ) -> ShownPicture:
         """A sheet of thumbnails of a block of channels at a checkpoint."""
+
+    def examples(self, variant: int, layer: int, checkpoint: int, told: str = "") -> ShownPicture:
+        """A sheet of the few channels at a checkpoint that the variant's document names."""
 
     def strip(self, variant: int, layer: int, channel: int) -> ShownPicture:
         """A unit's pictures at all checkpoints on one sheet."""

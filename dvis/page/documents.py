@@ -4,7 +4,7 @@ The units that are shown in, mappings out that `dvis.page.plain` writes. Units, 
 and of units, come from `KINDS`; nothing here knows one of them.
 """
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 
 import xarray as xr
@@ -12,8 +12,11 @@ import xarray as xr
 from dvis.kinds.parts import Asked, Part, Unit
 from dvis.kinds.registry import KINDS, OF_UNITS
 from dvis.kinds.shown import Document, Selection, ShownUnits
+from dvis.page import lists
 from dvis.page.lists import described, outlines
+from dvis.page.maps import MAP_DOCUMENTS, MAPS_NEED, map_outlines
 from dvis.page.training import training_curves
+from dvis.page.unit_words import called, class_names
 from dvis.schema import AUTOENCODER, SchemaError
 from dvis.store.contents import Contents, resolve
 from dvis.store.recent import Recent
@@ -21,6 +24,12 @@ from dvis.store.recent import Recent
 _MAX_PROBLEMS = 1000
 _MAX_STORES = 4
 _OPENED: Recent[dict[str, xr.Dataset]] = Recent(_MAX_STORES)
+# Documents by their names and the numbers that follow these, where no variant stands first.
+BY_NUMBERS: Mapping[str, Callable[..., Document]] = {
+    "called": called,
+    **lists.DOCUMENTS,
+    **MAP_DOCUMENTS,
+}
 
 
 def shown_units(store: str | Path, selection: Selection | None = None) -> ShownUnits:
@@ -47,6 +56,8 @@ def overview(shown: ShownUnits) -> Document:
         "n_problems": n_of_units + len(found.import_problems),
         "notes": notes(shown),
         "lists": outlines(shown),
+        "maps": map_outlines(shown),
+        "maps_need": MAPS_NEED,
         "nouns": {"units": KINDS[OF_UNITS].noun, "picture": shown.picture_noun},
         "signature": signature,
     }
@@ -63,7 +74,8 @@ def variant(shown: ShownUnits, index: int) -> Document:
 
 def layer(shown: ShownUnits, variant: int, index: int) -> Document:
     """A layer: numbers of its channels, and what there is of each."""
-    return shown.layer(variant, index)
+    document = shown.layer(variant, index)
+    return {**document, "classes": class_names(shown, variant, index)}
 
 
 def unit(shown: ShownUnits, variant: int, layer: int, channel: int) -> Document:

@@ -1,11 +1,11 @@
-"""Files of a page for its lists of units: blocks of units, and sheets of samples that are shown."""
+"""Files of a page for its lists and maps of units, and sheets of samples that are shown."""
 
 from collections.abc import Iterator
 from functools import partial
 
 from dvis.kinds.listed import ListedUnits
 from dvis.kinds.shown import ShownUnits
-from dvis.page import lists
+from dvis.page import lists, maps
 from dvis.page.page_file import PICTURES, PageFile, document_file, file_name
 from dvis.page.samples import SampleSet, image_set, is_used
 
@@ -18,6 +18,15 @@ def list_files(shown: ShownUnits) -> Iterator[PageFile]:
         head = partial(lists.list_head, shown, number, _UNITS)
         yield document_file(f"list/{number}", head)
         yield from _files_of(shown, number, listed)
+
+
+def map_files(shown: ShownUnits) -> Iterator[PageFile]:
+    """Documents of all maps of units, one a checkpoint beside what each is of."""
+    for number, n_checkpoints in maps.map_checkpoints(shown):
+        yield document_file(f"map/{number}", partial(maps.map_head, shown, number))
+        for place in range(n_checkpoints):
+            make = partial(maps.map_places, shown, number, place)
+            yield document_file(f"places/{number}/{place}", make)
 
 
 def sheet_files(shown: ShownUnits) -> Iterator[PageFile]:

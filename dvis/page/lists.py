@@ -54,6 +54,7 @@ def list_head(shown: ShownUnits, number: int, size: int = 1) -> Document:
         "pictured": {"variant": head.pictured, "units": pictured},
         "facts": head.facts,
         "notes": {str(unit): text for unit, text in listed.notes().items()},
+        "names": {str(unit): text for unit, text in head.names.items()},
         "sheets": None if images is None else images.sheets,
         "blocks": {"units": size, "best": BEST_BLOCK, "near": NEAR_BLOCK},
     }

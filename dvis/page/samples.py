@@ -62,6 +62,11 @@ class SampleSet:
         """What the class of each sample is called."""
         return classes_of(self._samples)
 
+    @cached_property
+    def class_names(self) -> tuple[str, ...]:
+        """What its classes are called, in the order of their numbers."""
+        return tuple(str(each) for each in self._samples.attrs.get("classes", ()))
+
     @property
     def n_sheets(self) -> int:
         """Sheets that hold all samples."""

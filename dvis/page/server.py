@@ -205,6 +205,8 @@ class _Answers:
         """Addresses; every changing part of them is a number or a name in a table."""
         of_layer = "{variant:number}/{layer:number}"
         of_unit = f"{of_layer}/{{channel:number}}"
+        at_checkpoint = f"{of_layer}/{{checkpoint:number}}"
+        drawn = partial(self.picture, limiter=self._drawing)
         table = {
             "/": self.page,
             "/assets/{name}": self.asset,
@@ -214,9 +216,10 @@ class _Answers:
             f"/api/layer/{of_layer}": self.document(documents.layer, "layer"),
             f"/api/unit/{of_unit}": self.document(documents.unit, "unit"),
             f"/api/drift/{of_layer}": self.drift,
-            f"/pictures/thumbs/{of_layer}/{{checkpoint:number}}/{{block:number}}": self.thumbs,
+            f"/pictures/thumbs/{at_checkpoint}/{{block:number}}": drawn(self.shown.thumbs),
+            f"/pictures/examples/{at_checkpoint}": drawn(self.shown.examples),
             f"/pictures/strip/{of_unit}": self.strip,
-            f"/pictures/image/{of_unit}/{{checkpoint:number}}": self.image,
+            f"/pictures/image/{of_unit}/{{checkpoint:number}}": self.picture(self.shown.image),
             "/pictures/samples/{set:number}/{sheet:number}": self.samples,
             f"/pictures/numbers/{of_unit}": self.numbers,
             f"/pictures/archive/{of_unit}": self.archive,
@@ -225,7 +228,7 @@ class _Answers:
         }
         table |= {
             f"/api/{path}": self.document(make, path.partition("/")[0])
-            for path, make in lists.DOCUMENTS.items()
+            for path, make in documents.BY_NUMBERS.items()
         }
         written = {
             f"{WRITTEN_BELOW}{of_unit}": partial(self.note, keep_note),
@@ -290,12 +293,16 @@ class _Answers:
         except DriftError as err:
             raise HTTPException(503, str(err)) from err
 
-    async def thumbs(self, request: Request) -> Response:
-        """A sheet of thumbnails."""
-        variant, layer, checkpoint, block = request.path_params.values()
-        told = _told(request)
-        draw = partial(self.shown.thumbs, variant, layer, checkpoint, block, told=told)
-        return _picture(request, await self._run(draw, self._drawing))
+    def picture(
+        self, draw: Callable[..., ShownPicture], limiter: CapacityLimiter | None = None
+    ) -> Callable[[Request], Any]:
+        """An endpoint that answers with a picture, if it still is what its version says."""
+
+        async def endpoint(request: Request) -> Response:
+            drawn = partial(draw, *request.path_params.values(), told=_told(request))
+            return _picture(request, await self._run(drawn, limiter))
+
+        return endpoint
 
     async def samples(self, request: Request) -> Response:
         """A sheet of thumbnails of samples of an image set."""
@@ -310,13 +317,6 @@ class _Answers:
             with self._strips:
                 return self.shown.strip(*numbers)
 
-        return _picture(request, await self._run(draw))
-
-    async def image(self, request: Request) -> Response:
-        """A unit's picture as it is stored."""
-        variant, layer, channel, checkpoint = request.path_params.values()
-        told = _told(request)
-        draw = partial(self.shown.image, variant, layer, channel, checkpoint, told=told)
         return _picture(request, await self._run(draw))
 
     async def numbers(self, request: Request) -> Response:

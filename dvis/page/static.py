@@ -18,10 +18,11 @@ from dvis.disk import explain_full_disk, inside, remove_tree, write_new
 from dvis.kinds.shown import LayerOutline, Selection, ShownPicture, ShownUnits, VariantOutline
 from dvis.page import documents
 from dvis.page.front import assets, html
-from dvis.page.list_files import list_files, sheet_files
+from dvis.page.list_files import list_files, map_files, sheet_files
 from dvis.page.lists import layers_of, lists_of
 from dvis.page.page_file import DATA, PICTURES, PageFile, document_file
 from dvis.page.swap import clear_up, place_beside, put_in_place
+from dvis.page.unit_words import called
 from dvis.progress import progress_bar
 from dvis.schema import counted, did_you_mean
 
@@ -287,6 +288,7 @@ def _files_of(shown: ShownUnits) -> Iterator[PageFile]:
     for name, path in assets().items():
         yield PageFile(f"{_ASSETS}/{name}", f"asset {name}", path.read_bytes)
     yield document_file("overview", partial(documents.overview, shown))
+    yield document_file("called", partial(called, shown))
     for variant, entry in enumerate(shown.entries()):
         yield document_file(f"variant/{variant}", partial(documents.variant, shown, variant))
         outline = shown.outline(variant)
@@ -296,6 +298,7 @@ def _files_of(shown: ShownUnits) -> Iterator[PageFile]:
                 # Files of one kind have about the same size.
                 yield replace(file, kind=f"{file.kind} of {entry.group}")
     yield from list_files(shown)
+    yield from map_files(shown)
     yield from sheet_files(shown)
 
 
@@ -317,6 +320,8 @@ def _pictures_of_layer(
         for block in range(layer.n_blocks):
             numbers = (*place, checkpoint, block)
             yield _picture("thumbs", numbers, outline.thumbs_suffix, shown.thumbs)
+        numbers = (*place, checkpoint)
+        yield _picture("examples", numbers, outline.thumbs_suffix, shown.examples)
     for channel in layer.channels:
         yield _picture("strip", (*place, channel), outline.strip_suffix, shown.strip)
 

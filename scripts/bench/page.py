@@ -1,7 +1,9 @@
 """How long somebody waits for the page of a store, as the browser itself measures it.
 
-A made-up store in, one table out: first views, steps of the slider, memory of the server. It needs
-chromium and chromedriver, as the tests of the page do.
+A made-up store in, one table out: first views, steps of the slider, memory of the server. With
+`--static` instead what `dvis page` makes of 2,000 units at 100 checkpoints, and how much of it a
+browser reads before anything is clicked. It needs chromium and chromedriver, as the tests of the
+page do.
 """
 
 import sys
@@ -9,7 +11,7 @@ import tempfile
 import time
 from collections.abc import Sequence
 from contextlib import AbstractContextManager, nullcontext
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from statistics import median
 
@@ -22,11 +24,15 @@ from trees import make_tree
 sys.path.insert(0, str(Path(__file__).parents[2] / "tests"))
 from browser import Browser, chromium, server
 
+from dvis.page.static import export_page
+
 LAYERS = ["layer1", "layer2", "layer3", "layer4"]
 FIRST_VIEW_S = 2.0
 STEP_S = 0.025
 JUMP_S = 0.1
 MEMORY_MB = 150
+FIRST_VIEW_MB = 3
+_COLUMNS = ["what", "measured", "wanted", "ratio", "target"]
 SETTLE_S = 1.0  # the first second after a view is there does not count
 HAND_S = 0.15  # between two steps of a hand
 
@@ -64,13 +70,21 @@ class Options:
     repetitions: int = 5
     steps: int = 40
     """Steps of the slider of each kind."""
+    static: bool = False
+    """Measure a page of files instead: 500 channels of each layer, images of 64 pixels."""
 
 
 def main(options: Options) -> None:
     """Measure everything and print the table."""
     print_machine()
+    if options.static:
+        options = replace(options, channels=500, size=64)
     with _workplace(options.folder) as name:
         store = options.store or _made_up(Path(name), options)
+        if options.static:
+            with chromium(recorded=True) as browser:
+                print_table(files_read(browser, store, Path(name) / "page"), _COLUMNS)
+            return
         with server(store) as (address, process), chromium() as browser:
             rows = [
                 *first_views(browser, address, options.repetitions),
@@ -78,7 +92,32 @@ def main(options: Options) -> None:
             ]
             _browse(browser, address)
             rows.append(_memory(process))
-    print_table(rows, ["what", "measured", "wanted", "ratio", "target"])
+    print_table(rows, _COLUMNS)
+
+
+def files_read(browser: Browser, store: Path, page: Path) -> list[Row]:
+    """Bytes of a page of files, and of those that views read."""
+    report = export_page(store, page, overwrite=True, progress=True)
+    rows = [
+        Row(name="whole page", ours=f"{report.n_bytes / 1e6:.0f} MB in {report.n_files} files"),
+        Row(name="images", ours=f"{report.n_images}"),
+    ]
+    for name, fragment, target in (
+        ("overview, once it is there", "", FIRST_VIEW_MB),
+        ("layer, with sheets for the next steps", LAYERS[1], None),
+        ("unit", f"{LAYERS[1]}/5", None),
+    ):
+        browser.files_read()  # of the view before
+        browser.open(f"{report.index.as_uri()}#/{fragment}")
+        time.sleep(SETTLE_S)
+        sizes = [path.stat().st_size for path in browser.files_read()]
+        said = f"{sum(sizes) / 1e6:.2f} MB in {len(sizes)} files"
+        ratio = sum(sizes) / 1e6 / FIRST_VIEW_MB
+        if target is None:
+            rows.append(Row(name=f"read for {name}", ours=said))
+        else:
+            rows.append(at_most(f"read for {name}", ratio, 1, said, f"{target} MB"))
+    return rows
 
 
 def first_views(browser: Browser, address: str, n_repetitions: int) -> list[Row]:

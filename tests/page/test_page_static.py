@@ -56,11 +56,13 @@ def test_a_page_holds_what_the_server_would_give(store: Path, tmp_path: Path) ->
     }
     for name, document in expected.items():
         assert found[name] == json.loads(as_json(document))
-    assert len(found) == 1 + 1 + 2 + 2 + 6
+    assert len(found) == 1 + 1 + 1 + 2 + 2 + 6
     pictures = tmp_path / "page" / "pictures"
     sheet = pictures / "thumbs_0_1_8_0.png"
     assert sheet.read_bytes() == shown.thumbs(0, 1, 8, 0).data
-    assert len(list(pictures.iterdir())) == 2 * (len(LABELS) + 3)
+    examples = pictures / "examples_0_1_8.png"
+    assert examples.read_bytes() == shown.examples(0, 1, 8).data
+    assert len(list(pictures.iterdir())) == 2 * (2 * len(LABELS) + 3)
     assert report.n_images == len(LABELS) * 2 * 3
     assert report.n_files == len(names_in(tmp_path / "page"))
     assert '"mode": "static"' in report.index.read_text()

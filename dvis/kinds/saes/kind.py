@@ -8,6 +8,7 @@ from dvis.kinds.saes.chains.words import chain_words
 from dvis.kinds.saes.check import sae_faults
 from dvis.kinds.saes.command import sae
 from dvis.kinds.saes.listed import listed_latents
+from dvis.kinds.saes.mapped import latent_maps
 from dvis.kinds.saes.plot_command import PICTURES
 from dvis.kinds.saes.read import SAE_READER
 from dvis.kinds.saes.told import sae_sections
@@ -39,6 +40,7 @@ SAES = Kind(
     words=words_of,
     faults=sae_faults,
     listed=listed_latents,
+    maps=latent_maps,
     told=sae_sections,
     commands={"sae": plainly(sae)},
     pictures=PICTURES,

@@ -25,7 +25,7 @@ from dvis.kinds.saes.words import KIND, is_autoencoders, is_evaluation, pictured
 from dvis.kinds.shown import checkpoint_documents
 from dvis.schema import CHECKPOINT, SchemaError, Status, counted
 from dvis.store.contents import Entry
-from dvis.store.unit_names import names_of_autoencoder
+from dvis.store.unit_names import LatentName, names_of_autoencoder
 from dvis.store.unit_notes import latent_notes, note
 
 _N_TOP = 4
@@ -155,6 +155,7 @@ class Latents:
             image_set=self._image_set if self.found is not None else "",
             pictured=pictured if pictured in there else "",
             facts=self._facts(),
+            names={unit: some[0].text for unit, some in self._names().items()},
         )
 
     def _facts(self) -> Mapping[str, np.ndarray]:
@@ -227,8 +228,7 @@ class Latents:
     def parts(self, units: Sequence[int]) -> Sequence[Sequence[Part]]:
         """Parts of each of some latents."""
         own = [[] for _ in units] if self.found is None else parts_of(self.found, units)
-        run_attrs = self.asked.contents.run_attrs.get(self.key.run, {})
-        named = names_of_autoencoder(run_attrs, self.key.layer, self.key.name)
+        named = self._names()
         return [
             [
                 *([names_table(named[unit])] if unit in named else []),
@@ -238,6 +238,11 @@ class Latents:
             ]
             for unit, parts in zip(units, own, strict=True)
         ]
+
+    def _names(self) -> Mapping[int, list[LatentName]]:
+        """What programs called some of them, the newest first."""
+        run_attrs = self.asked.contents.run_attrs.get(self.key.run, {})
+        return names_of_autoencoder(run_attrs, self.key.layer, self.key.name)
 
     def select(self, unit: int) -> str:
         """The line of Python that selects a latent."""

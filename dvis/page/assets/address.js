@@ -1,10 +1,11 @@
 "use strict";
 
 // The address of a view: `#/`, `#/LAYER`, `#/LAYER/CHANNEL`, `#/compare`, `#/list/LAYER/NAME`,
-// `#/list/LAYER/NAME/UNIT`, and after a question mark whatever differs from the defaults.
+// `#/list/LAYER/NAME/UNIT`, `#/map/NAME`, and after a question mark whatever differs from the defaults.
 (function (dvis) {
   const COMPARE = "compare";
   const LIST = "list";
+  const MAP = "map";
 
   function decoded(text) {
     try {
@@ -27,6 +28,7 @@
     if (!parts.length) return { view: "overview", query };
     if (parts[0] === COMPARE && parts.length === 1) return { view: "compare", query };
     if (parts[0] === LIST && (parts.length === 3 || parts.length === 4)) return listPlace(parts, query);
+    if (parts[0] === MAP && parts.length === 2) return { view: "map", name: decoded(parts[1]), query };
     const layer = decoded(parts[0]);
     if (parts.length === 1) return { view: "layer", layer, query };
     const channel = decoded(parts.slice(1).join("/"));
@@ -40,9 +42,10 @@
   }
 
   function segment(layer) {
-    // A layer may itself be called "compare" or "list".
+    // A layer may itself be called "compare", "list" or "map".
     if (layer === COMPARE) return "%63ompare";
     if (layer === LIST) return "%6Cist";
+    if (layer === MAP) return "%6Dap";
     return encodeURIComponent(layer);
   }
 
@@ -51,6 +54,7 @@
     if (place.view === "layer") path = segment(place.layer);
     if (place.view === "unit") path = `${segment(place.layer)}/${encodeURIComponent(place.channel)}`;
     if (place.view === "compare") path = COMPARE;
+    if (place.view === "map") path = `${MAP}/${encodeURIComponent(place.name)}`;
     if (place.view === "list" || place.view === "listed") {
       path = [LIST, ...[place.layer, place.name].map(encodeURIComponent)].join("/");
       if (place.view === "listed") path += `/${encodeURIComponent(place.unit)}`;

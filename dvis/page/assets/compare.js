@@ -61,6 +61,8 @@
     const [one, other] = sides.map((side) => side.variant);
     for (const side of sides) {
       const parts = [`${side.summary.name} ${side.channel}`];
+      const { layer } = side.read;
+      if (layer.classes) parts.push(layer.classes.names[layer.channels.indexOf(side.channel)]);
       if (one.run !== other.run) parts.push(`run ${side.variant.run}`);
       if (one.variant !== other.variant) parts.push(side.variant.variant);
       side.name = parts.join(", ");

@@ -71,7 +71,7 @@
     const status = table.status[checkpoint];
     const wanted = search.trim();
     let positions = table.channels.map((_, i) => i);
-    if (wanted) positions = positions.filter((i) => matches(table.channels[i], wanted) || isNoted(table.unit_notes[i], wanted));
+    if (wanted) positions = positions.filter((i) => matches(table.channels[i], wanted) || isNoted(table.unit_notes[i], wanted) || (table.classes && isNoted(table.classes.names[i], wanted)));
     if (conditions.status) positions = positions.filter((i) => conditions.status.has(status[i]));
     if (conditions.state) positions = positions.filter((i) => conditions.state.has(table.birth.state[i]));
     for (const [name, range] of Object.entries(conditions.ranges)) {

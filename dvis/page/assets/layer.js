@@ -134,10 +134,11 @@
     cell.canvas = element("canvas", { class: "thumb", width: 1, height: 1, "aria-hidden": "true" });
     cell.state = element("span", { class: "state" });
     cell.channelName = element("span", { class: "cell-name" });
+    cell.classText = element("span", { class: "cell-class" });
     cell.amount = element("span", { class: "cell-number" });
     cell.level = element("i", { class: "level", "aria-hidden": "true" });
     cell.note = element("span", { class: "cell-note", "aria-hidden": "true" });
-    cell.append(element("span", { class: "frame" }, cell.canvas, cell.state, cell.note, cell.level), element("span", { class: "caption" }, cell.channelName, cell.amount));
+    cell.append(element("span", { class: "frame" }, cell.canvas, cell.state, cell.note, cell.level), element("span", { class: "caption" }, cell.channelName, cell.classText, cell.amount));
     return cell;
   }
 
@@ -153,7 +154,9 @@
     cell.amount.textContent = status === "complete" ? words.number(value, 3) : "";
     cell.level.style.width = `${Math.max(0, Math.min(1, (value || 0) / most)) * 100}%`;
     const birth = words.birth({ state: table.birth.state[position], step: table.birth.step[position], label: table.birth.label[position] });
-    const parts = [`${noun} ${table.channels[position]}`, status === "complete" ? `activation ${words.number(value)}` : status, birth];
+    const ofClass = words.classOf(table, position);
+    cell.classText.textContent = ofClass && table.classes.names[position];
+    const parts = [`${noun} ${table.channels[position]}`, ...(ofClass ? [ofClass] : []), status === "complete" ? `activation ${words.number(value)}` : status, birth];
     const note = table.unit_notes[position];
     cell.note.textContent = note;
     if (note) parts.push(note);
@@ -210,6 +213,7 @@
       cells.element.dataset.count = listed.length;
       cells.show(listed);
       empty.hidden = listed.length > 0;
+      emptyText.textContent = `${words.unfound(noun, order.search, among)} `;
     }
 
     function describe() {
@@ -284,8 +288,10 @@
       driftButton.hidden = true;
     }, { class: "plain compute", "aria-label": "Compute drift" });
     ranges.drift.element.append(driftButton);
+    const among = table.classes ? "number, note or class" : "number or note";
+    const emptyText = element("span", {});
     const computing = element("p", { class: "computing", role: "status", hidden: true }, "Computing drift: every image of the layer is read once …");
-    const empty = element("p", { class: "empty", hidden: true }, `No ${noun} meets these conditions. `, button("Clear them", clear, { class: "plain" }));
+    const empty = element("p", { class: "empty", hidden: true }, emptyText, button("Clear search and filters", clear, { class: "plain" }));
 
     function clear() {
       conditions.status = conditions.state = null;
@@ -297,7 +303,7 @@
       refilter();
     }
 
-    const search = element("input", { type: "search", class: "search", placeholder: "12, 10-20, a note", "aria-label": `Search ${noun}s: a number, a list, a range, or words of a note`, value: order.search, on: { input: () => { order.search = search.value; refilter(); } } });
+    const search = element("input", { type: "search", class: "search", placeholder: table.classes ? "12, a note, a class" : "12, 10-20, a note", "aria-label": `Search ${noun}s: a number, a list, a range, or words of a note${table.classes ? " or a class" : ""}`, value: order.search, on: { input: () => { order.search = search.value; refilter(); } } });
     const descending = button("", () => { order.isDescending = !order.isDescending; describeOrder(); refilter(); }, { class: "icon order" });
     function describeOrder() {
       descending.textContent = order.isDescending ? "↓" : "↑";
@@ -324,6 +330,7 @@
       element("div", { class: "layer-head" },
         element("h1", {}, summary.name),
         element("p", { class: "subtitle" }, `${words.counted(summary.n_channels, noun)}, ${context.variant.variant}, run ${context.variant.run}`),
+        table.classes ? element("p", { class: "subtitle" }, `Logits of the classes of ${table.classes.set}`) : null,
         dvis.lists.links(context, summary.name)),
       bar.element, side,
       element("section", { class: "gallery", "aria-label": `${words.capital(noun)}s` },

@@ -33,11 +33,11 @@
     ].join(";");
   }
 
-  /** Whether a unit is what is searched for: its number, words of its note, or a category. */
+  /** Whether a unit is what is searched for: its number, words of its note or name, or a category. */
   function isFound(head, numbers, place, wanted) {
     if (!wanted) return true;
     if (/^[\d\s,-]+$/.test(wanted)) return filters.matches(head.units[place], wanted);
-    if (filters.isNoted(head.notes[head.units[place]], wanted)) return true;
+    if ([head.notes, head.names].some((texts) => filters.isNoted(texts[head.units[place]], wanted))) return true;
     return head.columns.some((column) => column.categories.length > FEW && filters.isNoted(column.categories[numbers[column.name][place]], wanted));
   }
 
@@ -115,8 +115,11 @@
       if (name) said.push(`${column.title.toLowerCase()} ${name}`);
     }
     const note = head.notes[head.units[place]] || "";
-    row.note.textContent = note;
+    const name = head.names[head.units[place]] || "";
+    row.note.textContent = note || name;
+    row.note.classList.toggle("by-program", !note && name !== "");
     if (note) said.push(note);
+    if (name) said.push(`a program named it ${name}`);
     row.title = said.join("\n");
     row.setAttribute("aria-label", said.join(", "));
   }
@@ -154,7 +157,8 @@
     let turn = 0;
 
     const tally = element("p", { class: "tally", role: "status" });
-    const empty = element("p", { class: "empty", hidden: true }, `No ${head.noun} meets these conditions. `, button("Clear them", clear, { class: "plain" }));
+    const emptyText = element("span", {});
+    const empty = element("p", { class: "empty", hidden: true }, emptyText, button("Clear search and filters", clear, { class: "plain" }));
     const rows = dvis.grid({
       make: () => makeRow(head), width: WIDE, height: ROW - 8, label: `${words.capital(head.noun)}s of ${head.name}`,
       bind(row, place) {
@@ -173,6 +177,7 @@
       rows.element.dataset.count = listed.length;
       rows.show(listed);
       empty.hidden = listed.length > 0;
+      emptyText.textContent = `${words.unfound(head.noun, order.search, "number, note, name or class")} `;
     }
 
     function describe() {
@@ -208,7 +213,7 @@
     const controls = head.columns.map((column) => ({ column, control: controlOf(column, conditions, refilter) }));
     const noted = element("input", { type: "checkbox", on: { change: () => { conditions.isNoted = noted.checked; refilter(); } } });
     noted.checked = conditions.isNoted;
-    const search = element("input", { type: "search", class: "search", placeholder: "12, 10-20, a note", "aria-label": "Search: a number, a list, a range, words of a note, a class", value: order.search, on: { input: () => { order.search = search.value; refilter(); } } });
+    const search = element("input", { type: "search", class: "search", placeholder: "12, a note, a class", "aria-label": "Search: a number, a list, a range, words of a note or a name, a class", value: order.search, on: { input: () => { order.search = search.value; refilter(); } } });
 
     function clear() {
       Object.assign(conditions, { ranges: {}, chosen: {}, isNoted: false });

@@ -73,11 +73,13 @@
 
   /** What there is where a store has lists alone. */
   async function listsView(context) {
+    const links = card(context);
+    const search = dvis.search(context, (wanted) => [[dvis.search.narrowed(links.querySelectorAll("li"), wanted), "list"]]);
     const root = element("div", { class: "overview" },
       element("div", { class: "title-row" }, element("h1", {}, context.overview.model || "A store")),
       (context.overview.notes || []).map((note) => element("p", { class: "note" }, note)),
-      card(context));
-    return { element: root, title: "Overview" };
+      search.element, links, dvis.maps.card(context));
+    return { element: root, title: "Overview", search: search.field, close: search.close };
   }
 
   dvis.views = dvis.views || {};

@@ -3,7 +3,7 @@
 // What a store holds: its model and runs, its training, its layers, what is missing.
 (function (dvis) {
   const { element, button, words, pictures, shapes } = dvis;
-  const N_EXAMPLES = 6;
+  const WITHOUT = ["absent", "failed", "dead"]; // images
   const N_PROBLEMS = 20;
   const MAX_LINES = 8;
   const REST_MS = 120;
@@ -53,15 +53,6 @@
       }));
   }
 
-  /** Positions of the channels that grow most; of a layer without growth, of its first. */
-  function fastest(document_) {
-    const wereComplete = document_.channels.map((_, i) => i).filter((i) => document_.status.some((row) => row[i] === "1"));
-    const grown = wereComplete.filter((i) => document_.growth[i] !== null);
-    return (grown.length ? grown : wereComplete)
-      .sort((i, j) => (document_.growth[j] ?? 0) - (document_.growth[i] ?? 0) || i - j)
-      .slice(0, N_EXAMPLES);
-  }
-
   /** The channels that grow most at the slider's checkpoint, drawn once the row is in sight. */
   function examples(context, layer) {
     const holder = element("a", { class: "examples", href: context.page.href({ view: "layer", layer: layer.name }), tabindex: -1, "aria-hidden": "true" });
@@ -71,21 +62,22 @@
     async function draw() {
       if (!isInSight) return;
       const at = context.checkpoint;
+      const { channels, status, version, suffix } = layer.examples;
       try {
-        const document_ = await dvis.source.read(`layer/${context.variantIndex}/${layer.index}`);
         if (!cells) {
-          cells = fastest(document_).map((position) => exampleCell(document_, position, context.variant.unit));
+          cells = channels.map((channel) => exampleCell(channel, context.variant.unit));
           dvis.replace(holder, cells.length ? cells.map((cell) => cell.wrapper) : words.MISSING);
         }
-        for (const cell of cells) {
-          const status = words.STATUS[Number(document_.status[at][cell.position])];
-          const block = Math.floor(cell.position / pictures.BLOCK);
-          const address = pictures.thumbsAddress(context.variantIndex, layer.index, document_, at, block);
-          const sprite = ["absent", "failed", "dead"].includes(status) ? null : await pictures.load(address);
-          if (context.checkpoint !== at) return;
-          cell.wrapper.className = `example ${status}`;
-          if (sprite) pictures.drawCell(cell.canvas, sprite, cell.position % pictures.BLOCK, 8, pictures.cellSize(sprite, document_, block));
-        }
+        const hasImages = [...status[at]].some((digit) => !WITHOUT.includes(words.STATUS[Number(digit)]));
+        const address = dvis.source.picture(`examples/${context.variantIndex}/${layer.index}/${at}`, version, suffix);
+        const sprite = hasImages ? await pictures.load(address) : null;
+        if (context.checkpoint !== at) return;
+        cells.forEach((cell, place) => {
+          const named = words.STATUS[Number(status[at][place])];
+          cell.wrapper.className = `example ${named}`;
+          const size = sprite && { width: sprite.naturalWidth / cells.length, height: sprite.naturalHeight };
+          if (sprite && !WITHOUT.includes(named)) pictures.drawCell(cell.canvas, sprite, place, cells.length, size);
+        });
         holder.classList.remove("lost");
         holder.dataset.shown = at;
       } catch {
@@ -106,11 +98,11 @@
     };
   }
 
-  function exampleCell(document_, position, noun) {
+  function exampleCell(channel, noun) {
     const canvas = element("canvas", { class: "thumb", width: 1, height: 1 });
     const frame = element("span", { class: "frame" }, canvas);
-    const wrapper = element("span", { class: "example", title: `${noun} ${document_.channels[position]}`, "data-channel": document_.channels[position] }, frame);
-    return { position, canvas, wrapper };
+    const wrapper = element("span", { class: "example", title: `${noun} ${channel}`, "data-channel": channel }, frame);
+    return { canvas, wrapper };
   }
 
   function layers(context) {
@@ -132,7 +124,7 @@
         value.textContent = words.number(layer.median[index], 3);
         share.textContent = words.percent(layer.born_share[index]);
       });
-      return element("tr", {},
+      return element("tr", { "data-layer": layer.name },
         element("th", { scope: "row" }, element("a", { href: page.href({ view: "layer", layer: layer.name }) }, layer.name)),
         element("td", { class: "n" }, words.count(layer.n_channels)),
         element("td", {}, stateBar(layer)),
@@ -203,18 +195,25 @@
     const others = context.variant.parts.filter((part) => part.shape !== "curves");
     const parts = shapes.cards(others, context, (index) => { bar.go(index); });
     const table = layers(context);
+    const listsCard = dvis.lists.card(context);
+    const search = dvis.search(context, (wanted) => [
+      [dvis.search.narrowed(table.element.querySelectorAll("tbody tr"), wanted), "layer"],
+      ...(listsCard ? [[dvis.search.narrowed(listsCard.querySelectorAll("li"), wanted), "list"]] : []),
+    ]);
     move = (index) => { curves.moveTo(index); parts.moveTo(index); table.moveTo(index); page.relink(); };
     const root = element("div", { class: "overview" },
       element("div", { class: "title-row" }, element("h1", {}, overview.model || "A store"), facts(context)),
       (overview.notes || []).map((note) => element("p", { class: "note" }, note)),
       bar.element,
+      search.element,
       element("section", { class: "card", "aria-labelledby": "training" },
         element("div", { class: "card-head" }, element("h2", { id: "training" }, "Over training"), checkpoints.length > 1 ? context.axisChoice() : null), curves.element),
       parts.elements,
       element("section", { class: "card", "aria-labelledby": "layers" }, element("h2", { id: "layers" }, "Layers"), table.element),
-      dvis.lists.card(context),
+      listsCard,
+      dvis.maps.card(context),
       missing(context));
-    return { element: root, title: "Overview", bar, close() { bar.pause(); } };
+    return { element: root, title: "Overview", bar, search: search.field, close() { bar.pause(); search.close(); } };
   }
 
   dvis.views = dvis.views || {};

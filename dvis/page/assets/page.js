@@ -133,7 +133,8 @@
   async function contextOf() {
     overview = await source.read("overview");
     signature = overview.signature;
-    if (place.view === "list" || place.view === "listed") return listContext();
+    if (place.view === "list" || place.view === "listed") return listContext(dvis.lists, "This list");
+    if (place.view === "map") return listContext(dvis.maps, "This map");
     if (!overview.runs.length && overview.lists.length && place.view === "overview") return { page, place, overview, variant: null, view: "lists" };
     const own = await page.variantContext(place.query.get("run"), place.query.get("variant"));
     const context = {
@@ -146,11 +147,11 @@
     return context;
   }
 
-  /** A list of units, which stands on no variant. */
-  async function listContext() {
-    const head = await dvis.lists.read(overview, place);
+  /** A list or a map of units, which stands on no variant; `of` reads it and says where it is. */
+  async function listContext(of, what) {
+    const head = await of.read(overview, place);
     named(head.checkpoints);
-    return { page, place, overview, variant: null, head, checkpoints: head.checkpoints, ...axisOf(head.checkpoints, "This list") };
+    return { page, place, overview, variant: null, head, checkpoints: head.checkpoints, trailOf: of.trail, ...axisOf(head.checkpoints, what) };
   }
 
   /** The slider's checkpoint and the axis that the address names, and a choice of axes. */
@@ -181,7 +182,7 @@
   function trail(context) {
     const parts = [element("a", { href: page.href({ view: "overview" }), class: "home", "aria-current": place.view === "overview" ? "page" : null }, source.facts.model || "store")];
     if (!context) return parts;
-    if (!context.variant) return [...parts, ...(context.head ? dvis.lists.trail(context) : [])];
+    if (!context.variant) return [...parts, ...(context.head ? context.trailOf(context) : [])];
     const { variant } = context;
     const reset = (changes) => { page.update(changes); page.render(); };
     const run = overview.runs.find((each) => each.name === variant.run);

@@ -129,6 +129,7 @@
     const root = element("div", { class: "unit-view" },
       element("div", { class: "title-row" },
         element("h1", {}, element("span", { class: "dim" }, summary.name), ` ${noun} `, String(channel)), element("span", { class: "beside" }, beside.elements),
+        layer.classes ? element("p", { class: "class-of", title: `as ${layer.classes.set} has them` }, words.classOf(layer, position)) : null,
         element("p", { class: "subtitle", title: birth.comment }, `${words.birth(birth)}${between}${words.measure(birth)}`), listLink(context, channel)),
       unitParts.note(unit, path),
       variantTabs(context, channel),

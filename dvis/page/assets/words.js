@@ -109,6 +109,18 @@
     }[born.state] || born.state;
   }
 
+  /** What class a unit is the logit of, where its layer's document knows it. */
+  function classOf(layer, position) {
+    if (!layer.classes) return "";
+    return `class ${layer.channels[position]}, ${layer.classes.names[position]}`;
+  }
+
+  /** What nothing was found by, and among what it was looked for. */
+  function unfound(noun, searched, among) {
+    const text = searched.trim();
+    return text ? `No ${noun} has “${shortened(text, 60)}” in its ${among}, or other conditions leave it out.` : `No ${noun} meets these conditions.`;
+  }
+
   /** What births were read off; the whole comment tells what that cannot tell. */
   function measure(born) {
     return { standardised: ", against reference images", raw: ", by raw activations" }[born.measure] || "";
@@ -117,7 +129,7 @@
   Object.assign(dvis, {
     words: {
       STATUS, BIRTH_STATES, MISSING, UNKNOWN, ALONE,
-      number, count, counted, percent, shortened, capital, moment, tick, when, rest, birth, measure,
+      number, count, counted, percent, shortened, capital, moment, tick, when, rest, birth, measure, classOf, unfound,
     },
   });
 })((window.dvis = window.dvis || {}));

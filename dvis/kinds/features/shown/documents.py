@@ -27,8 +27,8 @@ from dvis.schema import (
     UNMATCHED,
     Status,
 )
-from dvis.schema import UNIT as OF_UNIT
 
+_N_EXAMPLES = 6
 _QUARTILES = {"q25": 0.25, "median": 0.5, "q75": 0.75}
 # Attributes of a Dataset that are no facts about the run: how it is stored, and the long table of
 # parameters, of which each unit's document has its own.
@@ -50,7 +50,7 @@ def variant(store: ShownStore, index: int) -> dict[str, Any]:
     return {
         "run": shown.entry.run,
         "variant": shown.entry.name,
-        "unit": str(dataset.attrs.get(OF_UNIT, CHANNEL)),
+        "unit": shown.unit,
         "list": str(dataset.attrs.get(AUTOENCODER, "")),
         "attrs": {key: v for key, v in dataset.attrs.items() if key not in _NOT_SHOWN},
         "checkpoints": checkpoint_documents(at_rows),
@@ -99,10 +99,6 @@ def _numbers_of_layer(shown: ShownLayer) -> dict[str, Any]:
     born = births_of(dataset).squeeze(LAYER)
     is_complete = dataset["status"] == Status.COMPLETE
     activation = dataset["activation"].where(is_complete).transpose(*UNIT_DIMS)
-    growth = np.full(len(shown.channels), np.nan)
-    ranked = rank(_measured(dataset), by="growth")
-    column = {channel: place for place, channel in enumerate(shown.channels)}
-    growth[[column[int(c)] for c in ranked[CHANNEL].values]] = ranked["score"].values
     return {
         "activation": activation.values[shown.variant.rows, 0],
         "birth": {
@@ -112,7 +108,34 @@ def _numbers_of_layer(shown: ShownLayer) -> dict[str, Any]:
             "position": [_position(shown.variant, place) for place in born["birth"].values],
             **told_of(born),
         },
-        "growth": growth,
+        "growth": _growth(shown),
+    }
+
+
+def _growth(shown: ShownLayer) -> np.ndarray:
+    """How far the activation of each channel of a layer rises, NaN where that is not known."""
+    growth = np.full(len(shown.channels), np.nan)
+    ranked = rank(_measured(shown.open()), by="growth")
+    column = {channel: place for place, channel in enumerate(shown.channels)}
+    growth[[column[int(c)] for c in ranked[CHANNEL].values]] = ranked["score"].values
+    return growth
+
+
+def examples_of(shown: ShownLayer) -> dict[str, Any]:
+    """The channels of a layer that grow most; of one without growth, its first that have images."""
+    chosen: list[int] = []
+    if shown.channels:
+        was_complete = (shown.status == Status.COMPLETE).any(axis=0)
+        growth = np.where(was_complete, _growth(shown), np.nan)
+        known = was_complete & np.isfinite(growth) if np.isfinite(growth).any() else was_complete
+        order = np.argsort(-np.nan_to_num(growth), kind="stable")
+        chosen = [place for place in order.tolist() if known[place]][:_N_EXAMPLES]
+    channels = [shown.channels[place] for place in chosen]
+    return {
+        "channels": channels,
+        "status": [digits(row) for row in shown.status[:, chosen]],
+        "version": shown.version_of(shown.name, channels),
+        "suffix": thumb_sheet(shown.variant).suffix,
     }
 
 
@@ -213,6 +236,7 @@ def _layer_row(shown: ShownLayer, dataset: xr.Dataset) -> dict[str, Any]:
         "n_channels": len(shown.channels),
         **n_units,
         "complete": (shown.status == Status.COMPLETE).sum(axis=1).tolist(),
+        "examples": examples_of(shown),
         **columns,
     }
 

@@ -19,7 +19,7 @@ from dvis.kinds.features.images.blocks import ImageBlocks
 from dvis.kinds.features.read import FEATURE_READER
 from dvis.kinds.features.words import KIND
 from dvis.kinds.shown import MovedError, NotShownError, Selection
-from dvis.schema import CHANNEL, CHECKPOINT, LAYER, Status, X, Y, did_you_mean
+from dvis.schema import CHANNEL, CHECKPOINT, LAYER, UNIT, Status, X, Y, did_you_mean
 from dvis.store.contents import Contents, Entry, contents, open_group
 from dvis.store.recent import Recent
 
@@ -136,6 +136,7 @@ class ShownVariant:
         self.rows = list(range(self.n_checkpoints)) if rows is None else list(rows)
         self.labels = [str(whole[CHECKPOINT].values[row]) for row in self.rows]
         self.height, self.width = whole.sizes[Y], whole.sizes[X]
+        self.unit = str(whole.attrs.get(UNIT, CHANNEL))
         self._whole = whole
         self._layers: Recent[ShownLayer] = Recent(_MAX_LAYERS)
         self._group = open_group(store.source, entry)
@@ -169,6 +170,10 @@ class ShownVariant:
         if self.store.folder is None:
             return _hash(os.urandom(8).hex())
         return _hash(*_facts_of(self.store.folder / self.entry.group / "status"))
+
+    def n_channels(self, index: int) -> int:
+        """Channels that the model's layer has."""
+        return int(self._whole["n_channels"].sel({LAYER: self.layers[index]}))
 
     def array(self, name: str) -> Any:
         """One of the group's arrays, in the order on disk."""
@@ -211,6 +216,11 @@ class ShownLayer:
         ]
         # (checkpoint, channel), of what is shown and in its order
         self.status: np.ndarray = status[:, self.channels]
+
+    @property
+    def n_channels(self) -> int:
+        """Channels that the model's layer has."""
+        return self.variant.n_channels(self.index)
 
     @property
     def n_blocks(self) -> int:
@@ -269,6 +279,10 @@ class ShownLayer:
         """
         if "-" in told and told.partition("-")[0] != self.place(checkpoint):
             raise MovedError("The store has other checkpoints or channels by now; refresh")
+
+    def version_of(self, *facts: Any) -> str:
+        """A text that changes when facts, or the checkpoints that are shown, do."""
+        return _hash(self.variant.entry.run, self.variant.entry.name, self.variant.labels, facts)
 
     def version_of_all(self) -> str:
         """A text that changes when the images at any checkpoint do."""

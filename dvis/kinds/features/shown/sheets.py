@@ -5,7 +5,7 @@ the time of decoding them whole.
 """
 
 import io
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 
 from PIL import Image
@@ -16,6 +16,7 @@ from dvis.store.picture_files import PictureError, decode_small
 
 THUMB_PX = 96
 _THUMB_COLUMNS = 8
+_EXAMPLE_PX = 80
 _STRIP_PX, _STRIP_COLUMNS = 160, 10
 _STRIP_PIXELS = 2**21  # 8 MB in Pillow: a strip of many checkpoints has smaller cells
 _SMALL_PX = 40  # images below this are kept without loss: a jpg would smear their few pixels
@@ -50,6 +51,13 @@ def thumbs(layer: ShownLayer, checkpoint: int, block: int) -> bytes:
     channels = layer.channels[block * BLOCK : (block + 1) * BLOCK]
     units = [(checkpoint, channel) for channel in channels]
     return _drawn(thumb_sheet(layer.variant), len(units), stored_pictures(layer, units))
+
+
+def examples(layer: ShownLayer, checkpoint: int, channels: Sequence[int]) -> bytes:
+    """Small images of some channels at a checkpoint, in one row."""
+    units = [(checkpoint, channel) for channel in channels]
+    sheet = _sheet(layer.variant, _EXAMPLE_PX, max(1, len(units)))
+    return _drawn(sheet, len(units), stored_pictures(layer, units))
 
 
 def strip(layer: ShownLayer, channel: int) -> bytes:

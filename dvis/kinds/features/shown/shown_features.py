@@ -16,6 +16,7 @@ from dvis.kinds.features.shown.unit_document import unit
 from dvis.kinds.shown import (
     Document,
     LayerOutline,
+    MovedError,
     NotShownError,
     Selection,
     ShownPicture,
@@ -67,10 +68,16 @@ class ShownFeatures:
             labels=shown.labels,
             n_checkpoints=shown.n_checkpoints,
             layers=[
-                LayerOutline(name=each.name, channels=each.channels, n_blocks=each.n_blocks)
+                LayerOutline(
+                    name=each.name,
+                    channels=each.channels,
+                    n_channels=each.n_channels,
+                    n_blocks=each.n_blocks,
+                )
                 for each in layers
             ],
             all_layers=shown.all_layers,
+            unit=shown.unit,
             thumbs_suffix=sheets.thumb_sheet(shown).suffix,
             strip_suffix=sheets.strip_sheet(shown).suffix,
         )
@@ -111,6 +118,16 @@ class ShownFeatures:
         data = sheets.thumbs(shown, checkpoint, block)
         suffix = sheets.thumb_sheet(shown.variant).suffix
         return ShownPicture(data=data, suffix=suffix, version=version)
+
+    def examples(self, variant: int, layer: int, checkpoint: int, told: str = "") -> ShownPicture:
+        """A sheet of the channels that a layer's line in the table of layers shows."""
+        shown = self.store.layer(variant, layer)
+        row, found = shown.checkpoint(checkpoint), documents.examples_of(shown)
+        if told and told != found["version"]:
+            raise MovedError("The store has other checkpoints or channels by now; refresh")
+        data = sheets.examples(shown, row, found["channels"])
+        suffix = sheets.thumb_sheet(shown.variant).suffix
+        return ShownPicture(data=data, suffix=suffix, version=shown.version(row))
 
     def strip(self, variant: int, layer: int, channel: int) -> ShownPicture:
         """A unit's images at all checkpoints on one sheet."""
