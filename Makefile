@@ -43,8 +43,8 @@ demo: $(INSTALLED) $(RUN)/.trained $(DIGIT_RUN)/.trained
 
 $(RUN)/.trained: $(INSTALLED)
 	rm -rf $(RUN) $(STORE)
-	$(BIN)/python scripts/train.py --model resnet18 --dataset shapes --image-size 48 --steps 250 \
-		--batch-size 32 --n-checkpoints 12 --no-epoch-ends --n-val 200 --optimizer adamw \
+	$(BIN)/python scripts/train.py --model resnet18 --dataset shapes --steps 250 --batch-size 32 \
+		--n-checkpoints 12 --no-epoch-ends --n-val 200 --optimizer adamw \
 		--learning-rate 0.001 --lr-warmup-steps 25 --threads 1 --out $(RUN)
 	touch $@
 

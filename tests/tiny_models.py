@@ -1,6 +1,7 @@
 """Models that compute in a millisecond, and checkpoints of a run of one."""
 
 import os
+import time
 from collections import OrderedDict
 from pathlib import Path
 
@@ -35,6 +36,18 @@ def counted_net(num_classes: int = 4) -> TinyNet:
     with Path(os.environ["DVIS_TEST_LOADS"]).open("a") as log:
         log.write(f"{os.getpid()}\n")
     return TinyNet(num_classes)
+
+
+class UnhurriedNet(TinyNet):
+    """Takes long enough for two workers to be seen at work at once."""
+
+    def forward(self, images: Tensor) -> Tensor:
+        time.sleep(0.5)
+        return super().forward(images)
+
+
+def unhurried_net(num_classes: int = 4) -> TinyNet:
+    return UnhurriedNet(num_classes)
 
 
 def seeded_net(seed: int = 0) -> TinyNet:

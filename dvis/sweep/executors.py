@@ -1,7 +1,8 @@
 """Where tasks run: here, in local processes, or on dask; one interface, that of concurrent.futures.
 
-Each function gives a context manager of an `Executor`. Workers take one thread each, for on a CPU
-two processes of one thread are quicker than one process of two.
+Each function gives a context manager of an `Executor` and of how many tasks to send to it at once.
+Workers take one thread each, for on a CPU two processes of one thread are quicker than one process
+of two.
 """
 
 import multiprocessing
@@ -18,7 +19,12 @@ from dvis.models.processes import begin_worker, safely_started
 if TYPE_CHECKING:
     from distributed import Client
 
-ExecutorFactory: TypeAlias = Callable[[], AbstractContextManager[tuple[Executor, int]]]
+# An executor, and how many tasks it takes at once: asked again and again, for workers come and go.
+Room: TypeAlias = Callable[[], int]
+Opened: TypeAlias = tuple[Executor, Room]
+ExecutorFactory: TypeAlias = Callable[[], AbstractContextManager[Opened]]
+# A cluster that has no workers yet, or one, gets more only if more is asked of it.
+_ROOM_OF_A_CLUSTER = 2
 P = ParamSpec("P")
 T = TypeVar("T")
 
@@ -37,13 +43,13 @@ class SerialExecutor(Executor):
 
 
 @contextmanager
-def in_this_process() -> Iterator[tuple[Executor, int]]:
+def in_this_process() -> Iterator[Opened]:
     """Tasks run one after the other, in this process."""
-    yield SerialExecutor(), 1
+    yield SerialExecutor(), lambda: 1
 
 
 @contextmanager
-def in_processes(n_workers: int) -> Iterator[tuple[Executor, int]]:
+def in_processes(n_workers: int) -> Iterator[Opened]:
     """Tasks run in local processes of one thread each.
 
     They are not forked from this process, for one whose threads have computed cannot be forked
@@ -69,7 +75,7 @@ def in_processes(n_workers: int) -> Iterator[tuple[Executor, int]]:
             initargs=(dict(os.environ),),
         )
         try:
-            yield pool, n_workers
+            yield pool, lambda: n_workers
         finally:
             # Its tasks may take minutes; whoever ends early does not wait for them.
             for process in list((pool._processes or {}).values()):
@@ -88,7 +94,7 @@ def worker_context() -> multiprocessing.context.BaseContext:
 
 
 @contextmanager
-def on_cluster(n_workers: int) -> Iterator[tuple[Executor, int]]:
+def on_cluster(n_workers: int) -> Iterator[Opened]:
     """Tasks run on a dask cluster on this machine, of workers of one thread each.
 
     Raises
@@ -109,7 +115,7 @@ def on_cluster(n_workers: int) -> Iterator[tuple[Executor, int]]:
 
 
 @contextmanager
-def on_scheduler(address: str) -> Iterator[tuple[Executor, int]]:
+def on_scheduler(address: str) -> Iterator[Opened]:
     """Tasks run on the dask cluster whose scheduler has that address, such as tcp://node7:8786.
 
     Raises
@@ -132,16 +138,21 @@ def on_scheduler(address: str) -> Iterator[tuple[Executor, int]]:
 
 
 @contextmanager
-def on_client(client: "Client") -> Iterator[tuple[Executor, int]]:
+def on_client(client: "Client") -> Iterator[Opened]:
     """Tasks run where a dask client's scheduler sends them.
 
-    A worker that dies is forgotten, and its tasks run elsewhere.
+    A worker that dies is forgotten, and its tasks run elsewhere; one that comes later is given its
+    share.
     """
-    n_threads = sum(client.nthreads().values())  # type: ignore[no-untyped-call]
+
+    def room() -> int:
+        n_threads: int = sum(client.nthreads().values())  # type: ignore[no-untyped-call]
+        return max(_ROOM_OF_A_CLUSTER, n_threads)
+
     # `pure` would take a task that is done again for the one that was done.
     executor = client.get_executor(pure=False)  # type: ignore[no-untyped-call]
     try:
-        yield executor, max(1, n_threads)
+        yield executor, room
     finally:
         executor.shutdown(wait=False)
 
@@ -155,10 +166,10 @@ def kept_open(
     Workers take seconds to begin, for each loads torch: sweeps that follow one another share them.
     """
     with ExitStack() as stack:
-        opened: list[tuple[Executor, int]] = []
+        opened: list[Opened] = []
 
         @contextmanager
-        def reopened() -> Iterator[tuple[Executor, int]]:
+        def reopened() -> Iterator[Opened]:
             if opened and _is_broken(opened[0][0]):
                 stack.close()
                 opened.clear()

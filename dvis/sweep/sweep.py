@@ -20,7 +20,7 @@ from dvis.models.checkpoints import CheckpointFile
 from dvis.models.model_reference import Model, model_name
 from dvis.progress import progress_bar
 from dvis.schema import NOTES
-from dvis.sweep.executors import ExecutorFactory
+from dvis.sweep.executors import ExecutorFactory, Room
 from dvis.sweep.plan import Measurement, Recorder, Start, n_counted
 from dvis.sweep.rehearsal import Rehearsal
 from dvis.sweep.worker import Lacking, Order, Work, carry_out_order, forget, keep
@@ -29,6 +29,7 @@ logger = logging.getLogger(__name__)
 
 Answer = Future[xr.Dataset | Lacking]
 _TRIES = 3  # of a task whose worker died
+_LOOK_AGAIN_S = 5.0  # for workers that have come meanwhile
 
 
 @dataclass
@@ -78,7 +79,7 @@ def sweep(
         How the work on one model divides.
     recorder : Recorder
         Where results go; what it has is skipped.
-    executor : callable that gives a context manager of an Executor and its number of workers
+    executor : callable that gives a context manager of an Executor and of how much it takes
         Where tasks run, from `dvis.sweep.executors`. A pool whose worker was killed is made anew.
     device : str
         Device of the models.
@@ -114,8 +115,8 @@ def sweep(
     try:
         with progress_bar(n_units, unit, model_name(model), shown=progress) as bar:
             while not queue.is_empty:
-                with executor() as (pool, n_workers):
-                    for job, future in _completed(queue, pool, n_workers, orders):
+                with executor() as (pool, room):
+                    for job, future in _completed(queue, pool, room, orders):
                         if queue.give_back(job, future):
                             logger.warning("a worker was killed; its tasks are done again")
                             break
@@ -191,21 +192,23 @@ class _Orders:
 
 
 def _completed(
-    queue: _Queue, pool: Executor, n_workers: int, orders: _Orders
+    queue: _Queue, pool: Executor, room: Room, orders: _Orders
 ) -> Iterator[tuple[_Job, Answer]]:
     """Jobs with their finished futures, as they finish."""
     keep(orders.key, orders.work)  # for tasks in this process
     sent: dict[Answer, Order] = {}
     # One each at first: a worker that lacks the work says so before more is sent to it.
-    n_in_flight = n_workers
+    n_each = 1
     while True:
+        n_workers = room()
+        n_in_flight = n_each * n_workers if n_workers > 1 else 1
         while len(queue.running) < n_in_flight and (job := queue.take()) is not None:
             order = orders.of(job)
             future = _submitted(pool, order)
             queue.running[future], sent[future] = job, order
         if not queue.running:
             return
-        done, _ = wait(queue.running, return_when=FIRST_COMPLETED)
+        done, _ = wait(queue.running, _LOOK_AGAIN_S, return_when=FIRST_COMPLETED)
         for future in done:
             if future not in queue.running:
                 continue
@@ -214,7 +217,7 @@ def _completed(
                 again = _submitted(pool, order, orders.work)
                 queue.running[again], sent[again] = job, order
                 continue
-            n_in_flight = 2 * n_workers if n_workers > 1 else 1
+            n_each = 2
             yield job, future
 
 

@@ -1,6 +1,8 @@
 """A sweep on dask-jobqueue's Slurm cluster, whose `sbatch` runs the job script on this machine."""
 
 import os
+import re
+import socket
 import sys
 import time
 from dataclasses import replace
@@ -31,6 +33,7 @@ for job in sys.argv[1:]:
     except ProcessLookupError:
         pass
 """
+NO_PORT_OF_ITS_OWN = {"dashboard_address": ":0"}
 
 pytestmark = pytest.mark.usefixtures("one_thread")
 
@@ -87,3 +90,59 @@ def test_a_sweep_runs_as_slurm_jobs_also_after_one_is_cancelled(tmp_path: Path) 
         given = dvis.open(store)
         for name in ("image", "activation", "status", "seed"):
             np.testing.assert_array_equal(given[name], expected[name], err_msg=name)
+
+
+def blocks_of_the_page() -> list[str]:
+    """What the page on clusters says to run on Slurm."""
+    page = Path(__file__).parents[2] / "docs" / "how-to" / "clusters.md"
+    return re.findall(r"needs Slurm -->\n\n```python\n(.*?)```", page.read_text(), re.DOTALL)
+
+
+def run_lines(text: str, changed: dict[str, str]) -> None:
+    """Run the lines of a page, on what is smaller than it says."""
+    for said, here in changed.items():
+        assert said in text
+        text = text.replace(said, here)
+    exec(compile(text, "clusters.md", "exec"), {})
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("slurm")
+def test_what_the_page_says_of_slurm_runs(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_checkpoints(tmp_path / "models" / "resnet50_checkpoints" / "1", 2)
+    one_model, _ = blocks_of_the_page()
+    few = 'layers=["conv1"], channels=[0, 1], max_iterations=4, feature_image_size=16'
+    small = {
+        '"resnet50"': '"tiny_models:net"',
+        "jobs=20": "jobs=2",
+        "cores=1": f"cores=1, scheduler_options={NO_PORT_OF_ITS_OWN}",
+        "client=": f"{few}, client=",
+    }
+    run_lines(one_model, small)
+    assert int((dvis.open("stores/net.zarr").status == 1).sum()) == 4
+
+
+@pytest.mark.slow
+@pytest.mark.usefixtures("slurm")
+def test_what_the_page_says_of_a_study_on_slurm_runs(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)
+    write_checkpoints(tmp_path / "run", 2)
+    with socket.socket() as free:
+        free.bind(("127.0.0.1", 0))
+        port = free.getsockname()[1]
+    (tmp_path / "study.yaml").write_text(
+        f"model: tiny_models:net\ncheckpoint_path: [run]\nscheduler: tcp://localhost:{port}\n"
+        "layers: [conv1]\nimage_size: 16\nsteps:\n"
+        "  - visualize: {channels: [0, 1], max_iterations: 4, feature_image_size: 16}\n"
+        "  - respond: {noise: 4, name: noise}\n"
+    )
+    _, study = blocks_of_the_page()
+    program = f'"{sys.executable}", "-m", "dvis.cli", "study"'
+    options = {"port": port, **NO_PORT_OF_ITS_OWN}
+    small = {'{"port": 8786}': str(options), '"dvis", "study"': program, "jobs=20": "jobs=2"}
+    run_lines(study, small)
+    assert int((dvis.open("stores/net.zarr").status == 1).sum()) == 4
+    assert dvis.responses("stores/net.zarr", name="noise").sizes["image"] == 4

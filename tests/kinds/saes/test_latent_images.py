@@ -246,7 +246,7 @@ def test_what_travels_is_small_and_gives_the_same(
     visualize(asked)
     other = replace(asked, store=tmp_path / "other" / "net.zarr")
     planted(other, rows)
-    monkeypatch.setattr(place, "in_this_process", lambda: nullcontext((Travelling(), 1)))
+    monkeypatch.setattr(place, "in_this_process", lambda: nullcontext((Travelling(), lambda: 1)))
     assert visualize(other).n_measured == 4
     assert Travelling.sizes
     assert max(Travelling.sizes) < rows.astype("f4").nbytes / 4
