@@ -192,10 +192,14 @@ def test_plot_draws_with_every_option_of_a_kind(
 
 
 def test_plot_takes_one_unit_where_one_is_drawn(
-    sample_store: Path, capsys: pytest.CaptureFixture[str]
+    sample_store: Path, tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    at = ("--layer", "layer4", "--channel", "1", "2", "--out", "p.png")
-    assert "give one channel, not 2" in run(capsys, "plot", "timeline", str(sample_store), *at)[2]
+    at = ("--layer", "layer4", "--channel", "1", "2", "--out", str(tmp_path / "p.png"))
+    said = run(capsys, "plot", "development", str(sample_store), *at)[2]
+    assert "give one channel, not 2" in said
+    assert not (tmp_path / "p.png").exists()
+    assert run(capsys, "plot", "timeline", str(sample_store), *at)[0] == 0
+    assert (tmp_path / "p.png").exists()
 
 
 def test_no_noise_is_too_little(capsys: pytest.CaptureFixture[str]) -> None:

@@ -11,6 +11,7 @@ from types import ModuleType
 from typing import Any, NamedTuple
 
 import pytest
+import torch
 
 ROOT = Path(__file__).parents[1]
 DOCS = ROOT / "docs"
@@ -154,6 +155,7 @@ def test_the_first_lines_of_the_readme_run(tmp_path: Path, monkeypatch: pytest.M
     monkeypatch.chdir(tmp_path)
     (block, *_) = blocks_of(README)
     found: dict[str, Any] = {}
+    torch.manual_seed(0)  # of some weights a chain diverges, whose LLC is not known
     exec(block.code, found)
     assert found["ds"].activation.sel(layer="2", channel=[0, 1]).notnull().all()
     assert found["ds"].llc.notnull().all()
