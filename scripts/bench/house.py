@@ -41,7 +41,7 @@ FLOORS = (
     ("models", "store", "command_line"),
     ("sweep", "analysis", "plots"),
     ("kinds.parts", "kinds.picture", "kinds.methods", "kinds.shown", "kinds.told"),
-    ("kinds.listed", "kinds.told_births"),
+    ("kinds.listed", "kinds.mapped", "kinds.told_births"),
     ("kinds.kind",),
     ("kinds.*",),
     ("kinds", "kinds.registry"),
