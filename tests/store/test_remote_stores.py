@@ -1,11 +1,6 @@
-"""A finished store elsewhere: in memory by fsspec, and on a server that answers as S3 does."""
+"""A finished store in memory by fsspec: the same to readers, analysis, loader and page."""
 
 import json
-import os
-import re
-import subprocess
-import sys
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any, NamedTuple
 
@@ -24,15 +19,7 @@ from dvis.page import documents, static
 from dvis.page.plain import as_json
 from dvis.page.server import serve
 
-pytest.importorskip("s3fs", reason="needs s3fs: pip install s3fs")
-pytest.importorskip("moto", reason="needs moto: pip install 'moto[server]'")
-
 LABELS = [f"step_{step}" for step in (0, 5, 30, 70)]
-KEYS = {"AWS_ACCESS_KEY_ID": "nobody", "AWS_SECRET_ACCESS_KEY": "nothing"}
-WHERE = [
-    "memory",
-    pytest.param("s3", marks=pytest.mark.slow),
-]
 
 
 class Copied(NamedTuple):
@@ -54,45 +41,9 @@ def local(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture(scope="module")
-def s3_address() -> Iterator[str]:
-    code = "from moto.server import main; main(['-H', '127.0.0.1', '-p', '0'])"
-    with subprocess.Popen(
-        [sys.executable, "-u", "-c", code],
-        stdout=subprocess.DEVNULL,
-        stderr=subprocess.PIPE,
-        text=True,
-        env={**os.environ, **KEYS},
-    ) as server:
-        assert server.stderr is not None
-        said = ""
-        while not (found := re.search(r"http://127\.0\.0\.1:[1-9]\d*", said)):
-            line = server.stderr.readline()
-            assert line, said
-            said += line
-        yield found[0]
-        server.terminate()
-
-
-@pytest.fixture(params=WHERE, scope="module")
-def copied(request: pytest.FixtureRequest, local: Path) -> Iterator[Copied]:
-    if request.param == "memory":
-        fsspec.filesystem("memory").put(str(local), "/copied/net.zarr", recursive=True)
-        yield Copied(local, "memory://copied/net.zarr", {})
-        return
-    address = request.getfixturevalue("s3_address")
-    options = {
-        "key": KEYS["AWS_ACCESS_KEY_ID"],
-        "secret": KEYS["AWS_SECRET_ACCESS_KEY"],
-        "endpoint_url": address,
-    }
-    bucket = fsspec.filesystem("s3", **options)
-    bucket.mkdir("copied")
-    bucket.put(str(local), "copied/net.zarr", recursive=True)
-    with pytest.MonkeyPatch.context() as patch:
-        # What takes no options, such as the page, is told as every program of AWS is.
-        for name, value in {**KEYS, "AWS_ENDPOINT_URL": address}.items():
-            patch.setenv(name, value)
-        yield Copied(local, "s3://copied/net.zarr", options)
+def copied(local: Path) -> Copied:
+    fsspec.filesystem("memory").put(str(local), "/copied/net.zarr", recursive=True)
+    return Copied(local, "memory://copied/net.zarr", {})
 
 
 def test_all_that_is_opened_is_the_same(copied: Copied) -> None:
@@ -143,16 +94,10 @@ def test_a_page_is_written_of_it(copied: Copied, tmp_path: Path) -> None:
     assert (tmp_path / "page" / "index.html").is_file()
 
 
-@pytest.mark.parametrize("where", WHERE)
-def test_what_is_not_there_is_said(where: str, request: pytest.FixtureRequest) -> None:
-    options = {}
-    if where == "s3":
-        address = request.getfixturevalue("s3_address")
-        options = {"key": "nobody", "secret": "nothing", "endpoint_url": address}
-        fsspec.filesystem("s3", **options).mkdir("empty")
-    url = f"{where}://empty/net.zarr"
+def test_what_is_not_there_is_said() -> None:
+    url = "memory://empty/net.zarr"
     with pytest.raises(FileNotFoundError, match=f"No store at {url}"):
-        dvis.open(url, storage_options=options)
+        dvis.open(url)
 
 
 def test_what_writes_needs_a_disk_of_this_machine(copied: Copied) -> None:
