@@ -15,8 +15,9 @@ from dvis.kinds.attributes.words import ATTRIBUTE, EXCHANGED, SCORE, SHUFFLE, SI
 from dvis.plots.canvas import UNKNOWN_COLOR, headline, require_limit, saved, subplots
 from dvis.plots.documentation import documented
 from dvis.plots.selection import at_checkpoint, labels_of, origin_of
-from dvis.plots.ticks import plain, short_name
-from dvis.schema import CHANNEL, CHECKPOINT, LATENT, LAYER
+from dvis.plots.ticks import plain
+from dvis.plots.time_axis import moment_name
+from dvis.schema import CHANNEL, LATENT, LAYER
 
 if TYPE_CHECKING:
     from matplotlib.axes import Axes
@@ -113,7 +114,7 @@ def attribute_units(
     bar.ax.tick_params(labelsize=7)
     headline(
         figure,
-        f"Units that tell attributes, at {short_name(str(shown[CHECKPOINT].item()))}",
+        f"Units that tell attributes, at {moment_name(shown)}",
         origin_of(dataset),
         *notes,
         f"dots: beyond the highest of a layer's {' or '.join(f'{unit}s' for unit in several)} in "
